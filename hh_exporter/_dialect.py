@@ -1,0 +1,107 @@
+"""
+The protocol that a dialect fulfils: all that differs between the wires we speak.
+
+A dialect maps events to the wire's shape, wraps ready bytes into bodies, and
+reads answers into verdicts. It decides nothing about retries and sends nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any, Protocol
+
+from attrs import field, frozen
+from cattrs import Converter
+
+from hh_exporter._outcomes import Verdict
+from hh_exporter._records import Record
+from hh_exporter.events import ModelEvent
+
+__all__ = ["Answer", "Dialect"]
+
+
+@frozen(kw_only=True)
+class Answer:
+    """
+    What came back for one request, or that nothing did.
+    """
+
+    status: int | None
+    """None when no status line arrived."""
+    content_type: str = ""
+    """Media type without parameters, in lower case."""
+    retry_after: str = ""
+    """The Retry-After field as it was sent."""
+    body: bytes = field(default=b"", repr=False)
+    cut_short: bool = False
+    """Whether the body ended, or was abandoned, before its end."""
+    failure: str = ""
+    """Why nothing came, in words fit for a log."""
+
+
+class Dialect(Protocol):
+    """
+    One way in which the server speaks of model events.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def batch_path(self) -> str: ...
+
+    @property
+    def single_path(self) -> str: ...
+
+    @property
+    def converter(self) -> Converter:
+        """
+        Structures and unstructures events and bodies; strict when structuring.
+        """
+
+    @property
+    def overhead(self) -> int:
+        """
+        Bytes of a batch body beyond its records and the commas between them.
+        """
+
+    def unstructure(
+        self,
+        event: ModelEvent,
+        *,
+        event_id: str | None = None,
+        now: float | None = None,
+        project: str | None = None,
+        source: str | None = None,
+    ) -> dict[str, Any]:
+        """
+        Map *event* to the wire's shape, without touching it.
+
+        What the wire requires is filled in. The rest is filled in where the
+        event leaves it open and the argument is given; *now*, in Unix
+        milliseconds, makes up for missing times.
+        """
+
+    def wrap(self, records: Sequence[Record]) -> bytes:
+        """
+        Make the body of a batch request from *records*.
+        """
+
+    def wrap_single(self, record: Record) -> bytes:
+        """
+        Make the body of a request for one event.
+        """
+
+    def read(self, answer: Answer, event_ids: Collection[str]) -> Verdict:
+        """
+        Say what *answer* means for each of the records that were sent.
+        """
+
+    def read_single(self, answer: Answer, event_id: str) -> tuple[Verdict, str]:
+        """
+        Do the same for a request for one event.
+
+        Returns:
+            The verdict, and the server's id of the event: its own where the
+            answer names one, else *event_id*.
+        """

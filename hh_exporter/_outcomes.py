@@ -1,0 +1,155 @@
+"""
+What one answer says of each record, and what finally became of it.
+
+A verdict is about one attempt and may leave records undecided. An outcome is
+for good: every record reaches exactly one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum, StrEnum, auto
+
+from attrs import field, frozen
+
+__all__ = ["DropReason", "FlushResult", "Outcome", "Rest", "Settlement", "Stats", "Verdict"]
+
+
+class Outcome(StrEnum):
+    """
+    The final fate of an event.
+    """
+
+    DELIVERED = "delivered"
+    """The server has it."""
+    REJECTED = "rejected"
+    """The server refused this very event."""
+    DROPPED = "dropped"
+    """We gave up; `DropReason` says why."""
+
+
+class DropReason(StrEnum):
+    """
+    Why an event was dropped.
+    """
+
+    QUEUE_FULL = "queue_full"
+    """The queue had no room, and its overflow policy chose this event."""
+    TOO_LARGE = "too_large"
+    """Larger than a request may be, by our limit or by the server's (HTTP 413)."""
+    INVALID = "invalid"
+    """Not a ModelEvent, or a scalar field has a wrong type."""
+    UNENCODABLE = "unencodable"
+    """A payload holds something that JSON can't say."""
+    RETRIES_EXHAUSTED = "retries_exhausted"
+    """Not delivered within `RetryPolicy.max_elapsed`."""
+    CLOSED = "closed"
+    """Pushed after the exporter was closed, or not delivered by then."""
+    DISABLED = "disabled"
+    """The exporter is disabled, or has no API key."""
+    SEND_FAILED = "send_failed"
+    """`create_model_event` could not deliver it in time."""
+    INTERNAL_ERROR = "internal_error"
+    """A fault of this package; the log has a traceback."""
+
+
+class Rest(Enum):
+    """
+    What an answer means for the records that it does not name as created.
+    """
+
+    NOTHING = auto()
+    """There are none: all were created."""
+    RETRY = auto()
+    """The request failed in passing: send them again later."""
+    TOO_LARGE = auto()
+    """The body was too large: send smaller ones."""
+    INVALID = auto()
+    """At least one of them makes the server refuse the whole body."""
+    FAILED = auto()
+    """The server tried each and could not create them."""
+    AMBIGUOUS = auto()
+    """Something was created, and the answer does not say which."""
+    SUSPENDED = auto()
+    """The server refuses the exporter, not the events."""
+
+
+@frozen(kw_only=True)
+class Verdict:
+    """
+    What one answer says of each record of a request.
+    """
+
+    created: frozenset[str] = frozenset()
+    """Ids of the records that the server has now."""
+    rest: Rest
+    """What it means for all others."""
+    status: int | None
+    """The HTTP status, None without an answer."""
+    reason: str
+    """The answer in a few words fit for a log."""
+    hint: str = ""
+    """Where `rest` is SUSPENDED: the setting to check."""
+    text: str = field(default="", repr=False)
+    """The server's own words. They can echo a prompt: not for logs."""
+
+
+@frozen(kw_only=True)
+class Settlement:
+    """
+    One fate, shared by a group of events.
+    """
+
+    outcome: Outcome
+    reason: DropReason | None
+    """Why they were dropped, else None."""
+    event_ids: tuple[str, ...]
+    status: int | None
+    """The HTTP status that decided it, None where no answer did."""
+
+
+@frozen
+class FlushResult:
+    """
+    What became of the events that had no outcome when a flush or close began.
+    """
+
+    delivered: int
+    rejected: int
+    dropped: int
+    left: int
+    """Still without an outcome."""
+
+
+@frozen(kw_only=True)
+class Stats:
+    """
+    The books at one instant.
+
+    They balance: `pushed + recovered == delivered + rejected + dropped + queued
+    + in_flight + spooled`.
+    """
+
+    pushed: int
+    recovered: int
+    delivered: int
+    rejected: int
+    dropped: int
+    dropped_by_reason: Mapping[DropReason, int]
+    queued: int
+    """In memory and not taken by a delivery."""
+    in_flight: int
+    """Taken by a delivery and without an outcome, backoff included."""
+    spooled: int
+    queued_bytes: int
+    """Bytes of the queued events."""
+    requests: int
+    """Attempts: requests that were begun."""
+    retries: int
+    """Attempts beyond the first of the same events after a passing failure."""
+    oldest_age: float
+    """Seconds since the oldest event without an outcome was pushed, 0.0 without one."""
+    health: str
+    """One word: ok, starting, retrying, suspended, degraded or closed."""
+    health_reason: str
+    """Why, in a few words; empty when ok."""

@@ -1,0 +1,52 @@
+"""
+Events as bytes: what the queue holds, a batch carries and the wire sees.
+
+A record's bytes are made once, at push, and never change.
+"""
+
+from __future__ import annotations
+
+from attrs import define, field, frozen
+
+from hh_exporter._outcomes import DropReason
+
+__all__ = ["MAX_BODY_BYTES", "Batch", "Loss", "Record"]
+
+MAX_BODY_BYTES = 5_000_000
+"""No request body is larger, wrapper included. Our limit: the API publishes none."""
+
+
+@define(eq=False)
+class Record:
+    """
+    One encoded event.
+
+    Not frozen, which would triple the cost of making one; only the queue
+    writes to it, once, when it admits it.
+    """
+
+    event_id: str
+    data: bytes = field(repr=False)
+    pushed_at: float
+    """When it was pushed, a reading of the monotonic clock."""
+    seq: int = field(default=0, init=False)
+    """Order of admission; a flush waits for all up to its own."""
+
+
+@frozen(eq=False)
+class Batch:
+    """
+    Records that share one request; no two have the same event_id.
+    """
+
+    records: tuple[Record, ...]
+
+
+@frozen
+class Loss:
+    """
+    Records that were dropped when one was offered, perhaps that one itself.
+    """
+
+    reason: DropReason
+    records: tuple[Record, ...]
