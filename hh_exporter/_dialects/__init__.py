@@ -1,0 +1,3 @@
+"""
+The wires that the server speaks: one sibling each, and what they share.
+"""

@@ -1,0 +1,122 @@
+"""
+Read an answer by the event ids in it, as every dialect must.
+
+The rule: what the body says was created comes before what the status means,
+since this server answers HTTP 500 for a batch that it created in part (OpenAPI,
+POST /events/model/batch). Nothing is read by position, and `success`, which is
+true even then, is not read at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+
+from hh_exporter._dialect import Answer
+from hh_exporter._outcomes import Rest, Verdict
+from hh_exporter.events import CreateModelEventBatchResponseBody
+
+__all__ = ["load_object", "read_answer"]
+
+_TEXT_LIMIT = 4096
+"""How much of the server's own words a verdict keeps, in bytes."""
+
+_PASSING = frozenset({408, 425, 429})
+_KEY = frozenset({401, 403})
+
+# An empty list of ids beside errors says that each event was tried and failed;
+# under these statuses it only repeats that the request as a whole went nowhere.
+_NOT_TRIED = _PASSING | _KEY | {404, 405, 407, 410, 413, 415, 451, 502, 503, 504}
+
+_CHECK_KEY = "check api_key (HH_API_KEY)"
+_CHECK_URL = "check base_url (HH_API_URL)"
+_CHECK_BOTH = "check base_url (HH_API_URL) and api_key (HH_API_KEY)"
+
+
+def load_object(body: bytes) -> dict[str, Any]:
+    """
+    Parse a JSON object; anything else is an empty one.
+    """
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def read_answer(answer: Answer, event_ids: Collection[str]) -> Verdict:
+    """
+    Say what *answer* means for each of *event_ids*.
+    """
+    status = answer.status
+    if status is None:
+        return Verdict(rest=Rest.RETRY, status=None, reason=answer.failure)
+
+    def verdict(rest: Rest, created: Collection[str] = (), hint: str = "") -> Verdict:
+        return Verdict(
+            created=frozenset(created),
+            rest=rest,
+            status=status,
+            reason=f"HTTP {status}",
+            hint=hint,
+            text=answer.body[:_TEXT_LIMIT].decode("utf-8", "replace"),
+        )
+
+    accepted = HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES
+    if accepted and answer.content_type == "text/html":
+        return verdict(Rest.SUSPENDED, hint=f"{_CHECK_URL}: a web page answers there")
+
+    body = _read_body(answer.body)
+    if accepted and not body.errors:
+        return verdict(Rest.NOTHING, event_ids)
+
+    created = set(body.event_ids or ()).intersection(event_ids)
+    if len(created) == len(event_ids):
+        return verdict(Rest.NOTHING, created)
+    if created:
+        return verdict(Rest.FAILED if body.errors else Rest.RETRY, created)
+    if body.event_ids or (accepted and body.event_ids is None):
+        return verdict(Rest.AMBIGUOUS)
+    if body.event_ids is not None and body.errors and status not in _NOT_TRIED:
+        return verdict(Rest.FAILED)
+    rest, hint = _read_status(status)
+    if rest is Rest.INVALID and answer.cut_short:
+        rest = Rest.RETRY  # what is missing may have named what was created
+    return verdict(rest, hint=hint)
+
+
+def _read_body(body: bytes) -> CreateModelEventBatchResponseBody:
+    """
+    Pick out what can be used of a body that may be anything.
+    """
+    found = load_object(body)
+    ids = found.get("event_ids")
+    # What is no text names nothing of ours, but something; what the errors say is not read.
+    return CreateModelEventBatchResponseBody(
+        event_ids=[i if isinstance(i, str) else "" for i in ids] if isinstance(ids, list) else None,
+        errors=["some"] if found.get("errors") else [],
+    )
+
+
+def _read_status(status: int) -> tuple[Rest, str]:
+    """
+    Say what *status* means for a request of which nothing was created.
+    """
+    match status:
+        case 400 | 422:
+            return Rest.INVALID, ""
+        case 413:
+            return Rest.TOO_LARGE, ""
+        case _ if status in _PASSING or 500 <= status < 600:
+            return Rest.RETRY, ""
+        case _ if status in _KEY:
+            return Rest.SUSPENDED, _CHECK_KEY
+        case 404 | 405 | 410:
+            return Rest.SUSPENDED, _CHECK_URL
+        case _ if 300 <= status < 400:
+            return Rest.SUSPENDED, f"{_CHECK_URL}: it redirects, and the key follows nowhere"
+        case _:
+            return Rest.SUSPENDED, _CHECK_BOTH

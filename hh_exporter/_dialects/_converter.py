@@ -1,0 +1,170 @@
+"""
+The cattrs converter that dialects start from.
+
+Strict when structuring: a value of a wrong type is an error that names its
+field and never shows the value, null counts as unset, and a key that no field
+has goes to `extra`. Payloads pass untouched in both directions: walking them
+would cost several times their encoding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import attrs
+from cattrs import BaseValidationError, Converter
+from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
+
+from hh_exporter.events import (
+    CreateModelEventBatchRequestBody,
+    CreateModelEventBatchResponseBody,
+    CreateModelEventRequestBody,
+    CreateModelEventResponseBody,
+    JsonArray,
+    JsonObject,
+    JsonObjects,
+    JsonValue,
+    ModelEvent,
+    SessionProperties,
+)
+from hh_exporter.exceptions import EventError
+
+__all__ = ["make_converter", "present_fields"]
+
+T = TypeVar("T")
+
+_BODIES = (
+    CreateModelEventRequestBody,
+    CreateModelEventBatchRequestBody,
+    CreateModelEventResponseBody,
+    CreateModelEventBatchResponseBody,
+)
+
+
+def make_converter(unstructure_event: Callable[[ModelEvent], dict[str, Any]]) -> Converter:
+    """
+    Make a converter for the classes of `hh_exporter.events`.
+
+    Events leave through *unstructure_event*; structuring raises `EventError`.
+    """
+    converter = Converter(detailed_validation=True)
+    for kind, (fits, shape) in _SHAPES.items():
+        _register_shape(converter, kind, fits, shape)
+
+    present = present_fields(SessionProperties)
+    converter.register_unstructure_hook(ModelEvent, unstructure_event)
+    converter.register_unstructure_hook(
+        SessionProperties, lambda session: {**(session.extra or {}), **present(session)}
+    )
+    for cls in (ModelEvent, SessionProperties, *_BODIES):
+        attrs.resolve_types(cls)
+        converter.register_structure_hook(cls, _make_structure(cls, converter))
+    for cls in _BODIES:
+        hook = make_dict_unstructure_fn(cls, converter, _cattrs_omit_if_default=True)
+        converter.register_unstructure_hook(cls, hook)
+    return converter
+
+
+def present_fields(cls: type[Any]) -> Callable[[Any], dict[str, Any]]:
+    """
+    Make a function that lists the set fields of an instance of *cls*.
+
+    It compares with None by identity, so that no payload's `__eq__` runs.
+    """
+    names = [a.name for a in attrs.fields(cls) if a.name != "extra"]
+    # Written out, as attrs writes its own methods: a loop costs three times as much, at each push.
+    lines = [
+        f"if (value := instance.{name}) is not None: found[{name!r}] = value" for name in names
+    ]
+    source = "\n    ".join(("def find_present(instance):", "found = {}", *lines, "return found"))
+    scope: dict[str, Any] = {}
+    exec(source, scope)  # noqa: S102
+    find_present: Callable[[Any], dict[str, Any]] = scope["find_present"]
+    return find_present
+
+
+def _is_objects(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, dict) for item in value)
+
+
+_SHAPES: dict[Any, tuple[Callable[[Any], bool], str]] = {
+    str: (lambda v: isinstance(v, str), "a string"),
+    float: (lambda v: isinstance(v, int | float) and not isinstance(v, bool), "a number"),
+    bool: (lambda v: isinstance(v, bool), "true or false"),
+    JsonObject: (lambda v: isinstance(v, dict), "an object"),
+    JsonArray: (_is_objects, "an array of objects"),
+    JsonObjects: (lambda v: isinstance(v, dict) or _is_objects(v), "an array of objects"),
+    JsonValue: (lambda _: True, "any value"),
+}
+
+
+def _register_shape(
+    converter: Converter, kind: Any, fits: Callable[[Any], bool], shape: str
+) -> None:
+    def check(value: Any, _: Any) -> Any:
+        if not fits(value):
+            raise EventError(None, f"must be {shape}")
+        return value
+
+    if isinstance(kind, type):
+        converter.register_structure_hook(kind, check)
+    else:
+        converter.register_structure_hook_func(lambda t: bool(t == kind), check)
+
+
+def _make_structure(cls: type[T], converter: Converter) -> Callable[[Any, Any], T]:
+    """
+    Make a hook that structures a JSON object into *cls* and adds nothing to it.
+    """
+    attributes = {a.name: a for a in attrs.fields(cls)}  # type: ignore[arg-type]
+    has_extra = attributes.pop("extra", None) is not None
+    unminted = dict.fromkeys(
+        n for n, a in attributes.items() if a.default not in (None, attrs.NOTHING)
+    )
+    build = make_dict_structure_fn(cls, converter, extra=override(omit=True))
+
+    def structure(value: Any, _: Any) -> T:
+        if not isinstance(value, dict):
+            raise EventError(None, "must be an object")
+        known = {n: v for n, v in value.items() if n in attributes and v is not None}
+        extra = {n: v for n, v in value.items() if n not in attributes}
+        if extra and not has_extra:
+            raise EventError(next(iter(extra)), "is a key that does not belong here")
+        try:
+            instance = build(unminted | known, cls)
+        except BaseValidationError as exc:
+            raise _first_error(exc) from None
+        if extra:
+            instance.extra = extra  # type: ignore[attr-defined]
+        return instance
+
+    return structure
+
+
+def _first_error(exc: BaseException) -> EventError:
+    """
+    Name the first value that did not fit, by its path in the body.
+    """
+    path = ""
+    while isinstance(exc, BaseValidationError):
+        exc = exc.exceptions[0]
+        for note in getattr(exc, "__notes__", ()):
+            path += _step(note)
+    match exc:
+        case EventError():
+            field = f"{path}.{exc.field}" if path and exc.field else path or exc.field
+            return EventError(field or None, exc.problem)
+        case KeyError():
+            return EventError(path, "is missing")
+        case _:
+            return EventError(path, "must be an array")
+
+
+def _step(note: Any) -> str:
+    """
+    Say what a note of cattrs adds to a path: a field's name or an index.
+    """
+    if hasattr(note, "name"):
+        return str(note.name)
+    return f"[{note.index}]" if hasattr(note, "index") else ""
