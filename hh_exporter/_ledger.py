@@ -1,0 +1,152 @@
+"""
+The counters that must balance, and the watches that flush waits on.
+
+Every change keeps `pushed + recovered == delivered + rejected + dropped +
+queued + in_flight + spooled`. The ledger has no lock of its own: the queue
+beside it calls it under the one lock they share.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+from attrs import Factory, define
+
+from hh_exporter._outcomes import DropReason, FlushResult, Outcome
+from hh_exporter._records import Record
+
+__all__ = ["Ledger", "Watch"]
+
+
+@define(eq=False)
+class Watch:
+    """
+    Count what becomes of the records admitted up to one moment.
+    """
+
+    last_seq: int
+    left: int
+    on_done: Callable[[], None]
+    outcomes: Counter[Outcome] = Factory(Counter)
+
+    def note(self, records: Iterable[Record], outcome: Outcome) -> bool:
+        """
+        Count those of *records* that it watches.
+
+        Returns:
+            Whether the last of them now has its outcome.
+        """
+        seen = sum(record.seq <= self.last_seq for record in records)
+        self.left -= seen
+        self.outcomes[outcome] += seen
+        return seen > 0 and self.left == 0
+
+    def result(self) -> FlushResult:
+        return FlushResult(
+            delivered=self.outcomes[Outcome.DELIVERED],
+            rejected=self.outcomes[Outcome.REJECTED],
+            dropped=self.outcomes[Outcome.DROPPED],
+            left=self.left,
+        )
+
+
+@define(eq=False)
+class Ledger:
+    """
+    Where every record is, in numbers.
+    """
+
+    pushed: int = 0
+    recovered: int = 0
+    delivered: int = 0
+    rejected: int = 0
+    dropped: Counter[DropReason] = Factory(Counter)
+    queued: int = 0
+    in_flight: int = 0
+    spooled: int = 0
+    queued_bytes: int = 0
+    in_flight_bytes: int = 0
+    requests: int = 0
+    retries: int = 0
+    _watches: list[Watch] = Factory(list)
+
+    def enter(self, record: Record) -> None:
+        """
+        Count a record that is pushed and queued, and give it its place in the order.
+        """
+        size = len(record.data)  # first: a handler may push between two steps of a statement
+        self.pushed += 1
+        self.queued += 1
+        self.queued_bytes += size
+        record.seq = self.pushed + self.recovered
+
+    def enter_in_flight(self, record: Record) -> None:
+        """
+        Count a record that is pushed and goes out at once, past the queue.
+        """
+        self.enter(record)
+        self.take((record,))
+
+    def refuse(self, reason: DropReason) -> None:
+        """
+        Count an event that is pushed and dropped at once.
+        """
+        self.pushed += 1
+        self.dropped[reason] += 1
+
+    def take(self, records: Iterable[Record]) -> None:
+        """
+        Move queued records into a delivery.
+        """
+        self._move(records, 1)
+
+    def give_back(self, records: Iterable[Record]) -> None:
+        """
+        Move records of a delivery back into the queue.
+        """
+        self._move(records, -1)
+
+    def settle(
+        self, records: Iterable[Record], outcome: Outcome, reason: DropReason | None
+    ) -> list[Watch]:
+        """
+        Count the outcome of records in flight.
+
+        Returns:
+            The watches that are complete with this.
+        """
+        records = tuple(records)
+        count = len(records)
+        size = sum(len(record.data) for record in records)
+        self.in_flight -= count
+        self.in_flight_bytes -= size
+        match outcome:
+            case Outcome.DELIVERED:
+                self.delivered += count
+            case Outcome.REJECTED:
+                self.rejected += count
+            case Outcome.DROPPED:
+                assert reason is not None  # noqa: S101
+                self.dropped[reason] += count
+        return [watch for watch in self._watches if watch.note(records, outcome)]
+
+    def watch(self, on_done: Callable[[], None]) -> Watch:
+        """
+        Watch all records that have no outcome now; end with `unwatch`.
+        """
+        watch = Watch(self.pushed + self.recovered, self.queued + self.in_flight, on_done)
+        self._watches.append(watch)
+        return watch
+
+    def unwatch(self, watch: Watch) -> None:
+        self._watches.remove(watch)
+
+    def _move(self, records: Iterable[Record], sign: int) -> None:
+        records = tuple(records)
+        count = sign * len(records)
+        size = sign * sum(len(record.data) for record in records)
+        self.queued -= count
+        self.queued_bytes -= size
+        self.in_flight += count
+        self.in_flight_bytes += size

@@ -1,0 +1,400 @@
+"""
+The bounded queue between push and the worker.
+
+Shares one lock with the ledger; nobody encodes, awaits or calls user code under
+it. The lock is reentrant, for signal handlers and finalisers that push. The
+budget covers every record in memory, those in flight included, so what a
+delivery holds is room that push does not have.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from math import inf
+from operator import attrgetter
+from threading import RLock
+from typing import Literal
+
+from attrs import Factory, define, field, frozen
+
+from hh_exporter._ledger import Ledger, Watch
+from hh_exporter._outcomes import DropReason, Outcome
+from hh_exporter._records import Loss, Record
+from hh_exporter._settings import choice, whole
+from hh_exporter.exceptions import ExporterError
+
+__all__ = ["Place", "QueueLimits", "RecordQueue"]
+
+
+@frozen(kw_only=True)
+class QueueLimits:
+    """
+    The budget for all events in memory, queued and in flight.
+    """
+
+    max_events: int = field(default=10_000, validator=whole(1))
+    max_bytes: int = field(default=64 * 2**20, validator=whole(1, unit="bytes"))
+    """Bytes of the encoded events; request bodies in flight come on top."""
+    overflow: Literal["drop_oldest", "drop_newest"] = field(
+        default="drop_oldest", validator=choice("drop_oldest", "drop_newest")
+    )
+    """What a push does when there is no room."""
+
+
+@define(eq=False)
+class Place:
+    """
+    A place in the line of those who wait for room.
+    """
+
+    size: int
+    wake: Callable[[], None]
+    """Called, without the lock, once room is reserved or the queue closed."""
+    has_room: bool = False
+    is_refused: bool = False
+    """Whether the queue was closed while it waited."""
+
+
+@define(eq=False)
+class RecordQueue:
+    """
+    Records on their way to the worker, in order of admission.
+    """
+
+    limits: QueueLimits
+    lock: RLock = Factory(RLock)
+    ledger: Ledger = Factory(Ledger)
+    closed: bool = False
+    on_due: Callable[[], None] = lambda: None
+    """Called, without the lock, when as much is queued as the worker waits for."""
+    _records: deque[Record] = Factory(deque)
+    _record_bytes: int = 0
+    _line: deque[Place] = Factory(deque)
+    _reserved_events: int = 0
+    _reserved_bytes: int = 0
+    _is_moving: bool = False
+    _due_events: float = inf
+    _due_bytes: float = inf
+
+    # Ways in.
+
+    def offer(self, record: Record) -> Loss | None:
+        """
+        Admit *record*, by the overflow policy if there is no room.
+
+        Returns:
+            What was dropped, perhaps *record* itself; None if nothing was.
+        """
+        loss: Loss | None = None
+        done: Sequence[Watch] = ()
+        admitted: Sequence[Place] = ()
+        size = len(record.data)
+        with self.lock:
+            if self.closed:
+                self.ledger.refuse(DropReason.CLOSED)
+                return Loss(DropReason.CLOSED, (record,))
+            fits = self._has_room(size)
+            if self._line or not fits:
+                lost, done = self._evict(size)
+                fits = bool(lost) and self._has_room(size)
+                if not fits:
+                    self.ledger.refuse(DropReason.QUEUE_FULL)
+                    lost.append(record)
+                loss = Loss(DropReason.QUEUE_FULL, tuple(lost))
+            due = fits and self._append(record)
+            if loss is not None:
+                admitted = self._admit_line()
+        if loss is not None:
+            _tell(done, admitted)
+        if due:
+            self.on_due()
+        return loss
+
+    def line_up(self, size: int, wake: Callable[[], None]) -> Place:
+        """
+        Take a place in the line for room, ahead of all later pushes.
+
+        Follow with `enter` once there is room, else with `leave`.
+
+        Raises:
+            ExporterError: The queue is closed.
+        """
+        place = Place(size, wake)
+        with self.lock:
+            self.check_open()
+            if not self._line and self._has_room(size):
+                self._reserve(place)
+            else:
+                self._line.append(place)
+        return place
+
+    def enter(self, place: Place, record: Record) -> None:
+        """
+        Admit *record* into the room that was reserved for *place*.
+
+        Raises:
+            ExporterError: The queue was closed meanwhile; nothing is counted.
+        """
+        with self.lock:
+            if place.has_room:
+                self._release(place)
+            self.check_open(place)
+            due = self._append(record)
+        if due:
+            self.on_due()
+
+    def leave(self, place: Place) -> None:
+        """
+        Give up a place in the line, or the room that was reserved for it.
+        """
+        with self.lock:
+            if place.has_room:
+                self._release(place)
+            elif place in self._line:
+                self._line.remove(place)
+            admitted = self._admit_line()
+        _tell((), admitted)
+
+    def refuse(self, reason: DropReason) -> None:
+        """
+        Count an event that never became a record here.
+        """
+        with self.lock:
+            self.ledger.refuse(reason)
+
+    def bypass(self, record: Record) -> None:
+        """
+        Count *record* as pushed and in flight: it goes out by itself, at once.
+
+        Raises:
+            ExporterError: The queue is closed.
+        """
+        with self.lock:
+            self.check_open()
+            self.ledger.enter_in_flight(record)
+
+    # The worker's side.
+
+    def wake_at(self, events: float, size: float) -> bool:
+        """
+        Have `on_due` called once, when *events* or *size* bytes are queued.
+
+        Returns:
+            Whether that is so now; then it is not called.
+        """
+        with self.lock:
+            self._due_events, self._due_bytes = events, size
+            return self._is_due()
+
+    def pull(self, limit: int) -> list[Record]:
+        """
+        Remove up to *limit* records from the head; they still count as queued.
+        """
+        with self.lock, self._moving():
+            records = [self._records.popleft() for _ in range(min(limit, len(self._records)))]
+            size = _size(records)  # first: a handler may push while it is summed
+            self._record_bytes -= size
+        return records
+
+    def unpull(self, records: Sequence[Record]) -> None:
+        """
+        Put pulled records back at the head.
+        """
+        with self.lock:
+            self._push_left(records)
+
+    def take(self, records: Sequence[Record]) -> None:
+        """
+        Count pulled records as in flight.
+        """
+        with self.lock:
+            self.ledger.take(records)
+
+    def give_back(self, records: Sequence[Record]) -> None:
+        """
+        Put records in flight back at the head.
+        """
+        with self.lock:
+            self.ledger.give_back(records)
+            self._push_left(records)
+
+    def settle(
+        self, records: Sequence[Record], outcome: Outcome, reason: DropReason | None = None
+    ) -> None:
+        """
+        Count the outcome of records in flight; their room goes to those who wait.
+        """
+        with self.lock:
+            done = self.ledger.settle(records, outcome, reason)
+            admitted = self._admit_line()
+        _tell(done, admitted)
+
+    def count_request(self, *, retry: bool) -> None:
+        with self.lock:
+            self.ledger.requests += 1
+            self.ledger.retries += retry
+
+    # Flush and close.
+
+    def check_open(self, place: Place | None = None) -> None:
+        """
+        Raise ExporterError if the queue is closed, or was while *place* waited.
+        """
+        if self.closed or (place is not None and place.is_refused):
+            raise ExporterError("the exporter is closed; start() opens it again")
+
+    def watch(self, on_done: Callable[[], None]) -> Watch:
+        """
+        Watch all records without an outcome; *on_done* is called without the lock.
+        """
+        with self.lock:
+            return self.ledger.watch(on_done)
+
+    def unwatch(self, watch: Watch) -> None:
+        with self.lock:
+            self.ledger.unwatch(watch)
+
+    def close(self) -> None:
+        """
+        Admit no more; those who wait for room are woken to find it closed.
+        """
+        with self.lock:
+            self.closed = True
+            waiting = list(self._line)
+            self._line.clear()
+            for place in waiting:
+                place.is_refused = True
+        _tell((), waiting)
+
+    def drain(self, reason: DropReason) -> list[Record]:
+        """
+        Drop all that is queued and not pulled.
+
+        Returns:
+            The dropped records.
+        """
+        with self.lock:
+            records = self.pull(len(self._records))
+            done = self._drop(records, reason) if records else []
+            admitted = self._admit_line()
+        _tell(done, admitted)
+        return records
+
+    @property
+    def oldest(self) -> Record | None:
+        with self.lock:
+            return self._records[0] if self._records else None
+
+    # Under the lock.
+
+    @contextmanager
+    def _moving(self) -> Iterator[None]:
+        """
+        Move records or places: a push that interrupts this, from a signal handler
+        or a finaliser, may append, but finds the queue full rather than move more.
+        """
+        self._is_moving = True
+        try:
+            yield
+        finally:
+            self._is_moving = False
+
+    def _has_room(self, size: int) -> bool:
+        ledger, limits = self.ledger, self.limits
+        return (
+            ledger.queued + ledger.in_flight + self._reserved_events < limits.max_events
+            and ledger.queued_bytes + ledger.in_flight_bytes + self._reserved_bytes + size
+            <= limits.max_bytes
+        )
+
+    def _append(self, record: Record) -> bool:
+        self._records.append(record)
+        size = len(record.data)
+        self._record_bytes += size
+        self.ledger.enter(record)
+        return self._is_due()
+
+    def _push_left(self, records: Sequence[Record]) -> None:
+        order = attrgetter("seq")
+        back = list(records)
+        last = max(map(order, records), default=0)
+        with self._moving():
+            while self._records and self._records[0].seq < last:
+                back.append(self._records.popleft())
+            self._records.extendleft(sorted(back, key=order, reverse=True))
+        size = _size(records)
+        self._record_bytes += size
+
+    def _is_due(self) -> bool:
+        ledger = self.ledger
+        if ledger.queued < self._due_events and ledger.queued_bytes < self._due_bytes:
+            return False
+        self._due_events = self._due_bytes = inf  # rung once; the worker asks again
+        return True
+
+    def _evict(self, size: int) -> tuple[list[Record], list[Watch]]:
+        """
+        Drop the oldest records until *size* bytes fit, or none if they would not.
+
+        Returns:
+            The dropped records, and the watches that are complete with this.
+        """
+        ledger, limits = self.ledger, self.limits
+        kept = ledger.queued + ledger.in_flight + self._reserved_events - len(self._records)
+        excess = (
+            ledger.queued_bytes + ledger.in_flight_bytes + self._reserved_bytes + size
+        ) - limits.max_bytes
+        if self._line:  # who overtakes may not take what the line waits for
+            excess = max(excess, size)
+        evicted: list[Record] = []
+        done: list[Watch] = []
+        is_in_vain = kept >= limits.max_events or excess > self._record_bytes
+        if limits.overflow == "drop_newest" or is_in_vain or self._is_moving:
+            return evicted, done
+        with self._moving():
+            while self._records and (excess > 0 or not evicted or not self._has_room(size)):
+                record = self._records.popleft()
+                length = len(record.data)
+                self._record_bytes -= length
+                excess -= length
+                evicted.append(record)
+                done += self._drop((record,), DropReason.QUEUE_FULL)
+        return evicted, done
+
+    def _drop(self, records: Sequence[Record], reason: DropReason) -> list[Watch]:
+        self.ledger.take(records)
+        return self.ledger.settle(records, Outcome.DROPPED, reason)
+
+    def _reserve(self, place: Place) -> None:
+        place.has_room = True
+        self._reserved_events += 1
+        self._reserved_bytes += place.size
+
+    def _release(self, place: Place) -> None:
+        place.has_room = False
+        self._reserved_events -= 1
+        self._reserved_bytes -= place.size
+
+    def _admit_line(self) -> list[Place]:
+        admitted: list[Place] = []
+        if self._is_moving:
+            return admitted
+        with self._moving():
+            while self._line and self._has_room(self._line[0].size):
+                place = self._line.popleft()
+                self._reserve(place)
+                admitted.append(place)
+        return admitted
+
+
+def _size(records: Iterable[Record]) -> int:
+    return sum(len(record.data) for record in records)
+
+
+def _tell(watches: Iterable[Watch], places: Iterable[Place]) -> None:
+    for watch in watches:
+        watch.on_done()
+    for place in places:
+        place.wake()
