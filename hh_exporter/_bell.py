@@ -1,0 +1,46 @@
+"""
+Wake a task of one loop from any thread.
+
+A ring is never lost: it stays until `clear`. Ringing for a loop that is gone
+does nothing, since nobody there can wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+from attrs import Factory, define
+
+from hh_exporter._clock import Clock
+
+__all__ = ["Bell"]
+
+
+@define(eq=False)
+class Bell:
+    """
+    An event that any thread may set; made in the loop that waits for it.
+    """
+
+    clock: Clock
+    _loop: asyncio.AbstractEventLoop = Factory(asyncio.get_running_loop)
+    _event: asyncio.Event = Factory(asyncio.Event)
+
+    def ring(self) -> None:
+        # In the loop's own thread too: a signal handler runs there while the loop sleeps.
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._event.set)
+
+    def clear(self) -> None:
+        self._event.clear()
+
+    async def wait(self, deadline: float | None = None) -> None:
+        """
+        Wait for a ring, until *deadline* at most.
+        """
+        try:
+            async with self.clock.timeout_at(deadline):
+                await self._event.wait()
+        except TimeoutError:
+            pass

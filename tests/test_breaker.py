@@ -1,0 +1,154 @@
+"""
+Whether anything may be sent at all.
+"""
+
+from __future__ import annotations
+
+from math import inf
+
+import pytest
+
+from hh_exporter._breaker import Breaker
+
+
+def suspended(chance: float = 1.0) -> Breaker:
+    """
+    Make a breaker that was refused at 100.0.
+    """
+    breaker = Breaker(lambda: chance)
+    breaker.suspend(100.0, "HTTP 401: check api_key")
+    return breaker
+
+
+def failed_probe(breaker: Breaker, now: float) -> float:
+    """
+    Let a probe fail at *now*, and say how long the next one waits.
+    """
+    breaker.begin_probe()
+    breaker.suspend(now, "HTTP 401: check api_key")
+    breaker.end_probe(now)
+    return breaker.opens_at() - now
+
+
+def test_it_is_open_from_the_start() -> None:
+    """
+    Nothing is held until a server says so.
+    """
+    breaker = Breaker(lambda: 1.0)
+
+    assert not breaker.is_suspended
+    assert breaker.opens_at() == -inf
+
+
+def test_a_hold_is_never_shortened() -> None:
+    """
+    The latest moment that any answer asked for holds for all.
+    """
+    breaker = Breaker(lambda: 1.0)
+
+    breaker.hold(20.0)
+    breaker.hold(10.0)
+
+    assert breaker.opens_at() == 20.0
+
+
+def test_a_refusal_begins_one_episode() -> None:
+    """
+    Only the first answer that refuses us is worth a line of log; all are counted.
+    """
+    breaker = Breaker(lambda: 1.0)
+
+    assert breaker.suspend(100.0, "HTTP 401: check api_key")
+    assert not breaker.suspend(100.5, "HTTP 404: check base_url")
+    assert (breaker.reason, breaker.refusals) == ("HTTP 401: check api_key", 2)
+    assert breaker.resume()
+    assert not breaker.resume()
+    assert not breaker.is_suspended
+    assert breaker.opens_at() == -inf
+    assert breaker.suspend(200.0, "HTTP 401: check api_key")
+
+
+@pytest.mark.parametrize(("chance", "expected"), [(0.0, 0.5), (0.5, 0.75), (1.0, 1.0)])
+def test_half_of_a_probes_delay_is_jitter(chance: float, expected: float) -> None:
+    """
+    The first probe comes within a second, but not at once.
+    """
+    assert suspended(chance).opens_at() == 100.0 + expected
+
+
+def test_probes_come_at_widening_intervals() -> None:
+    """
+    Each failed probe doubles the interval, up to a minute.
+    """
+    breaker = suspended()
+
+    waits = [failed_probe(breaker, 200.0) for _ in range(8)]
+
+    assert waits == [2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0]
+
+
+def test_a_new_episode_begins_with_short_intervals() -> None:
+    """
+    Once the server took something, what was before is forgotten.
+    """
+    breaker = suspended()
+    for _ in range(5):
+        failed_probe(breaker, 200.0)
+    breaker.begin_probe()
+    breaker.resume()
+    breaker.end_probe(300.0)
+
+    breaker.suspend(400.0, "HTTP 401: check api_key")
+
+    assert breaker.opens_at() == 401.0
+
+
+def test_one_probe_at_a_time() -> None:
+    """
+    While one is out nothing else may leave.
+    """
+    breaker = suspended()
+
+    breaker.begin_probe()
+    assert (breaker.is_probing, breaker.opens_at()) == (True, inf)
+    breaker.end_probe(200.0)
+    assert (breaker.is_probing, breaker.opens_at()) == (False, 202.0)
+
+
+def test_a_probe_that_succeeds_opens_for_all() -> None:
+    """
+    Even while it is still out: its answer is known.
+    """
+    breaker = suspended()
+    breaker.begin_probe()
+
+    breaker.resume()
+
+    assert breaker.opens_at() == -inf
+    breaker.end_probe(200.0)
+    assert breaker.opens_at() == -inf
+
+
+def test_somebody_who_waits_gets_a_probe_at_once() -> None:
+    """
+    It may leave now, and the interval stays as it was.
+    """
+    breaker = suspended()
+    failed_probe(breaker, 200.0)
+
+    breaker.probe_now()
+
+    assert breaker.opens_at() == -inf
+    assert failed_probe(breaker, 200.0) == 4.0
+
+
+def test_a_probe_keeps_to_a_hold() -> None:
+    """
+    A server that asked for silence gets it from probes too, wanted or not.
+    """
+    breaker = suspended()
+    breaker.hold(500.0)
+
+    assert breaker.opens_at() == 500.0
+    breaker.probe_now()
+    assert breaker.opens_at() == 500.0
