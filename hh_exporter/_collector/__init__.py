@@ -1,0 +1,9 @@
+"""
+A HoneyHive-compatible server for the developer's own machine.
+
+A program of its own: the exporter knows nothing of it.
+"""
+
+from hh_exporter._collector.server import Collector, StoredEvent
+
+__all__ = ["Collector", "StoredEvent"]

@@ -1,0 +1,140 @@
+"""
+The collector as a whole: one database, one listening socket.
+
+Whatever start() opened, aclose() closes, in the opposite order.
+"""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any, Self
+
+import orjson
+from aiohttp import web
+from attrs import define, field, frozen
+
+from hh_exporter._clock import Clock, SystemClock
+from hh_exporter._collector.routes import Routes
+from hh_exporter._collector.store import Store
+from hh_exporter.exceptions import ExporterError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+__all__ = ["Collector", "StoredEvent"]
+
+_SHUTDOWN_TIMEOUT = 0.5
+
+
+@frozen(kw_only=True)
+class StoredEvent:
+    """
+    An event as the collector took it.
+    """
+
+    event: dict[str, Any] = field(repr=False)
+    """What was sent, unchanged."""
+    event_id: str
+    """Its own id, or the one that it was given."""
+    path: str
+    """The route that took it."""
+    time: int
+    """When it arrived, in Unix milliseconds."""
+
+
+@define(eq=False, kw_only=True)
+class Collector:
+    """
+    A HoneyHive-compatible server for tests, demos and the developer's machine.
+
+    Events live in the SQLite file *db*, which is made if missing and added to
+    if not; without one they are gone after `aclose`. Port 0 takes a free one.
+    """
+
+    db: Path | str | None = None
+    host: str = "127.0.0.1"
+    port: int = 0
+    clock: Clock = field(factory=SystemClock, repr=False)
+    _store: Store | None = field(default=None, init=False, repr=False)
+    _url: str = field(default="", init=False, repr=False)
+    _cleanup: AsyncExitStack = field(factory=AsyncExitStack, init=False, repr=False)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.aclose()
+
+    @property
+    def url(self) -> str:
+        """
+        The address to send to, such as "http://127.0.0.1:40123".
+        """
+        self._running_store()
+        return self._url
+
+    async def start(self) -> None:
+        """
+        Open the database and listen, unless that is done already.
+
+        Raises `ExporterError` if either is impossible, and holds neither then.
+        """
+        if self._store is not None:
+            return
+        async with AsyncExitStack() as stack:
+            store = await stack.enter_async_context(Store.open(self.db))
+            runner = web.AppRunner(
+                Routes(store, self.clock).application(),
+                access_log=None,
+                handle_signals=False,
+                shutdown_timeout=_SHUTDOWN_TIMEOUT,
+            )
+            stack.push_async_callback(runner.cleanup)
+            await runner.setup()
+            try:
+                await web.TCPSite(runner, self.host, self.port).start()
+            except OSError as exc:
+                raise ExporterError(
+                    f"can't listen on {self.host}, port {self.port} ({exc.strerror}): "
+                    "choose another host or port, or port 0 for any that is free"
+                ) from exc
+            self._store = store
+            self._url = _url(*runner.addresses[0][:2])
+            self._cleanup = stack.pop_all()
+
+    async def aclose(self) -> None:
+        """
+        Finish the requests at hand, then let go of port and database.
+        """
+        self._store = None
+        await self._cleanup.aclose()
+
+    async def count(self) -> int:
+        """
+        Count the stored events.
+        """
+        return await self._running_store().count()
+
+    async def events(self) -> AsyncIterator[StoredEvent]:
+        """
+        Read the events that are stored now, in order of arrival.
+        """
+        async for rows in self._running_store().pages():
+            for row in rows:
+                yield StoredEvent(
+                    event=orjson.loads(row.event),
+                    event_id=row.event_id,
+                    path=row.path,
+                    time=row.time,
+                )
+
+    def _running_store(self) -> Store:
+        if self._store is None:
+            raise ExporterError("the collector is not running: enter it, or await start()")
+        return self._store
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
