@@ -1,0 +1,192 @@
+"""
+Settings: arguments first, then the environment, read once, then defaults.
+
+A parameter `queue.max_bytes` is `HH_EXPORTER_QUEUE_MAX_BYTES` in the
+environment; every scalar has such a name, made from the fields of `Settings`.
+Then come the names that the vendor's clients read. A blank value counts as
+unset. A group that is given as an argument is given whole.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container, Mapping
+from ipaddress import ip_address
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import attrs
+from attrs import Attribute, Factory, field, frozen
+from attrs.validators import optional
+
+from hh_exporter._batcher import BatchLimits
+from hh_exporter._queue import QueueLimits
+from hh_exporter._retry import RetryPolicy
+from hh_exporter._settings import Kind, choice, flag, seconds, text, whole
+from hh_exporter.exceptions import ConfigError
+
+__all__ = ["Settings", "read_settings", "variables_of"]
+
+_PREFIX = "HH_EXPORTER"
+_VENDOR = {
+    "api_key": ("HH_INGESTION_API_KEY", "HH_API_KEY"),
+    "base_url": ("HH_API_URL", "HH_DATA_PLANE_URL"),
+    "project": ("HH_PROJECT",),
+    "source": ("HH_SOURCE",),
+    "request_timeout": ("HH_API_TIMEOUT",),
+}
+"""What the vendor's own clients read, the first one first."""
+
+
+def _is_base_url(value: Any) -> bool:
+    try:
+        url = urlsplit(value)
+        port = url.port
+    except (ValueError, AttributeError, TypeError):
+        return False
+    return (
+        isinstance(value, str)
+        and url.scheme in ("http", "https")
+        and bool(url.hostname)
+        and port != 0
+        and not (url.username or url.password or url.query or url.fragment)
+        and not re.search(r"\s", value)
+    )
+
+
+_api_key: Kind[str] = Kind(
+    "a key of visible ASCII characters",
+    lambda v: isinstance(v, str) and bool(re.fullmatch(r"[!-~]+", v)),
+    str.strip,
+    secret=True,
+)
+_base_url: Kind[str] = Kind(
+    "an http:// or https:// address without user, password, query or fragment",
+    _is_base_url,
+    str.strip,
+    secret=True,  # it may hold a password by mistake
+)
+
+
+@frozen(kw_only=True)
+class Settings:
+    """
+    What an exporter was told, checked.
+    """
+
+    api_key: str | None = field(default=None, repr=False, validator=optional(_api_key))
+    base_url: str = field(default="https://api.honeyhive.ai", validator=_base_url)
+    project: str | None = field(default=None, validator=optional(text()))
+    source: str | None = field(default=None, validator=optional(text()))
+    queue: QueueLimits = Factory(QueueLimits)
+    batch: BatchLimits = Factory(BatchLimits)
+    retry: RetryPolicy = Factory(RetryPolicy)
+    max_in_flight: int = field(default=4, validator=whole(1))
+    request_timeout: float = field(default=10.0, validator=seconds())
+    close_timeout: float = field(default=5.0, validator=seconds(zero=True))
+    on_ambiguous: Literal["reject", "resend"] = field(
+        default="reject", validator=choice("reject", "resend")
+    )
+    disabled: bool = field(default=False, validator=flag())
+
+    @property
+    def is_loopback(self) -> bool:
+        """
+        Whether the server is on this machine; it needs no key.
+        """
+        host = urlsplit(self.base_url).hostname or ""
+        try:
+            return ip_address(host).is_loopback
+        except ValueError:
+            return host == "localhost" or host.endswith(".localhost")
+
+    @property
+    def disabled_reason(self) -> str:
+        """
+        Why nothing can be sent; empty if all is well.
+        """
+        if self.disabled:
+            return "the exporter is disabled"
+        if self.api_key is None and not self.is_loopback:
+            return "there is no API key; give api_key or set HH_API_KEY"
+        return ""
+
+    @property
+    def exposes_key(self) -> bool:
+        """
+        Whether the key would cross a network in the clear.
+        """
+        is_plain = urlsplit(self.base_url).scheme == "http"
+        return is_plain and self.api_key is not None and not self.is_loopback
+
+
+_GROUPS: dict[str, type[Any]] = {"queue": QueueLimits, "batch": BatchLimits, "retry": RetryPolicy}
+
+
+def read_settings(given: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
+    """
+    Combine arguments, environment and defaults.
+
+    Args:
+        given: Arguments by parameter; None or a blank text means not given.
+        environ: The environment variables.
+
+    Raises:
+        ConfigError: A value is out of its range; the text names the argument
+            or the variable, and what it may be.
+    """
+    chosen: dict[str, Any] = {
+        name: value.strip() if isinstance(value, str) else value
+        for name, value in given.items()
+        if not _is_unset(value)
+    }
+    for name, group in _GROUPS.items():
+        if name not in chosen:
+            chosen[name] = group(**_read_fields(group, f"{_PREFIX}_{name}", environ))
+        elif not isinstance(chosen[name], group):
+            raise ConfigError(f"{name} must be a {group.__name__}")
+    settings = Settings(**chosen, **_read_fields(Settings, _PREFIX, environ, given=chosen))
+    return attrs.evolve(settings, base_url=settings.base_url.rstrip("/"))
+
+
+def variables_of(owner: type[Any], prefix: str = _PREFIX) -> dict[str, tuple[str, ...]]:
+    """
+    List the environment variables of each scalar field of *owner*, the first one first.
+    """
+    vendor = _VENDOR if owner is Settings else {}
+    return {
+        a.name: (f"{prefix}_{a.name}".upper(), *vendor.get(a.name, ()))
+        for a in attrs.fields(owner)
+        if _kind_of(a) is not None
+    }
+
+
+def _read_fields(
+    owner: type[Any], prefix: str, environ: Mapping[str, str], given: Container[str] = ()
+) -> dict[str, Any]:
+    """
+    Read those fields of *owner* that are not *given*.
+    """
+    found = {}
+    kinds = {a.name: _kind_of(a) for a in attrs.fields(owner) if a.name not in given}
+    for name, variables in variables_of(owner, prefix).items():
+        for variable in variables:
+            value = environ.get(variable)
+            kind = kinds.get(name)
+            if kind is not None and not _is_unset(value):
+                found[name] = kind.read(variable, value or "")
+                break
+    return found
+
+
+def _kind_of(attribute: Attribute[Any]) -> Kind[Any] | None:
+    """
+    Find what a field may be; None if it has no form as text.
+    """
+    validator: Any = attribute.validator
+    kind = getattr(validator, "validator", validator)  # within optional()
+    return kind if isinstance(kind, Kind) and kind.parse is not None else None
+
+
+def _is_unset(value: object) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())

@@ -1,0 +1,399 @@
+"""
+Build the parts, and be the door to them.
+
+push encodes and queues, on the caller's thread. All that waits is done in the
+worker's loop, whichever loop asks. Nothing here is done per event beyond that.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+from asyncio import _get_running_loop
+from collections.abc import Callable
+from contextlib import suppress
+from math import inf
+from typing import Any, Literal, Self
+
+from hh_exporter._batcher import BatchLimits
+from hh_exporter._bell import Bell
+from hh_exporter._clock import Clock, SystemClock
+from hh_exporter._codec import Codec, EncodeError
+from hh_exporter._dialects.legacy import LegacyDialect
+from hh_exporter._environment import read_settings
+from hh_exporter._ledger import Watch
+from hh_exporter._lifetime import Lifetime, run_in
+from hh_exporter._outcomes import DropReason, FlushResult, Outcome, Settlement, Stats
+from hh_exporter._queue import QueueLimits, RecordQueue
+from hh_exporter._recording import Recording
+from hh_exporter._records import MAX_BODY_BYTES, Record
+from hh_exporter._retry import RetryPolicy
+from hh_exporter._settler import Settler
+from hh_exporter.events import ModelEvent, new_id
+from hh_exporter.exceptions import DeliveryError
+
+__all__ = ["Exporter"]
+
+log = logging.getLogger(__name__)
+
+_LOOK = 1.0
+"""Seconds after which a put that waits sees to it that somebody makes room."""
+
+
+class Exporter:
+    """
+    Deliver model events to the HoneyHive API in the background.
+
+    Use it as an async context manager, or await `start` and `aclose`. What is
+    not given comes from the environment, then from the defaults that stand here.
+
+    Args:
+        api_key: The key; `HH_API_KEY` in the environment. A server on this
+            machine needs none; without one for another server the exporter is
+            disabled, and says so.
+        base_url: Address of the API; default "https://api.honeyhive.ai".
+        project: For events that name none.
+        source: For events that name none, such as "production".
+        queue: The budget for events in memory.
+        batch: When a batch is full and how long it waits to be.
+        retry: How long to keep trying.
+        max_in_flight: How many requests may be under way at once; default 4.
+        request_timeout: Seconds for one request; default 10.
+        close_timeout: Seconds that `aclose` takes at most; default 5.
+        on_outcome: Called with each group of events that shares a fate, on the
+            thread where it was decided. What it raises is logged once.
+        on_ambiguous: What to do when the server created a part of a batch under
+            ids that are not ours: "reject" (default) never sends twice,
+            "resend" never loses.
+        disabled: Drop everything at once, for tests and development.
+
+    Raises:
+        ConfigError: A setting has a value that it can't have.
+    """
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        *,
+        base_url: str | None = None,
+        project: str | None = None,
+        source: str | None = None,
+        queue: QueueLimits | None = None,
+        batch: BatchLimits | None = None,
+        retry: RetryPolicy | None = None,
+        max_in_flight: int | None = None,
+        request_timeout: float | None = None,
+        close_timeout: float | None = None,
+        on_outcome: Callable[[Settlement], None] | None = None,
+        on_ambiguous: Literal["reject", "resend"] | None = None,
+        disabled: bool | None = None,
+        _clock: Clock | None = None,
+        _random: Callable[[], float] = random.Random().random,  # noqa: B008, S311
+    ) -> None:
+        self._settings = settings = read_settings(
+            {
+                "api_key": api_key,
+                "base_url": base_url,
+                "project": project,
+                "source": source,
+                "queue": queue,
+                "batch": batch,
+                "retry": retry,
+                "max_in_flight": max_in_flight,
+                "request_timeout": request_timeout,
+                "close_timeout": close_timeout,
+                "on_ambiguous": on_ambiguous,
+                "disabled": disabled,
+            },
+            os.environ,
+        )
+        self._clock = _clock or SystemClock()
+        dialect = LegacyDialect()
+        self._queue = RecordQueue(settings.queue)
+        self._settler = Settler(queue=self._queue, clock=self._clock, on_outcome=on_outcome)
+        self._codec = Codec(
+            dialect=dialect,
+            clock=self._clock,
+            project=settings.project,
+            source=settings.source,
+            max_bytes=min(MAX_BODY_BYTES - dialect.overhead, settings.queue.max_bytes),
+        )
+        self._life = Lifetime(
+            settings=settings,
+            queue=self._queue,
+            settler=self._settler,
+            dialect=dialect,
+            clock=self._clock,
+            random=_random,
+        )
+        self._close_watch: Watch | None = None
+        self._disabled = settings.disabled_reason
+        if self._disabled and not settings.disabled:
+            log.warning("all events are dropped: %s, or pass disabled=True", self._disabled)
+        if settings.exposes_key:
+            log.warning("base_url is plain http: the API key crosses the network unencrypted")
+
+    # Ways in.
+
+    def push(self, event: ModelEvent) -> bool:
+        """
+        Take *event* as it is now and deliver it in the background.
+
+        Never waits and never raises because of data; any thread, any time.
+
+        Returns:
+            True if it was accepted; False if it was dropped, which is counted
+            with its reason.
+        """
+        try:
+            record = self._encode(event)
+        except EncodeError:
+            return False
+        loss = self._queue.offer(record)
+        worker = self._life.worker
+        loop = _get_running_loop()
+        if worker is None or worker.is_over or (loop is not None and loop is not worker.loop):
+            self._life.see_to_worker()
+        if loss is None:
+            return True
+        lost = tuple(record.event_id for record in loss.records)
+        self._settler.announce(lost, Outcome.DROPPED, loss.reason)
+        return loss.records[-1] is not record
+
+    async def put(self, event: ModelEvent) -> bool:
+        """
+        Take *event* as it is now, once there is room for it.
+
+        Those who wait are served first come, first served, ahead of `push`. A
+        cancelled `put` is not counted and not sent.
+
+        Returns:
+            True if it was accepted; False if it was dropped for what it holds,
+            or since the exporter is disabled.
+
+        Raises:
+            ExporterError: The exporter is closed.
+        """
+        self._queue.check_open()
+        try:
+            record = self._encode(event)
+        except EncodeError:
+            return False
+        bell = Bell(self._clock)
+        place = self._queue.line_up(len(record.data), bell.ring)
+        try:
+            self._life.see_to_worker()
+            while not (place.has_room or place.is_refused):
+                await bell.wait(self._clock.now() + _LOOK)
+                self._life.see_to_worker()  # the loop that makes room may have gone
+        except BaseException:
+            self._queue.leave(place)
+            raise
+        self._queue.enter(place, record)
+        return True
+
+    async def create_model_event(self, event: ModelEvent, timeout: float | None = None) -> str:
+        """
+        Send *event* now and by itself, past the queue (POST /events/model).
+
+        Args:
+            event: The event.
+            timeout: Seconds for all attempts; default 3 times `request_timeout`.
+
+        Returns:
+            The server's id of the event.
+
+        Raises:
+            DeliveryError: The server rejected it, or it could not be sent.
+            ExporterError: The exporter is closed.
+        """
+        self._queue.check_open()
+        budget = 3 * self._settings.request_timeout if timeout is None else timeout
+        deadline = self._clock.now() + budget
+        try:
+            record = self._encode(event)
+        except EncodeError as exc:
+            raise DeliveryError(f"the event was not sent: {exc}", reason=exc.reason) from None
+        worker = self._life.need_worker()
+
+        async def send() -> str:
+            with suppress(TimeoutError):
+                async with self._clock.timeout_at(deadline):
+                    await worker.wait_started()
+            try:
+                return await worker.deliverer.deliver_one(record, deadline)
+            finally:
+                worker.ring()
+
+        server_id = await run_in(worker.loop, send(), self._clock, deadline)
+        if server_id is None:
+            raise DeliveryError(
+                "the event could not be delivered: the exporter's event loop does not answer",
+                reason=DropReason.SEND_FAILED,
+            )
+        return server_id
+
+    def record(self, **fields: Any) -> Recording:
+        """
+        Time a block of code and push what it was.
+
+        A synchronous context manager that yields the ModelEvent which it will
+        push: fill `response` and `usage` inside. An exception goes into
+        `error` and on its way.
+
+        Args:
+            **fields: Fields of the ModelEvent; `model` is required.
+        """
+        return Recording(ModelEvent(**fields), self.push, self._clock)
+
+    # Life.
+
+    async def start(self) -> None:
+        """
+        Start the worker in the running loop, again after `aclose` too.
+
+        Without it the first push inside a running loop does.
+        """
+        if self._disabled:
+            return
+        if self._queue.closed:
+            await self.aclose()
+            self._open_again()
+        worker = self._life.need_worker()
+        await run_in(worker.loop, worker.wait_started(), self._clock, None)
+
+    async def flush(self, timeout: float | None = None) -> FlushResult:
+        """
+        Wait until all that was pushed before has its outcome.
+
+        Args:
+            timeout: Seconds to wait at most; None for no limit. It returns
+                early where nothing more can be had in time, and without a limit
+                once the server is found to refuse the exporter.
+        """
+        deadline = None if timeout is None else self._clock.now() + timeout
+        if not self._has_open_records():
+            return FlushResult(0, 0, 0, 0)
+        worker = self._life.need_worker()
+        return await worker.flush(deadline)
+
+    async def aclose(self, timeout: float | None = None) -> FlushResult:
+        """
+        Stop taking events, and deliver what is there until a deadline.
+
+        What is left then is dropped as `closed`. A second call waits for the
+        first and returns the same.
+
+        Args:
+            timeout: Seconds; default `close_timeout`.
+        """
+        seconds = self._settings.close_timeout if timeout is None else timeout
+        deadline = self._clock.now() + seconds
+        with self._queue.lock:
+            if self._close_watch is None:
+                self._close_watch = self._queue.watch(lambda: None)
+        watch = self._close_watch
+        self._queue.close()
+        if self._has_open_records() or (
+            self._life.worker is not None and not self._life.worker.is_over
+        ):
+            worker = self._life.need_worker()
+            await run_in(worker.loop, worker.close(deadline), self._clock, deadline)
+        self._settler.drain(DropReason.CLOSED)
+        self._settler.say_rest()
+        return watch.result()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.aclose()
+
+    # Looking in.
+
+    def stats(self) -> Stats:
+        """
+        Read the books; they balance. Any thread.
+        """
+        worker = self._life.worker
+        health, why = self._health()
+        with self._queue.lock:
+            ledger = self._queue.ledger
+            head = self._queue.oldest
+            oldest = min(
+                inf if head is None else head.pushed_at,
+                inf if worker is None else worker.oldest_pushed_at,
+            )
+            return Stats(
+                pushed=ledger.pushed,
+                recovered=ledger.recovered,
+                delivered=ledger.delivered,
+                rejected=ledger.rejected,
+                dropped=ledger.dropped.total(),
+                dropped_by_reason=dict(ledger.dropped),
+                queued=ledger.queued,
+                in_flight=ledger.in_flight,
+                spooled=ledger.spooled,
+                queued_bytes=ledger.queued_bytes,
+                requests=ledger.requests,
+                retries=ledger.retries,
+                oldest_age=0.0 if oldest == inf else max(0.0, self._clock.now() - oldest),
+                health=health,
+                health_reason=why,
+            )
+
+    def __repr__(self) -> str:
+        health, _ = self._health()
+        return f"<Exporter {self._settings.base_url} {health}>"
+
+    # Within.
+
+    def _encode(self, event: ModelEvent) -> Record:
+        """
+        Make the record of *event*.
+
+        Raises:
+            EncodeError: It can't be sent; that is counted and announced.
+        """
+        event_id = _id_of(event)
+        try:
+            if self._disabled:
+                raise EncodeError(DropReason.DISABLED, self._disabled)
+            if self._queue.closed:
+                raise EncodeError(DropReason.CLOSED, "the exporter is closed")
+            return self._codec.encode(event, event_id)
+        except EncodeError as exc:
+            self._queue.refuse(exc.reason)
+            self._settler.announce((event_id,), Outcome.DROPPED, exc.reason, detail=str(exc))
+            raise
+
+    def _open_again(self) -> None:
+        with self._queue.lock:
+            if self._close_watch is not None:
+                self._queue.unwatch(self._close_watch)
+                self._close_watch = None
+            self._queue.closed = False
+
+    def _has_open_records(self) -> bool:
+        with self._queue.lock:
+            return bool(self._queue.ledger.queued or self._queue.ledger.in_flight)
+
+    def _health(self) -> tuple[str, str]:
+        if self._disabled:
+            return "closed", self._disabled
+        if self._queue.closed:
+            return "closed", "aclose() was called"
+        return self._life.health()
+
+
+def _id_of(event: ModelEvent) -> str:
+    """
+    Take the event's own id, or make one where it has none that can be used.
+    """
+    try:
+        own = event.event_id
+    except Exception:  # not a ModelEvent, whatever its type says
+        own = None
+    return own if isinstance(own, str) and own else new_id()

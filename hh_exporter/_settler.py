@@ -1,0 +1,163 @@
+"""
+The one place where outcomes are announced: to the ledger, to the user, to the log.
+
+User code is called here, outside the lock and on the thread where the outcome
+was decided; what it raises is logged once and changes nothing. A loss is one
+warning per episode, never a line per event.
+"""
+
+from __future__ import annotations
+
+import logging
+from asyncio import CancelledError
+from collections.abc import Callable, Sequence
+
+from attrs import Factory, define, field
+
+from hh_exporter._clock import Clock
+from hh_exporter._outcomes import DropReason, Outcome, Settlement
+from hh_exporter._queue import RecordQueue
+from hh_exporter._records import Record
+
+__all__ = ["Settler"]
+
+log = logging.getLogger(__name__)
+
+_EPISODE_GAP = 60.0
+"""Seconds without a loss of one kind that end its episode."""
+_MAX_EPISODES = 100
+
+_ADVICE = {
+    DropReason.QUEUE_FULL: "the queue is full: raise QueueLimits, or use put() to wait for room",
+    DropReason.TOO_LARGE: "the server takes no body of that size (HTTP 413)",
+    DropReason.RETRIES_EXHAUSTED: "the server did not take them within RetryPolicy.max_elapsed",
+    DropReason.CLOSED: "the exporter was closed: push before aclose(), or give it more time",
+}
+
+
+@define(eq=False)
+class _Episode:
+    """
+    Losses of one kind that follow each other closely.
+    """
+
+    last: float
+    unsaid: int = 0
+    """Losses since the last line of log."""
+
+
+@define(eq=False, kw_only=True)
+class Settler:
+    """
+    Settle records and say so.
+    """
+
+    queue: RecordQueue
+    clock: Clock
+    on_outcome: Callable[[Settlement], None] | None
+    _episodes: dict[str, _Episode] = Factory(dict)
+    _callback_failed: bool = field(default=False, init=False)
+
+    def settle(
+        self,
+        records: Sequence[Record],
+        outcome: Outcome,
+        reason: DropReason | None = None,
+        *,
+        status: int | None = None,
+    ) -> None:
+        """
+        Give records in flight their outcome, and announce it.
+        """
+        if records:
+            self.queue.settle(records, outcome, reason)
+            self.announce(
+                tuple(record.event_id for record in records), outcome, reason, status=status
+            )
+
+    def drain(self, reason: DropReason) -> None:
+        """
+        Drop all that is queued.
+        """
+        records = self.queue.drain(reason)
+        if records:
+            ids = tuple(record.event_id for record in records)
+            self.announce(ids, Outcome.DROPPED, reason)
+
+    def announce(
+        self,
+        event_ids: tuple[str, ...],
+        outcome: Outcome,
+        reason: DropReason | None = None,
+        *,
+        status: int | None = None,
+        detail: str = "",
+    ) -> None:
+        """
+        Announce an outcome that the ledger knows already.
+
+        Args:
+            detail: What is wrong with these events in particular, fit for a log.
+        """
+        # That the exporter is disabled was said when it was made.
+        if outcome is not Outcome.DELIVERED and reason is not DropReason.DISABLED:
+            self._warn(len(event_ids), outcome, reason, status, detail)
+        if self.on_outcome is not None:
+            self._call(
+                Settlement(outcome=outcome, reason=reason, event_ids=event_ids, status=status)
+            )
+
+    def say_rest(self) -> None:
+        """
+        End all episodes, and log the losses that no line has told yet.
+        """
+        with self.queue.lock:
+            episodes = tuple(self._episodes.items())
+            self._episodes.clear()
+        for kind, episode in episodes:
+            _say_unsaid(kind, episode)
+
+    def _warn(
+        self,
+        count: int,
+        outcome: Outcome,
+        reason: DropReason | None,
+        status: int | None,
+        detail: str,
+    ) -> None:
+        why = detail or (_ADVICE.get(reason, "") if reason else f"HTTP {status}")
+        what = f"{outcome} ({reason})" if reason else str(outcome)
+        kind = f"{what}: {why}" if why else what
+        now = self.clock.now()
+        with self.queue.lock:
+            episode = self._episodes.get(kind)
+            if episode is not None and now - episode.last < _EPISODE_GAP:
+                episode.last = now
+                episode.unsaid += count
+                return
+            self._episodes[kind] = _Episode(now)
+        if episode is not None:
+            _say_unsaid(kind, episode)
+        if len(self._episodes) > _MAX_EPISODES:
+            self.say_rest()
+        extra = {"hh_events": count, "hh_outcome": str(outcome), "hh_reason": str(reason or "")}
+        log.warning("%s %s", _events(count), kind, extra=extra)
+
+    def _call(self, settlement: Settlement) -> None:
+        assert self.on_outcome is not None  # noqa: S101
+        try:
+            self.on_outcome(settlement)
+        except (Exception, CancelledError) as exc:  # its own: nothing awaits in there
+            if not self._callback_failed:
+                self._callback_failed = True
+                # Its type alone: the text may quote what the callback knows.
+                log.error("on_outcome raised %s; said once", type(exc).__name__)  # noqa: TRY400
+
+
+def _say_unsaid(kind: str, episode: _Episode) -> None:
+    if episode.unsaid:
+        log.warning("%s more %s", _events(episode.unsaid), kind)
+
+
+def _events(count: int) -> str:
+    return "1 event" if count == 1 else f"{count} events"

@@ -1,0 +1,215 @@
+"""
+One body until its verdict is final: attempts, backoff, holds.
+
+The only place where something is sent again as it is. tenacity runs the
+attempts; delays, jitter and the end of patience are ours, on our clock. Every
+answer is told to the breaker here, so that what one request learns of the
+server holds for all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from functools import partial
+from math import inf
+from typing import Literal
+
+from attrs import Factory, define, evolve, field
+from tenacity import AsyncRetrying, RetryCallState, retry_if_result
+
+from hh_exporter._breaker import Breaker
+from hh_exporter._clock import Clock
+from hh_exporter._dialect import Answer
+from hh_exporter._outcomes import Rest, Verdict
+from hh_exporter._queue import RecordQueue
+from hh_exporter._retry import RetryPolicy, parse_retry_after
+from hh_exporter._transport import Transport
+
+__all__ = ["Shipment", "Shipper"]
+
+log = logging.getLogger(__name__)
+
+_HELD = Verdict(rest=Rest.SUSPENDED, status=None, reason="held")
+"""For a body that was not sent, since the server refuses us."""
+
+_UNANSWERED = Verdict(rest=Rest.RETRY, status=None, reason="no answer in time")
+"""Until the first answer."""
+
+
+@define(eq=False, kw_only=True)
+class Shipment:
+    """
+    One body, and what its attempts came to.
+    """
+
+    path: str
+    pack: Callable[[], bytes]
+    """Makes the body of what is still to be sent."""
+    read: Callable[[Answer], Verdict]
+    """Says what an answer means, and settles what was created."""
+    started: float
+    deadline: float = inf
+    is_probe: bool = False
+    """Whether it may be sent to a server that refuses us."""
+    body: bytes = field(init=False, repr=False)
+    verdict: Verdict = _UNANSWERED
+    """What the last answer meant."""
+    attempts: int = 0
+    held: float = 0.0
+    """Seconds in which the server had asked for silence."""
+    retry_after: float = 0.0
+    """Seconds of silence that the last answer asked for."""
+    next_at: float = 0.0
+    """When the next attempt would begin."""
+
+    def __attrs_post_init__(self) -> None:
+        self.body = self.pack()
+
+
+@define(eq=False, kw_only=True)
+class Shipper:
+    """
+    All that shipments to one server share.
+    """
+
+    queue: RecordQueue
+    transport: Transport
+    breaker: Breaker
+    policy: RetryPolicy
+    clock: Clock
+    random: Callable[[], float]
+    on_ambiguous: Literal["reject", "resend"]
+    on_answer: Callable[[], None]
+    """Called after each answer: it may have made somebody's wait pointless."""
+    on_wire: int = 0
+    """Attempts that are under way."""
+    backing_off: int = 0
+    """Shipments that wait to be tried again."""
+    is_retired: bool = True
+    """Whether the transport is not open, or about to close: nothing is tried."""
+    _hurry: asyncio.Event = Factory(asyncio.Event)
+
+    async def ship(self, shipment: Shipment) -> Verdict:
+        """
+        Attempt *shipment* until its verdict is final or time is up.
+
+        Returns:
+            The last verdict; one that could be tried again means that time is
+            up, or that the server came to refuse us meanwhile.
+        """
+        retrying = AsyncRetrying(
+            retry=retry_if_result(self._is_worth_retrying),
+            wait=partial(self._next_delay, shipment),
+            stop=partial(self._is_out_of_time, shipment),
+            sleep=self._back_off,
+            retry_error_callback=_last_verdict,
+        )
+        try:
+            verdict: Verdict = await retrying(self._attempt, shipment)
+        finally:
+            retrying.iter_state.reset()  # its actions refer to it: a reference cycle a batch
+        return verdict
+
+    def hurry(self) -> None:
+        """
+        End all backoffs now: there may be no later.
+        """
+        self._hurry.set()
+        self._hurry = asyncio.Event()
+
+    async def _attempt(self, shipment: Shipment) -> Verdict:
+        await self._sit_out_hold(shipment)
+        if self.breaker.is_suspended and not shipment.is_probe:
+            return _HELD
+        if self.is_retired:
+            return shipment.verdict
+        self.queue.count_request(retry=shipment.attempts > 0)
+        shipment.attempts += 1
+        self.on_wire += 1
+        try:
+            answer = await self.transport.post(shipment.path, shipment.body)
+        finally:
+            self.on_wire -= 1
+        verdict = shipment.read(answer)
+        if verdict.rest is Rest.AMBIGUOUS and self.on_ambiguous == "resend":
+            verdict = evolve(verdict, rest=Rest.RETRY)
+        shipment.verdict = verdict
+        log.debug(
+            "attempt %d: %s, %d events created",
+            shipment.attempts,
+            verdict.reason,
+            len(verdict.created),
+            extra={"hh_attempt": shipment.attempts, "hh_events": len(verdict.created)},
+        )
+        self._note(verdict)
+        if verdict.rest in (Rest.RETRY, Rest.FAILED):
+            shipment.retry_after = self._silence(answer)
+            self.breaker.hold(self.clock.now() + shipment.retry_after)
+            if verdict.created and verdict.rest is Rest.RETRY:
+                shipment.body = shipment.pack()
+        self.on_answer()
+        return verdict
+
+    async def _sit_out_hold(self, shipment: Shipment) -> None:
+        while (wait := self.breaker.hold_until - self.clock.now()) > 0 and not self.is_retired:
+            began = self.clock.now()
+            await self._back_off(wait)
+            shipment.held += self.clock.now() - began
+
+    def _note(self, verdict: Verdict) -> None:
+        """
+        Tell the breaker, and the log when that begins or ends an episode.
+        """
+        if verdict.rest is Rest.SUSPENDED:
+            reason = f"{verdict.reason}: {verdict.hint}"
+            if self.breaker.suspend(self.clock.now(), reason):
+                log.error(
+                    "suspended: the server answers %s; events are kept, and it is asked again "
+                    "from time to time",
+                    reason,
+                )
+                self.hurry()  # those who back off go back to the queue
+        elif verdict.rest is not Rest.RETRY and self.breaker.resume():
+            log.warning("resumed: the server takes events again")
+
+    def _silence(self, answer: Answer) -> float:
+        asked = parse_retry_after(answer.retry_after, self.clock.wall())
+        return min(asked or 0.0, self.policy.retry_after_cap)
+
+    # What tenacity asks.
+
+    def _is_worth_retrying(self, verdict: Verdict) -> bool:
+        if verdict.rest is not Rest.RETRY or self.is_retired:
+            return False
+        return not self.breaker.is_suspended
+
+    def _next_delay(self, shipment: Shipment, state: RetryCallState) -> float:
+        own = self.policy.next_delay(state, self.random)
+        shipment.next_at = self.clock.now() + own
+        if shipment.retry_after:
+            # Jitter on top of the server's wish, and everybody keeps to it.
+            self.breaker.hold(shipment.next_at + shipment.retry_after)
+        return own
+
+    def _is_out_of_time(self, shipment: Shipment, _: RetryCallState) -> bool:
+        tried_for = shipment.next_at - shipment.started - shipment.held
+        may_go_at = max(shipment.next_at, self.breaker.hold_until)
+        return tried_for > self.policy.max_elapsed or may_go_at > shipment.deadline
+
+    async def _back_off(self, delay: float) -> None:
+        self.backing_off += 1
+        try:
+            async with self.clock.timeout_at(self.clock.now() + delay):
+                await self._hurry.wait()
+        except TimeoutError:
+            pass
+        finally:
+            self.backing_off -= 1
+
+
+def _last_verdict(state: RetryCallState) -> Verdict:
+    assert state.outcome is not None  # noqa: S101
+    verdict: Verdict = state.outcome.result()
+    return verdict

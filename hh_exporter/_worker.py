@@ -1,0 +1,373 @@
+"""
+The one background task: takes batches when they are due and sees them delivered.
+
+It alone touches the open batch. It decides without awaiting, then waits for its
+bell or for the next moment at which something is due; a batch is taken after
+the wait, never held across one. However it ends, what it took and did not
+settle is back in the queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import traceback
+from asyncio import CancelledError, TaskGroup
+from collections.abc import Callable, Generator
+from functools import partial
+from math import inf
+from types import coroutine
+
+from attrs import Factory, define, field
+
+from hh_exporter._batcher import Batcher
+from hh_exporter._bell import Bell
+from hh_exporter._breaker import Breaker
+from hh_exporter._clock import Clock
+from hh_exporter._delivery import Deliverer, Delivery
+from hh_exporter._outcomes import FlushResult
+from hh_exporter._queue import RecordQueue
+from hh_exporter._shipping import Shipper
+from hh_exporter._transport import Transport
+
+__all__ = ["Worker"]
+
+log = logging.getLogger(__name__)
+
+_LAST_CALL = 2.0
+"""Seconds for which a cancelled worker still sends: asyncio.run is ending."""
+
+_WIDEST_RESTART = 60.0
+"""Seconds between two starts of a worker that keeps failing."""
+
+
+@define(eq=False)
+class _Wait:
+    """
+    Somebody who waits for outcomes, and when that becomes pointless.
+    """
+
+    bell: Bell
+    deadline: float
+    """inf for one without."""
+    refusals: int
+    """How many answers had refused us when the wait began."""
+
+
+@define(eq=False, kw_only=True)
+class Worker:
+    """
+    The background task of one event loop.
+    """
+
+    loop: asyncio.AbstractEventLoop
+    queue: RecordQueue
+    batcher: Batcher
+    breaker: Breaker
+    shipper: Shipper
+    deliverer: Deliverer
+    transport: Transport
+    clock: Clock
+    max_in_flight: int
+    on_over: Callable[[], None]
+    """Called when the task has ended and all it held is back in the queue."""
+    is_serving: bool = False
+    is_over: bool = False
+    fault: str = ""
+    """What the worker last failed of; empty once it works again."""
+    _bell: Bell
+    _started: asyncio.Event = Factory(asyncio.Event)
+    _ended: asyncio.Event = Factory(asyncio.Event)
+    _in_hand: set[Delivery] = Factory(set)
+    _waits: list[_Wait] = Factory(list)
+    _flush_to: int = 0
+    _closing: _Wait | None = None
+    _is_last_call: bool = False
+    """Whether it closes because it was cancelled, not because it was asked to."""
+    _task: asyncio.Task[None] | None = field(default=None, init=False)
+
+    # For the exporter, in the worker's loop unless a method says otherwise.
+
+    def start(self) -> None:
+        """
+        Begin to serve soon, in an empty context.
+
+        Not at once: an eager task factory would run the first step inside
+        push, and the worker must not inherit the first request's contextvars.
+        """
+        self.queue.on_due = self._bell.ring
+        self.loop.call_soon(self._spawn, context=contextvars.Context())
+
+    async def wait_started(self) -> None:
+        await self._started.wait()
+
+    async def flush(self, deadline: float | None) -> FlushResult:
+        """
+        Wait until all records have an outcome, or none more can be had in time. Any loop.
+        """
+        bell = Bell(self.clock)
+        watch = self.queue.watch(bell.ring)
+        wait = _Wait(bell, inf if deadline is None else deadline, self.breaker.refusals)
+        self._waits.append(wait)
+        try:
+            if watch.left and not self.is_over:
+                self._flush_to = watch.last_seq
+                self.breaker.probe_now()
+                self._bell.ring()
+                await bell.wait(deadline)
+        finally:
+            self._waits.remove(wait)
+            self.queue.unwatch(watch)
+        return watch.result()
+
+    async def close(self, deadline: float) -> None:
+        """
+        Send what is there until *deadline*, then end.
+
+        Goes on when the caller is cancelled; a second call waits for the first.
+        """
+        if self._closing is None or self._is_last_call:
+            latest = inf if self._closing is None else self._closing.deadline
+            self._is_last_call = False
+            self._closing = _Wait(self._bell, min(deadline, latest), self.breaker.refusals)
+            if deadline > self.clock.now():
+                self.breaker.probe_now()
+                self.shipper.hurry()
+            self._bell.ring()
+        await self._ended.wait()
+
+    def ring(self) -> None:
+        """
+        Have a fresh look at what is due. Any thread.
+        """
+        self._bell.ring()
+
+    def abandon(self) -> None:
+        """
+        Put all that is in hand back into the queue, for a worker of another loop.
+
+        Any thread, once this worker's loop no longer runs. Should it run again
+        after all, the worker ends without sending.
+        """
+        self._take_back()
+        self._closing = _Wait(self._bell, -inf, 0)
+        self.is_over = True
+        self.shipper.is_retired = True  # what backs off there is no longer that worker's
+        self._check_waits()
+
+    @property
+    def oldest_pushed_at(self) -> float:
+        """
+        When the oldest record in hand was pushed, inf without one. Any thread.
+        """
+        first = self.batcher.oldest
+        return min(
+            inf if first is None else first.pushed_at,
+            *(
+                record.pushed_at
+                for delivery in tuple(self._in_hand)
+                for record in tuple(delivery.pending.values())
+            ),
+            inf,
+        )
+
+    # Its life.
+
+    def _spawn(self) -> None:
+        life = self._live()
+        # A task cancelled before its first step runs none of its code. This one must:
+        # asyncio.run cancels it so when the program ends right after its first push.
+        life.send(None)
+        self._task = asyncio.Task(life, loop=self.loop, name="hh_exporter worker")
+
+    async def _live(self) -> None:
+        try:
+            await _pause()
+            await self._serve_through_faults()
+        except CancelledError:
+            self._take_back()
+            last_call = self.clock.now() + _LAST_CALL
+            if self._closing is not None:
+                last_call = min(last_call, self._closing.deadline)
+            self._is_last_call = self._closing is None
+            self._closing = _Wait(self._bell, last_call, self.breaker.refusals)
+            await self._serve()
+            raise
+        finally:
+            self._take_back()
+            if not self.is_over:  # abandoned: another worker has its place
+                self.is_over = True
+                self.on_over()
+            self._started.set()
+            self._ended.set()
+            self._check_waits()
+
+    async def _serve_through_faults(self) -> None:
+        """
+        Serve until closed, again after a fault of our own, slower each time.
+        """
+        pause = 1.0
+        while True:
+            try:
+                await self._serve()
+            except Exception as exc:
+                if self.loop.is_closed():
+                    return  # collected with its loop: what failed is not ours
+                while isinstance(exc, ExceptionGroup):
+                    exc = exc.exceptions[0]
+                self.fault = type(exc).__name__
+                self._take_back()
+                # Without its text, which may quote a payload.
+                log.error(  # noqa: TRY400
+                    "the worker failed of %s and starts again in %.0f s; please report this:\n%s",
+                    self.fault,
+                    pause,
+                    "".join(traceback.format_tb(exc.__traceback__)),
+                )
+                if self._is_done():
+                    return  # no time is left to start again
+                await self._pause_for(pause)
+                pause = min(pause * 2, _WIDEST_RESTART)
+            else:
+                return
+
+    async def _pause_for(self, delay: float) -> None:
+        """
+        Wait, but not past the end of a close.
+        """
+        until = self.clock.now() + delay
+        while self.clock.now() < until and not self._is_done():
+            self._bell.clear()
+            closing = inf if self._closing is None else self._closing.deadline
+            await self._bell.wait(min(until, closing))
+
+    async def _serve(self) -> None:
+        """
+        Send batches until closed and drained, or out of time.
+
+        Owns every delivery that it took: once this returns, none runs.
+        """
+        async with self.transport:
+            self.shipper.is_retired = False
+            self._started.set()
+            self.is_serving = True
+            try:
+                async with TaskGroup() as group:
+                    tasks = set[asyncio.Task[None]]()
+                    while not self._is_done():
+                        self._bell.clear()
+                        delivery = self._take()
+                        if delivery is None:
+                            self._check_waits()
+                            await self._bell.wait(self._next_look())
+                            continue
+                        task = group.create_task(self.deliverer.deliver(delivery))
+                        tasks.add(task)
+                        task.add_done_callback(tasks.discard)
+                        task.add_done_callback(partial(self._end, delivery))
+                    for task in tasks:
+                        task.cancel()
+            finally:
+                self.is_serving = False
+                self.shipper.is_retired = True
+                self.shipper.hurry()
+
+    def _take(self) -> Delivery | None:
+        """
+        Take the next batch, if one is due, a slot is free and sending allowed.
+        """
+        now = self.clock.now()
+        if len(self._in_hand) >= self.max_in_flight or self.breaker.opens_at() > now:
+            return None
+        while not self.batcher.has_full and (records := self.queue.pull(self.batcher.room)):
+            for record in records:
+                self.batcher.add(record)
+        batch = self.batcher.pop(now, up_to_seq=self._flush_to if self._closing is None else inf)
+        if batch is None:
+            return None
+        delivery = Delivery.of(batch, is_probe=self.breaker.is_suspended)
+        if delivery.is_probe:
+            self.breaker.begin_probe()
+        self.queue.take(batch.records)
+        self._in_hand.add(delivery)
+        return delivery
+
+    def _end(self, delivery: Delivery, _: asyncio.Task[None]) -> None:
+        self._in_hand.discard(delivery)
+        self.queue.give_back(delivery.release_all())  # of one that was cancelled
+        if delivery.is_probe:
+            self.breaker.end_probe(self.clock.now())
+        self.fault = ""
+        self._check_waits()
+        self._bell.ring()
+
+    def _next_look(self) -> float | None:
+        """
+        Say when to look again if the bell does not ring before, and set it to ring.
+        """
+        closing = inf if self._closing is None else self._closing.deadline
+        events = size = look = inf
+        if len(self._in_hand) < self.max_in_flight:
+            opens_at = self.breaker.opens_at()
+            if opens_at > self.clock.now():
+                look = opens_at
+            else:
+                due_at = self.batcher.due_at()
+                events = 1 if due_at is None else self.batcher.limits.max_events
+                size = self.batcher.full_bytes
+                look = inf if due_at is None else due_at
+        if self.queue.wake_at(events, size):
+            return -inf
+        look = min(look, closing)
+        return None if look == inf else look
+
+    # Knowing when it is over.
+
+    def _is_done(self) -> bool:
+        """
+        Whether a close was asked for and nothing is left to do, or no time to do it.
+        """
+        if self._closing is None:
+            return False
+        ledger = self.queue.ledger
+        return (
+            not (ledger.queued or ledger.in_flight)
+            or self.clock.now() >= self._closing.deadline
+            or self._is_pointless(self._closing)
+        )
+
+    def _is_pointless(self, wait: _Wait) -> bool:
+        """
+        Whether nothing more can be sent before the deadline of *wait*.
+        """
+        breaker = self.breaker
+        if self.shipper.on_wire or breaker.is_probing:
+            return False
+        if breaker.is_suspended and breaker.refusals == wait.refusals:
+            return False  # its own probe has not been answered
+        if wait.deadline == inf:
+            return breaker.is_suspended
+        return breaker.opens_at() > wait.deadline
+
+    def _check_waits(self) -> None:
+        for wait in tuple(self._waits):
+            if self.is_over or self._is_pointless(wait):
+                wait.bell.ring()
+
+    def _take_back(self) -> None:
+        """
+        Put all that is in hand back into the queue, the oldest at its head.
+        """
+        self.queue.unpull(self.batcher.clear())
+        for delivery in tuple(self._in_hand):
+            self.queue.give_back(delivery.release_all())
+        self._in_hand.clear()
+
+
+@coroutine
+def _pause() -> Generator[None, None, None]:
+    """
+    Let the loop turn once; needs no task.
+    """
+    yield

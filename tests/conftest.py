@@ -1,0 +1,139 @@
+"""
+Fixtures of the whole suite, and the check that no test leaves anything open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import threading
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from hh_exporter import BatchLimits, Exporter
+from tests.scripted_server import ScriptedServer
+from tests.support import PATIENCE, FakeClock, assert_balanced
+
+KEY = "hh_test_key"
+
+
+class BuildExporter(Protocol):
+    """
+    Makes an exporter that is closed, and balanced, when the test ends.
+    """
+
+    def __call__(self, **arguments: Any) -> Exporter: ...
+
+
+class MakeExporter(Protocol):
+    """
+    Makes a started exporter that is closed, and balanced, when the test ends.
+    """
+
+    async def __call__(self, **arguments: Any) -> Exporter: ...
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _imports_are_not_garbage() -> None:
+    """
+    Spare the collection after each test what the imports made: most of its time.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("HH_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left_open() -> Iterator[None]:
+    """
+    Fail a test that leaves a thread or a file descriptor behind.
+    """
+    threads = set(threading.enumerate())
+    descriptors = _descriptors()
+    yield
+    gc.collect()
+    left = [t for t in threading.enumerate() if t not in threads and t.is_alive()]
+    # The default executor, where a loop resolves names, ends with its loop.
+    assert not left, left
+    opened = {fd: to for fd, to in _descriptors().items() if fd not in descriptors}
+    assert not [to for to in opened.values() if "socket" in to or "sqlite" in to], opened
+
+
+def _descriptors() -> dict[str, str]:
+    found = {}
+    for link in Path("/proc/self/fd").glob("*"):
+        try:
+            found[link.name] = str(link.readlink())
+        except OSError:
+            continue
+    return found
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[ScriptedServer]:
+    async with ScriptedServer() as server:
+        yield server
+
+
+@pytest.fixture
+async def build_exporter(server: ScriptedServer, clock: FakeClock) -> AsyncIterator[BuildExporter]:
+    """
+    Exporters for `server` on the fake `clock`, with jitter at its upper bound, not started.
+    """
+    built: list[Exporter] = []
+
+    def build(**arguments: Any) -> Exporter:
+        defaults: dict[str, Any] = {
+            "api_key": KEY,
+            "base_url": server.url,
+            "batch": BatchLimits(linger=1.0),
+            "_clock": clock,
+            "_random": lambda: 1.0,
+        }
+        exporter = Exporter(**defaults | arguments)
+        built.append(exporter)
+        return exporter
+
+    yield build
+    for exporter in built:
+        async with asyncio.timeout(PATIENCE):
+            await exporter.aclose(0.0)
+        stats = assert_balanced(exporter)
+        assert not stats.queued
+        assert not stats.in_flight
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    assert not [task for task in others if "hh_exporter" in repr(task)], others
+
+
+@pytest.fixture
+def make_exporter(build_exporter: BuildExporter) -> MakeExporter:
+    """
+    The same, started.
+    """
+
+    async def make(**arguments: Any) -> Exporter:
+        exporter = build_exporter(**arguments)
+        await exporter.start()
+        return exporter
+
+    return make
+
+
+@pytest.fixture
+async def exporter(make_exporter: MakeExporter) -> Exporter:
+    return await make_exporter()

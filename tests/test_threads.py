@@ -1,0 +1,404 @@
+"""
+Events come from every thread, from signal handlers and finalisers, and none is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+import signal
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import Context
+from functools import partial
+from itertools import count
+from pathlib import Path
+from types import FrameType
+from typing import Any, Literal, TypeVarTuple
+
+import pytest
+
+import hh_exporter
+from hh_exporter import (
+    BatchLimits,
+    Exporter,
+    FlushResult,
+    Outcome,
+    QueueLimits,
+    Settlement,
+)
+from tests.conftest import KEY, MakeExporter
+from tests.scripted_server import ScriptedServer
+from tests.support import FakeClock, assert_balanced, model_event, until
+
+Ts = TypeVarTuple("Ts")
+
+THREADS = 8
+EACH = 250
+
+STRIDE = 31
+"""Every how many lines under the lock an interruption comes; each line has its turn."""
+
+LOCKED_FILES = {
+    str(Path(hh_exporter.__file__).with_name(name)) for name in ("_queue.py", "_ledger.py")
+}
+"""Where code runs under the one lock."""
+
+
+@pytest.fixture(autouse=True)
+def _switch_often() -> Iterator[None]:
+    """
+    Have threads take turns as often as they can, so that races show.
+    """
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
+
+
+@contextmanager
+def threads(target: Callable[[int], object], n: int = THREADS) -> Iterator[Callable[[], bool]]:
+    """
+    Run *target* in *n* threads; yields what tells whether one of them still runs.
+    """
+    errors: list[BaseException] = []
+
+    def run(number: int) -> None:
+        try:
+            target(number)
+        except BaseException as exc:
+            errors.append(exc)
+
+    crowd = [threading.Thread(target=run, args=(number,)) for number in range(n)]
+    for thread in crowd:
+        thread.start()
+    try:
+        yield lambda: any(thread.is_alive() for thread in crowd)
+    finally:
+        for thread in crowd:
+            thread.join()
+    assert not errors, errors
+
+
+def push_many(exporter: Exporter, number: int, n: int = EACH) -> None:
+    for i in range(n):
+        assert exporter.push(model_event(event_id=f"{number}-{i}"))
+
+
+def all_ids() -> Counter[str]:
+    return Counter(f"{number}-{i}" for number in range(THREADS) for i in range(EACH))
+
+
+async def test_pushes_of_many_threads_arrive_while_the_loop_works(
+    exporter: Exporter, server: ScriptedServer
+) -> None:
+    """
+    What eight threads push while batches leave is delivered, each event once.
+    """
+    with threads(lambda number: push_many(exporter, number)) as are_running:
+        await until(lambda: not are_running())
+    result = await exporter.flush()
+
+    assert Counter(server.created_ids) == all_ids()
+    assert not result.left
+    assert assert_balanced(exporter).delivered == THREADS * EACH
+
+
+async def test_pushes_of_many_threads_arrive_while_the_loop_is_blocked(
+    exporter: Exporter, server: ScriptedServer
+) -> None:
+    """
+    What eight threads push waits for no loop, and leaves once it turns again.
+    """
+    with threads(lambda number: push_many(exporter, number)):
+        pass  # joined here, on the loop's thread
+    assert assert_balanced(exporter).queued == THREADS * EACH
+    result = await exporter.flush()
+
+    assert result == FlushResult(THREADS * EACH, 0, 0, 0)
+    assert Counter(server.created_ids) == all_ids()
+
+
+async def test_an_event_of_another_thread_wakes_the_loop(
+    make_exporter: MakeExporter, server: ScriptedServer
+) -> None:
+    """
+    A loop that sleeps is woken by a push, without a flush or another event.
+    """
+    exporter = await make_exporter(batch=BatchLimits(linger=0.0))
+    with threads(lambda _: exporter.push(model_event()), 1):
+        request = await server.next_request()
+
+    assert len(request.events) == 1
+
+
+async def test_puts_of_several_loops_share_one_worker(
+    make_exporter: MakeExporter, server: ScriptedServer
+) -> None:
+    """
+    In other loops put waits for room, flush for outcomes and create for its answer.
+    """
+    exporter = await make_exporter(
+        queue=QueueLimits(max_events=10, overflow="drop_newest"),
+        batch=BatchLimits(max_events=5, linger=0.0),
+    )
+
+    async def put_many(number: int) -> None:
+        for i in range(EACH):
+            assert await exporter.put(model_event(event_id=f"{number}-{i}"))
+        await exporter.flush()
+        assert {f"{number}-{i}" for i in range(EACH)} <= set(server.created_ids)
+        made = await exporter.create_model_event(model_event(event_id=f"{number}-alone"))
+        assert made == f"{number}-alone"
+
+    with threads(lambda number: asyncio.run(put_many(number))) as are_running:
+        await until(lambda: not are_running())
+
+    alone = Counter(f"{number}-alone" for number in range(THREADS))
+    assert Counter(server.created_ids) == all_ids() + alone
+    assert not assert_balanced(exporter).dropped
+
+
+async def test_the_books_balance_for_a_reader_in_another_thread(
+    make_exporter: MakeExporter, server: ScriptedServer
+) -> None:
+    """
+    Stats read at any moment, while events come, overflow and leave, balance.
+    """
+    exporter = await make_exporter(
+        queue=QueueLimits(max_events=50), batch=BatchLimits(max_events=10, linger=0.0)
+    )
+    is_over = threading.Event()
+    seen = set()
+
+    def read() -> None:
+        while not is_over.is_set():
+            stats = assert_balanced(exporter)
+            assert 0 <= stats.queued + stats.in_flight <= 50
+            seen.add((stats.pushed, stats.delivered, stats.dropped))
+
+    def push(number: int) -> None:
+        for i in range(EACH):
+            exporter.push(model_event(event_id=f"{number}-{i}"))
+
+    with threads(lambda _: read(), 1):
+        try:
+            with threads(push, 2) as are_running:
+                await until(lambda: not are_running())
+            await exporter.flush()
+        finally:
+            is_over.set()
+
+    stats = exporter.stats()
+    assert stats.delivered == len(server.created)
+    assert stats.delivered + stats.dropped == 2 * EACH
+    assert len(seen) > 2
+
+
+async def test_an_outcome_may_push(make_exporter: MakeExporter, server: ScriptedServer) -> None:
+    """
+    on_outcome may push, even when it is told of a loss in the middle of a push.
+    """
+    told: list[Outcome] = []
+    budget = 20
+
+    def push_again(settlement: Settlement) -> None:
+        nonlocal budget
+        told.extend([settlement.outcome] * len(settlement.event_ids))
+        if budget:
+            budget -= 1
+            exporter.push(model_event())
+
+    exporter = await make_exporter(
+        queue=QueueLimits(max_events=5), batch=BatchLimits(linger=0.0), on_outcome=push_again
+    )
+    for _ in range(6):
+        exporter.push(model_event())
+    assert told == [Outcome.DROPPED] * 21
+
+    budget = 20
+    await until(lambda: exporter.stats().delivered == 25)
+    assert told[21:] == [Outcome.DELIVERED] * 25
+    assert len(server.created) == 25
+
+
+class Bomb:
+    """
+    An object whose finaliser pushes.
+    """
+
+    def __init__(self, push: Callable[[], object]) -> None:
+        self.push = push
+
+    def __del__(self) -> None:
+        self.push()
+
+
+@contextmanager
+def interrupted(lines: Iterable[int], interrupt: Callable[[], object]) -> Iterator[None]:
+    """
+    Call *interrupt* before each of *lines*, ascending numbers of the lines run under the lock.
+    """
+    remaining = iter(lines)
+    ran, at = 0, next(remaining)
+
+    def trace(frame: FrameType, event: str, _: Any) -> Any:
+        nonlocal ran, at
+        if frame.f_code.co_filename not in LOCKED_FILES:
+            return None
+        if event == "line":
+            ran += 1
+            if ran == at:
+                at = next(remaining)
+                interrupt()
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
+
+
+@contextmanager
+def handled(handler: Callable[[], object]) -> Iterator[None]:
+    """
+    Have SIGUSR1 call *handler*.
+    """
+    before = signal.signal(signal.SIGUSR1, lambda *_: handler())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.mark.parametrize("overflow", ["drop_oldest", "drop_newest"])
+@pytest.mark.parametrize("means", ["signal", "finaliser"])
+async def test_a_push_may_interrupt_whoever_holds_the_lock(
+    means: str, overflow: Literal["drop_oldest", "drop_newest"]
+) -> None:
+    """
+    A signal handler or finaliser may push at any line that runs under the lock.
+
+    Each event has one outcome, and the server has what was delivered.
+    """
+    for first in range(1, STRIDE + 1):
+        pushed: list[str] = []
+        outcomes: list[tuple[str, Outcome]] = []
+        async with asyncio.timeout(10.0), ScriptedServer() as server:
+            exporter = Exporter(
+                KEY,
+                base_url=server.url,
+                queue=QueueLimits(max_events=4, overflow=overflow),
+                on_outcome=partial(note_outcome, outcomes),
+            )
+            push = partial(push_another, exporter, pushed)
+            bomb = partial(Bomb, push)
+            interrupt = partial(signal.raise_signal, signal.SIGUSR1) if means == "signal" else bomb
+            with handled(push), interrupted(count(first, STRIDE), interrupt):
+                for _ in range(6):
+                    push()
+                waiting = asyncio.create_task(exporter.put(model_event(event_id="put")))
+                await asyncio.sleep(0)
+                await exporter.flush()
+                await waiting
+                await exporter.aclose()
+
+        assert len(pushed) > 10, "nothing was interrupted"
+        assert Counter(event_id for event_id, _ in outcomes) == Counter([*pushed, "put"]), first
+        delivered = [event_id for event_id, outcome in outcomes if outcome is Outcome.DELIVERED]
+        assert sorted(server.created_ids) == sorted(delivered), first
+        assert_balanced(exporter)
+
+
+def note_outcome(outcomes: list[tuple[str, Outcome]], settlement: Settlement) -> None:
+    outcomes.extend((event_id, settlement.outcome) for event_id in settlement.event_ids)
+
+
+def push_another(exporter: Exporter, pushed: list[str]) -> None:
+    pushed.append(f"event-{len(pushed)}")
+    exporter.push(model_event(event_id=pushed[-1]))
+
+
+class SleepingSelector(selectors.DefaultSelector):
+    """
+    Raises a signal when the loop that it belongs to is about to sleep.
+    """
+
+    is_armed = False
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if self.is_armed and (timeout is None or timeout > 0):
+            self.is_armed = False
+            signal.raise_signal(signal.SIGUSR1)
+        return super().select(timeout)
+
+
+def test_a_push_in_a_signal_handler_wakes_a_sleeping_loop() -> None:
+    """
+    The event of a handler that ran while the loop slept leaves without another event.
+    """
+    selector = SleepingSelector()
+
+    async def sleep_until_the_event_arrives() -> None:
+        async with (
+            ScriptedServer() as server,
+            Exporter(KEY, base_url=server.url, batch=BatchLimits(linger=0.0)) as exporter,
+        ):
+            with handled(lambda: exporter.push(model_event())):
+                selector.is_armed = True
+                async with asyncio.timeout(5.0):
+                    await server.next_request()
+
+    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selector)) as runner:
+        runner.run(sleep_until_the_event_arrives())
+
+
+class CountingLoop(asyncio.SelectorEventLoop):
+    """
+    Counts how often other threads wake it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wakes = 0
+
+    def call_soon_threadsafe(
+        self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.Handle:
+        self.wakes += threading.current_thread() is not threading.main_thread()
+        return super().call_soon_threadsafe(callback, *args, context=context)
+
+
+def test_wake_ups_are_coalesced() -> None:
+    """
+    Ten thousand pushes of a thread wake the loop about twice for each batch.
+    """
+
+    async def count_wakes() -> tuple[int, int]:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, CountingLoop)
+        async with (
+            ScriptedServer() as server,
+            Exporter(
+                KEY,
+                base_url=server.url,
+                queue=QueueLimits(max_events=20_000),
+                _clock=FakeClock(),
+            ) as exporter,
+        ):
+            with threads(lambda _: push_many(exporter, 0, 10_000), 1) as are_running:
+                await until(lambda: not are_running())
+            wakes = loop.wakes
+            await exporter.flush()
+            assert len(server.created) == 10_000
+            return wakes, exporter.stats().requests
+
+    with asyncio.Runner(loop_factory=CountingLoop) as runner:
+        wakes, requests = runner.run(count_wakes())
+
+    assert 0 < wakes <= 2 * requests + 2

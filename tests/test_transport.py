@@ -1,0 +1,351 @@
+"""
+One attempt, against servers that behave and servers that don't.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from attrs import evolve
+
+from hh_exporter import __version__
+from hh_exporter._dialect import Answer
+from hh_exporter._transport import Transport
+from tests.conftest import KEY
+from tests.scripted_server import (
+    Manner,
+    Scripted,
+    ScriptedServer,
+    created,
+    created_cut_short,
+    hang,
+    hang_after_storing,
+    html,
+    redirect,
+    reset_before_storing,
+    status,
+    too_many,
+    trickle,
+    truncated_headers,
+)
+from tests.support import FakeClock, settle
+
+PATH = "/events/model/batch"
+BODY = b'{"model_events":[{"event_id":"e0"}]}'
+TIMEOUT = 10.0
+
+
+@pytest.fixture
+async def transport(server: ScriptedServer, clock: FakeClock) -> AsyncIterator[Transport]:
+    transport = Transport(base_url=server.url, api_key=KEY, timeout=TIMEOUT, clock=clock)
+    async with transport:
+        yield transport
+
+
+@asynccontextmanager
+async def impostor(answer: bytes) -> AsyncIterator[str]:
+    """
+    Run a server that says *answer* to whoever says anything; yield its host and port.
+    """
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(answer)
+        try:
+            await reader.read()
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        host, port = server.sockets[0].getsockname()
+        yield f"{host}:{port}"
+        await settle()
+
+
+async def test_a_request_says_who_sends_it(transport: Transport, server: ScriptedServer) -> None:
+    """
+    A request carries the key, its length, and the name and version of this package.
+    """
+    await transport.post(PATH, BODY)
+
+    request = await server.next_request()
+    expected = {
+        "authorization": f"Bearer {KEY}",
+        "content-type": "application/json",
+        "content-length": str(len(BODY)),
+        "accept": "application/json",
+        "user-agent": f"hh_exporter/{__version__}",
+        "hh-client-package": "hh_exporter",
+        "hh-client-version": __version__,
+        "hh-client-language": "python",
+    }
+    assert {name: request.headers.get(name) for name in expected} == expected
+    assert (request.method, request.path, request.body) == ("POST", PATH, BODY)
+
+
+async def test_without_a_key_nothing_is_authorized(
+    server: ScriptedServer, clock: FakeClock
+) -> None:
+    """
+    A transport without a key sends no Authorization.
+    """
+    async with Transport(
+        base_url=server.url, api_key=None, timeout=TIMEOUT, clock=clock
+    ) as transport:
+        await transport.post(PATH, BODY)
+
+    request = await server.next_request()
+    assert "authorization" not in request.headers
+
+
+@pytest.mark.parametrize(
+    ("scripted", "answer"),
+    [
+        pytest.param(
+            status(200, b'{"success":true}'),
+            Answer(status=200, content_type="application/json", body=b'{"success":true}'),
+            id="accepted",
+        ),
+        pytest.param(
+            too_many("Fri, 13 Jun 2025 12:00:00 GMT"),
+            Answer(
+                status=429,
+                content_type="application/json",
+                retry_after="Fri, 13 Jun 2025 12:00:00 GMT",
+            ),
+            id="asks for time",
+        ),
+        pytest.param(
+            html(502),
+            Answer(status=502, content_type="text/html", body=html(502).body),
+            id="page",
+        ),
+        pytest.param(
+            created_cut_short(),
+            Answer(
+                status=200,
+                content_type="application/json",
+                cut_short=True,
+                failure="connection failed (ClientPayloadError)",
+            ),
+            id="cut in the body",
+        ),
+        pytest.param(
+            evolve(status(413, b"too large"), manner=Manner.CUT_SHORT),
+            Answer(
+                status=413,
+                content_type="application/json",
+                cut_short=True,
+                failure="connection failed (ClientPayloadError)",
+            ),
+            id="refused and cut in the body",
+        ),
+        pytest.param(
+            truncated_headers(),
+            Answer(status=None, failure="connection failed (ServerDisconnectedError)"),
+            id="cut in the headers",
+        ),
+    ],
+)
+async def test_an_answer_is_told_as_far_as_it_came(
+    transport: Transport, server: ScriptedServer, scripted: Scripted, answer: Answer
+) -> None:
+    """
+    A status that arrived counts, whatever became of the body behind it.
+    """
+    server.script(scripted)
+
+    assert await transport.post(PATH, BODY) == answer
+
+
+async def test_a_reset_is_no_answer(transport: Transport, server: ScriptedServer) -> None:
+    """
+    A connection that is reset yields an answer without a status, after one request.
+    """
+    server.script(reset_before_storing())
+
+    answer = await transport.post(PATH, BODY)
+
+    assert answer.status is None
+    assert answer.failure.startswith("connection failed (")
+    assert len(server.requests) == 1
+
+
+async def test_a_refused_connection_is_no_answer(
+    transport: Transport, server: ScriptedServer
+) -> None:
+    """
+    Where nobody listens, the answer has no status, and the next attempt connects anew.
+    """
+    await transport.post(PATH, BODY)
+    await server.stop()
+    refused = await transport.post(PATH, BODY)
+    await server.restart()
+    answered = await transport.post(PATH, BODY)
+
+    assert refused.status is None
+    assert refused.failure.startswith("connection failed (")
+    assert answered.status == 200
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize(
+    "said",
+    [
+        pytest.param(b"SSH-2.0-OpenSSH_9.6\r\n", id="another protocol"),
+        pytest.param(b"\x00\xff" * 50_000, id="noise"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n", id="no length"),
+        pytest.param(b"HTTP/1.1 2000 Fine\r\n\r\n", id="no status"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n", id="endless header"),
+    ],
+)
+async def test_what_is_no_http_is_no_answer(clock: FakeClock, scheme: str, said: bytes) -> None:
+    """
+    Garbage in place of HTTP, or of TLS, yields an answer without a status.
+    """
+    async with (
+        impostor(said) as address,
+        Transport(
+            base_url=f"{scheme}://{address}", api_key=KEY, timeout=TIMEOUT, clock=clock
+        ) as transport,
+    ):
+        answer = await transport.post(PATH, BODY)
+
+    assert answer.status is None
+    assert answer.failure.startswith("connection failed (")
+
+
+@pytest.mark.parametrize(
+    "scripted", [pytest.param(hang(), id="silence"), pytest.param(trickle(), id="half an answer")]
+)
+async def test_an_attempt_ends_at_its_timeout(
+    transport: Transport, server: ScriptedServer, clock: FakeClock, scripted: Scripted
+) -> None:
+    """
+    An attempt waits for the end of the answer for `timeout` seconds, not less and not more.
+    """
+    server.script(scripted)
+    post = asyncio.create_task(transport.post(PATH, BODY))
+    await server.next_request()
+
+    await clock.advance(TIMEOUT - 0.1)
+    assert not post.done()
+    await clock.advance(0.1)
+
+    assert await post in (
+        Answer(status=None, failure="no answer in time"),
+        Answer(status=200, content_type="application/json", cut_short=True),
+    )
+
+
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+async def test_a_redirect_is_not_followed(
+    transport: Transport, server: ScriptedServer, code: int
+) -> None:
+    """
+    The key follows a redirect nowhere: the target is never even connected to.
+    """
+    async with ScriptedServer() as elsewhere:
+        server.script(redirect(f"{elsewhere.url}{PATH}", code))
+
+        answer = await transport.post(PATH, BODY)
+
+        assert answer.status == code
+        assert elsewhere.connections == 0
+    assert len(server.requests) == 1
+
+
+async def test_the_rest_of_a_huge_answer_is_not_read(
+    transport: Transport, server: ScriptedServer
+) -> None:
+    """
+    An answer of more than 16 MiB is abandoned, but for its status, and so is its connection.
+    """
+    page = b'{"event_ids":["' + b"x" * 2**25 + b'"]}'
+    server.script(status(500, page))
+
+    answer = await transport.post(PATH, BODY)
+    await transport.post(PATH, BODY)
+
+    assert answer == Answer(status=500, content_type="application/json")
+    assert server.connections == 2
+
+
+async def test_an_answer_longer_than_our_bodies_is_read(
+    transport: Transport, server: ScriptedServer
+) -> None:
+    """
+    An answer of 16 MiB, in which a server may echo what it refused, is read to its end.
+    """
+    server.script(status(500, b"x" * 2**24))
+
+    answer = await transport.post(PATH, BODY)
+
+    assert (len(answer.body), answer.cut_short) == (2**24, False)
+
+
+async def test_a_large_body_arrives_whole(transport: Transport, server: ScriptedServer) -> None:
+    """
+    A body of several MiB goes out with its Content-Length, and no warning.
+    """
+    body = json.dumps({"model_events": [{"event_id": "e0", "error": "x" * 2**22}]}).encode()
+
+    answer = await transport.post(PATH, body)
+
+    request = await server.next_request()
+    assert answer.status == 200
+    assert request.body == body
+    assert request.headers["content-length"] == str(len(body))
+
+
+async def test_attempts_share_a_connection_but_no_cookies(
+    transport: Transport, server: ScriptedServer
+) -> None:
+    """
+    The next attempt goes over the connection of the last, and brings no cookie along.
+    """
+    server.script(status(200, headers=[("Set-Cookie", "session=1; Path=/")]))
+
+    for _ in range(3):
+        await transport.post(PATH, BODY)
+
+    assert server.connections == 1
+    assert not [request for request in server.requests if "cookie" in request.headers]
+
+
+async def test_a_stale_connection_costs_one_attempt(
+    transport: Transport, server: ScriptedServer
+) -> None:
+    """
+    What is sent over a connection that the server drops is not sent again behind our back.
+    """
+    server.script(created(), reset_before_storing())
+    await transport.post(PATH, BODY)
+
+    answer = await transport.post(PATH, BODY)
+
+    assert answer.status is None
+    assert len(server.requests) == 2
+
+
+async def test_a_cancelled_attempt_closes_its_connection(
+    transport: Transport, server: ScriptedServer
+) -> None:
+    """
+    A cancelled attempt raises CancelledError and leaves no connection behind.
+    """
+    server.script(hang_after_storing())
+    post = asyncio.create_task(transport.post(PATH, BODY))
+    await server.next_request()
+
+    post.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await post
+    await server.disconnected()

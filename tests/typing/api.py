@@ -1,0 +1,150 @@
+"""
+The public API as a type checker sees it; never run.
+
+Each `type: ignore` is a wrong use that must be an error: mypy reports those
+that are not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, assert_type
+
+from tenacity import wait_fixed
+
+from hh_exporter import (
+    BatchLimits,
+    ConfigError,
+    DeliveryError,
+    DropReason,
+    Exporter,
+    ExporterError,
+    FlushResult,
+    ModelEvent,
+    Outcome,
+    QueueLimits,
+    RetryPolicy,
+    SessionProperties,
+    Settlement,
+    Stats,
+    __version__,
+)
+
+
+def make() -> None:
+    Exporter()
+    Exporter("hh_key")
+    Exporter(
+        "hh_key",
+        base_url="https://api.honeyhive.ai",
+        project="support-bot",
+        source="production",
+        queue=QueueLimits(max_events=1, max_bytes=1, overflow="drop_newest"),
+        batch=BatchLimits(max_events=1, max_bytes=1, linger=0),
+        retry=RetryPolicy(base=1, factor=2, max_delay=3, max_elapsed=4, retry_after_cap=5),
+        max_in_flight=1,
+        request_timeout=1,
+        close_timeout=1.5,
+        on_outcome=lambda settlement: print(settlement.outcome),
+        on_ambiguous="resend",
+        disabled=False,
+    )
+    RetryPolicy(wait=wait_fixed(1))
+    QueueLimits(overflow="drop_oldest")
+
+    Exporter("hh_key", "https://api.honeyhive.ai")  # type: ignore[call-arg]
+    Exporter(max_in_flight="4")  # type: ignore[arg-type]
+    Exporter(on_ambiguous="ignore")  # type: ignore[arg-type]
+    Exporter(on_outcome=print_name)  # type: ignore[arg-type]
+    Exporter(queue={"max_events": 1})  # type: ignore[arg-type]
+    QueueLimits(overflow="block")  # type: ignore[arg-type]
+    QueueLimits(1)  # type: ignore[call-arg]
+    BatchLimits().linger = 2.0  # type: ignore[misc]
+    RetryPolicy(wait=3.0)  # type: ignore[arg-type]
+
+
+def print_name(name: str) -> None:
+    print(name)
+
+
+async def use(exporter: Exporter, event: ModelEvent) -> None:
+    assert_type(exporter.push(event), bool)
+    assert_type(await exporter.put(event), bool)
+    assert_type(await exporter.create_model_event(event, timeout=1.0), str)
+    assert_type(await exporter.flush(), FlushResult)
+    assert_type(await exporter.flush(1), FlushResult)
+    assert_type(await exporter.aclose(timeout=None), FlushResult)
+    assert_type(exporter.stats(), Stats)
+    await exporter.start()
+    async with exporter as same:
+        assert_type(same, Exporter)
+    with exporter.record(model="gpt-4o", provider="openai") as recorded:
+        assert_type(recorded, ModelEvent)
+        recorded.response = {"content": "Hi"}
+
+    exporter.push({"model": "gpt-4o"})  # type: ignore[arg-type]
+    exporter.push([event])  # type: ignore[arg-type]
+    exporter.put(event)  # type: ignore[unused-coroutine]
+    exporter.flush()  # type: ignore[unused-coroutine]
+    await exporter.push(event)  # type: ignore[misc]
+    await exporter.flush("1")  # type: ignore[arg-type]
+    with exporter:  # type: ignore[attr-defined]
+        pass
+    async with exporter.record(model="gpt-4o"):  # type: ignore[attr-defined]
+        pass
+
+
+def fill(message: Any) -> None:
+    event = ModelEvent(
+        model="gpt-4o",
+        messages=[{"role": "user", "content": "Hello"}],
+        response=message,
+        duration=1,
+        extra={"children_ids": []},
+    )
+    event.cost = 0.5
+    assert_type(event.model, str)
+    assert_type(event.error, str | None)
+    assert_type(event.duration, float | None)
+    assert_type(event.event_id, str | None)
+    session = SessionProperties(session_name="chat", user_properties={"id": 1})
+    assert_type(session.session_id, str | None)
+
+    ModelEvent()  # type: ignore[call-arg]
+    ModelEvent("gpt-4o")  # type: ignore[call-arg]
+    ModelEvent(model="gpt-4o", mesages=[])  # type: ignore[call-arg]
+    ModelEvent(model=None)  # type: ignore[arg-type]
+    event.duration = "1"  # type: ignore[assignment]
+    event.extra = ["children_ids"]  # type: ignore[assignment]
+    event.respones = {}  # type: ignore[attr-defined]
+
+
+def look(settlement: Settlement, result: FlushResult, stats: Stats) -> None:
+    assert_type(settlement.outcome, Outcome)
+    assert_type(settlement.reason, DropReason | None)
+    assert_type(settlement.event_ids, tuple[str, ...])
+    assert_type(settlement.status, int | None)
+    assert_type(result.delivered + result.rejected + result.dropped + result.left, int)
+    assert_type(stats.dropped_by_reason[DropReason.QUEUE_FULL], int)
+    assert_type(stats.oldest_age, float)
+    assert_type(stats.health, str)
+    text: str = Outcome.DELIVERED
+    assert_type(text, str)
+    assert_type(__version__, str)
+    on_outcome: Callable[[Settlement], None] = print
+    on_outcome(settlement)
+
+    settlement.outcome = Outcome.DELIVERED  # type: ignore[misc]
+    stats.pushed = 0  # type: ignore[misc]
+    print(stats.lost)  # type: ignore[attr-defined]
+
+
+def handle(error: ExporterError) -> None:
+    match error:
+        case DeliveryError():
+            assert_type(error.status, int | None)
+            assert_type(error.body, str)
+            assert_type(error.reason, DropReason | None)
+        case ConfigError():
+            value_error: ValueError = error
+            print(value_error)
