@@ -1,0 +1,142 @@
+"""
+What a person sees: lines on stderr, a progress bar below them, tables.
+
+Without a terminal all of it is plain text. Somebody who stops reading what we
+say is no reason to stop what we do.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from attrs import Factory, define, field
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
+
+__all__ = ["ErrorConsole", "Report", "print_table"]
+
+_TOLD_OTHERWISE = ("suspended", "resumed")
+"""First words of log lines that commands put in their own words."""
+
+
+class ErrorConsole(Console):
+    """
+    stderr, or nothing once nobody reads it.
+    """
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        # The interpreter flushes it when it ends, and would report that it can't.
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), self.file.fileno())
+
+
+@define(eq=False)
+class Report:
+    """
+    Lines and a progress bar on stderr.
+    """
+
+    _console: ErrorConsole = Factory(lambda: ErrorConsole(stderr=True))
+    _progress: Progress = field(init=False)
+    _bar: TaskID | None = field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=self._console,
+            auto_refresh=False,
+            transient=True,
+        )
+
+    def say(self, text: str) -> None:
+        """
+        Print one line.
+        """
+        try:
+            self._console.out(text, highlight=False)
+        except BrokenPipeError:  # rich 13.7 does not call it by itself
+            self._console.on_broken_pipe()
+
+    @contextmanager
+    def progress(self, what: str) -> Iterator[None]:
+        """
+        Keep a bar at the bottom of the terminal, if it is one, moved by `show`.
+        """
+        if not self._console.is_interactive:
+            yield
+            return
+        self._bar = self._progress.add_task(what, total=None)
+        with self._progress:
+            yield
+        self._bar = None
+
+    def show(self, completed: int, total: int | None) -> None:
+        """
+        Move the bar; *total* is None as long as it can't be told.
+        """
+        if self._bar is not None:
+            self._progress.update(self._bar, completed=completed, total=total, refresh=True)
+
+    @contextmanager
+    def logs(self) -> Iterator[None]:
+        """
+        Print what the package logs as a warning or worse.
+        """
+        logger = logging.getLogger("hh_exporter")
+        handler = _LogHandler(self)
+        logger.addHandler(handler)
+        try:
+            yield
+        finally:
+            logger.removeHandler(handler)
+
+
+class _LogHandler(logging.Handler):
+    """
+    Prints log lines, but for those that commands tell in their own words.
+    """
+
+    def __init__(self, report: Report) -> None:
+        super().__init__(logging.WARNING)
+        self._report = report
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        # A table tells what was lost and why; the settler's lines are for those who have none.
+        if record.name != "hh_exporter._settler" and not text.startswith(_TOLD_OTHERWISE):
+            self._report.say(f"{record.levelname.lower()}: {text}")
+
+
+def print_table(rows: Iterable[tuple[str, str, str]]) -> None:
+    """
+    Print rows of a name, a number and a remark to stdout.
+    """
+    table = Table.grid(padding=(0, 2))
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_column(style="dim")
+    for row in rows:
+        table.add_row(*row)
+    console = Console()
+    with console.capture() as capture:
+        console.print(table)
+    click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))

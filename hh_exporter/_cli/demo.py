@@ -1,0 +1,248 @@
+"""
+`hh-exporter demo`: the real exporter and the real collector, on this machine.
+
+What arrived is compared with what was pushed, value by value: the demo claims
+nothing that it has not checked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from statistics import quantiles
+
+import attrs
+import click
+import orjson
+from attrs import frozen
+
+from hh_exporter._cli._errors import CallError
+from hh_exporter._cli._report import Report, print_table
+from hh_exporter._cli._sample import sample
+from hh_exporter._cli._waiting import caught_signals, repeated
+from hh_exporter._clock import SystemClock
+from hh_exporter._collector import Collector, StoredEvent
+from hh_exporter._dialects.legacy import LegacyDialect
+from hh_exporter._exporter import Exporter
+from hh_exporter._outcomes import Stats
+from hh_exporter.events import ModelEvent, new_id
+from hh_exporter.exceptions import ExporterError
+
+__all__ = ["Comparison", "Run", "compare", "demo", "demo_command", "wire_forms"]
+
+_ROUNDS = 3
+"""How often the sample is pushed, each time under new ids."""
+_PATIENCE = 60.0
+"""Seconds after which an event that has no outcome is given up."""
+_STAMPS = frozenset({"event_id", "start_time", "end_time"})
+"""What the exporter adds to an event that has none."""
+
+
+@click.command("demo")
+@click.option("--keep", is_flag=True, help="Keep the collector up afterwards, until Ctrl-C.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="Port of the collector; default is any that is free.",
+)
+def demo_command(keep: bool, port: int) -> None:
+    """
+    Send some hundred sample events to a collector on this machine.
+
+    Needs no key and no network, and looks at no setting in the environment.
+
+    Ends with status 0 only if every event arrived as it was pushed.
+    """
+    is_exact = asyncio.run(demo(Collector(port=port), Report(), keep=keep))
+    raise SystemExit(0 if is_exact else 1)
+
+
+@frozen(kw_only=True)
+class Run:
+    """
+    How the delivery of the sample went.
+    """
+
+    stats: Stats
+    seconds: float
+    """From the first push to the last outcome."""
+    pushes: tuple[float, ...]
+    """Seconds that each push took."""
+
+    @property
+    def is_balanced(self) -> bool:
+        """
+        Whether each event that was pushed has exactly one outcome.
+        """
+        stats = self.stats
+        return stats.pushed == len(self.pushes) == stats.delivered + stats.rejected + stats.dropped
+
+    def rows(self) -> Iterator[tuple[str, str, str]]:
+        """
+        Make the rows of a table.
+        """
+        for name in ("pushed", "delivered", "rejected", "dropped", "requests", "retries"):
+            yield name, f"{getattr(self.stats, name):,}", ""
+        rate = self.stats.pushed / self.seconds
+        yield "events/s", f"{rate:,.0f}", "from the first push to the last outcome"
+        centiles = quantiles(self.pushes, n=100)
+        for percent in (50, 99):
+            yield f"push p{percent}", f"{centiles[percent - 1] * 1e6:,.1f}", "µs"
+
+
+@frozen(kw_only=True)
+class Comparison:
+    """
+    How what arrived differs from what was pushed, in events.
+    """
+
+    missing: int
+    altered: int
+    repeated: int
+    """Arrivals of an event beyond its first."""
+    foreign: int
+    """Arrivals of what was not pushed."""
+
+    @property
+    def is_exact(self) -> bool:
+        return not any(attrs.astuple(self))
+
+    def __str__(self) -> str:
+        return ", ".join(f"{n:,} {name}" for name, n in attrs.asdict(self).items() if n)
+
+
+async def demo(collector: Collector, report: Report, *, keep: bool) -> bool:
+    """
+    Send the sample to *collector*, which is run for it; say whether all is well.
+
+    Raises:
+        CallError: The collector can't listen.
+    """
+    try:
+        await collector.start()
+    except ExporterError as exc:
+        raise CallError(str(exc)) from None
+    try:
+        events = _make_events()
+        # Before the push: what was pushed then must arrive, whatever becomes of the objects.
+        pushed = wire_forms(events)
+        with report.logs(), report.progress("pushing"):
+            run = await _deliver(events, collector.url, report)
+        comparison = compare(pushed, [event async for event in collector.events()])
+        print_table(run.rows())
+        click.echo(f"\n{_judge(run, comparison)}")
+        await _show_way(f"{collector.url}/api/events.jsonl", keep=keep)
+    finally:
+        await collector.aclose()
+    return run.is_balanced and comparison.is_exact
+
+
+def wire_forms(events: Iterable[ModelEvent]) -> dict[str, Mapping[str, object]]:
+    """
+    Give events the form in which they should arrive, stamps aside, by their ids.
+    """
+    unstructure = LegacyDialect().converter.unstructure
+    return {event.event_id or "": unstructure(event) for event in events}
+
+
+def compare(
+    pushed: Mapping[str, Mapping[str, object]], stored: Iterable[StoredEvent]
+) -> Comparison:
+    """
+    Compare events by their ids, exactly: 1 is not 1.0.
+
+    Args:
+        pushed: The wire form of each event, by its id.
+        stored: What the collector holds.
+    """
+    arrived = defaultdict[str, list[Mapping[str, object]]](list)
+    for event in stored:
+        arrived[event.event_id].append(event.event)
+    return Comparison(
+        missing=sum(event_id not in arrived for event_id in pushed),
+        altered=sum(
+            not _is_equal(event, wire)
+            for event_id, wire in pushed.items()
+            for event in arrived[event_id][:1]
+        ),
+        repeated=sum(max(0, len(arrived[event_id]) - 1) for event_id in pushed),
+        foreign=sum(len(events) for event_id, events in arrived.items() if event_id not in pushed),
+    )
+
+
+def _is_equal(arrived: Mapping[str, object], wire: Mapping[str, object]) -> bool:
+    bare = {name: v for name, v in arrived.items() if name in wire or name not in _STAMPS}
+    return _canonical(bare) == _canonical(wire)
+
+
+def _canonical(value: object) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+
+
+def _make_events() -> list[ModelEvent]:
+    """
+    Repeat the sample with ids of events and sessions that are new each time.
+    """
+    events = []
+    for _ in range(_ROUNDS):
+        sessions = defaultdict[str, str](new_id)
+        for event in sample():
+            event.event_id = new_id()
+            if event.session_id is not None:
+                event.session_id = sessions[event.session_id]
+            events.append(event)
+    return events
+
+
+async def _deliver(events: list[ModelEvent], url: str, report: Report) -> Run:
+    clock = SystemClock()
+    with _no_settings():
+        exporter = Exporter(base_url=url)
+    pushes = []
+
+    def show() -> None:
+        stats = exporter.stats()
+        report.show(stats.delivered + stats.rejected + stats.dropped, len(events))
+
+    async with exporter, repeated(show, clock):
+        began = clock.now()
+        for event in events:
+            before = clock.now()
+            exporter.push(event)
+            pushes.append(clock.now() - before)
+        await exporter.flush(_PATIENCE)
+        seconds = clock.now() - began
+    return Run(stats=exporter.stats(), seconds=seconds, pushes=tuple(pushes))
+
+
+@contextmanager
+def _no_settings() -> Iterator[None]:
+    """
+    Hide the user's settings: the demo sends to its own collector and nowhere else.
+    """
+    hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("HH_")}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
+
+
+def _judge(run: Run, comparison: Comparison) -> str:
+    if not run.is_balanced:
+        return f"The books do not balance: {len(run.pushes):,} pushed, {run.stats}"
+    if not comparison.is_exact:
+        return f"Not all arrived as it was pushed: {comparison}."
+    return f"All {run.stats.pushed:,} events arrived as they were pushed, each once."
+
+
+async def _show_way(address: str, *, keep: bool) -> None:
+    if not keep:
+        click.echo(f"They were at {address}\nRun it with --keep to look at them there.")
+        return
+    with caught_signals() as signals:
+        click.echo(f"Look at them at {address}\nIt stays up until Ctrl-C.")
+        await signals.first.wait()

@@ -1,0 +1,321 @@
+"""
+`hh-exporter send`: model events from JSONL to the API, with an outcome for each.
+
+Every line is either invalid or pushed, and every pushed event is delivered,
+rejected, dropped or left: the summary's numbers add up however the run ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import attrs
+import click
+import orjson
+from attrs import Factory, define, field, frozen
+
+from hh_exporter._cli._errors import CallError
+from hh_exporter._cli._lines import MAX_LINE_BYTES, Fault, Line, LineReader
+from hh_exporter._cli._report import Report, print_table
+from hh_exporter._cli._waiting import Signals, caught_signals, repeated, run_unless
+from hh_exporter._clock import Clock, SystemClock
+from hh_exporter._dialects.legacy import LegacyDialect
+from hh_exporter._environment import Settings, read_settings
+from hh_exporter._exporter import Exporter
+from hh_exporter._outcomes import DropReason, Outcome, Settlement
+from hh_exporter._settings import seconds
+from hh_exporter.events import ModelEvent
+from hh_exporter.exceptions import ConfigError, EventError
+
+__all__ = ["Sending", "Summary", "send_command"]
+
+_MAX_REPORTS = 20
+"""How many invalid lines are named; the rest is counted."""
+
+
+@click.command("send")
+@click.argument("files", nargs=-1, type=click.Path(exists=True, readable=False, allow_dash=True))
+@click.option("--url", help="Address of the server; default HH_API_URL, else HoneyHive's own.")
+@click.option(
+    "--batch-max-events", metavar="N", type=click.IntRange(min=1), help="Events in one request."
+)
+@click.option(
+    "--timeout",
+    metavar="SECONDS",
+    type=float,
+    default=60.0,
+    show_default=True,
+    callback=lambda _, __, value: _check_timeout(value),
+    help="How long to wait for outcomes after the last line.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as one line of JSON.")
+def send_command(
+    files: tuple[str, ...],
+    url: str | None,
+    batch_max_events: int | None,
+    timeout: float,
+    as_json: bool,
+) -> None:
+    """
+    Send model events from FILES, or from standard input.
+
+    FILES hold one JSON object a line and may be gzipped; - is standard input.
+    The key is taken from HH_API_KEY; a server on this machine needs none.
+
+    Ends with status 0 only if every event was delivered, with 1 if not, and
+    with 2 if it can't work as it was called.
+    """
+    report = Report()
+    with report.logs():
+        settings = _read_settings(url, batch_max_events)
+        sending = Sending.of(settings, report)
+        asyncio.run(sending.run(files or ("-",), timeout, settings.close_timeout))
+    summary = sending.summary()
+    if as_json:
+        click.echo(orjson.dumps(attrs.asdict(summary)).decode())
+    else:
+        print_table(sending.rows())
+    raise SystemExit(0 if sending.is_complete else 1)
+
+
+@frozen(kw_only=True)
+class Summary:
+    """
+    What became of the lines.
+
+    `read == invalid + pushed`, `pushed == delivered + rejected + dropped + left`.
+    """
+
+    read: int
+    """Lines that are not blank."""
+    invalid: int
+    """Those of them that hold no model event."""
+    pushed: int
+    delivered: int
+    rejected: int
+    dropped: int
+    left: int
+    """Pushed, and not decided when the run ended."""
+    requests: int
+    retries: int
+
+
+@define(eq=False, kw_only=True)
+class Sending:
+    """
+    One run, from lines to outcomes.
+    """
+
+    exporter: Exporter
+    report: Report
+    clock: Clock = Factory(SystemClock)
+    statuses: Counter[int | None] = Factory(Counter)
+    """HTTP statuses by which events were rejected."""
+    _trouble: str = field(default="", init=False)
+    """Why it does not go on, at the last look; empty if it does."""
+    _read_all: bool = field(default=False, init=False)
+    _faults: int = field(default=0, init=False)
+    _invalid: int = field(default=0, init=False)
+    _refused: asyncio.Event = field(factory=asyncio.Event, init=False)
+    """Set once the server refuses us, not an event."""
+    _converter: Any = field(factory=lambda: LegacyDialect().converter, init=False)
+
+    @classmethod
+    def of(cls, settings: Settings, report: Report) -> Sending:
+        statuses = Counter[int | None]()
+
+        def note(settlement: Settlement) -> None:
+            if settlement.outcome is Outcome.REJECTED:
+                statuses[settlement.status] += len(settlement.event_ids)
+
+        exporter = Exporter(base_url=settings.base_url, batch=settings.batch, on_outcome=note)
+        return cls(exporter=exporter, report=report, statuses=statuses)
+
+    async def run(self, names: tuple[str, ...], timeout: float, close_timeout: float) -> None:
+        """
+        Send the events in *names* and wait for their outcomes.
+
+        Args:
+            names: Paths, or "-" for standard input.
+            timeout: Seconds to wait for outcomes after the last line.
+            close_timeout: Seconds to wait for them after a signal.
+        """
+        with (
+            caught_signals() as signals,
+            LineReader(names) as lines,
+            self.report.progress("sending"),
+        ):
+            await self.exporter.start()
+            try:
+                async with repeated(partial(self._look, lines), self.clock):
+                    await self._send(lines, timeout, close_timeout, signals)
+            finally:
+                # Drops what is left, as `closed`: nothing else is dropped for that.
+                await self.exporter.aclose(0)
+        self._say_end(signals)
+
+    @property
+    def is_complete(self) -> bool:
+        """
+        Whether all that was to be read was read, and all of it delivered.
+        """
+        summary = self.summary()
+        return self._read_all and not self._faults and summary.read == summary.delivered
+
+    def summary(self) -> Summary:
+        stats = self.exporter.stats()
+        left = stats.dropped_by_reason.get(DropReason.CLOSED, 0)
+        return Summary(
+            read=self._invalid + stats.pushed,
+            invalid=self._invalid,
+            pushed=stats.pushed,
+            delivered=stats.delivered,
+            rejected=stats.rejected,
+            dropped=stats.dropped - left,
+            left=left,
+            requests=stats.requests,
+            retries=stats.retries,
+        )
+
+    def rows(self) -> Iterator[tuple[str, str, str]]:
+        """
+        Make the rows of a table of the summary, with what explains its numbers.
+        """
+        dropped = Counter(self.exporter.stats().dropped_by_reason)
+        dropped.pop(DropReason.CLOSED, None)
+        remarks = {
+            "rejected": _list({f"HTTP {status}": n for status, n in self.statuses.items()}),
+            "dropped": _list({reason.value: n for reason, n in dropped.items()}),
+        }
+        for name, number in attrs.asdict(self.summary()).items():
+            yield name, f"{number:,}", remarks.get(name, "")
+
+    async def _send(
+        self,
+        lines: LineReader,
+        timeout: float,
+        close_timeout: float,
+        signals: Signals,
+    ) -> None:
+        await run_unless(self._send_all(lines, timeout), signals.first, self._refused)
+        if signals.first.is_set() and not self._refused.is_set():
+            flush = self.exporter.flush(close_timeout)
+            await run_unless(flush, signals.second, self._refused)
+
+    async def _send_all(self, lines: LineReader, timeout: float) -> None:
+        async for some in lines:
+            for line in some:
+                event = self._structure(line)
+                if event is not None:
+                    await self.exporter.put(event)
+        self._read_all = True
+        await self.exporter.flush(timeout)
+
+    def _structure(self, line: Line | Fault) -> ModelEvent | None:
+        """
+        Make an event of *line*, or report what is wrong with it: never its text.
+        """
+        if isinstance(line, Fault):
+            self._faults += 1
+            self.report.say(f"{click.format_filename(line.source)}: {line.problem}")
+            return None
+        try:
+            event: ModelEvent = self._converter.structure(_parse(line.text), ModelEvent)
+        except EventError as exc:
+            self._invalid += 1
+            if self._invalid <= _MAX_REPORTS:
+                self.report.say(f"{click.format_filename(line.source)}:{line.number}: {exc}")
+            return None
+        return event
+
+    def _look(self, lines: LineReader) -> None:
+        """
+        Show how far it is, and see whether the server refuses us.
+        """
+        stats = self.exporter.stats()
+        if not self._refused.is_set():
+            self._trouble = stats.health_reason
+        if stats.health == "suspended":
+            self._refused.set()
+        done = self._invalid + stats.delivered + stats.rejected + stats.dropped
+        self.report.show(done, self._guess_total(lines, self._invalid + stats.pushed))
+
+    def _guess_total(self, lines: LineReader, read: int) -> int | None:
+        if self._read_all:
+            return read
+        if lines.size is None or not lines.bytes_read:
+            return None
+        return max(read, round(read * lines.size / lines.bytes_read))
+
+    def _say_end(self, signals: Signals) -> None:
+        """
+        Say what kept the run from its end.
+        """
+        if self._invalid > _MAX_REPORTS:
+            self.report.say(f"{self._invalid - _MAX_REPORTS:,} more invalid lines")
+        left = self.summary().left
+        if self._refused.is_set():
+            self.report.say(f"stopped: {self._trouble}")
+        elif not self._read_all:
+            self.report.say("stopped by a signal, before all was read")
+        elif left:
+            why = "by a signal" if signals.first.is_set() else "when --timeout was over"
+            trouble = f": {self._trouble}" if self._trouble else ""
+            self.report.say(f"stopped {why}, before all was delivered{trouble}")
+
+
+def _read_settings(url: str | None, batch_max_events: int | None) -> Settings:
+    """
+    Read the settings of an exporter that can send.
+
+    Raises:
+        CallError: One can't be used, or the key is missing.
+    """
+    try:
+        settings = read_settings({"base_url": url}, os.environ)
+    except ConfigError as exc:
+        raise CallError(str(exc)) from None
+    if settings.disabled:
+        raise CallError("HH_EXPORTER_DISABLED is set, so nothing would be sent: unset it")
+    if settings.api_key is None and not settings.is_loopback:
+        raise CallError(
+            f"there is no API key for {settings.base_url}: set HH_API_KEY "
+            "(a server on this machine needs none)"
+        )
+    if batch_max_events is not None:
+        batch = attrs.evolve(settings.batch, max_events=batch_max_events)
+        settings = attrs.evolve(settings, batch=batch)
+    return settings
+
+
+def _check_timeout(value: float) -> float:
+    try:
+        seconds(zero=True).check("it", value)
+    except ConfigError as exc:
+        raise click.BadParameter(str(exc)) from None
+    return value
+
+
+def _parse(text: bytes) -> Any:
+    if len(text) > MAX_LINE_BYTES:
+        raise EventError(None, f"is longer than {MAX_LINE_BYTES:,} bytes")
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as exc:
+        problem = f"is not JSON: {exc.msg}, column {exc.colno}"
+        try:
+            text.decode()
+        except UnicodeDecodeError as bad:
+            problem = f"is not UTF-8, byte {bad.start + 1}"
+        raise EventError(None, problem) from None
+
+
+def _list(counts: dict[str, int]) -> str:
+    if len(counts) == 1:
+        return next(iter(counts))
+    return ", ".join(f"{what}: {count:,}" for what, count in sorted(counts.items()))
