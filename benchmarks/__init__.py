@@ -1,0 +1,3 @@
+"""
+What the exporter costs, each question in a file of its own.
+"""

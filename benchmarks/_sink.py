@@ -1,0 +1,177 @@
+"""
+A server that takes batches as fast as it can, in a process of its own.
+
+It parses each body, as any server must, and answers as the API does, 200 with
+the ids of the events it created. It counts them before it answers: what it
+counted was there when it was acknowledged.
+Run as a module it prints its port, and ends when its standard input does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import orjson
+from attrs import Factory, asdict, define, frozen
+
+__all__ = ["Received", "Sink", "running_sink"]
+
+_COUNTS = "/counts"
+_BUFFER_BYTES = 6_000_000
+"""A whole request: the exporter sends no body above 5,000,000 bytes."""
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
+# Past any proxy of the environment.
+_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+@frozen(kw_only=True)
+class Received:
+    """
+    What arrived since the last time somebody asked.
+    """
+
+    requests: int
+    events: int
+    distinct: int
+    """How many different ids the events had."""
+    cpu: float
+    """Seconds of processor time that the sink took for it."""
+
+
+@frozen
+class Sink:
+    """
+    The sink as its clients see it.
+    """
+
+    url: str
+
+    def collect(self) -> Received:
+        """
+        Say what arrived since the last call; later requests count afresh.
+        """
+        with _opener.open(self.url + _COUNTS) as response:
+            return Received(**orjson.loads(response.read()))
+
+    def expect(self, events: int) -> Received:
+        """
+        Raise RuntimeError unless just so many events arrived since the last call.
+        """
+        received = self.collect()
+        if (received.events, received.distinct) != (events, events):
+            raise RuntimeError(f"{events} events should have arrived: {received}")
+        return received
+
+
+@contextmanager
+def running_sink() -> Iterator[Sink]:
+    """
+    Run a sink in a process of its own.
+    """
+    with subprocess.Popen(
+        [sys.executable, "-m", __name__],
+        cwd=Path(__file__).parents[1],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C is for the benchmark
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            yield Sink(f"http://127.0.0.1:{int(process.stdout.readline())}")
+        finally:
+            process.stdin.close()
+
+
+@define(eq=False)
+class _Tally:
+    requests: int = 0
+    events: int = 0
+    ids: set[str] = Factory(set)
+    taken_at: float = 0.0
+
+    def add(self, ids: list[str]) -> None:
+        self.requests += 1
+        self.events += len(ids)
+        self.ids.update(ids)
+
+    def take(self) -> Received:
+        now = time.process_time()
+        received = Received(
+            requests=self.requests,
+            events=self.events,
+            distinct=len(self.ids),
+            cpu=now - self.taken_at,
+        )
+        self.requests = self.events = 0
+        self.ids.clear()
+        self.taken_at = now
+        return received
+
+
+class _Connection(asyncio.BufferedProtocol):
+    """
+    One connection: whole requests, one after the other.
+
+    It reads into one buffer that it keeps, since making 256 KB of bytes for
+    each read costs more than all else here.
+    """
+
+    def __init__(self, tally: _Tally) -> None:
+        self._tally = tally
+        self._buffer = bytearray(_BUFFER_BYTES)
+        self._filled = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return memoryview(self._buffer)[self._filled :]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._filled += nbytes
+        head_end = self._buffer.find(b"\r\n\r\n", 0, self._filled)
+        if head_end < 0:
+            return
+        body_start = head_end + 4
+        head = bytes(self._buffer[:body_start])
+        length = _LENGTH.search(head)
+        body_end = body_start + (int(length[1]) if length else 0)
+        if self._filled < body_end:
+            return
+        self._filled = 0  # nobody pipelines: a client waits for its answer
+        content = self._answer(head, memoryview(self._buffer)[body_start:body_end])
+        self._transport.write(
+            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+            b"Content-Length: %d\r\n\r\n%b" % (len(content), content)
+        )
+
+    def _answer(self, head: bytes, body: memoryview) -> bytes:
+        if head.startswith(b"GET %b " % _COUNTS.encode()):
+            return orjson.dumps(asdict(self._tally.take()))
+        ids = [event["event_id"] for event in orjson.loads(body)["model_events"]]
+        self._tally.add(ids)
+        return orjson.dumps({"event_ids": ids, "success": True})
+
+
+async def _serve() -> None:
+    loop = asyncio.get_running_loop()
+    tally = _Tally()
+    server = await loop.create_server(lambda: _Connection(tally), "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    # However the benchmark ends, its end of the pipe goes with it.
+    await loop.run_in_executor(None, sys.stdin.read)
+    server.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve())
