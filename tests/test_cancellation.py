@@ -286,7 +286,8 @@ async def test_the_room_of_a_cancelled_put_goes_to_the_next_in_line() -> None:
         await until(lambda: told.outcomes)
         first.cancel()
 
-        assert await second
+        await until(second.done)
+        assert second.result()
         assert first.cancelled()
 
 

@@ -171,6 +171,7 @@ class Books(RuleBasedStateMachine):
         self.usual = REPLIES["created"]
         self.waiting: list[Waiting] = []
         self.turns: int | None = None
+        self.is_shaky = False
         self.is_intact = False
         self.names = 0
 
@@ -260,6 +261,8 @@ class Books(RuleBasedStateMachine):
 
     @rule(bad=st.booleans(), timeout=st.sampled_from([None, 0.0, 5.0]))
     def create(self, bad: bool, timeout: float | None) -> None:
+        if timeout == 0.0:
+            self.excuse()  # it may interrupt itself
         seconds = 30.0 if timeout is None else timeout
         self.begin("create", self.create_one(self.new_event(bad=bad), timeout), seconds)
 
@@ -458,12 +461,11 @@ class Books(RuleBasedStateMachine):
             answer = answer(request)
         for event in request.events:
             event_id = event["event_id"]
-            known = self.pushed[event_id] + (event_id in self.under_way)
-            if self.outcomes[event_id].count(Outcome.DELIVERED) >= known:
+            if self.outcomes[event_id].count(Outcome.DELIVERED) >= self.known(event_id):
                 self.faults.append(f"{event_id} is sent again, though it was delivered")
         for stored in answer.stores:
             self.stored[stored.event["event_id"]] += 1
-            self.excused[stored.event["event_id"]] += not reply.tells
+            self.excused[stored.event["event_id"]] += self.is_shaky or not reply.tells
         return answer
 
     def note_outcome(self, settlement: Settlement) -> None:
@@ -478,10 +480,17 @@ class Books(RuleBasedStateMachine):
     def excuse(self) -> None:
         """
         Before an interruption: the answers on their way now may never be read.
+
+        Until the network is calm again the same goes for those that are still to come.
         """
+        self.is_shaky = True
         for event_id, stored in self.stored.items():
-            unknown = stored - self.outcomes[event_id].count(Outcome.DELIVERED)
-            self.excused[event_id] = max(self.excused[event_id], unknown)
+            if len(self.outcomes[event_id]) < self.known(event_id):
+                unknown = stored - self.outcomes[event_id].count(Outcome.DELIVERED)
+                self.excused[event_id] = max(self.excused[event_id], unknown)
+
+    def known(self, event_id: str) -> int:
+        return self.pushed[event_id] + (event_id in self.under_way)
 
     def begin(self, name: str, work: Coroutine[Any, Any, object], seconds: float = inf) -> None:
         async def finish() -> None:
@@ -526,7 +535,6 @@ class Books(RuleBasedStateMachine):
         # Deadlines may interrupt what is sent before, and what is sent meanwhile.
         self.excuse()
         await self.clock.advance(seconds)
-        self.excuse()
 
     async def calm_down(self) -> None:
         """
@@ -536,6 +544,7 @@ class Books(RuleBasedStateMachine):
         while (after := self.what_can_be_seen()) != before:
             before = after
             await settle()
+        self.is_shaky = False
 
     def what_can_be_seen(self) -> object:
         if not hasattr(self, "exporter"):
