@@ -14,7 +14,7 @@ from attrs import field, frozen
 from cattrs import Converter
 
 from hh_exporter._outcomes import Verdict
-from hh_exporter._records import Record
+from hh_exporter._records import Record, Session
 from hh_exporter.events import ModelEvent
 
 __all__ = ["Answer", "Dialect"]
@@ -56,13 +56,16 @@ class Dialect(Protocol):
     @property
     def converter(self) -> Converter:
         """
-        Structures and unstructures events and bodies; strict when structuring.
+        Unstructures events, sessions and bodies to the wire's shape.
+
+        Structures them too, strictly: bodies of answers as the wire has them,
+        events by the names of their fields.
         """
 
     @property
     def overhead(self) -> int:
         """
-        Bytes of a batch body beyond its records and the commas between them.
+        Bytes of a batch body beyond its records, the commas between them and a session.
         """
 
     def unstructure(
@@ -80,11 +83,20 @@ class Dialect(Protocol):
         What the wire requires is filled in. The rest is filled in where the
         event leaves it open and the argument is given; *now*, in Unix
         milliseconds, makes up for missing times.
+
+        Raises:
+            Exception: A payload is not the plain data that it takes; plain
+                data of whatever shape never raises.
         """
 
-    def wrap(self, records: Sequence[Record]) -> bytes:
+    def announce(self, properties: bytes) -> bytes:
         """
-        Make the body of a batch request from *records*.
+        Make the `data` of a `Session` from its properties as JSON.
+        """
+
+    def wrap(self, records: Sequence[Record], session: Session | None = None) -> bytes:
+        """
+        Make the body of a batch request from *records*, which announces *session*.
         """
 
     def wrap_single(self, record: Record) -> bytes:

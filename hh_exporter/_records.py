@@ -10,10 +10,23 @@ from attrs import define, field, frozen
 
 from hh_exporter._outcomes import DropReason
 
-__all__ = ["MAX_BODY_BYTES", "Batch", "Loss", "Record"]
+__all__ = ["MAX_BODY_BYTES", "Batch", "Loss", "Record", "Session"]
 
 MAX_BODY_BYTES = 5_000_000
 """No request body is larger, wrapper included. Our limit: the API publishes none."""
+
+
+@define(eq=False)
+class Session:
+    """
+    A session whose properties are still to be announced; shared by its records.
+    """
+
+    session_id: str
+    data: bytes = field(repr=False)
+    """What a body that announces it says of it, between its records and its end."""
+    holders: int = field(default=0, init=False)
+    """Its records in memory; only the ledger writes to it."""
 
 
 @define(eq=False)
@@ -29,6 +42,8 @@ class Record:
     data: bytes = field(repr=False)
     pushed_at: float
     """When it was pushed, a reading of the monotonic clock."""
+    session: Session | None = None
+    """The session that it was pushed with, where that has properties to announce."""
     seq: int = field(default=0, init=False)
     """Order of admission; a flush waits for all up to its own."""
 
@@ -40,6 +55,8 @@ class Batch:
     """
 
     records: tuple[Record, ...]
+    session: Session | None = None
+    """The session that it announces; all its records belong to that one."""
 
 
 @frozen

@@ -16,9 +16,10 @@ from cattrs import Converter
 
 from hh_exporter._dialect import Answer
 from hh_exporter._dialects._answers import load_object, read_answer
+from hh_exporter._dialects._bodies import wrap
 from hh_exporter._dialects._converter import make_converter, present_fields
 from hh_exporter._outcomes import Verdict
-from hh_exporter._records import Record
+from hh_exporter._records import Record, Session
 from hh_exporter.events import ModelEvent
 
 __all__ = ["LegacyDialect"]
@@ -27,7 +28,7 @@ _present = present_fields(ModelEvent)
 _REQUIRED: Final = frozenset(("project", "provider", "messages", "response", "usage"))
 _NO_OBJECT: Final = (str, int, float, list, tuple)
 _HEAD: Final = b'{"model_events":['
-_TAIL: Final = b"]}"
+_ANNOUNCEMENT: Final = b',"is_single_session":true,"session_properties":%b'
 
 
 class LegacyDialect:
@@ -38,7 +39,7 @@ class LegacyDialect:
     name: Final = "legacy"
     batch_path: Final = "/events/model/batch"
     single_path: Final = "/events/model"
-    overhead: Final = len(_HEAD) + len(_TAIL)
+    overhead: Final = len(wrap(_HEAD, ()))
     converter: Converter
 
     def __init__(self) -> None:
@@ -73,12 +74,11 @@ class LegacyDialect:
         _fit_shapes(wire)
         return wire
 
-    def wrap(self, records: Sequence[Record]) -> bytes:
-        pieces = [_HEAD]
-        for record in records:
-            pieces += (record.data, b",")
-        pieces[-1] = _TAIL
-        return b"".join(pieces)
+    def announce(self, properties: bytes) -> bytes:
+        return _ANNOUNCEMENT % properties
+
+    def wrap(self, records: Sequence[Record], session: Session | None = None) -> bytes:
+        return wrap(_HEAD, records, session)
 
     def wrap_single(self, record: Record) -> bytes:
         return b"".join((b'{"model_event":', record.data, b"}"))
