@@ -1,5 +1,5 @@
 """
-One batch until every record has an outcome, or is back in the queue.
+One batch until every record has an outcome, or must go back to the queue.
 
 Reads verdicts, never statuses: it settles what they decide and splits what they
 leave open. What is in a delivery's `pending` is in flight in the ledger and
@@ -9,62 +9,36 @@ nothing can be counted twice, whoever is cancelled when.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import traceback
-from collections import deque
 from collections.abc import Callable, Sequence
+from http import HTTPStatus
 
-from attrs import Factory, define
+from attrs import Factory, define, evolve
 
 from hh_exporter._clock import Clock
 from hh_exporter._dialect import Answer, Dialect
 from hh_exporter._outcomes import DropReason, Outcome, Rest, Verdict
+from hh_exporter._parts import Delivery, Part
 from hh_exporter._queue import RecordQueue
-from hh_exporter._records import Batch, Record
+from hh_exporter._records import Record
+from hh_exporter._sessions import Sessions
 from hh_exporter._settler import Settler
 from hh_exporter._shipping import Shipment, Shipper
 from hh_exporter.exceptions import DeliveryError
 
-__all__ = ["Deliverer", "Delivery"]
+__all__ = ["Deliverer"]
 
 log = logging.getLogger(__name__)
 
-Part = tuple[Record, ...]
-"""Records of a delivery that go out in one body."""
+_REFUSED = (Rest.INVALID, Rest.FAILED)
 
 
-@define(eq=False)
-class Delivery:
+class _Blocked(Exception):  # noqa: N818 - no error
     """
-    The records of one batch that are in flight.
+    All sending is blocked: what is pending must wait in the queue.
     """
-
-    pending: dict[str, Record]
-    is_probe: bool = False
-    """Whether it may be sent to a server that refuses us."""
-    failed: set[str] = Factory(set)
-    """Ids of records that the server tried to create once, and could not."""
-
-    @classmethod
-    def of(cls, batch: Batch, *, is_probe: bool) -> Delivery:
-        return cls({record.event_id: record for record in batch.records}, is_probe)
-
-    def among(self, records: Sequence[Record]) -> Part:
-        """
-        Choose those of *records* that have no outcome yet.
-        """
-        return tuple(record for record in records if record.event_id in self.pending)
-
-    def release(self, records: Sequence[Record]) -> Part:
-        """
-        Let go of *records*: the caller settles them or gives them back.
-        """
-        return tuple(self.pending.pop(record.event_id) for record in self.among(records))
-
-    def release_all(self) -> Part:
-        records = tuple(self.pending.values())
-        self.pending.clear()
-        return records
 
 
 @define(eq=False, kw_only=True)
@@ -76,17 +50,28 @@ class Deliverer:
     queue: RecordQueue
     settler: Settler
     dialect: Dialect
+    sessions: Sessions
     shipper: Shipper
     clock: Clock
     limit_bytes: Callable[[int], None]
     """Told the size that bodies must not exceed from now on."""
+    singles: set[Delivery] = Factory(set)
+    """Those of `deliver_one`."""
+    _splitter: Delivery | None = None
+    """Whose refused batch is being split, while nothing shows that others are taken."""
+    _accepted_then: int = 0
+    _turn: asyncio.Event = Factory(asyncio.Event)
 
     async def deliver(self, delivery: Delivery) -> None:
         """
-        Send until no record is pending; raises nothing but cancellation.
+        Send until no record is pending, or the pending ones must wait in the queue.
+
+        Raises nothing but cancellation.
         """
         try:
             await self._deliver(delivery)
+        except _Blocked:
+            pass
         except Exception as exc:
             # Without its text, which may quote a payload.
             log.error(  # noqa: TRY400
@@ -96,6 +81,11 @@ class Deliverer:
             )
             lost = delivery.release_all()
             self.settler.settle(lost, Outcome.DROPPED, DropReason.INTERNAL_ERROR)
+        finally:
+            delivery.shipment = None  # it refers to the delivery: a reference cycle a batch
+            if self._splitter is delivery:
+                self._splitter = None
+                self._pass_turn()
 
     async def deliver_one(self, record: Record, deadline: float) -> str:
         """
@@ -118,22 +108,27 @@ class Deliverer:
             self._settle_created(delivery, verdict)
             return verdict
 
-        shipment = Shipment(
+        shipment = delivery.shipment = Shipment(
             path=self.dialect.single_path,
             pack=lambda: self.dialect.wrap_single(record),
             read=read,
             started=self.clock.now(),
             deadline=deadline,
             is_probe=True,
+            is_urgent=True,
         )
+        self.singles.add(delivery)
         try:
             async with self.clock.timeout_at(deadline):
                 verdict = await self.shipper.ship(shipment)
                 if verdict.rest is Rest.FAILED:
+                    await self.shipper.pause(shipment)
                     await self.shipper.ship(shipment)
         except TimeoutError:
             pass
         finally:
+            self.singles.discard(delivery)
+            delivery.shipment = None
             verdict = shipment.verdict
             is_refused = verdict.rest in (Rest.INVALID, Rest.FAILED, Rest.AMBIGUOUS)
             reason = None if is_refused else DropReason.SEND_FAILED
@@ -150,67 +145,183 @@ class Deliverer:
         )
 
     async def _deliver(self, delivery: Delivery) -> None:
-        parts = deque[Part]([tuple(delivery.pending.values())])
-        while parts:
-            part = parts.popleft()
-            verdict = await self.shipper.ship(self._pack(delivery, part))
-            is_passing = verdict.rest is Rest.RETRY
-            if verdict.rest is Rest.SUSPENDED or (is_passing and self.shipper.breaker.is_suspended):
-                self.queue.give_back(delivery.release_all())
-                return
-            parts.extendleft(reversed(self._judge(delivery, part, verdict)))
+        records = tuple(delivery.pending.values())
+        tried_for = min(record.tried_for for record in records)
+        part = Part(records, delivery.session, tried_for=tried_for, is_probe=delivery.is_probe)
+        delivery.accepted_before = self.shipper.breaker.accepted
+        await self._send_all(delivery, [part])
+        if delivery.last and delivery.shipment is not None:
+            # A server that fails at everything for a moment must not cost good events.
+            await self.shipper.pause(delivery.shipment)
+            await self._send_all(delivery, delivery.last)
+
+    async def _send_all(self, delivery: Delivery, parts: Sequence[Part]) -> None:
+        """
+        Send *parts*, then what each must be divided into: good halves wait for no bad one's.
+        """
+        divided = [await self._send(delivery, self._as_it_stands(part)) for part in parts]
+        for halves in divided:
+            await self._send_all(delivery, halves)
+
+    async def _send(self, delivery: Delivery, part: Part) -> Sequence[Part]:
+        """
+        Send one body and settle what is decided by the answer.
+
+        Returns:
+            The parts in which the rest is to be sent.
+
+        Raises:
+            _Blocked: All sending is blocked now.
+        """
+        shipment = delivery.shipment = self._pack(delivery, part)
+        verdict = await self.shipper.ship(shipment)
+        if self._must_wait(verdict):
+            self._mark(part, verdict, shipment)
+            raise _Blocked
+        part = evolve(part, tried_for=shipment.elapsed(self.clock.now()), is_probe=False)
+        divided = self._judge(delivery, part, verdict, is_blamed=shipment.is_blamed)
+        if divided and verdict.rest is Rest.INVALID:
+            await self._wait_for_turn(delivery)
+        delivery.last += [new for new in divided if new.is_last]
+        return [new for new in divided if not new.is_last]
+
+    def _as_it_stands(self, part: Part) -> Part:
+        """
+        Leave out a session that was announced since *part* was made.
+        """
+        session = part.announced
+        if session is not None and self.sessions.is_known(session.session_id):
+            return evolve(part, announced=None)
+        return part
 
     def _pack(self, delivery: Delivery, part: Part) -> Shipment:
         def read(answer: Answer) -> Verdict:
-            sent = {record.event_id for record in delivery.among(part)}
+            sent = {record.event_id for record in delivery.among(part.records)}
             verdict = self.dialect.read(answer, sent)
+            if verdict.rest is Rest.SUSPENDED and self._is_to_blame(part, verdict):
+                verdict = evolve(verdict, rest=Rest.INVALID)
             self._settle_created(delivery, verdict)
+            if verdict.created:
+                self._learn(part)
+                self._pass_turn()
             return verdict
 
         return Shipment(
             path=self.dialect.batch_path,
-            pack=lambda: self.dialect.wrap(delivery.among(part)),
+            pack=lambda: self.dialect.wrap(delivery.among(part.records), part.announced),
             read=read,
             started=self.clock.now(),
-            is_probe=delivery.is_probe,
+            tried_for=part.tried_for,
+            is_probe=part.is_probe,
+            is_divisible=not part.is_lone or part.announced is not None,
         )
 
-    def _judge(self, delivery: Delivery, part: Part, verdict: Verdict) -> list[Part]:
+    def _learn(self, part: Part) -> None:
+        """
+        Note what the creation of an event says of the session of *part*.
+        """
+        session = part.announced or part.withheld
+        if session is None or (part.withheld and part.is_last):
+            return  # what failed once may pass the second time for its own sake
+        self.sessions.learn(session.session_id)
+        if part.withheld is not None:
+            log.warning("the server refuses the properties of a session: it has only its events")
+
+    # What an answer means for others.
+
+    def _must_wait(self, verdict: Verdict) -> bool:
+        """
+        Whether what an attempt left open must wait in the queue, as all sending does.
+        """
+        breaker = self.shipper.breaker
+        if verdict.rest is Rest.RETRY:
+            return breaker.is_blocked
+        return verdict.rest is Rest.SUSPENDED or (verdict.rest in _REFUSED and breaker.is_suspended)
+
+    def _mark(self, part: Part, verdict: Verdict, shipment: Shipment) -> None:
+        """
+        Leave on the records of *part* what must be known when they are sent again.
+        """
+        for record in part.records:
+            if verdict.rest is Rest.SUSPENDED and verdict.status is not None:
+                record.doubted_at = self.shipper.breaker.accepted
+            if not part.is_probe:
+                record.tried_for = shipment.elapsed(self.clock.now())
+
+    def _is_to_blame(self, part: Part, verdict: Verdict) -> bool:
+        """
+        Whether an answer that refuses us is about the body of *part*.
+
+        It is if each of its records was refused so before, and others were
+        taken since: a firewall that dislikes a text answers like that. A key
+        is never refused for a text.
+        """
+        breaker = self.shipper.breaker
+        if breaker.is_suspended or verdict.status == HTTPStatus.UNAUTHORIZED:
+            return False
+        return all(0 <= record.doubted_at < breaker.accepted for record in part.records)
+
+    async def _wait_for_turn(self, delivery: Delivery) -> None:
+        """
+        Split one refused batch at a time, until something shows that others are taken.
+        """
+        breaker = self.shipper.breaker
+        while (
+            self._splitter not in (None, delivery)
+            and breaker.accepted == self._accepted_then
+            and not breaker.is_suspended
+        ):
+            await self._turn.wait()
+        self._splitter = delivery
+        self._accepted_then = breaker.accepted
+
+    def _pass_turn(self) -> None:
+        self._turn.set()
+        self._turn = asyncio.Event()
+
+    # What it means for its own records.
+
+    def _judge(
+        self, delivery: Delivery, part: Part, verdict: Verdict, *, is_blamed: bool
+    ) -> list[Part]:
         """
         Settle what *verdict* decides about the rest of *part*.
 
         Returns:
             The parts in which the others are sent again.
         """
-        rest = delivery.among(part)
-        was_alone = len(part) == 1
+        rest = delivery.among(part.records)
+        is_refused = verdict.rest is Rest.INVALID or is_blamed
         match verdict.rest:
             case _ if not rest:
                 return []
-            case Rest.RETRY:
+            case Rest.RETRY if not is_blamed:
                 self._settle(delivery, rest, DropReason.RETRIES_EXHAUSTED, verdict)
                 return []
             case Rest.AMBIGUOUS:
                 self._settle(delivery, rest, None, verdict)
                 return []
-            case Rest.TOO_LARGE if was_alone:
+            case Rest.TOO_LARGE if part.is_lone and part.announced is not None:
+                return [part.withhold()]
+            case _ if is_refused and part.announced is not None:
+                return [part.withhold()]
+            case Rest.TOO_LARGE if part.is_lone:
                 self._settle(delivery, rest, DropReason.TOO_LARGE, verdict)
                 return []
             case Rest.TOO_LARGE:
                 # What the halves have; just below the refused size would be refused again
                 # as soon as the server's limit is a little lower.
-                size = sum(len(record.data) + 1 for record in part)
+                size = sum(len(record.data) + 1 for record in part.records)
                 self.limit_bytes((self.dialect.overhead + size) // 2)
-            case Rest.INVALID if was_alone:
+            case Rest.INVALID if part.is_lone:
+                self._settle(delivery, rest, None, verdict)
+                if self.shipper.breaker.accepted == delivery.accepted_before:
+                    self.shipper.note_refusal(verdict)
+                return []
+            case Rest.FAILED if part.is_last:
                 self._settle(delivery, rest, None, verdict)
                 return []
-            case Rest.FAILED if was_alone and rest[0].event_id in delivery.failed:
-                self._settle(delivery, rest, None, verdict)
-                return []
-            case Rest.FAILED:
-                delivery.failed.update(record.event_id for record in rest)
-        middle = (len(rest) + 1) // 2
-        return [half for half in (rest[:middle], rest[middle:]) if half]
+        return part.divide(rest, is_failed=verdict.rest is Rest.FAILED)
 
     def _settle_created(self, delivery: Delivery, verdict: Verdict) -> None:
         if len(verdict.created) == len(delivery.pending):
@@ -221,12 +332,16 @@ class Deliverer:
         self.settler.settle(created, Outcome.DELIVERED, status=verdict.status)
 
     def _settle(
-        self, delivery: Delivery, part: Part, reason: DropReason | None, verdict: Verdict
-    ) -> Part:
+        self,
+        delivery: Delivery,
+        records: Sequence[Record],
+        reason: DropReason | None,
+        verdict: Verdict,
+    ) -> Sequence[Record]:
         """
-        Drop for *reason*, or reject without one, those of *part* that are pending.
+        Drop for *reason*, or reject without one, those of *records* that are pending.
         """
-        lost = delivery.release(part)
+        lost = delivery.release(records)
         outcome = Outcome.DROPPED if reason else Outcome.REJECTED
         self.settler.settle(lost, outcome, reason, status=verdict.status)
         return lost

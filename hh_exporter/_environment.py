@@ -20,7 +20,7 @@ from attrs import Attribute, Factory, field, frozen
 from attrs.validators import optional
 
 from hh_exporter._batcher import BatchLimits
-from hh_exporter._queue import QueueLimits
+from hh_exporter._budget import QueueLimits
 from hh_exporter._retry import RetryPolicy
 from hh_exporter._settings import Kind, choice, flag, seconds, text, whole
 from hh_exporter.exceptions import ConfigError

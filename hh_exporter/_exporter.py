@@ -18,6 +18,7 @@ from typing import Any, Literal, Self
 
 from hh_exporter._batcher import BatchLimits
 from hh_exporter._bell import Bell
+from hh_exporter._budget import QueueLimits
 from hh_exporter._clock import Clock, SystemClock
 from hh_exporter._codec import Codec, EncodeError
 from hh_exporter._dialects.legacy import LegacyDialect
@@ -25,7 +26,7 @@ from hh_exporter._environment import read_settings
 from hh_exporter._ledger import Watch
 from hh_exporter._lifetime import Lifetime, run_in
 from hh_exporter._outcomes import DropReason, FlushResult, Outcome, Settlement, Stats
-from hh_exporter._queue import QueueLimits, RecordQueue
+from hh_exporter._queue import RecordQueue
 from hh_exporter._recording import Recording
 from hh_exporter._records import MAX_BODY_BYTES, Record
 from hh_exporter._retry import RetryPolicy
@@ -181,7 +182,7 @@ class Exporter:
         except EncodeError:
             return False
         bell = Bell(self._clock)
-        place = self._queue.line_up(len(record.data), bell.ring)
+        place = self._queue.line_up(record, bell.ring)
         try:
             self._life.see_to_worker()
             while not (place.has_room or place.is_refused):

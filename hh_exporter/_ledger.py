@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from attrs import Factory, define
 
 from hh_exporter._outcomes import DropReason, FlushResult, Outcome
-from hh_exporter._records import Record
+from hh_exporter._records import Record, Session
 
 __all__ = ["Ledger", "Watch"]
 
@@ -67,6 +67,8 @@ class Ledger:
     spooled: int = 0
     queued_bytes: int = 0
     in_flight_bytes: int = 0
+    session_bytes: int = 0
+    """What the sessions of these records have still to announce."""
     requests: int = 0
     retries: int = 0
     _watches: list[Watch] = Factory(list)
@@ -80,6 +82,8 @@ class Ledger:
         self.queued += 1
         self.queued_bytes += size
         record.seq = self.pushed + self.recovered
+        if record.session is not None:
+            self._hold(record.session)
 
     def enter_in_flight(self, record: Record) -> None:
         """
@@ -121,6 +125,9 @@ class Ledger:
         size = sum(len(record.data) for record in records)
         self.in_flight -= count
         self.in_flight_bytes -= size
+        for record in records:
+            if record.session is not None:
+                self._let_go(record.session)
         match outcome:
             case Outcome.DELIVERED:
                 self.delivered += count
@@ -141,6 +148,18 @@ class Ledger:
 
     def unwatch(self, watch: Watch) -> None:
         self._watches.remove(watch)
+
+    def _hold(self, session: Session) -> None:
+        size = len(session.data)
+        session.holders += 1
+        if session.holders == 1:
+            self.session_bytes += size
+
+    def _let_go(self, session: Session) -> None:
+        size = len(session.data)
+        session.holders -= 1
+        if not session.holders:
+            self.session_bytes -= size
 
     def _move(self, records: Iterable[Record], sign: int) -> None:
         records = tuple(records)

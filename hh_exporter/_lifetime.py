@@ -14,7 +14,7 @@ from asyncio import _get_running_loop
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from attrs import define, field
+from attrs import Factory, define, field
 
 from hh_exporter._batcher import Batcher
 from hh_exporter._bell import Bell
@@ -24,7 +24,9 @@ from hh_exporter._delivery import Deliverer
 from hh_exporter._dialect import Dialect
 from hh_exporter._environment import Settings
 from hh_exporter._outcomes import DropReason
+from hh_exporter._probing import Prober
 from hh_exporter._queue import RecordQueue
+from hh_exporter._sessions import Sessions
 from hh_exporter._settler import Settler
 from hh_exporter._shipping import Shipper
 from hh_exporter._transport import Transport
@@ -50,6 +52,7 @@ class Lifetime:
     queue: RecordQueue
     settler: Settler
     dialect: Dialect
+    sessions: Sessions = Factory(Sessions)
     clock: Clock
     random: Callable[[], float]
     worker: Worker | None = field(default=None, init=False)
@@ -99,13 +102,15 @@ class Lifetime:
             return "starting", "no event loop runs it"
         if worker.breaker.is_suspended:
             return "suspended", worker.breaker.reason
+        if worker.breaker.is_blocked:
+            return "retrying", f"the server fails: {worker.breaker.reason}"
         if worker.shipper.backing_off or worker.breaker.hold_until > self.clock.now():
             return "retrying", "the server can't be reached or asks for time"
         return "ok", ""
 
     def _make_worker(self, loop: asyncio.AbstractEventLoop) -> Worker:
         settings = self.settings
-        batcher = Batcher(settings.batch, self.dialect.overhead)
+        batcher = Batcher(settings.batch, self.dialect.overhead, self.sessions)
         breaker = Breaker(self.random)
         bell = Bell(self.clock)
         transport = Transport(
@@ -128,6 +133,7 @@ class Lifetime:
             queue=self.queue,
             settler=self.settler,
             dialect=self.dialect,
+            sessions=self.sessions,
             shipper=shipper,
             clock=self.clock,
             limit_bytes=batcher.limit_bytes,
@@ -136,6 +142,7 @@ class Lifetime:
             loop=loop,
             queue=self.queue,
             batcher=batcher,
+            prober=Prober(self.queue, settings.batch.max_events),
             breaker=breaker,
             shipper=shipper,
             deliverer=deliverer,

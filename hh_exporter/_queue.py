@@ -2,8 +2,7 @@
 The bounded queue between push and the worker.
 
 Shares one lock with the ledger; nobody encodes, awaits or calls user code under
-it. The lock is reentrant, for signal handlers and finalisers that push. The
-budget covers every record in memory, those in flight included, so what a
+it. The lock is reentrant, for signal handlers and finalisers that push. What a
 delivery holds is room that push does not have.
 """
 
@@ -15,46 +14,16 @@ from contextlib import contextmanager
 from math import inf
 from operator import attrgetter
 from threading import RLock
-from typing import Literal
 
-from attrs import Factory, define, field, frozen
+from attrs import Factory, define, field
 
+from hh_exporter._budget import Budget, Place, QueueLimits, size_of
 from hh_exporter._ledger import Ledger, Watch
 from hh_exporter._outcomes import DropReason, Outcome
 from hh_exporter._records import Loss, Record
-from hh_exporter._settings import choice, whole
 from hh_exporter.exceptions import ExporterError
 
-__all__ = ["Place", "QueueLimits", "RecordQueue"]
-
-
-@frozen(kw_only=True)
-class QueueLimits:
-    """
-    The budget for all events in memory, queued and in flight.
-    """
-
-    max_events: int = field(default=10_000, validator=whole(1))
-    max_bytes: int = field(default=64 * 2**20, validator=whole(1, unit="bytes"))
-    """Bytes of the encoded events; request bodies in flight come on top."""
-    overflow: Literal["drop_oldest", "drop_newest"] = field(
-        default="drop_oldest", validator=choice("drop_oldest", "drop_newest")
-    )
-    """What a push does when there is no room."""
-
-
-@define(eq=False)
-class Place:
-    """
-    A place in the line of those who wait for room.
-    """
-
-    size: int
-    wake: Callable[[], None]
-    """Called, without the lock, once room is reserved or the queue closed."""
-    has_room: bool = False
-    is_refused: bool = False
-    """Whether the queue was closed while it waited."""
+__all__ = ["RecordQueue"]
 
 
 @define(eq=False)
@@ -71,12 +40,13 @@ class RecordQueue:
     """Called, without the lock, when as much is queued as the worker waits for."""
     _records: deque[Record] = Factory(deque)
     _record_bytes: int = 0
-    _line: deque[Place] = Factory(deque)
-    _reserved_events: int = 0
-    _reserved_bytes: int = 0
+    _budget: Budget = field(init=False)
     _is_moving: bool = False
     _due_events: float = inf
     _due_bytes: float = inf
+
+    def __attrs_post_init__(self) -> None:
+        self._budget = Budget(self.limits, self.ledger)
 
     # Ways in.
 
@@ -90,15 +60,14 @@ class RecordQueue:
         loss: Loss | None = None
         done: Sequence[Watch] = ()
         admitted: Sequence[Place] = ()
-        size = len(record.data)
         with self.lock:
             if self.closed:
                 self.ledger.refuse(DropReason.CLOSED)
                 return Loss(DropReason.CLOSED, (record,))
-            fits = self._has_room(size)
-            if self._line or not fits:
-                lost, done = self._evict(size)
-                fits = bool(lost) and self._has_room(size)
+            fits = self._budget.has_room(size_of(record))
+            if self._budget.line or not fits:
+                lost, done = self._evict(record)
+                fits = bool(lost) and self._budget.has_room(size_of(record))
                 if not fits:
                     self.ledger.refuse(DropReason.QUEUE_FULL)
                     lost.append(record)
@@ -112,22 +81,25 @@ class RecordQueue:
             self.on_due()
         return loss
 
-    def line_up(self, size: int, wake: Callable[[], None]) -> Place:
+    def line_up(self, record: Record, wake: Callable[[], None]) -> Place:
         """
-        Take a place in the line for room, ahead of all later pushes.
+        Take a place in the line for room for *record*, ahead of all later pushes.
 
         Follow with `enter` once there is room, else with `leave`.
 
         Raises:
             ExporterError: The queue is closed.
         """
+        session = record.session
+        # All that it may add by then: who holds its session now may have left it.
+        size = len(record.data) + (0 if session is None else len(session.data))
         place = Place(size, wake)
         with self.lock:
             self.check_open()
-            if not self._line and self._has_room(size):
-                self._reserve(place)
+            if not self._budget.line and self._budget.has_room(size):
+                self._budget.reserve(place)
             else:
-                self._line.append(place)
+                self._budget.line.append(place)
         return place
 
     def enter(self, place: Place, record: Record) -> None:
@@ -139,7 +111,7 @@ class RecordQueue:
         """
         with self.lock:
             if place.has_room:
-                self._release(place)
+                self._budget.release(place)
             self.check_open(place)
             due = self._append(record)
         if due:
@@ -151,9 +123,9 @@ class RecordQueue:
         """
         with self.lock:
             if place.has_room:
-                self._release(place)
-            elif place in self._line:
-                self._line.remove(place)
+                self._budget.release(place)
+            elif place in self._budget.line:
+                self._budget.line.remove(place)
             admitted = self._admit_line()
         _tell((), admitted)
 
@@ -179,7 +151,7 @@ class RecordQueue:
 
     def wake_at(self, events: float, size: float) -> bool:
         """
-        Have `on_due` called once, when *events* or *size* bytes are queued.
+        Have `on_due` called once, when *events* or *size* bytes wait to be pulled.
 
         Returns:
             Whether that is so now; then it is not called.
@@ -211,6 +183,13 @@ class RecordQueue:
         """
         with self.lock:
             self.ledger.take(records)
+
+    def untake(self, records: Sequence[Record]) -> None:
+        """
+        Count records in flight as pulled again.
+        """
+        with self.lock:
+            self.ledger.give_back(records)
 
     def give_back(self, records: Sequence[Record]) -> None:
         """
@@ -262,8 +241,8 @@ class RecordQueue:
         """
         with self.lock:
             self.closed = True
-            waiting = list(self._line)
-            self._line.clear()
+            waiting = list(self._budget.line)
+            self._budget.line.clear()
             for place in waiting:
                 place.is_refused = True
         _tell((), waiting)
@@ -301,14 +280,6 @@ class RecordQueue:
         finally:
             self._is_moving = False
 
-    def _has_room(self, size: int) -> bool:
-        ledger, limits = self.ledger, self.limits
-        return (
-            ledger.queued + ledger.in_flight + self._reserved_events < limits.max_events
-            and ledger.queued_bytes + ledger.in_flight_bytes + self._reserved_bytes + size
-            <= limits.max_bytes
-        )
-
     def _append(self, record: Record) -> bool:
         self._records.append(record)
         size = len(record.data)
@@ -328,25 +299,23 @@ class RecordQueue:
         self._record_bytes += size
 
     def _is_due(self) -> bool:
-        ledger = self.ledger
-        if ledger.queued < self._due_events and ledger.queued_bytes < self._due_bytes:
+        if len(self._records) < self._due_events and self._record_bytes < self._due_bytes:
             return False
         self._due_events = self._due_bytes = inf  # rung once; the worker asks again
         return True
 
-    def _evict(self, size: int) -> tuple[list[Record], list[Watch]]:
+    def _evict(self, newcomer: Record) -> tuple[list[Record], list[Watch]]:
         """
-        Drop the oldest records until *size* bytes fit, or none if they would not.
+        Drop the oldest records until *newcomer* fits, or none if it would not.
 
         Returns:
             The dropped records, and the watches that are complete with this.
         """
-        ledger, limits = self.ledger, self.limits
-        kept = ledger.queued + ledger.in_flight + self._reserved_events - len(self._records)
-        excess = (
-            ledger.queued_bytes + ledger.in_flight_bytes + self._reserved_bytes + size
-        ) - limits.max_bytes
-        if self._line:  # who overtakes may not take what the line waits for
+        limits, budget = self.limits, self._budget
+        size = size_of(newcomer)
+        kept = budget.events - len(self._records)
+        excess = budget.bytes + size - limits.max_bytes
+        if budget.line:  # who overtakes may not take what the line waits for
             excess = max(excess, size)
         evicted: list[Record] = []
         done: list[Watch] = []
@@ -354,7 +323,9 @@ class RecordQueue:
         if limits.overflow == "drop_newest" or is_in_vain or self._is_moving:
             return evicted, done
         with self._moving():
-            while self._records and (excess > 0 or not evicted or not self._has_room(size)):
+            while self._records and (
+                excess > 0 or not evicted or not budget.has_room(size_of(newcomer))
+            ):
                 record = self._records.popleft()
                 length = len(record.data)
                 self._record_bytes -= length
@@ -367,26 +338,11 @@ class RecordQueue:
         self.ledger.take(records)
         return self.ledger.settle(records, Outcome.DROPPED, reason)
 
-    def _reserve(self, place: Place) -> None:
-        place.has_room = True
-        self._reserved_events += 1
-        self._reserved_bytes += place.size
-
-    def _release(self, place: Place) -> None:
-        place.has_room = False
-        self._reserved_events -= 1
-        self._reserved_bytes -= place.size
-
     def _admit_line(self) -> list[Place]:
-        admitted: list[Place] = []
         if self._is_moving:
-            return admitted
+            return []
         with self._moving():
-            while self._line and self._has_room(self._line[0].size):
-                place = self._line.popleft()
-                self._reserve(place)
-                admitted.append(place)
-        return admitted
+            return self._budget.admit()
 
 
 def _size(records: Iterable[Record]) -> int:

@@ -34,8 +34,8 @@ class Record:
     """
     One encoded event.
 
-    Not frozen, which would triple the cost of making one; only the queue
-    writes to it, once, when it admits it.
+    Not frozen, which would triple the cost of making one. The queue writes to
+    it once, when it admits it, and a delivery that gives it back.
     """
 
     event_id: str
@@ -46,6 +46,13 @@ class Record:
     """The session that it was pushed with, where that has properties to announce."""
     seq: int = field(default=0, init=False)
     """Order of admission; a flush waits for all up to its own."""
+    tried_for: float = field(default=0.0, init=False)
+    """Seconds for which deliveries tried in vain, held time not counted."""
+    doubted_at: int = field(default=-1, init=False)
+    """
+    How many answers had created events when one refused us over a body with
+    this record; -1 if none did.
+    """
 
 
 @frozen(eq=False)

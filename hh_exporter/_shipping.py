@@ -13,6 +13,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from functools import partial
+from http import HTTPStatus
 from math import inf
 from typing import Literal
 
@@ -32,10 +33,12 @@ __all__ = ["Shipment", "Shipper"]
 log = logging.getLogger(__name__)
 
 _HELD = Verdict(rest=Rest.SUSPENDED, status=None, reason="held")
-"""For a body that was not sent, since the server refuses us."""
+"""For a body that was not sent, since all sending is blocked."""
 
 _UNANSWERED = Verdict(rest=Rest.RETRY, status=None, reason="no answer in time")
 """Until the first answer."""
+
+_FAILURES_TO_BLAME = 3
 
 
 @define(eq=False, kw_only=True)
@@ -50,9 +53,15 @@ class Shipment:
     read: Callable[[Answer], Verdict]
     """Says what an answer means, and settles what was created."""
     started: float
+    tried_for: float = 0.0
+    """Seconds for which its records were tried before."""
     deadline: float = inf
     is_probe: bool = False
-    """Whether it may be sent to a server that refuses us."""
+    """Whether it may be sent while all sending is blocked."""
+    is_divisible: bool = False
+    """Whether it can be sent in other bodies, should the server fail at this one."""
+    is_urgent: bool = False
+    """Whether it is tried until its deadline, though the server fails at everything."""
     body: bytes = field(init=False, repr=False)
     verdict: Verdict = _UNANSWERED
     """What the last answer meant."""
@@ -63,9 +72,34 @@ class Shipment:
     """Seconds of silence that the last answer asked for."""
     next_at: float = 0.0
     """When the next attempt would begin."""
+    idle_until: float = -inf
+    """When it goes on by itself; -inf while it is at work."""
+    is_blamed: bool = False
+    """Whether the server fails at this body while it takes others."""
+    _failures: int = 0
+    _accepted_before: int = 0
+    """How many answers had created events when it first failed."""
 
     def __attrs_post_init__(self) -> None:
         self.body = self.pack()
+
+    def elapsed(self, now: float) -> float:
+        """
+        Say for how long its records were tried, held time not counted.
+        """
+        return self.tried_for + now - self.started - self.held
+
+    def note_failure(self, accepted: int) -> None:
+        """
+        Note that the server failed at it; *accepted* counts answers that created events.
+        """
+        self._failures += 1
+        if self._failures == 1:
+            self._accepted_before = accepted
+        is_alone_in_it = accepted > self._accepted_before
+        self.is_blamed = (
+            self.is_divisible and is_alone_in_it and self._failures >= _FAILURES_TO_BLAME
+        )
 
 
 @define(eq=False, kw_only=True)
@@ -97,13 +131,14 @@ class Shipper:
 
         Returns:
             The last verdict; one that could be tried again means that time is
-            up, or that the server came to refuse us meanwhile.
+            up, that all sending is blocked meanwhile, or that the body is to
+            blame.
         """
         retrying = AsyncRetrying(
-            retry=retry_if_result(self._is_worth_retrying),
+            retry=retry_if_result(partial(self._is_worth_retrying, shipment)),
             wait=partial(self._next_delay, shipment),
             stop=partial(self._is_out_of_time, shipment),
-            sleep=self._back_off,
+            sleep=partial(self._back_off, shipment),
             retry_error_callback=_last_verdict,
         )
         try:
@@ -112,6 +147,14 @@ class Shipper:
             retrying.iter_state.reset()  # its actions refer to it: a reference cycle a batch
         return verdict
 
+    async def pause(self, shipment: Shipment) -> None:
+        """
+        Back off once, before what *shipment* left open is sent otherwise.
+        """
+        state = RetryCallState(AsyncRetrying(), None, (), {})
+        state.set_result(shipment.verdict)
+        await self._back_off(shipment, self.policy.next_delay(state, self.random))
+
     def hurry(self) -> None:
         """
         End all backoffs now: there may be no later.
@@ -119,9 +162,17 @@ class Shipper:
         self._hurry.set()
         self._hurry = asyncio.Event()
 
+    def note_refusal(self, verdict: Verdict) -> None:
+        """
+        Note that the server refused an event that was sent by itself.
+        """
+        reason = f"{verdict.reason} for every event: check dialect (HH_EXPORTER_DIALECT)"
+        if self.breaker.note_refusal(self.clock.now(), reason):
+            self._say_suspended()
+
     async def _attempt(self, shipment: Shipment) -> Verdict:
         await self._sit_out_hold(shipment)
-        if self.breaker.is_suspended and not shipment.is_probe:
+        if self.breaker.is_blocked and not shipment.is_probe:
             return _HELD
         if self.is_retired:
             return shipment.verdict
@@ -143,7 +194,7 @@ class Shipper:
             len(verdict.created),
             extra={"hh_attempt": shipment.attempts, "hh_events": len(verdict.created)},
         )
-        self._note(verdict)
+        self._note(shipment, verdict)
         if verdict.rest in (Rest.RETRY, Rest.FAILED):
             shipment.retry_after = self._silence(answer)
             self.breaker.hold(self.clock.now() + shipment.retry_after)
@@ -155,24 +206,37 @@ class Shipper:
     async def _sit_out_hold(self, shipment: Shipment) -> None:
         while (wait := self.breaker.hold_until - self.clock.now()) > 0 and not self.is_retired:
             began = self.clock.now()
-            await self._back_off(wait)
+            await self._back_off(shipment, wait)
             shipment.held += self.clock.now() - began
 
-    def _note(self, verdict: Verdict) -> None:
+    def _note(self, shipment: Shipment, verdict: Verdict) -> None:
         """
         Tell the breaker, and the log when that begins or ends an episode.
         """
+        breaker, now = self.breaker, self.clock.now()
         if verdict.rest is Rest.SUSPENDED:
-            reason = f"{verdict.reason}: {verdict.hint}"
-            if self.breaker.suspend(self.clock.now(), reason):
-                log.error(
-                    "suspended: the server answers %s; events are kept, and it is asked again "
-                    "from time to time",
-                    reason,
+            if breaker.note_suspension(now, f"{verdict.reason}: {verdict.hint}"):
+                self._say_suspended()
+        elif verdict.rest is Rest.RETRY and not verdict.created:
+            if verdict.status is None or verdict.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                shipment.note_failure(breaker.accepted)
+            if breaker.note_failure(now, verdict.reason):
+                log.warning(
+                    "the server fails (%s): events are kept, and it is asked again from time "
+                    "to time",
+                    verdict.reason,
                 )
-                self.hurry()  # those who back off go back to the queue
-        elif verdict.rest is not Rest.RETRY and self.breaker.resume():
+                self.hurry()
+        elif breaker.note_answer(created=bool(verdict.created)):
             log.warning("resumed: the server takes events again")
+
+    def _say_suspended(self) -> None:
+        log.error(
+            "suspended: the server answers %s; events are kept, and it is asked again "
+            "from time to time",
+            self.breaker.reason,
+        )
+        self.hurry()  # those who back off go back to the queue
 
     def _silence(self, answer: Answer) -> float:
         asked = parse_retry_after(answer.retry_after, self.clock.wall())
@@ -180,10 +244,12 @@ class Shipper:
 
     # What tenacity asks.
 
-    def _is_worth_retrying(self, verdict: Verdict) -> bool:
+    def _is_worth_retrying(self, shipment: Shipment, verdict: Verdict) -> bool:
         if verdict.rest is not Rest.RETRY or self.is_retired:
             return False
-        return not self.breaker.is_suspended
+        if shipment.is_urgent:
+            return not self.breaker.is_suspended
+        return not (self.breaker.is_blocked or shipment.is_blamed)
 
     def _next_delay(self, shipment: Shipment, state: RetryCallState) -> float:
         own = self.policy.next_delay(state, self.random)
@@ -194,18 +260,22 @@ class Shipper:
         return own
 
     def _is_out_of_time(self, shipment: Shipment, _: RetryCallState) -> bool:
-        tried_for = shipment.next_at - shipment.started - shipment.held
         may_go_at = max(shipment.next_at, self.breaker.hold_until)
-        return tried_for > self.policy.max_elapsed or may_go_at > shipment.deadline
+        return (
+            shipment.elapsed(shipment.next_at) > self.policy.max_elapsed
+            or may_go_at > shipment.deadline
+        )
 
-    async def _back_off(self, delay: float) -> None:
+    async def _back_off(self, shipment: Shipment, delay: float) -> None:
         self.backing_off += 1
+        shipment.idle_until = self.clock.now() + delay
         try:
-            async with self.clock.timeout_at(self.clock.now() + delay):
+            async with self.clock.timeout_at(shipment.idle_until):
                 await self._hurry.wait()
         except TimeoutError:
             pass
         finally:
+            shipment.idle_until = -inf
             self.backing_off -= 1
 
 

@@ -25,11 +25,15 @@ from hh_exporter._batcher import Batcher
 from hh_exporter._bell import Bell
 from hh_exporter._breaker import Breaker
 from hh_exporter._clock import Clock
-from hh_exporter._delivery import Deliverer, Delivery
+from hh_exporter._delivery import Deliverer
 from hh_exporter._outcomes import FlushResult
+from hh_exporter._parts import Delivery
+from hh_exporter._probing import Prober
 from hh_exporter._queue import RecordQueue
+from hh_exporter._records import Batch
 from hh_exporter._shipping import Shipper
 from hh_exporter._transport import Transport
+from hh_exporter._waits import Wait, Waits
 
 __all__ = ["Worker"]
 
@@ -42,19 +46,6 @@ _WIDEST_RESTART = 60.0
 """Seconds between two starts of a worker that keeps failing."""
 
 
-@define(eq=False)
-class _Wait:
-    """
-    Somebody who waits for outcomes, and when that becomes pointless.
-    """
-
-    bell: Bell
-    deadline: float
-    """inf for one without."""
-    refusals: int
-    """How many answers had refused us when the wait began."""
-
-
 @define(eq=False, kw_only=True)
 class Worker:
     """
@@ -64,6 +55,7 @@ class Worker:
     loop: asyncio.AbstractEventLoop
     queue: RecordQueue
     batcher: Batcher
+    prober: Prober
     breaker: Breaker
     shipper: Shipper
     deliverer: Deliverer
@@ -80,12 +72,15 @@ class Worker:
     _started: asyncio.Event = Factory(asyncio.Event)
     _ended: asyncio.Event = Factory(asyncio.Event)
     _in_hand: set[Delivery] = Factory(set)
-    _waits: list[_Wait] = Factory(list)
+    _waits: Waits = field(init=False)
     _flush_to: int = 0
-    _closing: _Wait | None = None
+    _closing: Wait | None = None
     _is_last_call: bool = False
     """Whether it closes because it was cancelled, not because it was asked to."""
     _task: asyncio.Task[None] | None = field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._waits = Waits(self.breaker, self.shipper)
 
     # For the exporter, in the worker's loop unless a method says otherwise.
 
@@ -108,17 +103,15 @@ class Worker:
         """
         bell = Bell(self.clock)
         watch = self.queue.watch(bell.ring)
-        wait = _Wait(bell, inf if deadline is None else deadline, self.breaker.refusals)
-        self._waits.append(wait)
-        try:
-            if watch.left and not self.is_over:
-                self._flush_to = watch.last_seq
-                self.breaker.probe_now()
-                self._bell.ring()
-                await bell.wait(deadline)
-        finally:
-            self._waits.remove(wait)
-            self.queue.unwatch(watch)
+        with self._waits.open(bell, inf if deadline is None else deadline):
+            try:
+                if watch.left and not self.is_over:
+                    self._flush_to = watch.last_seq
+                    self.breaker.probe_now()
+                    self._bell.ring()
+                    await bell.wait(deadline)
+            finally:
+                self.queue.unwatch(watch)
         return watch.result()
 
     async def close(self, deadline: float) -> None:
@@ -130,7 +123,7 @@ class Worker:
         if self._closing is None or self._is_last_call:
             latest = inf if self._closing is None else self._closing.deadline
             self._is_last_call = False
-            self._closing = _Wait(self._bell, min(deadline, latest), self.breaker.refusals)
+            self._closing = self._waits.begin(self._bell, min(deadline, latest))
             if deadline > self.clock.now():
                 self.breaker.probe_now()
                 self.shipper.hurry()
@@ -151,7 +144,7 @@ class Worker:
         after all, the worker ends without sending.
         """
         self._take_back()
-        self._closing = _Wait(self._bell, -inf, 0)
+        self._closing = self._waits.begin(self._bell, -inf)
         self.is_over = True
         self.shipper.is_retired = True  # what backs off there is no longer that worker's
         self._check_waits()
@@ -164,6 +157,7 @@ class Worker:
         first = self.batcher.oldest
         return min(
             inf if first is None else first.pushed_at,
+            *(record.pushed_at for record in tuple(self.prober.aside)),
             *(
                 record.pushed_at
                 for delivery in tuple(self._in_hand)
@@ -191,7 +185,7 @@ class Worker:
             if self._closing is not None:
                 last_call = min(last_call, self._closing.deadline)
             self._is_last_call = self._closing is None
-            self._closing = _Wait(self._bell, last_call, self.breaker.refusals)
+            self._closing = self._waits.begin(self._bell, last_call)
             await self._serve()
             raise
         finally:
@@ -278,26 +272,45 @@ class Worker:
         Take the next batch, if one is due, a slot is free and sending allowed.
         """
         now = self.clock.now()
-        if len(self._in_hand) >= self.max_in_flight or self.breaker.opens_at() > now:
+        if len(self._in_hand) >= self.max_in_flight or self.breaker.free_at() > now:
             return None
-        while not self.batcher.has_full and (records := self.queue.pull(self.batcher.room)):
-            for record in records:
-                self.batcher.add(record)
-        batch = self.batcher.pop(now, up_to_seq=self._flush_to if self._closing is None else inf)
+        batch = self._pop(now)
+        if batch is None and self.prober.aside:
+            self.prober.end_round()
+            batch = self._pop(now)
         if batch is None:
             return None
-        delivery = Delivery.of(batch, is_probe=self.breaker.is_suspended)
-        if delivery.is_probe:
+        is_probe = self.breaker.is_blocked
+        if is_probe:
             self.breaker.begin_probe()
+            batch = self.prober.trim(batch)
+        delivery = Delivery.of(batch, is_probe=is_probe)
         self.queue.take(batch.records)
         self._in_hand.add(delivery)
         return delivery
 
+    def _pop(self, now: float) -> Batch | None:
+        """
+        Take the next batch that is due, whether or not it may leave.
+        """
+        while (room := self.batcher.room) and (records := self.queue.pull(room)):
+            for record in records:
+                self.batcher.add(record)
+        return self.batcher.pop(now, up_to_seq=self._flush_to if self._closing is None else inf)
+
     def _end(self, delivery: Delivery, _: asyncio.Task[None]) -> None:
         self._in_hand.discard(delivery)
-        self.queue.give_back(delivery.release_all())  # of one that was cancelled
+        left = delivery.release_all()
         if delivery.is_probe:
             self.breaker.end_probe(self.clock.now())
+        if delivery.is_probe and self.breaker.is_blocked:
+            self.prober.step_aside(left)
+        else:
+            self.queue.give_back(left)
+        if not self.breaker.is_blocked:
+            self.prober.reset()
+        if delivery.session is not None:
+            self.batcher.end(delivery.session)
         self.fault = ""
         self._check_waits()
         self._bell.ring()
@@ -309,13 +322,14 @@ class Worker:
         closing = inf if self._closing is None else self._closing.deadline
         events = size = look = inf
         if len(self._in_hand) < self.max_in_flight:
-            opens_at = self.breaker.opens_at()
-            if opens_at > self.clock.now():
-                look = opens_at
+            free_at = self.breaker.free_at()
+            if free_at > self.clock.now():
+                look = free_at
             else:
                 due_at = self.batcher.due_at()
-                events = 1 if due_at is None else self.batcher.limits.max_events
-                size = self.batcher.full_bytes
+                room = self.batcher.room or inf
+                events = min(1, room) if due_at is None else room
+                size = self.batcher.room_bytes if room < inf else inf
                 look = inf if due_at is None else due_at
         if self.queue.wake_at(events, size):
             return -inf
@@ -334,32 +348,27 @@ class Worker:
         return (
             not (ledger.queued or ledger.in_flight)
             or self.clock.now() >= self._closing.deadline
-            or self._is_pointless(self._closing)
+            or self._waits.is_pointless(self._closing, self._idle_until())
         )
 
-    def _is_pointless(self, wait: _Wait) -> bool:
+    def _idle_until(self) -> float:
         """
-        Whether nothing more can be sent before the deadline of *wait*.
+        Say until when nothing is sent for certain, -inf if it can't be said.
         """
-        breaker = self.breaker
-        if self.shipper.on_wire or breaker.is_probing:
-            return False
-        if breaker.is_suspended and breaker.refusals == wait.refusals:
-            return False  # its own probe has not been answered
-        if wait.deadline == inf:
-            return breaker.is_suspended
-        return breaker.opens_at() > wait.deadline
+        if len(self._in_hand) < self.max_in_flight and self.queue.ledger.queued:
+            return -inf
+        deliveries = (*self._in_hand, *self.deliverer.singles)
+        return min((delivery.idle_until for delivery in deliveries), default=-inf)
 
     def _check_waits(self) -> None:
-        for wait in tuple(self._waits):
-            if self.is_over or self._is_pointless(wait):
-                wait.bell.ring()
+        self._waits.ring_pointless(self._idle_until(), all_of_them=self.is_over)
 
     def _take_back(self) -> None:
         """
         Put all that is in hand back into the queue, the oldest at its head.
         """
         self.queue.unpull(self.batcher.clear())
+        self.prober.give_up()
         for delivery in tuple(self._in_hand):
             self.queue.give_back(delivery.release_all())
         self._in_hand.clear()

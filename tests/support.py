@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeVar
 
-from hh_exporter import Exporter, ModelEvent, Outcome, Settlement, Stats
+from hh_exporter import Exporter, FlushResult, ModelEvent, Outcome, Settlement, Stats
 
 __all__ = [
     "EPOCH",
@@ -21,6 +21,7 @@ __all__ = [
     "assert_balanced",
     "attempts_failed",
     "delivered",
+    "flushed",
     "ids_of",
     "in_thread",
     "model_event",
@@ -163,6 +164,17 @@ async def attempts_failed(exporter: Exporter, count: int) -> None:
         return stats.requests == count and stats.health == "retrying"
 
     await until(is_so)
+
+
+async def flushed(exporter: Exporter, clock: FakeClock) -> FlushResult:
+    """
+    Flush, and let the time pass that backoffs take on the way.
+    """
+    flush = asyncio.create_task(exporter.flush())
+    while not flush.done():
+        await until(lambda: flush.done() or exporter.stats().health == "retrying")
+        await clock.advance(1.0)
+    return flush.result()
 
 
 async def delivered(exporter: Exporter, count: int) -> None:

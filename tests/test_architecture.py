@@ -20,16 +20,18 @@ MAX_LINES = 400
 LAYERS = {
     "doors": {"__init__", "__main__", "_cli"},
     "builders": {"_environment", "_exporter", "_lifetime", "_recording"},
-    "movers": {"_delivery", "_settler", "_shipping", "_worker"},
+    "movers": {"_delivery", "_parts", "_probing", "_settler", "_shipping", "_waits", "_worker"},
     "parts": {
         "_batcher",
         "_bell",
         "_breaker",
+        "_budget",
         "_codec",
         "_dialects",
         "_ledger",
         "_queue",
         "_retry",
+        "_sessions",
         "_transport",
     },
     "words": {
@@ -49,9 +51,13 @@ SIDEWAYS = {
     "__main__": {"_cli"},
     "_exporter": {"_environment", "_lifetime", "_recording"},
     "_lifetime": {"_environment"},
-    "_worker": {"_delivery", "_shipping"},
-    "_delivery": {"_settler", "_shipping"},
-    "_queue": {"_ledger"},
+    "_worker": {"_delivery", "_parts", "_probing", "_shipping", "_waits"},
+    "_waits": {"_shipping"},
+    "_delivery": {"_parts", "_settler", "_shipping"},
+    "_parts": {"_shipping"},
+    "_queue": {"_budget", "_ledger"},
+    "_budget": {"_ledger"},
+    "_batcher": {"_sessions"},
 }
 """What a unit may import of its own layer; words may import each other."""
 

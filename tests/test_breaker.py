@@ -16,7 +16,7 @@ def suspended(chance: float = 1.0) -> Breaker:
     Make a breaker that was refused at 100.0.
     """
     breaker = Breaker(lambda: chance)
-    breaker.suspend(100.0, "HTTP 401: check api_key")
+    breaker.note_suspension(100.0, "HTTP 401: check api_key")
     return breaker
 
 
@@ -25,19 +25,19 @@ def failed_probe(breaker: Breaker, now: float) -> float:
     Let a probe fail at *now*, and say how long the next one waits.
     """
     breaker.begin_probe()
-    breaker.suspend(now, "HTTP 401: check api_key")
+    breaker.note_suspension(now, "HTTP 401: check api_key")
     breaker.end_probe(now)
-    return breaker.opens_at() - now
+    return breaker.free_at() - now
 
 
-def test_it_is_open_from_the_start() -> None:
+def test_nothing_is_blocked_from_the_start() -> None:
     """
     Nothing is held until a server says so.
     """
     breaker = Breaker(lambda: 1.0)
 
     assert not breaker.is_suspended
-    assert breaker.opens_at() == -inf
+    assert breaker.free_at() == -inf
 
 
 def test_a_hold_is_never_shortened() -> None:
@@ -49,7 +49,7 @@ def test_a_hold_is_never_shortened() -> None:
     breaker.hold(20.0)
     breaker.hold(10.0)
 
-    assert breaker.opens_at() == 20.0
+    assert breaker.free_at() == 20.0
 
 
 def test_a_refusal_begins_one_episode() -> None:
@@ -58,14 +58,14 @@ def test_a_refusal_begins_one_episode() -> None:
     """
     breaker = Breaker(lambda: 1.0)
 
-    assert breaker.suspend(100.0, "HTTP 401: check api_key")
-    assert not breaker.suspend(100.5, "HTTP 404: check base_url")
-    assert (breaker.reason, breaker.refusals) == ("HTTP 401: check api_key", 2)
-    assert breaker.resume()
-    assert not breaker.resume()
+    assert breaker.note_suspension(100.0, "HTTP 401: check api_key")
+    assert not breaker.note_suspension(100.5, "HTTP 404: check base_url")
+    assert (breaker.reason, breaker.setbacks) == ("HTTP 401: check api_key", 2)
+    assert breaker.note_answer(created=False)
+    assert not breaker.note_answer(created=False)
     assert not breaker.is_suspended
-    assert breaker.opens_at() == -inf
-    assert breaker.suspend(200.0, "HTTP 401: check api_key")
+    assert breaker.free_at() == -inf
+    assert breaker.note_suspension(200.0, "HTTP 401: check api_key")
 
 
 @pytest.mark.parametrize(("chance", "expected"), [(0.0, 0.5), (0.5, 0.75), (1.0, 1.0)])
@@ -73,18 +73,18 @@ def test_half_of_a_probes_delay_is_jitter(chance: float, expected: float) -> Non
     """
     The first probe comes within a second, but not at once.
     """
-    assert suspended(chance).opens_at() == 100.0 + expected
+    assert suspended(chance).free_at() == 100.0 + expected
 
 
 def test_probes_come_at_widening_intervals() -> None:
     """
-    Each failed probe doubles the interval, up to a minute.
+    Each failed probe doubles the interval, up to half a minute.
     """
     breaker = suspended()
 
     waits = [failed_probe(breaker, 200.0) for _ in range(8)]
 
-    assert waits == [2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0]
+    assert waits == [2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0, 30.0]
 
 
 def test_a_new_episode_begins_with_short_intervals() -> None:
@@ -95,12 +95,12 @@ def test_a_new_episode_begins_with_short_intervals() -> None:
     for _ in range(5):
         failed_probe(breaker, 200.0)
     breaker.begin_probe()
-    breaker.resume()
+    breaker.note_answer(created=False)
     breaker.end_probe(300.0)
 
-    breaker.suspend(400.0, "HTTP 401: check api_key")
+    breaker.note_suspension(400.0, "HTTP 401: check api_key")
 
-    assert breaker.opens_at() == 401.0
+    assert breaker.free_at() == 401.0
 
 
 def test_one_probe_at_a_time() -> None:
@@ -110,23 +110,23 @@ def test_one_probe_at_a_time() -> None:
     breaker = suspended()
 
     breaker.begin_probe()
-    assert (breaker.is_probing, breaker.opens_at()) == (True, inf)
+    assert (breaker.is_probing, breaker.free_at()) == (True, inf)
     breaker.end_probe(200.0)
-    assert (breaker.is_probing, breaker.opens_at()) == (False, 202.0)
+    assert (breaker.is_probing, breaker.free_at()) == (False, 202.0)
 
 
-def test_a_probe_that_succeeds_opens_for_all() -> None:
+def test_a_probe_that_succeeds_frees_all() -> None:
     """
     Even while it is still out: its answer is known.
     """
     breaker = suspended()
     breaker.begin_probe()
 
-    breaker.resume()
+    breaker.note_answer(created=False)
 
-    assert breaker.opens_at() == -inf
+    assert breaker.free_at() == -inf
     breaker.end_probe(200.0)
-    assert breaker.opens_at() == -inf
+    assert breaker.free_at() == -inf
 
 
 def test_somebody_who_waits_gets_a_probe_at_once() -> None:
@@ -138,7 +138,7 @@ def test_somebody_who_waits_gets_a_probe_at_once() -> None:
 
     breaker.probe_now()
 
-    assert breaker.opens_at() == -inf
+    assert breaker.free_at() == -inf
     assert failed_probe(breaker, 200.0) == 4.0
 
 
@@ -149,6 +149,60 @@ def test_a_probe_keeps_to_a_hold() -> None:
     breaker = suspended()
     breaker.hold(500.0)
 
-    assert breaker.opens_at() == 500.0
+    assert breaker.free_at() == 500.0
     breaker.probe_now()
-    assert breaker.opens_at() == 500.0
+    assert breaker.free_at() == 500.0
+
+
+def test_five_failures_in_a_row_open_it() -> None:
+    """
+    The fifth begins an episode; one answer in between, and the count begins anew.
+    """
+    breaker = Breaker(lambda: 1.0)
+
+    assert not any(breaker.note_failure(100.0, "HTTP 503") for _ in range(4))
+    breaker.note_answer(created=False)
+    assert not any(breaker.note_failure(100.0, "HTTP 503") for _ in range(4))
+    assert not breaker.is_blocked
+    assert breaker.note_failure(100.0, "HTTP 503")
+    assert (breaker.is_blocked, breaker.is_suspended) == (True, False)
+    assert (breaker.reason, breaker.free_at()) == ("HTTP 503", 101.0)
+    assert not breaker.note_failure(100.5, "HTTP 502")
+    assert breaker.setbacks == 10
+
+
+def test_a_refusal_suspends_what_is_open() -> None:
+    """
+    A server that failed and now refuses us begins an episode of its own.
+    """
+    breaker = Breaker(lambda: 1.0)
+    for _ in range(5):
+        breaker.note_failure(100.0, "HTTP 503")
+
+    assert breaker.note_suspension(200.0, "HTTP 401: check api_key")
+    assert breaker.is_suspended
+    assert breaker.reason == "HTTP 401: check api_key"
+    assert not breaker.note_failure(201.0, "HTTP 503")
+    assert breaker.is_suspended
+
+
+def test_five_lone_events_refused_in_a_row_suspend() -> None:
+    """
+    Then only a created event proves that it was the events.
+    """
+    breaker = Breaker(lambda: 1.0)
+
+    assert not any(breaker.note_refusal(100.0, "HTTP 400") for _ in range(4))
+    breaker.note_answer(created=True)
+    assert not any(breaker.note_refusal(100.0, "HTTP 400") for _ in range(4))
+    breaker.note_answer(created=False)
+    assert breaker.note_refusal(100.0, "HTTP 400")
+    assert breaker.is_suspended
+    before = breaker.setbacks
+    assert not breaker.note_answer(created=False)
+    assert breaker.is_suspended
+    assert breaker.setbacks == before + 1
+    assert breaker.note_answer(created=True)
+    assert not breaker.is_blocked
+    assert breaker.accepted == 2
+    assert not breaker.note_refusal(200.0, "HTTP 400"), "and what was before is forgotten"

@@ -112,7 +112,12 @@ async def test_the_servers_id_is_returned(
     ],
 )
 async def test_a_refused_event_is_rejected(
-    make_exporter: MakeExporter, server: ScriptedServer, answer: Scripted, code: int, requests: int
+    make_exporter: MakeExporter,
+    server: ScriptedServer,
+    clock: FakeClock,
+    answer: Scripted,
+    code: int,
+    requests: int,
 ) -> None:
     """
     An event that the server refuses raises DeliveryError without a reason, and is rejected.
@@ -121,7 +126,11 @@ async def test_a_refused_event_is_rejected(
     settlements: list[Settlement] = []
     exporter = await make_exporter(on_outcome=settlements.append)
 
-    error = await fail(send(exporter))
+    sending = asyncio.create_task(fail(send(exporter)))
+    if requests > 1:
+        await attempts_failed(exporter, 1)
+        await clock.advance(BACKOFF)
+    error = await sending
 
     assert (error.status, error.reason) == (code, None)
     assert settlements == [
@@ -147,14 +156,17 @@ async def test_the_servers_words_are_kept_from_the_errors_text(
 
 
 async def test_an_event_that_failed_once_may_succeed(
-    exporter: Exporter, server: ScriptedServer
+    exporter: Exporter, server: ScriptedServer, clock: FakeClock
 ) -> None:
     """
-    An event that the server could not create is sent once more.
+    An event that the server could not create is sent once more, after a backoff.
     """
     server.script(partly(lambda _: True))
+    sending = send(exporter)
+    await attempts_failed(exporter, 1)
+    await clock.advance(BACKOFF)
 
-    assert await send(exporter) == "e0"
+    assert await sending == "e0"
     assert server.created_ids == ["e0"]
 
 

@@ -41,6 +41,7 @@ from tests.support import (
     assert_balanced,
     attempts_failed,
     delivered,
+    flushed,
     ids_of,
     in_thread,
     model_event,
@@ -783,7 +784,7 @@ async def test_settlements_add_up_to_the_books(
     exporter = await make_exporter(on_outcome=settlements.append)
     server.default = partly(lambda event: event["event_id"] in ("a1", "a2"))
     push_all(exporter, "a0", "a1", "a2", "a3")
-    await exporter.flush()
+    await flushed(exporter, clock)
     server.default = limit_bytes(10)
     push_all(exporter, "b0", "b1")
     await exporter.flush()

@@ -23,10 +23,10 @@ from hh_exporter import (
     Settlement,
 )
 from hh_exporter._codec import Codec
-from hh_exporter._delivery import Delivery
 from hh_exporter._dialect import Answer
 from hh_exporter._dialects.legacy import LegacyDialect
 from hh_exporter._environment import read_settings
+from hh_exporter._parts import Delivery
 from hh_exporter._records import Batch
 from hh_exporter._transport import Transport
 from hh_exporter.events import CreateModelEventBatchResponseBody

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from hh_exporter import ConfigError, DropReason, ExporterError, FlushResult, Outcome, QueueLimits
-from hh_exporter._queue import Place, RecordQueue
+from hh_exporter._budget import Place
+from hh_exporter._queue import RecordQueue
 from hh_exporter._records import Loss, Record
 from tests.builders import make_record
 
@@ -121,7 +122,7 @@ def test_reserved_room_is_in_the_budget() -> None:
     A push cannot take the room that was reserved for somebody.
     """
     queue = make_queue(max_events=1, overflow="drop_newest")
-    place = queue.line_up(10, lambda: None)
+    place = queue.line_up(make_record(), lambda: None)
 
     assert place.has_room
     assert queue.offer(make_record()) is not None
@@ -221,13 +222,13 @@ def test_a_closed_queue_takes_nothing() -> None:
     A push then is counted as `closed`; all else raises and is not counted.
     """
     queue = make_queue()
-    place = queue.line_up(10, lambda: None)
+    place = queue.line_up(make_record(), lambda: None)
     queue.close()
     record = make_record()
 
     assert queue.offer(record) == Loss(DropReason.CLOSED, (record,))
     with pytest.raises(ExporterError, match="closed"):
-        queue.line_up(10, lambda: None)
+        queue.line_up(make_record(), lambda: None)
     with pytest.raises(ExporterError, match="closed"):
         queue.enter(place, record)
     with pytest.raises(ExporterError, match="closed"):
@@ -249,7 +250,7 @@ class Line:
     def __init__(self, queue: RecordQueue, **sizes: int) -> None:
         self.woken: list[str] = []
         self.places = {
-            name: queue.line_up(size, partial(self.woken.append, name))
+            name: queue.line_up(make_record(size=size), partial(self.woken.append, name))
             for name, size in sizes.items()
         }
 
@@ -436,7 +437,7 @@ def test_the_bell_does_not_ring_for_what_is_there() -> None:
     fill(queue, 10)
     assert rings == []
     assert not queue.wake_at(4, 1000)
-    queue.enter(queue.line_up(10, lambda: None), make_record())
+    queue.enter(queue.line_up(make_record(), lambda: None), make_record())
     assert rings == ["ring"]
 
 
@@ -456,10 +457,10 @@ def test_nobody_is_called_under_the_lock() -> None:
     queue.wake_at(1, 1000)
     records = fly(queue, 10, 10)
     queue.watch(lambda: called("done"))
-    queue.line_up(10, lambda: called("room"))
+    queue.line_up(make_record(), lambda: called("room"))
     queue.settle(records, Outcome.DELIVERED)
-    queue.line_up(10, lambda: called("room at once"))
-    queue.line_up(10, lambda: called("closed"))
+    queue.line_up(make_record(), lambda: called("room at once"))
+    queue.line_up(make_record(), lambda: called("closed"))
     queue.close()
 
     assert calls == ["due", "done", "room", "closed"]
@@ -636,7 +637,7 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(size=sizes)
     def line_up(self, size: int) -> None:
         could = not self.waiting and self.has_room(size)
-        place = self.queue.line_up(size, lambda: self.woken.append(place))
+        place = self.queue.line_up(make_record(size=size), lambda: self.woken.append(place))
         assert place.has_room == could
         (self.granted if could else self.waiting).append(place)
 

@@ -100,7 +100,7 @@ async def test_probes_go_out_one_at_a_time_at_widening_intervals(
     make_exporter: MakeExporter, server: ScriptedServer, clock: FakeClock
 ) -> None:
     """
-    Intervals between probes double from a second to a minute, and all other batches wait.
+    Intervals between probes double from a second to half a minute, and all other batches wait.
     """
     server.default = status(401)
     exporter = await make_exporter(batch=BatchLimits(max_events=1))
@@ -108,7 +108,7 @@ async def test_probes_go_out_one_at_a_time_at_widening_intervals(
     await suspended(exporter)
     push_all(exporter, *(f"e{i}" for i in range(1, 10)))
 
-    for probes, interval in enumerate([1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0], start=1):
+    for probes, interval in enumerate([1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0], start=1):
         await clock.advance(interval - 0.01)
         assert assert_balanced(exporter).requests == probes
         await clock.advance(0.01)

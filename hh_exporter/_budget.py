@@ -1,0 +1,130 @@
+"""
+The budget for all that is in memory, and the line of those who wait for room.
+
+It covers every record, those in flight included, what their sessions have still
+to announce, and the room that was reserved for who is next in line. It has no
+lock of its own: the queue calls it under the one lock of the house.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Literal
+
+from attrs import Factory, define, field, frozen
+
+from hh_exporter._ledger import Ledger
+from hh_exporter._records import Record
+from hh_exporter._settings import choice, whole
+
+__all__ = ["Budget", "Place", "QueueLimits", "size_of"]
+
+
+@frozen(kw_only=True)
+class QueueLimits:
+    """
+    The budget for all events in memory, queued and in flight.
+    """
+
+    max_events: int = field(default=10_000, validator=whole(1))
+    max_bytes: int = field(default=64 * 2**20, validator=whole(1, unit="bytes"))
+    """Bytes of the encoded events; request bodies in flight come on top."""
+    overflow: Literal["drop_oldest", "drop_newest"] = field(
+        default="drop_oldest", validator=choice("drop_oldest", "drop_newest")
+    )
+    """What a push does when there is no room."""
+
+
+@define(eq=False)
+class Place:
+    """
+    A place in the line of those who wait for room.
+    """
+
+    size: int
+    wake: Callable[[], None]
+    """Called, without the lock, once room is reserved or the queue closed."""
+    has_room: bool = False
+    is_refused: bool = False
+    """Whether the queue was closed while it waited."""
+
+
+@define(eq=False)
+class Budget:
+    """
+    What is in use of the limits.
+    """
+
+    limits: QueueLimits
+    ledger: Ledger
+    line: deque[Place] = Factory(deque)
+    _reserved_events: int = 0
+    _reserved_bytes: int = 0
+
+    @property
+    def events(self) -> int:
+        return self.ledger.queued + self.ledger.in_flight + self._reserved_events
+
+    @property
+    def bytes(self) -> int:
+        ledger = self.ledger
+        return (
+            ledger.queued_bytes
+            + ledger.in_flight_bytes
+            + ledger.session_bytes
+            + self._reserved_bytes
+        )
+
+    def has_room(self, size: int) -> bool:
+        """
+        Whether one more event of *size* bytes fits.
+        """
+        limits, ledger = self.limits, self.ledger
+        # As `events` and `bytes` have it, written out: push asks for each event.
+        return (
+            ledger.queued + ledger.in_flight + self._reserved_events < limits.max_events
+            and ledger.queued_bytes
+            + ledger.in_flight_bytes
+            + ledger.session_bytes
+            + self._reserved_bytes
+            + size
+            <= limits.max_bytes
+        )
+
+    def reserve(self, place: Place) -> None:
+        """
+        Keep room for *place*, until `release`.
+        """
+        place.has_room = True
+        self._reserved_events += 1
+        self._reserved_bytes += place.size
+
+    def release(self, place: Place) -> None:
+        place.has_room = False
+        self._reserved_events -= 1
+        self._reserved_bytes -= place.size
+
+    def admit(self) -> list[Place]:
+        """
+        Reserve room for those at the head of the line, as far as there is any.
+
+        Returns:
+            Their places; wake them without the lock.
+        """
+        admitted: list[Place] = []
+        while self.line and self.has_room(self.line[0].size):
+            place = self.line.popleft()
+            self.reserve(place)
+            admitted.append(place)
+        return admitted
+
+
+def size_of(record: Record) -> int:
+    """
+    Say how many bytes *record* would add to what is in memory.
+    """
+    size = len(record.data)
+    if record.session is not None and not record.session.holders:
+        size += len(record.session.data)
+    return size

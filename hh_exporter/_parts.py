@@ -1,0 +1,108 @@
+"""
+What is in flight of a batch, and what of it goes out in one body.
+
+A record leaves `pending` once. A part that must be sent otherwise becomes other
+parts; it is never changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import inf
+
+from attrs import Factory, define, evolve, field, frozen
+
+from hh_exporter._records import Batch, Record, Session
+from hh_exporter._shipping import Shipment
+
+__all__ = ["Delivery", "Part"]
+
+
+@frozen(eq=False)
+class Part:
+    """
+    Records of a delivery that go out in one body.
+    """
+
+    records: tuple[Record, ...]
+    announced: Session | None = None
+    """The session whose properties go with them."""
+    withheld: Session | None = None
+    """The session whose properties do not, since the same body was refused with them."""
+    tried_for: float = 0.0
+    is_probe: bool = False
+    """Whether it may be sent while all sending is blocked."""
+    is_last: bool = False
+    """Whether it is the second and last attempt to have its one record created."""
+
+    @property
+    def is_lone(self) -> bool:
+        return len(self.records) == 1
+
+    def withhold(self) -> Part:
+        """
+        Make the same body without the session: if that is taken, the properties were refused.
+        """
+        return evolve(self, announced=None, withheld=self.announced)
+
+    def divide(self, records: tuple[Record, ...], *, is_failed: bool) -> list[Part]:
+        """
+        Make halves of *records*, which are left of it, or of one its last attempt.
+        """
+        middle = (len(records) + 1) // 2
+        halves = [
+            evolve(self, records=half, announced=self.announced or self.withheld, withheld=None)
+            for half in (records[:middle], records[middle:])
+            if half
+        ]
+        if not is_failed:
+            return halves
+        return [evolve(h.withhold(), is_last=True) if h.is_lone else h for h in halves]
+
+
+@define(eq=False)
+class Delivery:
+    """
+    The records of one batch that are in flight.
+    """
+
+    pending: dict[str, Record]
+    is_probe: bool = False
+    """Whether it may be sent while all sending is blocked."""
+    session: Session | None = None
+    """The session that it announces."""
+    shipment: Shipment | None = field(default=None, init=False)
+    """What is on its way, or was last."""
+    last: list[Part] = Factory(list)
+    """What is to be sent once more, after all else."""
+    accepted_before: int = 0
+    """How many answers had created events when it began."""
+
+    @classmethod
+    def of(cls, batch: Batch, *, is_probe: bool) -> Delivery:
+        pending = {record.event_id: record for record in batch.records}
+        return cls(pending, is_probe, batch.session)
+
+    @property
+    def idle_until(self) -> float:
+        """
+        When it goes on by itself; -inf while it is at work.
+        """
+        return -inf if self.shipment is None else self.shipment.idle_until
+
+    def among(self, records: Sequence[Record]) -> tuple[Record, ...]:
+        """
+        Choose those of *records* that have no outcome yet.
+        """
+        return tuple(record for record in records if record.event_id in self.pending)
+
+    def release(self, records: Sequence[Record]) -> tuple[Record, ...]:
+        """
+        Let go of *records*: the caller settles them or gives them back.
+        """
+        return tuple(self.pending.pop(record.event_id) for record in self.among(records))
+
+    def release_all(self) -> tuple[Record, ...]:
+        records = tuple(self.pending.values())
+        self.pending.clear()
+        return records

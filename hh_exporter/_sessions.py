@@ -1,0 +1,58 @@
+"""
+Which sessions' properties the server has been told.
+
+A session is announced once: its properties travel with the first of its events,
+and once one of those is created they travel no more. What is remembered is
+bounded; to announce a forgotten session again does no harm.
+"""
+
+from __future__ import annotations
+
+from weakref import WeakValueDictionary
+
+from attrs import Factory, define
+
+from hh_exporter._records import Session
+
+__all__ = ["Sessions"]
+
+_REMEMBERED = 10_000
+
+
+@define(eq=False)
+class Sessions:
+    """
+    The sessions of one exporter. Any thread may ask and add; the worker's learns.
+    """
+
+    _pending: WeakValueDictionary[str, Session] = Factory(WeakValueDictionary)
+    _known: dict[str, None] = Factory(dict)
+
+    def is_known(self, session_id: str) -> bool:
+        """
+        Whether nothing is left to say of it.
+        """
+        return session_id in self._known
+
+    def find(self, session_id: str) -> Session | None:
+        """
+        Find the session that records in memory have still to announce.
+        """
+        return self._pending.get(session_id)
+
+    def add(self, session: Session) -> Session:
+        """
+        Have *session* announced.
+
+        Returns:
+            The session to announce: another one if that came first.
+        """
+        return self._pending.setdefault(session.session_id, session)
+
+    def learn(self, session_id: str) -> None:
+        """
+        Note that there is nothing left to say of a session.
+        """
+        self._known[session_id] = None
+        while len(self._known) > _REMEMBERED:
+            del self._known[next(iter(self._known))]
