@@ -59,7 +59,7 @@ class Dialect(Protocol):
         Unstructures events, sessions and bodies to the wire's shape.
 
         Structures them too, strictly: bodies of answers as the wire has them,
-        events by the names of their fields.
+        what is sent by the names of our fields.
         """
 
     @property
@@ -85,7 +85,7 @@ class Dialect(Protocol):
         milliseconds, makes up for missing times.
 
         Raises:
-            Exception: A payload is not the plain data that it takes; plain
+            TypeError: A payload that it looks into is not plain data; plain
                 data of whatever shape never raises.
         """
 

@@ -9,6 +9,7 @@ true even then, is not read at all.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from http import HTTPStatus
 from typing import Any
@@ -19,10 +20,12 @@ from hh_exporter._dialect import Answer
 from hh_exporter._outcomes import Rest, Verdict
 from hh_exporter.events import CreateModelEventBatchResponseBody
 
-__all__ = ["load_object", "read_answer"]
+__all__ = ["read_answer", "read_single_answer"]
 
 _TEXT_LIMIT = 4096
 """How much of the server's own words a verdict keeps, in bytes."""
+
+_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 
 _PASSING = frozenset({408, 425, 429})
 _KEY = frozenset({401, 403})
@@ -33,18 +36,8 @@ _NOT_TRIED = _PASSING | _KEY | {404, 405, 407, 410, 413, 415, 451, 502, 503, 504
 
 _CHECK_KEY = "check api_key (HH_API_KEY)"
 _CHECK_URL = "check base_url (HH_API_URL)"
+_CHECK_ROUTE = "check base_url (HH_API_URL) and dialect (HH_EXPORTER_DIALECT)"
 _CHECK_BOTH = "check base_url (HH_API_URL) and api_key (HH_API_KEY)"
-
-
-def load_object(body: bytes) -> dict[str, Any]:
-    """
-    Parse a JSON object; anything else is an empty one.
-    """
-    try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def read_answer(answer: Answer, event_ids: Collection[str]) -> Verdict:
@@ -73,7 +66,7 @@ def read_answer(answer: Answer, event_ids: Collection[str]) -> Verdict:
     if accepted and not body.errors:
         return verdict(Rest.NOTHING, event_ids)
 
-    created = set(body.event_ids or ()).intersection(event_ids)
+    created = _find_created(body.event_ids or (), event_ids)
     if len(created) == len(event_ids):
         return verdict(Rest.NOTHING, created)
     if created:
@@ -88,17 +81,48 @@ def read_answer(answer: Answer, event_ids: Collection[str]) -> Verdict:
     return verdict(rest, hint=hint)
 
 
+def read_single_answer(answer: Answer, event_id: str) -> tuple[Verdict, str]:
+    """
+    Say what *answer* means for the one event that was sent, and what its id is.
+    """
+    verdict = read_answer(answer, (event_id,))
+    named = _load_object(answer.body).get("event_id") if verdict.created else None
+    return verdict, named if isinstance(named, str) and named else event_id
+
+
+def _find_created(named: Collection[str], event_ids: Collection[str]) -> set[str]:
+    """
+    Find those of *event_ids* that the server names, in whatever case it writes a UUID.
+    """
+    created = set(named).intersection(event_ids)
+    if len(created) < len(event_ids):
+        others = {i.lower() for i in named if i not in created and _UUID.fullmatch(i)}
+        created.update(i for i in event_ids if i.lower() in others)
+    return created
+
+
 def _read_body(body: bytes) -> CreateModelEventBatchResponseBody:
     """
     Pick out what can be used of a body that may be anything.
     """
-    found = load_object(body)
+    found = _load_object(body)
     ids = found.get("event_ids")
     # What is no text names nothing of ours, but something; what the errors say is not read.
     return CreateModelEventBatchResponseBody(
         event_ids=[i if isinstance(i, str) else "" for i in ids] if isinstance(ids, list) else None,
         errors=["some"] if found.get("errors") else [],
     )
+
+
+def _load_object(body: bytes) -> dict[str, Any]:
+    """
+    Parse a JSON object; anything else is an empty one.
+    """
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def _read_status(status: int) -> tuple[Rest, str]:
@@ -115,7 +139,7 @@ def _read_status(status: int) -> tuple[Rest, str]:
         case _ if status in _KEY:
             return Rest.SUSPENDED, _CHECK_KEY
         case 404 | 405 | 410:
-            return Rest.SUSPENDED, _CHECK_URL
+            return Rest.SUSPENDED, _CHECK_ROUTE
         case _ if 300 <= status < 400:
             return Rest.SUSPENDED, f"{_CHECK_URL}: it redirects, and the key follows nowhere"
         case _:

@@ -9,7 +9,7 @@ would cost several times their encoding.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 import attrs
@@ -42,21 +42,22 @@ _BODIES = (
 )
 
 
-def make_converter(unstructure_event: Callable[[ModelEvent], dict[str, Any]]) -> Converter:
+def make_converter(
+    unstructure_event: Callable[[ModelEvent], dict[str, Any]],
+    unstructure_session: Callable[[SessionProperties], dict[str, Any]],
+) -> Converter:
     """
     Make a converter for the classes of `hh_exporter.events`.
 
-    Events leave through *unstructure_event*; structuring raises `EventError`.
+    Events and sessions leave through the functions given, all else by the names
+    of its fields. Structuring goes by those names too, and raises `EventError`.
     """
     converter = Converter(detailed_validation=True)
     for kind, (fits, shape) in _SHAPES.items():
         _register_shape(converter, kind, fits, shape)
 
-    present = present_fields(SessionProperties)
     converter.register_unstructure_hook(ModelEvent, unstructure_event)
-    converter.register_unstructure_hook(
-        SessionProperties, lambda session: {**(session.extra or {}), **present(session)}
-    )
+    converter.register_unstructure_hook(SessionProperties, unstructure_session)
     for cls in (ModelEvent, SessionProperties, *_BODIES):
         attrs.resolve_types(cls)
         converter.register_structure_hook(cls, _make_structure(cls, converter))
@@ -66,22 +67,53 @@ def make_converter(unstructure_event: Callable[[ModelEvent], dict[str, Any]]) ->
     return converter
 
 
-def present_fields(cls: type[Any]) -> Callable[[Any], dict[str, Any]]:
+def present_fields(
+    cls: type[Any],
+    names: Collection[str] | None = None,
+    *,
+    fill: Mapping[str, Any] | None = None,
+    fit: Callable[[str, Any], Any] | None = None,
+) -> Callable[[Any], dict[str, Any]]:
     """
     Make a function that lists the set fields of an instance of *cls*.
 
     It compares with None by identity, so that no payload's `__eq__` runs.
+
+    Args:
+        cls: One of the classes of `hh_exporter.events`.
+        names: The fields to look at; without it all but `extra`.
+        fill: What stands for a field that is not set, made anew each time.
+        fit:
+            Called with name and value of each array, and of what is not of the
+            type that its field is for; what it returns is listed instead.
     """
-    names = [a.name for a in attrs.fields(cls) if a.name != "extra"]
+    attrs.resolve_types(cls)
     # Written out, as attrs writes its own methods: a loop costs three times as much, at each push.
-    lines = [
-        f"if (value := instance.{name}) is not None: found[{name!r}] = value" for name in names
-    ]
-    source = "\n    ".join(("def find_present(instance):", "found = {}", *lines, "return found"))
-    scope: dict[str, Any] = {}
-    exec(source, scope)  # noqa: S102
+    lines = ["def find_present(instance):", " found = {}"]
+    for attribute in attrs.fields(cls):
+        name = attribute.name
+        if name == "extra" if names is None else name not in names:
+            continue
+        value = "value"
+        if fit is not None:
+            value = _FITTED.get(attribute.type, value).format(name)
+        if fill and name in fill:
+            value = f"{fill[name]!r} if (value := instance.{name}) is None else {value}"
+            lines.append(f" found[{name!r}] = {value}")
+        else:
+            lines.append(f" if (value := instance.{name}) is not None: found[{name!r}] = {value}")
+    scope: dict[str, Any] = {"fit": fit}
+    exec("\n".join([*lines, " return found"]), scope)  # noqa: S102
     find_present: Callable[[Any], dict[str, Any]] = scope["find_present"]
     return find_present
+
+
+_FITTED: dict[Any, str] = {
+    JsonObject | None: "value if type(value) is dict else fit({!r}, value)",
+    JsonValue | None: "value if type(value) is str else fit({!r}, value)",
+    JsonArray | None: "fit({!r}, value)",
+    JsonObjects | None: "fit({!r}, value)",
+}
 
 
 def _is_objects(value: Any) -> bool:

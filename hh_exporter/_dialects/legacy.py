@@ -15,18 +15,17 @@ import orjson
 from cattrs import Converter
 
 from hh_exporter._dialect import Answer
-from hh_exporter._dialects._answers import load_object, read_answer
+from hh_exporter._dialects._answers import read_answer, read_single_answer
 from hh_exporter._dialects._bodies import wrap
 from hh_exporter._dialects._converter import make_converter, present_fields
+from hh_exporter._dialects._shapes import require_plain
+from hh_exporter._dialects._times import fill_times
 from hh_exporter._outcomes import Verdict
 from hh_exporter._records import Record, Session
-from hh_exporter.events import ModelEvent
+from hh_exporter.events import ModelEvent, SessionProperties
 
 __all__ = ["LegacyDialect"]
 
-_present = present_fields(ModelEvent)
-_REQUIRED: Final = frozenset(("project", "provider", "messages", "response", "usage"))
-_NO_OBJECT: Final = (str, int, float, list, tuple)
 _HEAD: Final = b'{"model_events":['
 _ANNOUNCEMENT: Final = b',"is_single_session":true,"session_properties":%b'
 
@@ -34,6 +33,16 @@ _ANNOUNCEMENT: Final = b',"is_single_session":true,"session_properties":%b'
 class LegacyDialect:
     """
     The dialect of /events/model[/batch].
+
+    The fields of an event are its keys on the wire. Plain data of another shape
+    than a key has there is fitted:
+
+    - a `response` that is no object becomes `{"content": …}`, what else must be
+      an object `{"value": …}`
+    - `messages` that are a text become one message of the user; any other array
+      of objects takes an object as its only item, and what is no object as
+      `{"content": …}`
+    - a `tool_choice` that is no text becomes its JSON text
     """
 
     name: Final = "legacy"
@@ -43,7 +52,7 @@ class LegacyDialect:
     converter: Converter
 
     def __init__(self) -> None:
-        self.converter = make_converter(self.unstructure)
+        self.converter = make_converter(self.unstructure, _unstructure_session)
 
     def unstructure(
         self,
@@ -54,24 +63,15 @@ class LegacyDialect:
         project: str | None = None,
         source: str | None = None,
     ) -> dict[str, Any]:
-        wire = _present(event)
+        wire = _list_fields(event)
         if event.extra:
-            wire = {**event.extra, **wire}
+            wire = {**require_plain(event.extra), **wire}
         if event_id is not None:
             wire["event_id"] = event_id
         if source is not None:
             wire.setdefault("source", source)
-        if not wire.keys() >= _REQUIRED:
-            wire = {
-                "project": project or "default",
-                "provider": "unknown",
-                "messages": [],
-                "response": {},
-                "usage": {},
-                **wire,
-            }
-        _fill_times(wire, now)
-        _fit_shapes(wire)
+        wire.setdefault("project", project or "default")
+        fill_times(wire, now)
         return wire
 
     def announce(self, properties: bytes) -> bytes:
@@ -87,37 +87,40 @@ class LegacyDialect:
         return read_answer(answer, event_ids)
 
     def read_single(self, answer: Answer, event_id: str) -> tuple[Verdict, str]:
-        verdict = read_answer(answer, (event_id,))
-        named = load_object(answer.body).get("event_id") if verdict.created else None
-        return verdict, named if isinstance(named, str) and named else event_id
+        return read_single_answer(answer, event_id)
 
 
-def _fill_times(wire: dict[str, Any], now: float | None) -> None:
+def _unstructure_session(session: SessionProperties) -> dict[str, Any]:
+    wire = _list_session_fields(session)
+    return {**require_plain(session.extra), **wire} if session.extra else wire
+
+
+def _fit(name: str, value: Any) -> Any:
     """
-    Derive what is missing of start, end and duration from what is there.
-
-    Without times an event that is sent late is stamped on arrival.
+    Bring *value* into the shape that the field *name* has on the wire.
     """
-    start = wire.get("start_time")
-    end = wire.get("end_time")
-    duration = wire.get("duration")
-    if end is None and now is not None:
-        end = wire["end_time"] = now if start is None or duration is None else start + duration
-    if duration is None:
-        duration = 0 if start is None or end is None else max(0, end - start)
-        wire["duration"] = duration
-    if start is None and end is not None:
-        wire["start_time"] = end - duration
+    match name:
+        case "messages" | "template" | "tools":
+            # The one check that ordinary events pay for: nothing is called for each item.
+            for item in value if type(value) is list else (None,):
+                if type(item) is not dict:
+                    return _fit_array(name, value)
+            return value
+        case "tool_choice":
+            return orjson.dumps(require_plain(value)).decode()
+        case "response":
+            return {"content": require_plain(value)}
+        case _:
+            return {"value": require_plain(value)}
 
 
-def _fit_shapes(wire: dict[str, Any]) -> None:
-    """
-    Bring what clients commonly hand over into the types of the wire.
-    """
-    response = wire["response"]
-    if type(response) is not dict and isinstance(response, _NO_OBJECT):
-        wire["response"] = {"content": response}
-    if "tools" in wire and isinstance(wire["tools"], dict):
-        wire["tools"] = [wire["tools"]]
-    if "tool_choice" in wire and not isinstance(wire["tool_choice"], str):
-        wire["tool_choice"] = orjson.dumps(wire["tool_choice"]).decode()
+def _fit_array(name: str, value: Any) -> list[dict[str, Any]]:
+    if name == "messages" and type(value) is str:
+        return [{"role": "user", "content": value}]
+    items = value if type(value) is list else [value]
+    return [item if type(item) is dict else {"content": require_plain(item)} for item in items]
+
+
+_FILLED: Final = {"provider": "unknown", "messages": [], "response": {}, "usage": {}}
+_list_fields = present_fields(ModelEvent, fill=_FILLED, fit=_fit)
+_list_session_fields = present_fields(SessionProperties, fit=_fit)

@@ -1,0 +1,282 @@
+"""
+The routes POST /v1/events and POST /v1/events/batch.
+
+These take events of any kind, in few places and strictly: a key that they don't
+know is refused. So each field of a model event is put at the place where events
+of this API have it, and what no place is left for goes to `metadata`: the rule
+is that nothing is lost, nothing is overwritten and nothing illegal leaves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Final
+
+import orjson
+from cattrs import Converter
+from cattrs.gen import make_dict_unstructure_fn, override
+
+from hh_exporter._dialect import Answer
+from hh_exporter._dialects._answers import read_answer, read_single_answer
+from hh_exporter._dialects._bodies import wrap
+from hh_exporter._dialects._converter import make_converter, present_fields
+from hh_exporter._dialects._shapes import require_plain
+from hh_exporter._dialects._times import fill_times
+from hh_exporter._outcomes import Verdict
+from hh_exporter._records import Record, Session
+from hh_exporter.events import (
+    CreateModelEventBatchRequestBody,
+    CreateModelEventRequestBody,
+    ModelEvent,
+    SessionProperties,
+)
+
+__all__ = ["V1Dialect"]
+
+_HEAD: Final = b'{"events":['
+_ANNOUNCEMENT: Final = b',"single_session":true,"session_properties":%b'
+
+_ROOT: Final = (
+    *("event_id", "session_id", "parent_id", "event_name", "source", "error"),
+    *("start_time", "end_time", "duration"),
+)
+_CONFIG: Final = (
+    *("model", "provider", "hyperparameters", "template"),
+    *("tools", "tool_choice", "response_format"),
+)
+_OBJECTS: Final = (
+    *("inputs", "template_inputs", "outputs", "response", "config", "metadata", "usage"),
+    *("metrics", "feedback", "user_properties"),
+)
+_list_root = present_fields(ModelEvent, _ROOT)
+_list_config = present_fields(ModelEvent, _CONFIG)
+_list_objects = present_fields(ModelEvent, _OBJECTS)
+_list_session = present_fields(SessionProperties)
+
+_SESSION_SCALARS: Final[Sequence[str]] = ("session_name", "session_id", "start_time")
+_SESSION_OBJECTS: Final[Sequence[str]] = ("user_properties", "metadata")
+
+_EXTRA_ROOT: Final[Mapping[str, Callable[[Any], bool]]] = {
+    "event_type": lambda value: type(value) is str and value == "model",
+    "project_id": lambda value: type(value) is str,
+    "children_ids": lambda value: type(value) is list and all(type(i) is str for i in value),
+}
+"""The keys of the wire that no field is for, and what each may be."""
+
+
+class V1Dialect:
+    """
+    The dialect of /v1/events[/batch].
+
+    | field | its place on the wire |
+    | --- | --- |
+    | — | `event_type`, always `"model"` |
+    | `event_id`, `session_id`, `parent_id`, `event_name`, `source`, `error` | the same |
+    | `start_time`, `end_time`, `duration` | the same, each filled in where it is missing |
+    | `metrics`, `feedback`, `user_properties` | the same |
+    | `inputs` | `inputs`, `{}` without |
+    | `messages` | `inputs.chat_history` |
+    | `template_inputs` | each key in `inputs` |
+    | `outputs` | `outputs` |
+    | `response` | each key in `outputs`; what is no object: `outputs.content` |
+    | `config` | `config` |
+    | `model`, `provider`, `hyperparameters`, `template` | the same in `config` |
+    | `tool_choice`, `response_format` | the same in `config` |
+    | `tools` | `config.tools`, an object as an array of one |
+    | `metadata` | `metadata` |
+    | `cost` | `metadata.cost` |
+    | `usage` | each key in `metadata` |
+    | `project` | nowhere: the key decides |
+    | `extra`: `project_id`, `children_ids` | the same, if a text and an array of texts |
+    | `extra`: every other key | the same in `metadata` |
+
+    Where two want one place, the one further up in the table has it. The other
+    goes to `metadata` under the name of its field, unless both are equal; of a
+    field that gives several keys, those whose place is taken. What is no object
+    where the wire takes nothing else goes to `metadata` under the name of its
+    field too. If that name is taken there, " (2)" is added to it, else " (3)",
+    and so on. A session's fields that the API does not name go there likewise.
+    """
+
+    name: Final = "v1"
+    batch_path: Final = "/v1/events/batch"
+    single_path: Final = "/v1/events"
+    overhead: Final = len(wrap(_HEAD, ()))
+    converter: Converter
+
+    def __init__(self) -> None:
+        converter = self.converter = make_converter(self.unstructure, _unstructure_session)
+        converter.register_unstructure_hook(
+            CreateModelEventRequestBody, lambda body: self.unstructure(body.model_event)
+        )
+        converter.register_unstructure_hook(
+            CreateModelEventBatchRequestBody,
+            make_dict_unstructure_fn(
+                CreateModelEventBatchRequestBody,
+                converter,
+                _cattrs_omit_if_default=True,
+                model_events=override(rename="events"),
+                is_single_session=override(rename="single_session"),
+            ),
+        )
+
+    def unstructure(
+        self,
+        event: ModelEvent,
+        *,
+        event_id: str | None = None,
+        now: float | None = None,
+        project: str | None = None,
+        source: str | None = None,
+    ) -> dict[str, Any]:
+        wire = _list_root(event)
+        wire["event_type"] = "model"
+        if event_id is not None:
+            wire["event_id"] = event_id
+        if source is not None:
+            wire.setdefault("source", source)
+        fill_times(wire, now)
+        _place_payloads(event, wire)
+        return wire
+
+    def announce(self, properties: bytes) -> bytes:
+        return _ANNOUNCEMENT % properties
+
+    def wrap(self, records: Sequence[Record], session: Session | None = None) -> bytes:
+        return wrap(_HEAD, records, session)
+
+    def wrap_single(self, record: Record) -> bytes:
+        return record.data
+
+    def read(self, answer: Answer, event_ids: Collection[str]) -> Verdict:
+        return read_answer(answer, event_ids)
+
+    def read_single(self, answer: Answer, event_id: str) -> tuple[Verdict, str]:
+        return read_single_answer(answer, event_id)
+
+
+def _place_payloads(event: ModelEvent, wire: dict[str, Any]) -> None:
+    """
+    Add the payloads of *event* to *wire*, and share its containers where they stay as they are.
+    """
+    objects = _list_objects(event)
+    left = _take_misfits(objects)
+    pop = objects.pop
+
+    inputs = pop("inputs", {})
+    if event.messages is not None:
+        inputs, taken = _join(inputs, {"chat_history": event.messages})
+        if taken:
+            left["messages"] = event.messages
+    if "template_inputs" in objects:
+        inputs, taken = _join(inputs, pop("template_inputs"))
+        if taken:
+            left["template_inputs"] = taken
+    wire["inputs"] = inputs
+
+    if "response" in objects:
+        objects["outputs"], taken = _join(objects.get("outputs"), pop("response"))
+        if taken:
+            left["response"] = taken
+
+    config = _list_config(event)
+    if "tools" in config and type(require_plain(config["tools"])) is dict:
+        config["tools"] = [config["tools"]]
+    objects["config"], taken = _join(objects.get("config"), config)
+    if taken:
+        left |= taken
+
+    if event.cost is not None:
+        objects["metadata"], taken = _join(objects.get("metadata"), {"cost": event.cost})
+        if taken:
+            left |= taken
+    if "usage" in objects:
+        objects["metadata"], taken = _join(objects.get("metadata"), pop("usage"))
+        if taken:
+            left["usage"] = taken
+
+    others = _place_extra(event.extra, wire) if event.extra else {}
+    if left or others:
+        objects["metadata"] = _file(objects.get("metadata"), left, others)
+    wire |= objects  # what is still among them has its own place
+
+
+def _unstructure_session(session: SessionProperties) -> dict[str, Any]:
+    """
+    Put what the API names nothing of into `metadata`, as of an event.
+    """
+    found = _list_session(session)
+    objects = {name: found.pop(name) for name in _SESSION_OBJECTS if name in found}
+    wire = {name: found.pop(name) for name in _SESSION_SCALARS if name in found}
+    left = _take_misfits(objects)
+    extra: dict[str, Any] = require_plain(session.extra) or {}
+    if left or found or extra:
+        objects["metadata"] = _file(objects.get("metadata"), left, found, extra)
+    return wire | objects
+
+
+def _place_extra(extra: dict[str, Any], wire: dict[str, Any]) -> dict[str, Any]:
+    """
+    Add to *wire* those keys that it takes, and return the others.
+    """
+    others = {}
+    for name, value in require_plain(extra).items():
+        if name in _EXTRA_ROOT and _EXTRA_ROOT[name](value):
+            wire[name] = value
+        else:
+            others[name] = value
+    return others
+
+
+def _take_misfits(objects: dict[str, Any]) -> dict[str, Any]:
+    """
+    Take what is no object out of *objects*; a response becomes one instead.
+    """
+    taken = {}
+    for name, value in objects.items():
+        if type(value) is not dict:
+            taken[name] = require_plain(value)
+    for name in taken:
+        del objects[name]
+    if "response" in taken:
+        objects["response"] = {"content": taken.pop("response")}
+    return taken
+
+
+def _join(
+    place: dict[str, Any] | None, added: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """
+    Join both into a dict, which may be one of them; *place* has its keys first.
+
+    Returns:
+        What both are together, and those of *added* whose key says something else in *place*.
+    """
+    if not place:
+        return added, None
+    if place.keys().isdisjoint(added):
+        return {**place, **added}, None
+    taken = {k: v for k, v in added.items() if k in place and not _are_equal(place[k], v)}
+    return {**added, **place}, taken
+
+
+def _file(metadata: dict[str, Any] | None, *lefts: dict[str, Any]) -> dict[str, Any]:
+    """
+    Add what found no place to a copy of *metadata*, each under its name or one like it.
+    """
+    filed = {**(metadata or {})}
+    for left in lefts:
+        for name, value in left.items():
+            key, number = name, 1
+            while key in filed and not _are_equal(filed[key], value):
+                number += 1
+                key = f"{name} ({number})"
+            filed[key] = value
+    return filed
+
+
+def _are_equal(one: Any, other: Any) -> bool:
+    """
+    Whether both read the same on the wire, where true is not 1 and 1 is not 1.0.
+    """
+    return one is other or orjson.dumps(one) == orjson.dumps(other)
