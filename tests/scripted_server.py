@@ -73,6 +73,9 @@ PATIENCE = 30.0
 _ROUTES: dict[str, Callable[[Any], Any]] = {
     "/events/model": lambda body: [body["model_event"]],
     "/events/model/batch": lambda body: body["model_events"],
+    # A bare event is told from a wrapper by its type, which every such event has.
+    "/v1/events": lambda body: [body] if "event_type" in body else None,
+    "/v1/events/batch": lambda body: body["events"],
 }
 """How to find the model events in the body of each path."""
 
@@ -222,7 +225,7 @@ def created_listing(ids: Iterable[str]) -> Scripted:
     """
     Store all events and answer 200, but list *ids*, whatever was stored.
 
-    The single route has room for the first of them only.
+    A route for one event has room for the first of them only.
     """
     listed = list(ids)
     return lambda request: evolve(_create(request), body=_listing(request, listed))
@@ -250,8 +253,8 @@ def partly(
     """
     Store all events but the bad ones, and list those that were stored.
 
-    A request without a bad event is answered as by `created`. On both routes
-    the body has the shape that the batch route gives to a partial success.
+    A request without a bad event is answered as by `created`. On every route the
+    body has the shape that a batch route gives to a partial success.
 
     Args:
         bad: Tells which events can't be created.

@@ -5,17 +5,18 @@ What an answer says of each record, in every case that is known of servers.
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import orjson
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from hh_exporter._dialect import Answer
-from hh_exporter._dialects._answers import read_answer
-from hh_exporter._dialects.legacy import LegacyDialect
+from hh_exporter._dialect import Answer, Dialect
+from hh_exporter._dialects import DIALECTS
 from hh_exporter._outcomes import Rest, Verdict
+from tests.builders import dialects
 
 IDS = ("e1", "e2", "e3")
 NONE: tuple[str, ...] = ()
@@ -23,14 +24,29 @@ OURS = ["e1", "foreign", "e3"]
 THEIRS = ["srv-1", "srv-2", "srv-3"]
 SECRET = "what the user typed"
 
+Read: TypeAlias = Callable[..., Verdict]
+
 
 def answer(status: int, body: Any = b"", **rest: Any) -> Answer:
     raw = body if isinstance(body, bytes) else orjson.dumps(body)
     return Answer(status=status, body=raw, content_type="application/json", **rest)
 
 
-def read(status: int, body: Any = b"", **rest: Any) -> Verdict:
-    return read_answer(answer(status, body, **rest), IDS)
+@pytest.fixture(params=list(DIALECTS))
+def dialect(request: pytest.FixtureRequest) -> Dialect:
+    return DIALECTS[request.param]()
+
+
+@pytest.fixture
+def read(dialect: Dialect) -> Read:
+    """
+    What the dialect reads from a status and a body, for the three events of `IDS`.
+    """
+
+    def read(status: int, body: Any = b"", **rest: Any) -> Verdict:
+        return dialect.read(answer(status, body, **rest), IDS)
+
+    return read
 
 
 def said(verdict: Verdict) -> tuple[Rest, set[str]]:
@@ -55,7 +71,7 @@ ACCEPTED: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("case", ACCEPTED)
-def test_2xx_delivers_all(case: str) -> None:
+def test_2xx_delivers_all(read: Read, case: str) -> None:
     """
     Without errors in it, whatever else the body says or lacks changes nothing.
     """
@@ -65,12 +81,12 @@ def test_2xx_delivers_all(case: str) -> None:
         assert said(verdict) == (Rest.NOTHING, set(IDS))
 
 
-def test_a_web_page_is_not_our_server() -> None:
+def test_a_web_page_is_not_our_server(dialect: Dialect) -> None:
     """
     2xx with text/html suspends: somebody else answers at that address.
     """
     for body in (b"<html>", b"", orjson.dumps({"event_ids": IDS})):
-        verdict = read_answer(Answer(status=200, content_type="text/html", body=body), IDS)
+        verdict = dialect.read(Answer(status=200, content_type="text/html", body=body), IDS)
 
         assert said(verdict) == (Rest.SUSPENDED, set())
         assert "HH_API_URL" in verdict.hint
@@ -90,7 +106,7 @@ def test_a_web_page_is_not_our_server() -> None:
     ids=["all", "some", "text", "success", "none", "foreign", "numbers"],
 )
 def test_errors_beside_ids_say_what_was_created(
-    body: Any, rest: Rest, created: tuple[str, ...]
+    read: Read, body: Any, rest: Rest, created: tuple[str, ...]
 ) -> None:
     """
     The ids that are ours count under any status, the foreign ones under none.
@@ -113,7 +129,7 @@ def test_errors_beside_ids_say_what_was_created(
     ids=["all", "some", "repeated", "foreign", "numbers"],
 )
 def test_ids_without_errors_say_what_was_created(
-    ids: list[Any], rest: Rest, created: tuple[str, ...]
+    read: Read, ids: list[Any], rest: Rest, created: tuple[str, ...]
 ) -> None:
     """
     The rest is sent again, unless what was created can't be told from it.
@@ -124,14 +140,45 @@ def test_ids_without_errors_say_what_was_created(
         assert said(verdict) == (rest, set(created))
 
 
-def test_errors_alone_on_2xx_are_ambiguous() -> None:
+OURS_IN_CAPITALS = "6F1D2C3B-0A1B-4C2D-8E3F-A1B2C3D4E5F6"
+
+
+@pytest.mark.parametrize(
+    ("sent", "named", "created"),
+    [
+        ({OURS_IN_CAPITALS}, [OURS_IN_CAPITALS.lower()], {OURS_IN_CAPITALS}),
+        ({OURS_IN_CAPITALS.lower()}, [OURS_IN_CAPITALS], {OURS_IN_CAPITALS.lower()}),
+        ({OURS_IN_CAPITALS, "e1"}, [OURS_IN_CAPITALS.title(), "e1"], {OURS_IN_CAPITALS, "e1"}),
+        ({OURS_IN_CAPITALS, "e1"}, ["e1"], {"e1"}),
+        (
+            {OURS_IN_CAPITALS, OURS_IN_CAPITALS.lower()},
+            [OURS_IN_CAPITALS.lower()],
+            {OURS_IN_CAPITALS.lower()},
+        ),
+        ({"e1", "E2"}, ["e1", "e2"], {"e1"}),
+        ({"e1"}, ["E1"], set()),
+    ],
+    ids=["lower", "upper", "mixed", "missing", "both", "no UUID", "no UUID alone"],
+)
+def test_a_uuid_is_the_same_in_any_case(
+    dialect: Dialect, sent: set[str], named: list[str], created: set[str]
+) -> None:
+    """
+    RFC 9562 §4 writes it in lower case and reads both; other ids are exact.
+    """
+    verdict = dialect.read(answer(500, {"event_ids": named, "errors": ["x"]}), sent)
+
+    assert set(verdict.created) == created
+
+
+def test_errors_alone_on_2xx_are_ambiguous(read: Read) -> None:
     """
     Something was accepted, and nothing says what.
     """
     assert read(200, {"errors": ["missing model"]}).rest is Rest.AMBIGUOUS
 
 
-def test_an_empty_list_under_a_passing_status_says_nothing() -> None:
+def test_an_empty_list_under_a_passing_status_says_nothing(read: Read) -> None:
     """
     A gateway that repeats the shape of an answer did not try the events.
     """
@@ -157,7 +204,9 @@ BODIES: list[Any] = [b"", b"<html>", {"message": "no"}, {"errors": ["no"]}, {"ev
         (Rest.SUSPENDED, [600, 999]),
     ],
 )
-def test_a_status_speaks_where_the_body_does_not(rest: Rest, statuses: list[int]) -> None:
+def test_a_status_speaks_where_the_body_does_not(
+    read: Read, rest: Rest, statuses: list[int]
+) -> None:
     """
     Without ids in it, the body of any other answer changes nothing.
     """
@@ -173,12 +222,14 @@ def test_a_status_speaks_where_the_body_does_not(rest: Rest, statuses: list[int]
     ("statuses", "words"),
     [
         ([401, 403], ["HH_API_KEY"]),
-        ([404, 405, 410], ["HH_API_URL"]),
+        ([404, 405, 410], ["HH_API_URL", "HH_EXPORTER_DIALECT"]),
         ([301, 302, 307, 308], ["HH_API_URL", "redirects"]),
         ([402, 407, 415, 451, 499], ["HH_API_URL", "HH_API_KEY"]),
     ],
 )
-def test_a_suspension_names_the_setting_to_check(statuses: list[int], words: list[str]) -> None:
+def test_a_suspension_names_the_setting_to_check(
+    read: Read, statuses: list[int], words: list[str]
+) -> None:
     """
     The hint says what a person can do about it; other verdicts have none.
     """
@@ -187,16 +238,16 @@ def test_a_suspension_names_the_setting_to_check(statuses: list[int], words: lis
     assert read(500).hint == read(400).hint == ""
 
 
-def test_no_answer_is_tried_again() -> None:
+def test_no_answer_is_tried_again(dialect: Dialect) -> None:
     """
     Without a status nothing is known to be created; the failure is the reason.
     """
-    verdict = read_answer(Answer(status=None, failure="connection failed"), IDS)
+    verdict = dialect.read(Answer(status=None, failure="connection failed"), IDS)
 
     assert verdict == Verdict(rest=Rest.RETRY, status=None, reason="connection failed")
 
 
-def test_another_answer_cut_short_is_tried_again() -> None:
+def test_another_answer_cut_short_is_tried_again(read: Read) -> None:
     """
     What is missing of an error's body may be the ids of what was created.
     """
@@ -206,7 +257,7 @@ def test_another_answer_cut_short_is_tried_again() -> None:
         assert said(verdict) == (Rest.RETRY, set()), status
 
 
-def test_the_servers_words_are_kept_apart() -> None:
+def test_the_servers_words_are_kept_apart(read: Read) -> None:
     """
     They may echo a prompt: they are in the text, bounded, and nowhere else.
     """
@@ -217,12 +268,10 @@ def test_the_servers_words_are_kept_apart() -> None:
     assert SECRET not in repr(verdict)
 
 
-def test_a_single_answer_names_the_servers_id() -> None:
+def test_a_single_answer_names_the_servers_id(dialect: Dialect) -> None:
     """
     The server's id where the answer has one, else the one that was sent.
     """
-    dialect = LegacyDialect()
-
     assert dialect.read_single(answer(200, {"event_id": "srv-1"}), "e1")[1] == "srv-1"
     others: list[Any] = [{}, {"event_id": None}, {"event_id": 1}, {"event_id": ""}, [], b""]
     for body in others:
@@ -252,25 +301,26 @@ answers = st.builds(
 )
 
 
+@dialects
 @settings(deadline=None)
 @given(answers, st.sets(st.sampled_from(IDS), min_size=1))
 @example(answer(500, b'{"event_ids":' + b"[" * 100_000), {"e1"})
 @example(answer(500, b'{"event_ids":["\\ud800"],"errors":{"\xff":1}}'), {"e1"})
-def test_any_answer_is_read(any_answer: Answer, sent: set[str]) -> None:
+def test_any_answer_is_read(dialect: Dialect, any_answer: Answer, sent: set[str]) -> None:
     """
     Reading never raises, and what it counts as created was sent and, unless the
     server accepted the whole, is named in the body.
     """
     named = {i for i in IDS if b'"%s"' % i.encode() in any_answer.body}
     for verdict in (
-        read_answer(any_answer, sent),
-        LegacyDialect().read_single(any_answer, min(sent))[0],
+        dialect.read(any_answer, sent),
+        dialect.read_single(any_answer, min(sent))[0],
     ):
         accepted = str(any_answer.status).startswith("2") and verdict.rest is Rest.NOTHING
         assert verdict.created <= (sent if accepted else sent & named)
 
 
-def test_errors_of_any_depth_are_only_counted() -> None:
+def test_errors_of_any_depth_are_only_counted(read: Read) -> None:
     """
     What the errors hold is not looked into, however deep it goes.
     """

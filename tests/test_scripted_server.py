@@ -58,6 +58,8 @@ if TYPE_CHECKING:
 
 SINGLE = "/events/model"
 BATCH = "/events/model/batch"
+V1_SINGLE = "/v1/events"
+V1_BATCH = "/v1/events/batch"
 PATIENCE = 30.0  # seconds; a guard against tests that hang
 HTTP_DATE = "Fri, 31 Dec 2027 23:59:59 GMT"
 
@@ -215,6 +217,57 @@ async def test_duplicates_are_kept_and_named(
 
     assert server.created_ids == ["a", "b", "c", "c", "a"]
     assert server.duplicates() == {"a", "c"}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        created(),
+        created_without_body(),
+        created_listing(["odd", "a"]),
+        created_listing([]),
+        created_html(),
+        partly(is_bad),
+        partly(is_bad, shuffle=True, status=207),
+        partly(is_bad, errors=False),
+        refuse_if(is_bad),
+        limit_bytes(1),
+        unavailable(),
+    ],
+)
+async def test_v1_routes_behave_as_the_others(
+    server: ScriptedServer, client: aiohttp.ClientSession, answer: Scripted
+) -> None:
+    """
+    The same events come to the same end, whichever routes bring them.
+    """
+    events = [{**model_event(name), "event_type": "model"} for name in ("a", "bad", "b")]
+    ends = []
+    for one, many in (
+        ((SINGLE, {"model_event": events[0]}), (BATCH, {"model_events": events})),
+        ((V1_SINGLE, events[0]), (V1_BATCH, {"events": events})),
+    ):
+        server.created.clear()
+        server.script(answer, answer)
+        replies = [await post(client, *one), await post(client, *many)]
+        ends.append(([(r.status, r.content_type, r.body) for r in replies], [*server.created]))
+
+    assert ends[0] == ends[1]
+
+
+async def test_v1_batch_may_announce_a_session(
+    server: ScriptedServer, client: aiohttp.ClientSession
+) -> None:
+    """
+    What stands beside the events is recorded with the request.
+    """
+    session = {"single_session": True, "session_properties": {"session_name": "s"}}
+    body = {"events": [model_event("a")], **session}
+
+    await post(client, V1_BATCH, body)
+
+    assert server.requests[0].json == body
+    assert server.requests[0].events == body["events"]
 
 
 # The script
@@ -1061,6 +1114,11 @@ async def break_protocol(raw: bytes) -> None:
         (raw_request(b'{"model_events": []}', SINGLE), "no model events"),
         (raw_request(b'{"model_event": null}', SINGLE), "no model events"),
         (raw_request(b"[]", SINGLE), "no model events"),
+        (raw_request(b'{"model_events": []}', V1_BATCH), "no model events"),
+        (raw_request(b'{"events": {}}', V1_BATCH), "no model events"),
+        (raw_request(b'{"model_event": {}}', V1_SINGLE), "no model events"),
+        (raw_request(b'{"events": []}', V1_SINGLE), "no model events"),
+        (raw_request(b"3", V1_SINGLE), "no model events"),
     ],
 )
 async def test_unlawful_request_fails_the_test(raw: bytes, failure: str) -> None:
