@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import io
 import json
 import logging
 import socket
@@ -18,55 +17,42 @@ from urllib.parse import urlsplit
 
 import orjson
 import pytest
+import yaml
 from aiohttp import ClientError, ClientSession
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
 from hh_exporter._clock import SystemClock
-from hh_exporter._collector import Collector, StoredEvent
-from hh_exporter._collector.store import Row, Store
+from hh_exporter._collector import Collector
+from hh_exporter._collector.store import EventRow, Store
 from hh_exporter.exceptions import ExporterError
+from tests.collector_client import (
+    EXPORT,
+    MANY,
+    ONE,
+    SESSIONS,
+    V1_MANY,
+    V1_ONE,
+    exported,
+    known_sessions,
+    model_event,
+    post,
+    stored,
+    v1_event,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-ONE = "/events/model"
-MANY = "/events/model/batch"
-EXPORT = "/api/events.jsonl"
+WIRE = Path(__file__).parent / "wire"
+SENT_HEADERS = {"Content-Type", "Accept", "Accept-Encoding", "hh-client-package"}
 
 RECORDED = [
     recorded
-    for path in sorted((Path(__file__).parent / "wire/golden").glob("*.json"))
-    if (recorded := json.loads(path.read_text()))["path"] in {ONE, MANY}
+    for path in sorted((WIRE / "golden").glob("*.json"))
+    if (recorded := json.loads(path.read_text()))["path"] in {ONE, MANY, V1_ONE, V1_MANY}
 ]
-
-
-def model_event(**fields: Any) -> dict[str, Any]:
-    return {
-        "project": "p",
-        "model": "gpt-4o",
-        "provider": "openai",
-        "messages": [{"role": "user", "content": "hi"}],
-        "response": {"content": "hello"},
-        "duration": 42.5,
-        "usage": {"total_tokens": 20},
-        **fields,
-    }
-
-
-async def post(
-    collector: Collector, path: str, body: object, **headers: str
-) -> tuple[int, dict[str, Any]]:
-    """
-    Send *body*, as JSON unless it is bytes; return status and JSON answer.
-    """
-    data = io.BytesIO(body if isinstance(body, bytes) else orjson.dumps(body))
-    async with (
-        ClientSession(collector.url) as client,
-        client.post(path, data=data, headers=headers) as response,
-    ):
-        assert response.content_type == "application/json"
-        return response.status, orjson.loads(await response.read())
 
 
 def store_threads() -> list[threading.Thread]:
@@ -75,10 +61,6 @@ def store_threads() -> list[threading.Thread]:
 
 def files(directory: Path) -> list[Path]:
     return list(directory.iterdir())
-
-
-async def stored(collector: Collector) -> list[StoredEvent]:
-    return [event async for event in collector.events()]
 
 
 @pytest.fixture
@@ -164,17 +146,6 @@ class TestEvents:
         assert problem in answer["message"]
         assert await collector.count() == 0
 
-    async def test_a_body_that_is_not_in_its_encoding_is_refused(
-        self, collector: Collector
-    ) -> None:
-        """
-        A body that claims to be gzip and is not is a bad request, too.
-        """
-        status, answer = await post(collector, ONE, b"no gzip", **{"Content-Encoding": "gzip"})
-
-        assert status == 400
-        assert "Content-Encoding" in answer["message"]
-
 
 class TestBatches:
     """
@@ -249,6 +220,113 @@ class TestBatches:
         assert await collector.count() == 0
 
 
+class TestV1:
+    """
+    POST /v1/events and POST /v1/events/batch.
+    """
+
+    async def test_an_event_is_stored_as_it_was_sent(self, collector: Collector) -> None:
+        """
+        A valid event is answered with its id, and comes back unchanged.
+        """
+        event = v1_event(event_id="e1", error=None, metadata={"key": [1, None, "\0"]})
+
+        answer = await post(collector, V1_ONE, event)
+
+        assert answer == (200, {"event_id": "e1", "success": True})
+        [found] = await stored(collector)
+        assert (found.event, found.event_id, found.path) == (event, "e1", V1_ONE)
+
+    async def test_a_batch_is_stored_in_order(self, collector: Collector) -> None:
+        """
+        The answer lists the ids in the order of the events, those that it made, too.
+        """
+        events = [v1_event(event_id="a"), v1_event(), v1_event(event_id="c")]
+
+        status, answer = await post(collector, V1_MANY, {"events": events})
+
+        found = await stored(collector)
+        assert (status, answer["success"]) == (200, True)
+        assert answer["event_ids"] == [one.event_id for one in found]
+        assert answer["event_ids"][::2] == ["a", "c"]
+        assert [one.event for one in found] == events
+        assert {one.path for one in found} == {V1_MANY}
+
+    async def test_an_empty_batch_is_accepted(self, collector: Collector) -> None:
+        """
+        A batch of no events creates none, and no session.
+        """
+        answer = await post(collector, V1_MANY, {"events": [], "single_session": True})
+
+        assert answer == (200, {"event_ids": [], "success": True})
+        assert await exported(collector, SESSIONS) == []
+
+    @pytest.mark.parametrize(
+        ("path", "body", "problem"),
+        [
+            (V1_ONE, b"", "is not JSON: "),
+            (V1_ONE, [], "must be an object"),
+            (V1_ONE, {}, "event_type: is required; inputs: is required"),
+            (V1_ONE, v1_event(project="p"), "must have no unknown fields"),
+            (
+                V1_ONE,
+                v1_event(event_type="x"),
+                "event_type: must be one of model, tool, chain, session",
+            ),
+            (V1_ONE, {"event": v1_event()}, "event_type: is required; inputs: is required; must"),
+            (V1_MANY, [v1_event()], "must be an object"),
+            (V1_MANY, {}, "events: is required"),
+            (V1_MANY, {"events": {}}, "events: must be an array"),
+            (
+                V1_MANY,
+                {"events": [v1_event(), v1_event(error=1), {}]},
+                "events: [1]: error: must be a string or null",
+            ),
+            (
+                V1_MANY,
+                {"events": [v1_event()], "is_single_session": True},
+                "must have no unknown fields",
+            ),
+            (
+                V1_MANY,
+                {"events": [v1_event()], "session_properties": {"session_name": 1}},
+                "session_properties: session_name: must be a string",
+            ),
+        ],
+    )
+    async def test_a_bad_body_is_refused_as_a_whole(
+        self, collector: Collector, path: str, body: object, problem: str
+    ) -> None:
+        """
+        One fault anywhere is answered 400 and a reason; nothing is stored.
+        """
+        status, answer = await post(collector, path, body)
+
+        assert (status, answer["errorCode"]) == (400, "invalid_request")
+        assert answer["message"].startswith(f"body: {problem}")
+        assert await collector.count() == 0
+
+    async def test_each_dialect_has_its_own_routes(self, collector: Collector) -> None:
+        """
+        What the other dialect's routes accept is refused.
+        """
+        assert (await post(collector, V1_MANY, {"model_events": [model_event()]}))[0] == 400
+        assert (await post(collector, V1_ONE, {"model_event": model_event()}))[0] == 400
+        assert (await post(collector, MANY, {"events": [v1_event()]}))[0] == 400
+        assert (await post(collector, ONE, v1_event()))[0] == 400
+
+
+ANSWERS = yaml.safe_load((WIRE / "openapi/v1-events.yaml").read_text())["components"]["schemas"]
+
+
+def test_each_client_and_route_was_recorded() -> None:
+    """
+    The recorded requests are not a few of them by accident.
+    """
+    assert {recorded["path"] for recorded in RECORDED} == {ONE, MANY, V1_ONE, V1_MANY}
+    assert len(RECORDED) == 30
+
+
 @pytest.mark.parametrize(
     "recorded", RECORDED, ids=[f"{recorded['client']}.{recorded['case']}" for recorded in RECORDED]
 )
@@ -256,15 +334,22 @@ async def test_what_official_clients_send_is_accepted(
     collector: Collector, recorded: dict[str, Any]
 ) -> None:
     """
-    Each recorded request to a legacy route is answered 200 and stored as it was sent.
+    Each recorded request is answered as the API describes, and stored as it was sent.
     """
-    body = recorded["body"]
+    body, path = recorded["body"], recorded["path"]
+    headers = {name: value for name, value in recorded["headers"] if name in SENT_HEADERS}
 
-    status, _ = await post(collector, recorded["path"], recorded["body_text"].encode())
+    status, answer = await post(collector, path, recorded["body_text"].encode(), **headers)
 
     assert status == 200
-    sent = body["model_events"] if "model_events" in body else [body["model_event"]]
-    assert [found.event for found in await stored(collector)] == sent
+    Draft202012Validator(
+        ANSWERS["OneCreated" if path in {ONE, V1_ONE} else "ManyCreated"]
+    ).validate(answer)
+    found = await stored(collector)
+    sent = body.get("events") or body.get("model_events") or [body.get("model_event", body)]
+    assert [one.event for one in found] == sent
+    assert answer.get("event_ids", [answer.get("event_id")]) == [one.event_id for one in found]
+    assert answer["success"] is True
 
 
 class TestFidelity:
@@ -316,8 +401,22 @@ class TestFidelity:
         status, _ = await post(collector, ONE, b'{"model_event":' + event + b"}")
 
         assert status == 200
-        async with ClientSession(collector.url) as client, client.get(EXPORT) as response:
-            assert (await response.read()).startswith(b'{"event":' + event + b',"event_id":')
+        [line] = await exported(collector)
+        assert line.startswith(b'{"event":' + event + b',"event_id":')
+        assert len(await stored(collector)) == 1
+
+    async def test_a_deep_v1_event_comes_back_equal(self, collector: Collector) -> None:
+        """
+        An event that is the whole body is nested as deep as orjson reads.
+        """
+        deep = orjson.Fragment(b"[" * 1020 + b"]" * 1020)
+        event = orjson.dumps(v1_event(metadata={"deep": deep}))
+
+        status, _ = await post(collector, V1_ONE, event)
+
+        assert status == 200
+        [line] = await exported(collector)
+        assert line.startswith(b'{"event":' + event + b',"event_id":')
         assert len(await stored(collector)) == 1
 
     async def test_what_is_too_deep_to_read_is_refused(self, collector: Collector) -> None:
@@ -351,18 +450,22 @@ class TestExport:
 
     async def test_each_line_is_one_event(self, collector: Collector) -> None:
         """
-        A line holds the event, its id, its route and the time of its arrival.
+        A line holds the event, its id and session, its route and the time of its arrival.
         """
         events = [model_event(event_id=f"e{n}", event_name="\n\0 ") for n in range(3)]
         await post(collector, MANY, {"model_events": events})
 
-        async with ClientSession(collector.url) as client, client.get(EXPORT) as response:
-            lines = (await response.read()).splitlines(keepends=True)
+        lines = await exported(collector)
 
-        assert response.content_type == "application/x-ndjson"
         assert all(line.endswith(b"\n") for line in lines)
         assert [orjson.loads(line) for line in lines] == [
-            {"event": found.event, "event_id": found.event_id, "path": MANY, "time": found.time}
+            {
+                "event": found.event,
+                "event_id": found.event_id,
+                "session_id": found.session_id,
+                "path": MANY,
+                "time": found.time,
+            }
             for found in await stored(collector)
         ]
 
@@ -370,8 +473,8 @@ class TestExport:
         """
         The export of an empty collector is empty.
         """
-        async with ClientSession(collector.url) as client, client.get(EXPORT) as response:
-            assert (response.status, await response.read()) == (200, b"")
+        assert await exported(collector) == []
+        assert await exported(collector, SESSIONS) == []
 
     async def test_many_pages_come_in_order(self, collector: Collector) -> None:
         """
@@ -413,9 +516,12 @@ class TestExport:
     [
         ("GET", "/", 404, "not_found"),
         ("POST", "/events/model/", 404, "not_found"),
+        ("POST", "/v1/sessions", 404, "not_found"),
         ("GET", ONE, 405, "method_not_allowed"),
         ("PUT", MANY, 405, "method_not_allowed"),
+        ("GET", V1_ONE, 405, "method_not_allowed"),
         ("POST", EXPORT, 405, "method_not_allowed"),
+        ("POST", SESSIONS, 405, "method_not_allowed"),
     ],
 )
 async def test_what_is_not_served_is_answered_as_json(
@@ -475,7 +581,7 @@ class TestLifetime:
 
     async def test_it_says_when_it_is_not_running(self) -> None:
         """
-        url, count() and events() need a running collector, and say so.
+        url, count(), events() and sessions() need a running collector, and say so.
         """
         collector = Collector()
 
@@ -485,6 +591,8 @@ class TestLifetime:
             await collector.count()
         with pytest.raises(ExporterError, match=r"await start\(\)"):
             await stored(collector)
+        with pytest.raises(ExporterError, match=r"await start\(\)"):
+            await known_sessions(collector)
 
     async def test_nothing_is_left_after_aclose(self) -> None:
         """
@@ -571,8 +679,10 @@ class TestDatabase:
         db = tmp_path / "events.db"
         for n in range(2):
             async with Collector(db=str(db)) as collector:
-                await post(collector, ONE, {"model_event": model_event(event_id=f"e{n}")})
+                event = model_event(event_id=f"e{n}", session_id="s")
+                await post(collector, ONE, {"model_event": event})
                 assert await collector.count() == n + 1
+                assert [one.session_id for one in await known_sessions(collector)] == ["s"]
 
         with contextlib.closing(sqlite3.connect(db)) as connection:
             found = connection.execute("SELECT event_id, event FROM events ORDER BY id").fetchall()
@@ -605,7 +715,7 @@ class TestDatabase:
                 if kind == "sqlite in WAL mode":
                     connection.execute("PRAGMA journal_mode = WAL")
                 if kind == "same version":
-                    connection.execute("PRAGMA user_version = 1")
+                    connection.execute("PRAGMA user_version = 2")
                 connection.execute("CREATE TABLE notes (text)")
         before = db.read_bytes()
 
@@ -615,7 +725,10 @@ class TestDatabase:
         assert db.read_bytes() == before
         assert files(tmp_path) == [db]
 
-    async def test_a_file_of_another_version_is_left_alone(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("version", [1, 3])
+    async def test_a_file_of_another_version_is_left_alone(
+        self, tmp_path: Path, version: int
+    ) -> None:
         """
         A collector does not guess what another version wrote.
         """
@@ -623,7 +736,7 @@ class TestDatabase:
         async with Collector(db=db):
             pass
         with contextlib.closing(sqlite3.connect(db)) as connection:
-            connection.execute("PRAGMA user_version = 2")
+            connection.execute(f"PRAGMA user_version = {version}")
 
         with pytest.raises(ExporterError, match="another version"):
             await Collector(db=db).start()
@@ -639,7 +752,7 @@ class TestDatabase:
         """
         Wherever a transaction is cancelled, all its rows are stored or none.
         """
-        rows = [Row(b"{}", "e", ONE, 0)] * 500
+        rows = [EventRow(b"{}", "e", "s", ONE, 0)] * 500
         async with Store.open(None) as store:
             for steps in range(20):
                 before = await store.count()

@@ -1,5 +1,5 @@
 """
-The collector's tables say what the OpenAPI description says.
+The collector's tables say what the OpenAPI descriptions say.
 """
 
 from __future__ import annotations
@@ -18,11 +18,19 @@ from hh_exporter._collector.validation import (
     MODEL_EVENT_BATCH_REQUEST,
     MODEL_EVENT_REQUEST,
     SESSION_PROPERTIES,
+    V1_EVENT,
+    V1_EVENT_BATCH,
+    V1_SESSION_PROPERTIES,
     Schema,
 )
 
-DESCRIPTION = Path(__file__).parent / "wire/openapi/legacy-model-events.yaml"
-SCHEMAS = yaml.safe_load(DESCRIPTION.read_text())["components"]["schemas"]
+SCHEMAS = {
+    name: schema
+    for description in ("v1-events.yaml", "legacy-model-events.yaml")
+    for name, schema in yaml.safe_load(
+        (Path(__file__).parent / "wire/openapi" / description).read_text()
+    )["components"]["schemas"].items()
+}
 
 MINIMAL: dict[str, Any] = {
     "project": "p",
@@ -33,6 +41,8 @@ MINIMAL: dict[str, Any] = {
     "duration": 42,
     "usage": {},
 }
+
+V1_MINIMAL: dict[str, Any] = {"event_type": "model", "inputs": {}}
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=3),
@@ -73,6 +83,21 @@ batches = st.builds(
         },
     ),
 )
+v1_events = mutations("V1Event", V1_MINIMAL)
+v1_batches = st.builds(
+    lambda events, rest: {"events": events, **rest},
+    st.lists(v1_events | values, max_size=2),
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "events": values,
+            "single_session": values,
+            "is_single_session": values,
+            "session_properties": mutations("V1SessionProperties", {}) | values,
+            "session": values,
+        },
+    ),
+)
 
 
 def described(name: str) -> Draft202012Validator:
@@ -103,6 +128,8 @@ SAMPLES: list[Any] = [
     [
         (MODEL_EVENT, "CreateModelEvent", MINIMAL),
         (SESSION_PROPERTIES, "SessionPropertiesBatch", {}),
+        (V1_EVENT, "V1Event", V1_MINIMAL),
+        (V1_SESSION_PROPERTIES, "V1SessionProperties", {}),
     ],
 )
 @pytest.mark.parametrize("sample", SAMPLES, ids=str)
@@ -148,6 +175,22 @@ def test_batches_are_judged_as_the_description_judges_them(body: Any) -> None:
     assert (problem is None) == described("ModelEventBatchRequest").is_valid(body)
 
 
+@given(v1_events | values)
+def test_v1_events_are_judged_as_the_description_judges_them(event: Any) -> None:
+    """
+    An event has a problem exactly if V1Event does not allow it.
+    """
+    assert (V1_EVENT.problem(event) is None) == described("V1Event").is_valid(event)
+
+
+@given(v1_batches | values)
+def test_v1_batches_are_judged_as_the_description_judges_them(body: Any) -> None:
+    """
+    A batch has a problem exactly if V1EventBatch does not allow it, with all its events.
+    """
+    assert (V1_EVENT_BATCH.problem(body) is None) == described("V1EventBatch").is_valid(body)
+
+
 @pytest.mark.parametrize(
     ("schema", "name"),
     [
@@ -155,13 +198,18 @@ def test_batches_are_judged_as_the_description_judges_them(body: Any) -> None:
         (SESSION_PROPERTIES, "SessionPropertiesBatch"),
         (MODEL_EVENT_REQUEST, "ModelEventRequest"),
         (MODEL_EVENT_BATCH_REQUEST, "ModelEventBatchRequest"),
+        (V1_EVENT, "V1Event"),
+        (V1_SESSION_PROPERTIES, "V1SessionProperties"),
+        (V1_EVENT_BATCH, "V1EventBatch"),
     ],
 )
 def test_every_described_field_is_checked(schema: Schema, name: str) -> None:
     """
-    A table lists the fields of its schema, all of them and no other.
+    A table lists the fields of its schema, all of them and no other, and is as closed.
     """
     assert list(schema.fields) == list(SCHEMAS[name]["properties"])
+    assert list(schema.required) == SCHEMAS[name].get("required", [])
+    assert schema.is_closed == (SCHEMAS[name].get("additionalProperties") is False)
 
 
 def test_a_problem_names_each_wrong_field() -> None:
@@ -190,9 +238,27 @@ def test_a_problem_deeper_down_names_the_way() -> None:
     )
 
 
-@given(st.dictionaries(st.sampled_from([*MODEL_EVENT.fields, "secret"]), st.just("secret")))
-def test_a_problem_never_shows_a_value(event: dict[str, str]) -> None:
+def test_a_problem_of_a_v1_batch_names_the_first_bad_event() -> None:
+    """
+    One bad event is reason enough; where it stands and what is wrong with it is said.
+    """
+    body = {"events": [V1_MINIMAL, {"inputs": [], "model": "m"}, {}], "session": {}}
+
+    assert V1_EVENT_BATCH.problem(body) == (
+        "must have no unknown fields; "
+        "events: [1]: event_type: is required; must have no unknown fields; "
+        "inputs: must be an object"
+    )
+
+
+@pytest.mark.parametrize("schema", [MODEL_EVENT, V1_EVENT, V1_EVENT_BATCH])
+@given(data=st.data())
+def test_a_problem_never_shows_a_value(schema: Schema, data: st.DataObject) -> None:
     """
     Neither values nor unknown keys get into the text of a problem.
     """
-    assert "secret" not in (MODEL_EVENT.problem(event) or "")
+    names = st.sampled_from([*schema.fields, "secret"])
+    inner = st.dictionaries(st.sampled_from([*V1_EVENT.fields, "secret"]), st.just("secret"))
+    value = data.draw(st.dictionaries(names, st.just("secret") | st.lists(inner) | inner))
+
+    assert "secret" not in (schema.problem(value) or "")

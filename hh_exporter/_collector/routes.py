@@ -6,35 +6,43 @@ An answer calls an event created only once its row is committed.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from aiohttp import web
 from attrs import frozen
 
+from hh_exporter._collector.bodies import MAX_BODY_BYTES, read_body
 from hh_exporter._collector.encoding import encode
-from hh_exporter._collector.store import Row, Store
+from hh_exporter._collector.sessions import Session, shared_session
+from hh_exporter._collector.store import EventRow, SessionRow, Store
 from hh_exporter._collector.validation import (
     MODEL_EVENT,
     MODEL_EVENT_BATCH_REQUEST,
     MODEL_EVENT_REQUEST,
-    Schema,
+    V1_EVENT,
+    V1_EVENT_BATCH,
 )
 from hh_exporter.events import new_id
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable
+    from typing import TypeVar
+
     from aiohttp.typedefs import Handler
 
     from hh_exporter._clock import Clock
 
+    RowT = TypeVar("RowT", EventRow, SessionRow)
+
 __all__ = ["Routes"]
 
-_MAX_BODY_BYTES = 32 * 2**20
 _ERROR_CODES = {
     400: "invalid_request",
     404: "not_found",
     405: "method_not_allowed",
     413: "body_too_large",
+    415: "unsupported_encoding",
 }
 
 
@@ -51,73 +59,93 @@ class Routes:
         """
         Make an application that serves them.
         """
-        app = web.Application(client_max_size=_MAX_BODY_BYTES, middlewares=[_errors_as_json])
-        app.router.add_post("/events/model", self.create_event)
-        app.router.add_post("/events/model/batch", self.create_batch)
-        app.router.add_get("/api/events.jsonl", self.export, allow_head=False)
+        app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[_errors_as_json])
+        app.router.add_post("/events/model", self.create_model_event)
+        app.router.add_post("/events/model/batch", self.create_model_event_batch)
+        app.router.add_post("/v1/events", self.create_event)
+        app.router.add_post("/v1/events/batch", self.create_event_batch)
+        app.router.add_get("/api/events.jsonl", self.export_events, allow_head=False)
+        app.router.add_get("/api/sessions.jsonl", self.export_sessions, allow_head=False)
         return app
 
-    async def create_event(self, request: web.Request) -> web.Response:
+    async def create_model_event(self, request: web.Request) -> web.Response:
         """
-        Store one event, or refuse the request.
+        Store one legacy event, or refuse the request.
         """
-        body = await _read(request, MODEL_EVENT_REQUEST)
-        row = self._row(body["model_event"], request)
-        await self.store.add([row])
-        return _json({"event_id": row.event_id, "success": True})
+        body = await read_body(request, MODEL_EVENT_REQUEST)
+        [event_id] = await self._create(request, [body["model_event"]])
+        return _json({"event_id": event_id, "success": True})
 
-    async def create_batch(self, request: web.Request) -> web.Response:
+    async def create_model_event_batch(self, request: web.Request) -> web.Response:
         """
-        Store the good events of a batch, and say what is wrong with the others.
+        Store the good events of a legacy batch, and say what is wrong with the others.
 
         As the API answers a batch that it creates in part: 500, and success.
         """
-        body = await _read(request, MODEL_EVENT_BATCH_REQUEST)
-        rows: list[Row] = []
+        body = await read_body(request, MODEL_EVENT_BATCH_REQUEST)
+        events: list[dict[str, Any]] = []
         errors: list[str] = []
         for index, event in enumerate(body["model_events"]):
             problem = MODEL_EVENT.problem(event)
             if problem is None:
-                rows.append(self._row(event, request))
+                events.append(event)
             else:
                 errors.append(f"model_events[{index}]: {problem}")
-        await self.store.add(rows)
-        event_ids = [row.event_id for row in rows]
+        event_ids = await self._create(request, events, shared_session(body, events))
         if errors:
             answer = {"event_ids": event_ids, "errors": errors, "success": True}
             return _json(answer, status=500)
         return _json({"event_ids": event_ids, "success": True})
 
-    async def export(self, request: web.Request) -> web.StreamResponse:
+    async def create_event(self, request: web.Request) -> web.Response:
         """
-        Send all that is stored, one JSON object a line.
+        Store one v1 event, or refuse the request.
         """
-        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
-        await response.prepare(request)
-        async for rows in self.store.pages():
-            await response.write(b"".join(map(_line, rows)))
-        await response.write_eof()
-        return response
+        body = await read_body(request, V1_EVENT)
+        [event_id] = await self._create(request, [body])
+        return _json({"event_id": event_id, "success": True})
 
-    def _row(self, event: dict[str, Any], request: web.Request) -> Row:
-        event_id = event["event_id"] if "event_id" in event else new_id()
-        return Row(encode(event), event_id, request.path, int(self.clock.wall() * 1000))
+    async def create_event_batch(self, request: web.Request) -> web.Response:
+        """
+        Store a v1 batch, or refuse it as a whole.
+        """
+        body = await read_body(request, V1_EVENT_BATCH)
+        session = shared_session(body, body["events"])
+        event_ids = await self._create(request, body["events"], session)
+        answer = {"event_ids": event_ids, "success": True}
+        return _json(answer if session is None else {**answer, "session_id": session.session_id})
 
+    async def export_events(self, request: web.Request) -> web.StreamResponse:
+        """
+        Send all stored events, one JSON object a line.
+        """
+        return await _stream(request, self.store.events(), _event_line)
 
-async def _read(request: web.Request, schema: Schema) -> dict[str, Any]:
-    try:
-        body: dict[str, Any] = orjson.loads(await request.read())
-    except orjson.JSONDecodeError as exc:
-        _refuse(f"is not JSON: {exc}")
-    except (web.RequestPayloadError, ConnectionError):
-        _refuse("is cut short, or not in its Content-Encoding")
-    if (problem := schema.problem(body)) is not None:
-        _refuse(problem)
-    return body
+    async def export_sessions(self, request: web.Request) -> web.StreamResponse:
+        """
+        Send all known sessions, one JSON object a line.
+        """
+        return await _stream(request, self.store.sessions(), _session_line)
 
-
-def _refuse(problem: str) -> NoReturn:
-    raise web.HTTPBadRequest(text=f"body: {problem}") from None
+    async def _create(
+        self, request: web.Request, events: Iterable[dict[str, Any]], session: Session | None = None
+    ) -> list[str]:
+        time = int(self.clock.wall() * 1000)
+        rows = [
+            EventRow(
+                event=encode(event),
+                event_id=event.get("event_id", new_id()),
+                session_id=event.get("session_id", session.session_id if session else new_id()),
+                path=request.path,
+                time=time,
+            )
+            for event in events
+        ]
+        described = None
+        if session is not None:
+            described = SessionRow(encode(session.properties), session.session_id, time)
+        await self.store.add(rows, described)
+        return [row.event_id for row in rows]
 
 
 @web.middleware
@@ -135,12 +163,35 @@ def _json(answer: dict[str, Any], *, status: int = 200) -> web.Response:
     return web.Response(body=orjson.dumps(answer), status=status, content_type="application/json")
 
 
-def _line(row: Row) -> bytes:
+async def _stream(
+    request: web.Request, pages: AsyncIterator[list[RowT]], line: Callable[[RowT], bytes]
+) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+    await response.prepare(request)
+    async for rows in pages:
+        await response.write(b"".join(map(line, rows)))
+    await response.write_eof()
+    return response
+
+
+def _event_line(row: EventRow) -> bytes:
     return orjson.dumps(
         {
             "event": orjson.Fragment(row.event),
             "event_id": row.event_id,
+            "session_id": row.session_id,
             "path": row.path,
+            "time": row.time,
+        },
+        option=orjson.OPT_APPEND_NEWLINE,
+    )
+
+
+def _session_line(row: SessionRow) -> bytes:
+    return orjson.dumps(
+        {
+            "session_id": row.session_id,
+            "properties": orjson.Fragment(row.properties),
             "time": row.time,
         },
         option=orjson.OPT_APPEND_NEWLINE,

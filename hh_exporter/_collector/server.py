@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-__all__ = ["Collector", "StoredEvent"]
+__all__ = ["Collector", "StoredEvent", "StoredSession"]
 
 _SHUTDOWN_TIMEOUT = 0.5
 
@@ -37,10 +37,25 @@ class StoredEvent:
     """What was sent, unchanged."""
     event_id: str
     """Its own id, or the one that it was given."""
+    session_id: str = ""
+    """The session it belongs to: its own, its request's, or one made for it."""
     path: str
     """The route that took it."""
     time: int
     """When it arrived, in Unix milliseconds."""
+
+
+@frozen(kw_only=True)
+class StoredSession:
+    """
+    A session that some request named, or that was made for an event.
+    """
+
+    session_id: str
+    properties: dict[str, Any] = field(repr=False)
+    """What requests for a single session said of it; {} if none did."""
+    time: int
+    """When it was first seen, in Unix milliseconds."""
 
 
 @define(eq=False, kw_only=True)
@@ -88,6 +103,7 @@ class Collector:
             runner = web.AppRunner(
                 Routes(store, self.clock).application(),
                 access_log=None,
+                auto_decompress=False,  # by aiohttp it would have no bound
                 handle_signals=False,
                 shutdown_timeout=_SHUTDOWN_TIMEOUT,
             )
@@ -121,12 +137,25 @@ class Collector:
         """
         Read the events that are stored now, in order of arrival.
         """
-        async for rows in self._running_store().pages():
+        async for rows in self._running_store().events():
             for row in rows:
                 yield StoredEvent(
                     event=orjson.loads(row.event),
                     event_id=row.event_id,
+                    session_id=row.session_id,
                     path=row.path,
+                    time=row.time,
+                )
+
+    async def sessions(self) -> AsyncIterator[StoredSession]:
+        """
+        Read the sessions that are known now, in the order in which they were first seen.
+        """
+        async for rows in self._running_store().sessions():
+            for row in rows:
+                yield StoredSession(
+                    session_id=row.session_id,
+                    properties=orjson.loads(row.properties),
                     time=row.time,
                 )
 

@@ -1,8 +1,8 @@
 """
 What the collector was sent, in SQLite.
 
-One thread owns the connection, and the loop only waits for it. Rows are never
-changed or removed: their order is the order of arrival.
+One thread owns the connection, and the loop only waits for it. No row is ever
+removed, and none of an event changed: their order is the order of arrival.
 """
 
 from __future__ import annotations
@@ -13,25 +13,41 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, closing
 from typing import TYPE_CHECKING, TypeVar
 
+import orjson
 from attrs import define, field, frozen
 
+from hh_exporter._collector.encoding import encode
+from hh_exporter._collector.sessions import merged
 from hh_exporter.exceptions import ExporterError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
 
-__all__ = ["Row", "Store"]
+__all__ = ["EventRow", "SessionRow", "Store"]
 
 T = TypeVar("T")
 
 _APPLICATION_ID = int.from_bytes(b"hhco", "big")
-_VERSION = 1
+_VERSION = 2
 _PAGE_BYTES = 2**20
+_ROW_BYTES = 2**8  # about what a row has beside its text
+
+# Ids have no gaps, and count(*) would read the whole file.
+_LAST_EVENT = "SELECT coalesce(max(id), 0) FROM events"
+_LAST_SESSION = "SELECT coalesce(max(id), 0) FROM sessions"
+_EVENTS = (
+    "SELECT id, CAST(event AS BLOB), event_id, session_id, path, time "
+    "FROM events WHERE id > ? AND id <= ? ORDER BY id"
+)
+_SESSIONS = (
+    "SELECT id, CAST(properties AS BLOB), session_id, time "
+    "FROM sessions WHERE id > ? AND id <= ? ORDER BY id"
+)
 
 
 @frozen
-class Row:
+class EventRow:
     """
     One stored event.
     """
@@ -39,10 +55,24 @@ class Row:
     event: bytes = field(repr=False)
     """Its JSON text."""
     event_id: str
+    session_id: str
     path: str
     """The route that took it."""
     time: int
     """When it arrived, in Unix milliseconds."""
+
+
+@frozen
+class SessionRow:
+    """
+    One session.
+    """
+
+    properties: bytes = field(repr=False)
+    """The JSON text of what is said of it."""
+    session_id: str
+    time: int
+    """When it was first seen, in Unix milliseconds."""
 
 
 @define(eq=False)
@@ -72,25 +102,36 @@ class Store:
         finally:
             await asyncio.shield(store._close())
 
-    async def add(self, rows: Sequence[Row]) -> None:
+    async def add(self, events: Sequence[EventRow], session: SessionRow | None = None) -> None:
         """
-        Commit *rows* in one transaction: all of them or, if cancelled, maybe none.
+        Commit *events*, their sessions, and what is said of *session*, in one transaction.
+
+        All of it or, if cancelled, maybe nothing.
         """
-        await self._run(self._add, rows)
+        await self._run(self._add, events, session)
 
     async def count(self) -> int:
         """
-        Count the rows.
+        Count the events.
         """
-        return await self._run(self._count)
+        return await self._run(self._last, _LAST_EVENT)
 
-    async def pages(self) -> AsyncIterator[list[Row]]:
+    def events(self) -> AsyncIterator[list[EventRow]]:
         """
-        Read the rows that are there now, in order, about a megabyte at a time.
+        Read the events that are there when it begins, in order, about a megabyte at a time.
         """
-        after, last = 0, await self.count()
+        return self._pages(EventRow, _EVENTS, _LAST_EVENT)
+
+    def sessions(self) -> AsyncIterator[list[SessionRow]]:
+        """
+        Read the sessions that are there when it begins, in the same way.
+        """
+        return self._pages(SessionRow, _SESSIONS, _LAST_SESSION)
+
+    async def _pages(self, row: Callable[..., T], query: str, last: str) -> AsyncIterator[list[T]]:
+        after, until = 0, await self._run(self._last, last)
         while True:
-            after, rows = await self._run(self._page, after, last)
+            after, rows = await self._run(self._page, row, query, after, until)
             if not rows:
                 return
             yield rows
@@ -133,38 +174,59 @@ class Store:
         if application_id or version or tables:
             raise ExporterError(f"{self._path} is not the collector's: name another file")
         self._connection.execute(
-            "CREATE TABLE events (id INTEGER PRIMARY KEY, event TEXT NOT NULL, "
-            "event_id TEXT NOT NULL, path TEXT NOT NULL, time INTEGER NOT NULL)"
+            "CREATE TABLE events (id INTEGER PRIMARY KEY, event TEXT NOT NULL, event_id TEXT "
+            "NOT NULL, session_id TEXT NOT NULL, path TEXT NOT NULL, time INTEGER NOT NULL)"
+        )
+        self._connection.execute(
+            "CREATE TABLE sessions (id INTEGER PRIMARY KEY, session_id TEXT NOT NULL UNIQUE, "
+            "properties TEXT NOT NULL, time INTEGER NOT NULL)"
         )
         self._connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
         self._connection.execute(f"PRAGMA user_version = {_VERSION}")
 
-    def _add(self, rows: Sequence[Row]) -> None:
+    def _add(self, events: Sequence[EventRow], session: SessionRow | None) -> None:
         with self._connection as connection:
+            connection.execute("BEGIN IMMEDIATE")  # another program may have the file open, too
+            if session is not None:
+                self._describe(session)
             connection.executemany(
-                "INSERT INTO events (event, event_id, path, time) "
-                "VALUES (CAST(? AS TEXT), ?, ?, ?)",
-                ((row.event, row.event_id, row.path, row.time) for row in rows),
+                "INSERT INTO sessions (session_id, properties, time) VALUES (?, '{}', ?) "
+                "ON CONFLICT DO NOTHING",
+                ((row.session_id, row.time) for row in events),
+            )
+            connection.executemany(
+                "INSERT INTO events (event, event_id, session_id, path, time) "
+                "VALUES (CAST(? AS TEXT), ?, ?, ?, ?)",
+                ((row.event, row.event_id, row.session_id, row.path, row.time) for row in events),
             )
 
-    def _count(self) -> int:
-        # Ids have no gaps, and count(*) would read the whole file.
-        (count,) = self._connection.execute("SELECT coalesce(max(id), 0) FROM events").fetchone()
-        return int(count)
-
-    def _page(self, after: int, last: int) -> tuple[int, list[Row]]:
-        rows: list[Row] = []
-        size = 0
-        found = self._connection.execute(
-            "SELECT id, CAST(event AS BLOB), event_id, path, time FROM events "
-            "WHERE id > ? AND id <= ? ORDER BY id",
-            (after, last),
+    def _describe(self, session: SessionRow) -> None:
+        known = self._connection.execute(
+            "SELECT CAST(properties AS BLOB) FROM sessions WHERE session_id = ?",
+            (session.session_id,),
+        ).fetchone()
+        said = orjson.loads(session.properties)
+        properties = encode(merged(orjson.loads(known[0]), said)) if known else session.properties
+        self._connection.execute(
+            "INSERT INTO sessions (session_id, properties, time) VALUES (?, CAST(? AS TEXT), ?) "
+            "ON CONFLICT (session_id) DO UPDATE SET properties = excluded.properties",
+            (session.session_id, properties, session.time),
         )
-        with closing(found):
-            for row_id, *columns in found:
+
+    def _last(self, query: str) -> int:
+        (last,) = self._connection.execute(query).fetchone()
+        return int(last)
+
+    def _page(
+        self, row: Callable[..., T], query: str, after: int, until: int
+    ) -> tuple[int, list[T]]:
+        rows: list[T] = []
+        size = 0
+        with closing(self._connection.execute(query, (after, until))) as found:
+            for row_id, text, *columns in found:
                 after = row_id
-                rows.append(Row(*columns))
-                size += len(rows[-1].event)
+                rows.append(row(text, *columns))
+                size += len(text) + _ROW_BYTES
                 if size >= _PAGE_BYTES:
                     break
         return after, rows

@@ -1,9 +1,9 @@
 """
-What the collector accepts: CreateModelEvent and the bodies around it.
+What the collector accepts: the events of both dialects, and the bodies around them.
 
-The API's OpenAPI description of the model event routes, as tables that are
-cheap to check. A problem names fields of the description and says what they
-must be; it never repeats a value or an unknown key.
+The API's OpenAPI descriptions of these routes, as tables that are cheap to
+check. A problem names fields of the description and says what they must be; it
+never repeats a value or an unknown key.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ __all__ = [
     "MODEL_EVENT_BATCH_REQUEST",
     "MODEL_EVENT_REQUEST",
     "SESSION_PROPERTIES",
+    "V1_EVENT",
+    "V1_EVENT_BATCH",
+    "V1_SESSION_PROPERTIES",
     "Schema",
 ]
 
@@ -30,11 +33,13 @@ class Schema:
     """
     An object's fields: which must be there, and what each may hold.
 
-    Fields that it does not list are allowed and not looked at.
+    Fields that it does not list are refused if it is closed, else allowed and
+    not looked at.
     """
 
     fields: Mapping[str, Check]
     required: tuple[str, ...] = ()
+    is_closed: bool = False
 
     def problem(self, value: object) -> str | None:
         """
@@ -43,11 +48,24 @@ class Schema:
         if type(value) is not dict:
             return "must be an object"
         problems = [f"{name}: is required" for name in self.required if name not in value]
+        if self.is_closed and not value.keys() <= self.fields.keys():
+            problems.append("must have no unknown fields")
         for name, content in value.items():
             check = self.fields.get(name)
             if check is not None and (problem := check(content)) is not None:
                 problems.append(f"{name}: {problem}")
         return "; ".join(problems) or None
+
+    def first_problem(self, values: object) -> str | None:
+        """
+        Say what is wrong with the first bad one of *values*, None if all are good.
+
+        Not with each of them: the text would be longer than the request.
+        """
+        if type(values) is not list:
+            return "must be an array"
+        problems = ((index, self.problem(value)) for index, value in enumerate(values))
+        return next((f"[{index}]: {problem}" for index, problem in problems if problem), None)
 
 
 def _only(expected: str, *types: type) -> Check:
@@ -82,6 +100,7 @@ _OBJECT = _only("an object", dict)
 _ARRAY = _only("an array", list)
 _OBJECTS = _array_of(dict, "objects")
 _STRINGS = _array_of(str, "strings")
+_EVENT_TYPE = _one_of("model", "tool", "chain", "session")
 
 MODEL_EVENT = Schema(
     required=("project", "model", "provider", "messages", "response", "duration", "usage"),
@@ -107,7 +126,7 @@ MODEL_EVENT = Schema(
         "session_id": _STRING,
         "parent_id": _STRING,
         "children_ids": _STRINGS,
-        "event_type": _one_of("model", "tool", "chain", "session"),
+        "event_type": _EVENT_TYPE,
         "start_time": _NUMBER,
         "end_time": _NUMBER,
         "config": _OBJECT,
@@ -163,3 +182,51 @@ Body of POST /events/model/batch, but for the events.
 
 Each of them is checked on its own: a bad one does not spoil the request.
 """
+
+V1_EVENT = Schema(
+    required=("event_type", "inputs"),
+    is_closed=True,
+    fields={
+        "project_id": _STRING,
+        "source": _STRING,
+        "event_name": _STRING,
+        "event_type": _EVENT_TYPE,
+        "event_id": _STRING,
+        "session_id": _STRING,
+        "parent_id": _STRING,
+        "children_ids": _STRINGS,
+        "config": _OBJECT,
+        "inputs": _OBJECT,
+        "outputs": _OBJECT,
+        "error": _STRING_OR_NULL,
+        "start_time": _NUMBER,
+        "end_time": _NUMBER,
+        "duration": _NUMBER,
+        "metadata": _OBJECT,
+        "feedback": _OBJECT,
+        "metrics": _OBJECT,
+        "user_properties": _OBJECT,
+    },
+)
+"""V1Event, the body of POST /v1/events."""
+
+V1_SESSION_PROPERTIES = Schema(
+    fields={
+        "session_name": _STRING,
+        "start_time": _NUMBER,
+        "user_properties": _OBJECT,
+        "metadata": _OBJECT,
+    },
+)
+"""V1SessionProperties."""
+
+V1_EVENT_BATCH = Schema(
+    required=("events",),
+    is_closed=True,
+    fields={
+        "events": V1_EVENT.first_problem,
+        "single_session": _BOOLEAN,
+        "session_properties": V1_SESSION_PROPERTIES.problem,
+    },
+)
+"""V1EventBatch, the body of POST /v1/events/batch: a bad event spoils it."""

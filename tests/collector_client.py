@@ -1,0 +1,102 @@
+"""
+What tests send to the collector, and how they read it back.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import orjson
+from aiohttp import ClientSession
+
+from hh_exporter._collector import Collector, StoredEvent, StoredSession
+
+__all__ = [
+    "EXPORT",
+    "MANY",
+    "ONE",
+    "SESSIONS",
+    "V1_MANY",
+    "V1_ONE",
+    "exported",
+    "known_sessions",
+    "model_event",
+    "post",
+    "stored",
+    "v1_event",
+]
+
+ONE = "/events/model"
+MANY = "/events/model/batch"
+V1_ONE = "/v1/events"
+V1_MANY = "/v1/events/batch"
+EXPORT = "/api/events.jsonl"
+SESSIONS = "/api/sessions.jsonl"
+
+
+def model_event(**fields: Any) -> dict[str, Any]:
+    """
+    Make an ordinary event of the legacy dialect.
+    """
+    return {
+        "project": "p",
+        "model": "gpt-4o",
+        "provider": "openai",
+        "messages": [{"role": "user", "content": "hi"}],
+        "response": {"content": "hello"},
+        "duration": 42.5,
+        "usage": {"total_tokens": 20},
+        **fields,
+    }
+
+
+def v1_event(**fields: Any) -> dict[str, Any]:
+    """
+    Make an ordinary event of the v1 dialect.
+    """
+    return {
+        "event_type": "model",
+        "inputs": {"chat_history": [{"role": "user", "content": "hi"}]},
+        "outputs": {"role": "assistant", "content": "hello"},
+        **fields,
+    }
+
+
+async def post(
+    collector: Collector, path: str, body: object, **headers: str
+) -> tuple[int, dict[str, Any]]:
+    """
+    Send *body*, as JSON unless it is bytes; return status and JSON answer.
+    """
+    data = io.BytesIO(body if isinstance(body, bytes) else orjson.dumps(body))
+    async with (
+        ClientSession(collector.url) as client,
+        client.post(path, data=data, headers=headers) as response,
+    ):
+        assert response.content_type == "application/json"
+        return response.status, orjson.loads(await response.read())
+
+
+async def stored(collector: Collector) -> list[StoredEvent]:
+    """
+    List the events that the collector has.
+    """
+    return [event async for event in collector.events()]
+
+
+async def known_sessions(collector: Collector) -> list[StoredSession]:
+    """
+    List the sessions that the collector knows.
+    """
+    return [session async for session in collector.sessions()]
+
+
+async def exported(collector: Collector, path: str = EXPORT) -> list[bytes]:
+    """
+    Read the lines of an export, each with its line end.
+    """
+    async with ClientSession(collector.url) as client, client.get(path) as response:
+        assert response.status == 200
+        assert response.content_type == "application/x-ndjson"
+        return (await response.read()).splitlines(keepends=True)
