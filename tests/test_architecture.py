@@ -27,6 +27,7 @@ LAYERS = {
         "_breaker",
         "_budget",
         "_codec",
+        "_compression",
         "_dialects",
         "_ledger",
         "_queue",

@@ -1,0 +1,94 @@
+"""
+Bodies become gzip, by whichever library is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import sys
+import threading
+from collections.abc import Awaitable, Callable
+from importlib.util import module_from_spec, spec_from_file_location
+from typing import Any, TypeAlias
+
+import pytest
+from blockbuster import blockbuster_ctx
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hh_exporter import _compression
+
+Compress: TypeAlias = Callable[[bytes], Awaitable[bytes]]
+
+TEXT = b'{"role":"user","content":"What is the capital of France?"},'
+
+
+@pytest.fixture(params=["isal", "zlib"])
+def compress(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Compress:
+    """
+    A copy of the module, imported with isal and without.
+    """
+    if request.param == "zlib":
+        monkeypatch.setitem(sys.modules, "isal", None)
+    assert _compression.__file__
+    spec = spec_from_file_location("compression", _compression.__file__)
+    assert spec
+    assert spec.loader
+    module: Any = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert (module.igzip is None) == (request.param == "zlib")
+    return module.compress  # type: ignore[no-any-return]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
+@given(body=st.binary(), copies=st.sampled_from([1, 2, 1000]))
+def test_what_is_compressed_can_be_read(compress: Compress, body: bytes, copies: int) -> None:
+    """
+    Any body comes back from gzip as it was, on the loop and in a thread.
+    """
+    whole = (body + TEXT) * copies
+
+    assert gzip.decompress(asyncio.run(_await(compress(whole)))) == whole
+
+
+async def _await(work: Awaitable[bytes]) -> bytes:
+    return await work
+
+
+@pytest.mark.parametrize("copies", [1, 10_000])
+async def test_the_same_body_makes_the_same_bytes(compress: Compress, copies: int) -> None:
+    """
+    No time is in the header, and text shrinks.
+    """
+    body = TEXT * copies
+
+    first, second = await compress(body), await compress(body)
+
+    assert first == second
+    assert first[4:8] == bytes(4)
+    assert copies == 1 or len(first) < len(body) / 2
+
+
+@pytest.mark.parametrize(("size", "threads"), [(2**14, 0), (2**14 + 1, 1)])
+async def test_only_a_large_body_is_worth_a_thread(
+    compress: Compress, size: int, threads: int
+) -> None:
+    """
+    Up to 16 KiB are compressed at once; more leaves the loop to others meanwhile.
+    """
+    before = threading.active_count()
+
+    with blockbuster_ctx():
+        await compress(bytes(size))
+
+    assert threading.active_count() - before == threads
+
+
+async def test_without_threads_a_large_body_is_compressed_all_the_same(compress: Compress) -> None:
+    """
+    Once the loop has shut its threads down, what is left can still be sent.
+    """
+    await asyncio.get_running_loop().shutdown_default_executor()
+
+    assert gzip.decompress(await compress(bytes(2**20))) == bytes(2**20)
