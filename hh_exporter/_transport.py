@@ -3,12 +3,16 @@ One attempt: POST bytes, and say what came back.
 
 Whatever happens on the network becomes an `Answer`; nothing is raised but
 cancellation, and nothing is retried here. Redirects are not followed, so the
-key goes to no other address. aiohttp's errors hold the request's headers, so
-only their type leaves this file.
+key goes to no other address; a proxy sees it only where the server is reached
+without TLS. aiohttp's errors hold the request's headers, so no text of theirs
+leaves this file.
 """
 
 from __future__ import annotations
 
+import os
+import ssl
+from collections.abc import Mapping
 from typing import Any
 
 import aiohttp
@@ -17,7 +21,9 @@ from attrs import define, evolve, field
 
 from hh_exporter._clock import Clock
 from hh_exporter._dialect import Answer
+from hh_exporter._proxies import find_proxy
 from hh_exporter._version import __version__
+from hh_exporter.exceptions import ConfigError
 
 __all__ = ["Transport"]
 
@@ -44,10 +50,19 @@ class Transport:
     timeout: float
     """Seconds for one attempt, from the connection to the end of the answer."""
     clock: Clock
+    ssl_context: ssl.SSLContext | None = None
+    """What to trust; None: what OpenSSL finds on this machine."""
+    environ: Mapping[str, str] = field(default=os.environ, repr=False)
+    """Where the proxy is looked up, once for each session."""
     _session: aiohttp.ClientSession | None = field(default=None, init=False, repr=False)
+    _headers: dict[str, str] = field(factory=dict, init=False, repr=False)
+    _route: dict[str, Any] = field(factory=dict, init=False, repr=False)
+    """What aiohttp is told of the proxy with each request."""
+    _fault: str = field(default="", init=False)
+    """Why no request can be sent at all."""
 
     async def __aenter__(self) -> Transport:
-        headers = {
+        self._headers = {
             "Content-Type": "application/json",
             "Accept": "application/json",
             "User-Agent": f"hh_exporter/{__version__}",
@@ -57,11 +72,13 @@ class Transport:
             "hh-client-language": "python",
         }
         if self.api_key is not None:
-            headers["Authorization"] = f"Bearer {self.api_key}"
+            self._headers["Authorization"] = f"Bearer {self.api_key}"
+        self._find_route()
+        # No headers of the session's own: aiohttp sends those to a proxy too, the key as
+        # Proxy-Authorization. And no trust_env: it takes passwords from ~/.netrc.
         self._session = aiohttp.ClientSession(
-            headers=headers,
             # The worker limits what is in flight.
-            connector=aiohttp.TCPConnector(limit=0),
+            connector=aiohttp.TCPConnector(limit=0, ssl=self.ssl_context or True),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
         )
@@ -71,22 +88,53 @@ class Transport:
         if self._session is not None:
             await self._session.close()
 
-    async def post(self, path: str, body: bytes) -> Answer:
+    def _find_route(self) -> None:
+        """
+        Find the proxy, and put what lets us in where the proxy reads it.
+        """
+        try:
+            proxy = find_proxy(self.base_url, self.environ)
+        except ConfigError as exc:
+            self._fault = str(exc)
+            return
+        if proxy is None:
+            return
+        self._route = {"proxy": proxy.url}
+        if proxy.authorization is None:
+            return
+        # Not in the URL, which aiohttp shows when it warns of an unclosed connection.
+        admission = {"Proxy-Authorization": proxy.authorization}
+        if self.base_url.lower().startswith("https:"):
+            self._route["proxy_headers"] = admission  # with the CONNECT, and not beyond it
+        else:
+            self._headers |= admission
+
+    async def post(self, path: str, body: bytes, *, encoding: str = "") -> Answer:
         """
         Send *body* once.
+
+        Args:
+            encoding: The Content-Encoding that *body* has already; "" for none.
 
         Returns:
             The answer, cut short where it did not arrive whole; an answer
             without a status where none arrived within `timeout`.
         """
         assert self._session is not None  # noqa: S101
+        if self._fault:
+            return Answer(status=None, failure=self._fault)
+        headers = self._headers | ({"Content-Encoding": encoding} if encoding else {})
         data: Any = body if len(body) <= _PIECEMEAL_ABOVE else _Pieces(body)
         answer = Answer(status=None, failure="no answer in time")
         try:
             async with (
                 self.clock.timeout_at(self.clock.now() + self.timeout),
                 self._session.post(
-                    self.base_url + path, data=data, allow_redirects=False
+                    self.base_url + path,
+                    data=data,
+                    headers=headers,
+                    allow_redirects=False,
+                    **self._route,
                 ) as response,
             ):
                 answer = Answer(
@@ -100,7 +148,7 @@ class Transport:
             return answer
         except (aiohttp.ClientError, OSError, RuntimeError, ValueError) as exc:
             # A status that arrived counts, whatever became of the body behind it.
-            return evolve(answer, failure=f"connection failed ({type(exc).__name__})")
+            return evolve(answer, failure=_explain(exc))
 
 
 class _Pieces(aiohttp.payload.Payload):
@@ -137,3 +185,33 @@ async def _read_body(response: aiohttp.ClientResponse, answer: Answer) -> Answer
         if len(body) > _ANSWER_LIMIT:
             return evolve(answer, cut_short=False)
     return evolve(answer, body=bytes(body), cut_short=False)
+
+
+def _explain(exc: Exception) -> str:
+    """
+    Say what went wrong on the network, in words for a person who can act on it.
+    """
+    match exc:
+        case aiohttp.ClientHttpProxyError(status=status):
+            return f"the proxy answered HTTP {status}"
+        case aiohttp.ClientConnectorDNSError(host=host):
+            return f"connection failed (the host name {host} can't be resolved)"
+        case aiohttp.ClientResponseError():
+            return "connection failed (what answers there speaks no HTTP)"
+        case aiohttp.ClientPayloadError():
+            return "connection failed (the answer is broken)"
+        case aiohttp.ServerDisconnectedError():
+            return "connection failed (the other side closed it)"
+    # What aiohttp wraps, it chains; its own errno for a TLS error means something else.
+    match error := exc.__cause__ or exc:
+        case ssl.SSLCertVerificationError(verify_message=message):
+            return f"TLS failed (certificate verify failed: {message.rstrip('.')})"
+        case ssl.SSLError(reason=str(reason)):
+            return f"TLS failed ({reason.lower().replace('_', ' ')})"
+        case OSError(errno=int(number)):
+            reason = os.strerror(number).lower()
+        case _:
+            reason = type(error).__name__
+    if isinstance(exc, aiohttp.ClientProxyConnectionError):
+        return f"the proxy can't be reached ({reason})"
+    return f"connection failed ({reason})"

@@ -30,6 +30,7 @@ LAYERS = {
         "_compression",
         "_dialects",
         "_ledger",
+        "_proxies",
         "_queue",
         "_retry",
         "_sessions",
@@ -59,6 +60,7 @@ SIDEWAYS = {
     "_queue": {"_budget", "_ledger"},
     "_budget": {"_ledger"},
     "_batcher": {"_sessions"},
+    "_transport": {"_proxies"},
 }
 """What a unit may import of its own layer; words may import each other."""
 
