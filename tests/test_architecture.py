@@ -39,6 +39,7 @@ LAYERS = {
     "words": {
         "_clock",
         "_dialect",
+        "_legalize",
         "_outcomes",
         "_records",
         "_settings",
