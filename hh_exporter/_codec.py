@@ -2,17 +2,15 @@
 Make an event a record: the bytes that are queued, sent, sent again and kept.
 
 An event is encoded once, at push, so what changes afterwards changes nothing.
-The scalar fields are checked here; a payload is whatever orjson can say. orjson
-never gets a `default`: Python code that runs inside it may change what it is
-walking over, which crashes the interpreter.
+The scalar fields are checked; a payload is whatever orjson can say, and what it
+refuses is made plain data first, with the odd leaf marked. orjson never gets a
+`default`, and nothing for which it runs Python code if we can help it: such code
+may change what it is walking over, which crashes the interpreter.
 """
 
 from __future__ import annotations
 
-from math import isfinite
-from numbers import Real
-from operator import attrgetter
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 import orjson
@@ -20,34 +18,25 @@ from attrs import define
 
 from hh_exporter._clock import Clock
 from hh_exporter._dialect import Dialect
+from hh_exporter._legalize import legalize
 from hh_exporter._outcomes import DropReason
-from hh_exporter._records import Record
-from hh_exporter.events import ModelEvent
+from hh_exporter._records import Record, Session
+from hh_exporter._scalars import Scalars, copy_fields, wrong_type
+from hh_exporter._times import fill_times
+from hh_exporter.events import ModelEvent, SessionProperties
+from hh_exporter.exceptions import EncodeError
 
-__all__ = ["Codec", "EncodeError"]
+__all__ = ["Codec"]
 
-attrs.resolve_types(ModelEvent)
-_FIELDS = frozenset(a.name for a in attrs.fields(ModelEvent)) - {"extra"}
-_TEXTS = tuple(a.name for a in attrs.fields(ModelEvent) if a.type in (str, str | None))
-_NUMBERS = tuple(a.name for a in attrs.fields(ModelEvent) if a.type == float | None)
-_texts_of = attrgetter(*_TEXTS)
-_numbers_of = attrgetter(*_NUMBERS)
-_PLAIN_NUMBERS = (int, float)
+T = TypeVar("T", ModelEvent, SessionProperties)
 
+_event_scalars = Scalars(ModelEvent, "model")
+_session_scalars = Scalars(SessionProperties, "session_id")
+_NAMES = {cls: tuple(a.name for a in attrs.fields(cls)) for cls in (ModelEvent, SessionProperties)}
+_TIMES = ("start_time", "end_time", "duration")
 
-class EncodeError(Exception):
-    """
-    An event could not become a record.
-
-    Its text says what is wrong, fit for a log: fields and types, never values.
-
-    Attributes:
-        reason: What the event is dropped as.
-    """
-
-    def __init__(self, reason: DropReason, problem: str) -> None:
-        super().__init__(problem)
-        self.reason = reason
+# A time zone and the fields of a dataclass may be Python code; legalize makes both plain.
+_OPTIONS = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
 
 
 @define(eq=False, kw_only=True)
@@ -63,32 +52,25 @@ class Codec:
     max_bytes: int
     """Bytes of the largest record."""
 
-    def encode(self, event: ModelEvent, event_id: str) -> Record:
+    def encode(self, event: ModelEvent, event_id: str, session_id: str | None = None) -> Record:
         """
         Make the record of *event* as it is now, leaving the event as it is.
 
         Args:
             event: Anything; what is no ModelEvent is an error like others.
             event_id: The id under which it goes.
+            session_id: The session that it belongs to, unless it names one itself.
 
         Raises:
             EncodeError: The event can't be sent; its reason says why.
+            Exception: It is so hostile that it can't be looked at.
         """
+        event = self.check(event)
         try:
-            wire = self.dialect.unstructure(
-                _check_scalars(event),
-                event_id=event_id,
-                now=self.clock.wall() * 1000,
-                project=self.project,
-                source=self.source,
-            )
-            raw = orjson.dumps(wire)
-        except EncodeError:
-            raise
-        except Exception as exc:  # hostile payloads may raise anything while they are looked at
-            raise EncodeError(
-                DropReason.UNENCODABLE, f"a payload can't be encoded ({type(exc).__name__})"
-            ) from None
+            raw = orjson.dumps(self._unstructure(event, event_id, session_id), None, _OPTIONS)
+        except Exception:  # whatever odd payloads raise while they are looked at
+            plain = _make_plain(ModelEvent, event)
+            raw = orjson.dumps(self._unstructure(plain, event_id, session_id))
         if len(raw) > self.max_bytes:
             raise EncodeError(
                 DropReason.TOO_LARGE, f"encoded it would exceed {self.max_bytes} bytes"
@@ -97,65 +79,78 @@ class Codec:
         # the queue; bytes(raw) would return the same object.
         return Record(event_id, bytes(memoryview(raw)), self.clock.now())
 
+    def check(self, event: ModelEvent) -> ModelEvent:
+        """
+        Check what is checked of an event; see `Scalars.check`.
+        """
+        if not issubclass(type(event), ModelEvent):
+            raise EncodeError(
+                DropReason.INVALID, f"push takes a ModelEvent, not a {type(event).__name__}"
+            )
+        _check_extra(event)
+        return _event_scalars.check(event)
 
-def _check_scalars(event: ModelEvent) -> ModelEvent:
-    """
-    Check the types of the scalar fields.
+    def draft(self, event: ModelEvent, event_id: str, session_id: str | None) -> ModelEvent:
+        """
+        Copy *event* as plain data, with all that `encode` would fill in; raises as it does.
+        """
+        draft = _make_plain(ModelEvent, self.check(event))
+        draft.event_id = event_id
+        draft.session_id = session_id if draft.session_id is None else draft.session_id
+        draft.project = self.project if draft.project is None else draft.project
+        draft.source = self.source if draft.source is None else draft.source
+        times = {n: value for n in _TIMES if (value := getattr(draft, n)) is not None}
+        fill_times(times, self.clock.wall() * 1000)
+        for name, value in times.items():
+            setattr(draft, name, value)
+        return draft
 
-    Returns:
-        The event, or a copy without the numbers that JSON has no word for.
-    """
-    if not issubclass(type(event), ModelEvent):
-        raise EncodeError(
-            DropReason.INVALID, f"push takes a ModelEvent, not a {type(event).__name__}"
+    def draft_session(self, properties: SessionProperties) -> SessionProperties:
+        """
+        Copy the properties of a session as plain data; raises as `encode` does.
+        """
+        if not issubclass(type(properties), SessionProperties):
+            raise wrong_type("session", "SessionProperties", properties)
+        _check_extra(properties)
+        return _make_plain(SessionProperties, _session_scalars.check(properties))
+
+    def encode_session(self, properties: SessionProperties) -> Session:
+        """
+        Make what announces a session; raises as `encode` does.
+        """
+        plain = self.draft_session(properties)
+        raw = orjson.dumps(self.dialect.converter.unstructure(plain))
+        return Session(str(plain.session_id), self.dialect.announce(raw))
+
+    def _unstructure(
+        self, event: ModelEvent, event_id: str, session_id: str | None
+    ) -> dict[str, Any]:
+        return self.dialect.unstructure(
+            event,
+            event_id=event_id,
+            session_id=session_id,
+            now=self.clock.wall() * 1000,
+            project=self.project,
+            source=self.source,
         )
-    if event.extra is not None:
-        _check_extra(event.extra)
-    return event if _is_plain(event) else _settle_scalars(event)
 
 
-def _is_plain(event: ModelEvent) -> bool:
-    """
-    Whether all scalar fields are what JSON has words for: the case that must be fast.
-    """
-    for text in _texts_of(event):
-        if text is not None and type(text) is not str:
-            return False
-    for number in _numbers_of(event):
-        if number is not None and not (type(number) in _PLAIN_NUMBERS and isfinite(number)):
-            return False
-    return event.model is not None
-
-
-def _settle_scalars(event: ModelEvent) -> ModelEvent:
-    """
-    Check each field by itself, and bring its number to what JSON can say.
-    """
-    for name in _TEXTS:
-        text = getattr(event, name)
-        if not isinstance(text, str) and (text is not None or name == "model"):
-            raise _wrong_type(name, "a string", text)
-    changes: dict[str, Any] = {}
-    for name in _NUMBERS:
-        number = getattr(event, name)
-        if number is None or type(number) is int:
-            continue
-        if not isinstance(number, Real) or isinstance(number, bool):
-            raise _wrong_type(name, "a number", number)
-        changes[name] = float(number) if isfinite(number) else None
-    return attrs.evolve(event, **changes)
-
-
-def _check_extra(extra: object) -> None:
-    if not isinstance(extra, dict):
-        raise _wrong_type("extra", "a dict", extra)
-    if not _FIELDS.isdisjoint(extra):
+def _check_extra(owner: ModelEvent | SessionProperties) -> None:
+    extra: Any = owner.extra
+    if extra is None:
+        return
+    if not issubclass(type(extra), dict):
+        raise wrong_type("extra", "a dict", extra)
+    cls = ModelEvent if isinstance(owner, ModelEvent) else SessionProperties
+    if not dict.keys(extra).isdisjoint(_NAMES[cls]):
         raise EncodeError(
             DropReason.INVALID, "extra: must not name a key that is a field of its own"
         )
 
 
-def _wrong_type(field: str, shape: str, value: object) -> EncodeError:
-    return EncodeError(
-        DropReason.INVALID, f"{field}: must be {shape}, not a {type(value).__name__}"
-    )
+def _make_plain(cls: type[T], instance: T) -> T:
+    """
+    Copy *instance* with nothing but plain data in it, all of its fields within one bound.
+    """
+    fields = legalize({name: getattr(instance, name) for name in _NAMES[cls]})
+    return copy_fields(cls, instance, fields)

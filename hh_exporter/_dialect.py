@@ -73,6 +73,7 @@ class Dialect(Protocol):
         event: ModelEvent,
         *,
         event_id: str | None = None,
+        session_id: str | None = None,
         now: float | None = None,
         project: str | None = None,
         source: str | None = None,

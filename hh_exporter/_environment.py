@@ -10,8 +10,10 @@ unset. A group that is given as an argument is given whole.
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
+from inspect import iscoroutinefunction
 from ipaddress import ip_address
+from ssl import SSLContext
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -21,8 +23,11 @@ from attrs.validators import optional
 
 from hh_exporter._batcher import BatchLimits
 from hh_exporter._budget import QueueLimits
+from hh_exporter._dialects import DIALECTS
+from hh_exporter._outcomes import Settlement
+from hh_exporter._privacy import BeforeSend
 from hh_exporter._retry import RetryPolicy
-from hh_exporter._settings import Kind, choice, flag, seconds, text, whole
+from hh_exporter._settings import Kind, choice, flag, seconds, share, text, whole
 from hh_exporter.exceptions import ConfigError
 
 __all__ = ["Settings", "read_settings", "variables_of"]
@@ -68,6 +73,13 @@ _base_url: Kind[str] = Kind(
 )
 
 
+_function: Kind[Any] = Kind(
+    "a function that is not a coroutine function",
+    lambda v: callable(v) and not iscoroutinefunction(v),
+)
+_ssl_context: Kind[Any] = Kind("an ssl.SSLContext", lambda v: isinstance(v, SSLContext))
+
+
 @frozen(kw_only=True)
 class Settings:
     """
@@ -76,6 +88,7 @@ class Settings:
 
     api_key: str | None = field(default=None, repr=False, validator=optional(_api_key))
     base_url: str = field(default="https://api.honeyhive.ai", validator=_base_url)
+    dialect: str = field(default="legacy", validator=choice(*DIALECTS))
     project: str | None = field(default=None, validator=optional(text()))
     source: str | None = field(default=None, validator=optional(text()))
     queue: QueueLimits = Factory(QueueLimits)
@@ -84,6 +97,17 @@ class Settings:
     max_in_flight: int = field(default=4, validator=whole(1))
     request_timeout: float = field(default=10.0, validator=seconds())
     close_timeout: float = field(default=5.0, validator=seconds(zero=True))
+    compression: Literal["gzip"] | None = field(default=None, validator=optional(choice("gzip")))
+    ssl_context: SSLContext | None = field(
+        default=None, repr=False, validator=optional(_ssl_context)
+    )
+    before_send: BeforeSend | None = field(default=None, repr=False, validator=optional(_function))
+    hide_inputs: bool = field(default=False, validator=flag())
+    hide_outputs: bool = field(default=False, validator=flag())
+    sample_rate: float = field(default=1.0, validator=share())
+    on_outcome: Callable[[Settlement], None] | None = field(
+        default=None, repr=False, validator=optional(_function)
+    )
     on_ambiguous: Literal["reject", "resend"] = field(
         default="reject", validator=choice("reject", "resend")
     )

@@ -1,7 +1,7 @@
 """
 Build the parts, and be the door to them.
 
-push encodes and queues, on the caller's thread. All that waits is done in the
+push makes a record and queues it, on the caller's thread. All that waits is done in the
 worker's loop, whichever loop asks. Nothing here is done per event beyond that.
 """
 
@@ -14,25 +14,29 @@ from asyncio import _get_running_loop
 from collections.abc import Callable
 from contextlib import suppress
 from math import inf
+from ssl import SSLContext
 from typing import Any, Literal, Self
 
 from hh_exporter._batcher import BatchLimits
 from hh_exporter._bell import Bell
 from hh_exporter._budget import QueueLimits
 from hh_exporter._clock import Clock, SystemClock
-from hh_exporter._codec import Codec, EncodeError
-from hh_exporter._dialects.legacy import LegacyDialect
+from hh_exporter._codec import Codec
+from hh_exporter._dialects import DIALECTS
 from hh_exporter._environment import read_settings
+from hh_exporter._intake import Intake
 from hh_exporter._ledger import Watch
 from hh_exporter._lifetime import Lifetime, run_in
 from hh_exporter._outcomes import DropReason, FlushResult, Outcome, Settlement, Stats
+from hh_exporter._privacy import BeforeSend, Privacy
 from hh_exporter._queue import RecordQueue
 from hh_exporter._recording import Recording
-from hh_exporter._records import MAX_BODY_BYTES, Record
+from hh_exporter._records import MAX_BODY_BYTES
 from hh_exporter._retry import RetryPolicy
+from hh_exporter._sessions import Sessions
 from hh_exporter._settler import Settler
-from hh_exporter.events import ModelEvent, new_id
-from hh_exporter.exceptions import DeliveryError
+from hh_exporter.events import ModelEvent, SessionProperties
+from hh_exporter.exceptions import DeliveryError, EncodeError
 
 __all__ = ["Exporter"]
 
@@ -54,6 +58,8 @@ class Exporter:
             machine needs none; without one for another server the exporter is
             disabled, and says so.
         base_url: Address of the API; default "https://api.honeyhive.ai".
+        dialect: "legacy" (default) for /events/model[/batch], "v1" for
+            /v1/events[/batch].
         project: For events that name none.
         source: For events that name none, such as "production".
         queue: The budget for events in memory.
@@ -62,6 +68,17 @@ class Exporter:
         max_in_flight: How many requests may be under way at once; default 4.
         request_timeout: Seconds for one request; default 10.
         close_timeout: Seconds that `aclose` takes at most; default 5.
+        compression: "gzip", or None (default): no source says that the server
+            takes it. It is given up where the server turns out not to.
+        ssl_context: For private certificate authorities.
+        before_send: Called with a copy, as plain data, of each ModelEvent and
+            of each SessionProperties; it returns what is to be sent instead,
+            or None. If it raises, the event is dropped.
+        hide_inputs: Never send messages, templates, tools and inputs.
+        hide_outputs: Never send responses and outputs. Either leaves out
+            metadata and extra keys too, which may repeat them.
+        sample_rate: Which part of the events to send, 0 to 1. Events of one
+            session share one fate.
         on_outcome: Called with each group of events that shares a fate, on the
             thread where it was decided. What it raises is logged once.
         on_ambiguous: What to do when the server created a part of a batch under
@@ -78,6 +95,7 @@ class Exporter:
         api_key: str | None = None,
         *,
         base_url: str | None = None,
+        dialect: Literal["legacy", "v1"] | None = None,
         project: str | None = None,
         source: str | None = None,
         queue: QueueLimits | None = None,
@@ -86,45 +104,52 @@ class Exporter:
         max_in_flight: int | None = None,
         request_timeout: float | None = None,
         close_timeout: float | None = None,
+        compression: Literal["gzip"] | None = None,
+        ssl_context: SSLContext | None = None,
+        before_send: BeforeSend | None = None,
+        hide_inputs: bool | None = None,
+        hide_outputs: bool | None = None,
+        sample_rate: float | None = None,
         on_outcome: Callable[[Settlement], None] | None = None,
         on_ambiguous: Literal["reject", "resend"] | None = None,
         disabled: bool | None = None,
         _clock: Clock | None = None,
         _random: Callable[[], float] = random.Random().random,  # noqa: B008, S311
     ) -> None:
-        self._settings = settings = read_settings(
-            {
-                "api_key": api_key,
-                "base_url": base_url,
-                "project": project,
-                "source": source,
-                "queue": queue,
-                "batch": batch,
-                "retry": retry,
-                "max_in_flight": max_in_flight,
-                "request_timeout": request_timeout,
-                "close_timeout": close_timeout,
-                "on_ambiguous": on_ambiguous,
-                "disabled": disabled,
-            },
-            os.environ,
-        )
+        arguments = {name: v for name, v in locals().items() if name[0] != "_" and name != "self"}
+        self._settings = settings = read_settings(arguments, os.environ)
         self._clock = _clock or SystemClock()
-        dialect = LegacyDialect()
+        wire = DIALECTS[settings.dialect]()
+        sessions = Sessions()
         self._queue = RecordQueue(settings.queue)
-        self._settler = Settler(queue=self._queue, clock=self._clock, on_outcome=on_outcome)
-        self._codec = Codec(
-            dialect=dialect,
-            clock=self._clock,
-            project=settings.project,
-            source=settings.source,
-            max_bytes=min(MAX_BODY_BYTES - dialect.overhead, settings.queue.max_bytes),
+        self._settler = Settler(
+            queue=self._queue, clock=self._clock, on_outcome=settings.on_outcome
+        )
+        self._intake = Intake(
+            queue=self._queue,
+            settler=self._settler,
+            codec=Codec(
+                dialect=wire,
+                clock=self._clock,
+                project=settings.project,
+                source=settings.source,
+                max_bytes=min(MAX_BODY_BYTES - wire.overhead, settings.queue.max_bytes),
+            ),
+            sessions=sessions,
+            privacy=Privacy(
+                before_send=settings.before_send,
+                hide_inputs=settings.hide_inputs,
+                hide_outputs=settings.hide_outputs,
+            ),
+            sample_rate=settings.sample_rate,
+            disabled=settings.disabled_reason,
         )
         self._life = Lifetime(
             settings=settings,
             queue=self._queue,
             settler=self._settler,
-            dialect=dialect,
+            dialect=wire,
+            sessions=sessions,
             clock=self._clock,
             random=_random,
         )
@@ -137,18 +162,23 @@ class Exporter:
 
     # Ways in.
 
-    def push(self, event: ModelEvent) -> bool:
+    def push(self, event: ModelEvent, session: SessionProperties | None = None) -> bool:
         """
         Take *event* as it is now and deliver it in the background.
 
         Never waits and never raises because of data; any thread, any time.
+
+        Args:
+            event: The event.
+            session: The session that it belongs to, unless the event names one
+                itself; its properties are announced once.
 
         Returns:
             True if it was accepted; False if it was dropped, which is counted
             with its reason.
         """
         try:
-            record = self._encode(event)
+            record = self._intake.encode(event, session)
         except EncodeError:
             return False
         loss = self._queue.offer(record)
@@ -162,7 +192,7 @@ class Exporter:
         self._settler.announce(lost, Outcome.DROPPED, loss.reason)
         return loss.records[-1] is not record
 
-    async def put(self, event: ModelEvent) -> bool:
+    async def put(self, event: ModelEvent, session: SessionProperties | None = None) -> bool:
         """
         Take *event* as it is now, once there is room for it.
 
@@ -171,14 +201,14 @@ class Exporter:
 
         Returns:
             True if it was accepted; False if it was dropped for what it holds,
-            or since the exporter is disabled.
+            or by the settings.
 
         Raises:
             ExporterError: The exporter is closed.
         """
         self._queue.check_open()
         try:
-            record = self._encode(event)
+            record = self._intake.encode(event, session)
         except EncodeError:
             return False
         bell = Bell(self._clock)
@@ -196,7 +226,9 @@ class Exporter:
 
     async def create_model_event(self, event: ModelEvent, timeout: float | None = None) -> str:
         """
-        Send *event* now and by itself, past the queue (POST /events/model).
+        Send *event* now and by itself, past the queue (POST /events/model, /v1/events).
+
+        `before_send` applies to it, `sample_rate` does not.
 
         Args:
             event: The event.
@@ -213,7 +245,7 @@ class Exporter:
         budget = 3 * self._settings.request_timeout if timeout is None else timeout
         deadline = self._clock.now() + budget
         try:
-            record = self._encode(event)
+            record = self._intake.encode(event, sample=False)
         except EncodeError as exc:
             raise DeliveryError(f"the event was not sent: {exc}", reason=exc.reason) from None
         worker = self._life.need_worker()
@@ -274,7 +306,7 @@ class Exporter:
                 once the server is found to refuse the exporter.
         """
         deadline = None if timeout is None else self._clock.now() + timeout
-        if not self._has_open_records():
+        if not self._queue.has_open_records:
             return FlushResult(0, 0, 0, 0)
         worker = self._life.need_worker()
         return await worker.flush(deadline)
@@ -296,7 +328,7 @@ class Exporter:
                 self._close_watch = self._queue.watch(lambda: None)
         watch = self._close_watch
         self._queue.close()
-        if self._has_open_records() or (
+        if self._queue.has_open_records or (
             self._life.worker is not None and not self._life.worker.is_over
         ):
             worker = self._life.need_worker()
@@ -351,25 +383,6 @@ class Exporter:
 
     # Within.
 
-    def _encode(self, event: ModelEvent) -> Record:
-        """
-        Make the record of *event*.
-
-        Raises:
-            EncodeError: It can't be sent; that is counted and announced.
-        """
-        event_id = _id_of(event)
-        try:
-            if self._disabled:
-                raise EncodeError(DropReason.DISABLED, self._disabled)
-            if self._queue.closed:
-                raise EncodeError(DropReason.CLOSED, "the exporter is closed")
-            return self._codec.encode(event, event_id)
-        except EncodeError as exc:
-            self._queue.refuse(exc.reason)
-            self._settler.announce((event_id,), Outcome.DROPPED, exc.reason, detail=str(exc))
-            raise
-
     def _open_again(self) -> None:
         with self._queue.lock:
             if self._close_watch is not None:
@@ -377,24 +390,9 @@ class Exporter:
                 self._close_watch = None
             self._queue.closed = False
 
-    def _has_open_records(self) -> bool:
-        with self._queue.lock:
-            return bool(self._queue.ledger.queued or self._queue.ledger.in_flight)
-
     def _health(self) -> tuple[str, str]:
         if self._disabled:
             return "closed", self._disabled
         if self._queue.closed:
             return "closed", "aclose() was called"
         return self._life.health()
-
-
-def _id_of(event: ModelEvent) -> str:
-    """
-    Take the event's own id, or make one where it has none that can be used.
-    """
-    try:
-        own = event.event_id
-    except Exception:  # not a ModelEvent, whatever its type says
-        own = None
-    return own if isinstance(own, str) and own else new_id()

@@ -14,7 +14,7 @@ from asyncio import _get_running_loop
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from attrs import Factory, define, field
+from attrs import define, field
 
 from hh_exporter._batcher import Batcher
 from hh_exporter._bell import Bell
@@ -52,7 +52,7 @@ class Lifetime:
     queue: RecordQueue
     settler: Settler
     dialect: Dialect
-    sessions: Sessions = Factory(Sessions)
+    sessions: Sessions
     clock: Clock
     random: Callable[[], float]
     worker: Worker | None = field(default=None, init=False)
@@ -118,6 +118,7 @@ class Lifetime:
             api_key=settings.api_key,
             timeout=settings.request_timeout,
             clock=self.clock,
+            ssl_context=settings.ssl_context,
         )
         shipper = Shipper(
             queue=self.queue,
@@ -127,6 +128,7 @@ class Lifetime:
             clock=self.clock,
             random=self.random,
             on_ambiguous=settings.on_ambiguous,
+            compresses=settings.compression == "gzip",
             on_answer=bell.ring,
         )
         deliverer = Deliverer(

@@ -266,6 +266,14 @@ class RecordQueue:
         with self.lock:
             return self._records[0] if self._records else None
 
+    @property
+    def has_open_records(self) -> bool:
+        """
+        Whether any record has no outcome.
+        """
+        with self.lock:
+            return bool(self.ledger.queued or self.ledger.in_flight)
+
     # Under the lock.
 
     @contextmanager

@@ -16,7 +16,7 @@ from attrs import Attribute, frozen
 
 from hh_exporter.exceptions import ConfigError
 
-__all__ = ["Kind", "choice", "factor", "flag", "seconds", "text", "whole"]
+__all__ = ["Kind", "choice", "factor", "flag", "seconds", "share", "text", "whole"]
 
 T = TypeVar("T")
 
@@ -85,6 +85,13 @@ def factor() -> Kind[float]:
     A number that does not shrink what it multiplies.
     """
     return Kind("a number from 1", lambda v: _is_finite(v) and v >= 1, float)
+
+
+def share() -> Kind[float]:
+    """
+    A part of the whole.
+    """
+    return Kind("a number from 0 to 1", lambda v: _is_finite(v) and 0 <= v <= 1, float)
 
 
 def _is_finite(value: object) -> bool:

@@ -34,6 +34,9 @@ _ADVICE = {
     DropReason.CLOSED: "the exporter was closed: push before aclose(), or give it more time",
 }
 
+_INTENDED = frozenset({DropReason.DISABLED, DropReason.FILTERED, DropReason.SAMPLED})
+"""What is no loss: the user asked for it."""
+
 
 @define(eq=False)
 class _Episode:
@@ -99,8 +102,7 @@ class Settler:
         Args:
             detail: What is wrong with these events in particular, fit for a log.
         """
-        # That the exporter is disabled was said when it was made.
-        if outcome is not Outcome.DELIVERED and reason is not DropReason.DISABLED:
+        if outcome is not Outcome.DELIVERED and reason not in _INTENDED:
             self._warn(len(event_ids), outcome, reason, status, detail)
         if self.on_outcome is not None:
             self._call(

@@ -22,6 +22,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_result
 
 from hh_exporter._breaker import Breaker
 from hh_exporter._clock import Clock
+from hh_exporter._compression import compress
 from hh_exporter._dialect import Answer
 from hh_exporter._outcomes import Rest, Verdict
 from hh_exporter._queue import RecordQueue
@@ -63,6 +64,8 @@ class Shipment:
     is_urgent: bool = False
     """Whether it is tried until its deadline, though the server fails at everything."""
     body: bytes = field(init=False, repr=False)
+    compressed: bytes | None = field(default=None, init=False, repr=False)
+    """The same by gzip; None if it goes out as it is."""
     verdict: Verdict = _UNANSWERED
     """What the last answer meant."""
     attempts: int = 0
@@ -115,6 +118,10 @@ class Shipper:
     clock: Clock
     random: Callable[[], float]
     on_ambiguous: Literal["reject", "resend"]
+    compresses: bool
+    """Whether bodies are compressed; no more once the server was found not to take it."""
+    is_gzip_taken: bool = False
+    """Whether it was found to take it."""
     on_answer: Callable[[], None]
     """Called after each answer: it may have made somebody's wait pointless."""
     on_wire: int = 0
@@ -180,7 +187,7 @@ class Shipper:
         shipment.attempts += 1
         self.on_wire += 1
         try:
-            answer = await self.transport.post(shipment.path, shipment.body)
+            answer = await self._post(shipment)
         finally:
             self.on_wire -= 1
         verdict = shipment.read(answer)
@@ -200,8 +207,30 @@ class Shipper:
             self.breaker.hold(self.clock.now() + shipment.retry_after)
             if verdict.created and verdict.rest is Rest.RETRY:
                 shipment.body = shipment.pack()
+                shipment.compressed = None
         self.on_answer()
         return verdict
+
+    async def _post(self, shipment: Shipment) -> Answer:
+        post = self.transport.post
+        if self.compresses and shipment.attempts == 1:
+            shipment.compressed = await compress(shipment.body)
+        if shipment.compressed is None:
+            return await post(shipment.path, shipment.body)
+        answer = await post(shipment.path, shipment.compressed, encoding="gzip")
+        self.is_gzip_taken |= answer.status == HTTPStatus.OK
+        if answer.status != HTTPStatus.UNSUPPORTED_MEDIA_TYPE and (
+            answer.status != HTTPStatus.BAD_REQUEST or self.is_gzip_taken
+        ):
+            return answer
+        # How servers refuse a Content-Encoding (RFC 9110 §15.5.16), some without knowing it.
+        self.queue.count_request(retry=True)
+        shipment.compressed = None
+        answer = await post(shipment.path, shipment.body)
+        if answer.status == HTTPStatus.OK and self.compresses:
+            self.compresses = False
+            log.warning("the server takes no gzip: bodies are sent as they are")
+        return answer
 
     async def _sit_out_hold(self, shipment: Shipment) -> None:
         while (wait := self.breaker.hold_until - self.clock.now()) > 0 and not self.is_retired:

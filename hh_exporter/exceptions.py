@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from hh_exporter._outcomes import DropReason
 
-__all__ = ["ConfigError", "DeliveryError", "EventError", "ExporterError"]
+__all__ = ["ConfigError", "DeliveryError", "EncodeError", "EventError", "ExporterError"]
 
 
 class ExporterError(Exception):
@@ -43,6 +43,21 @@ class EventError(ExporterError, ValueError):
         super().__init__(f"{field}: {problem}" if field else problem)
         self.field = field
         self.problem = problem
+
+
+class EncodeError(ExporterError):
+    """
+    An event could not become bytes, or may not: the exporter drops it and counts that.
+
+    Its text is fit for a log: fields and types, never values.
+
+    Attributes:
+        reason: What the event is dropped as.
+    """
+
+    def __init__(self, reason: DropReason, problem: str) -> None:
+        super().__init__(problem)
+        self.reason = reason
 
 
 class DeliveryError(ExporterError):

@@ -104,7 +104,7 @@ def encoded(event: ModelEvent) -> bytes:
     Find the bytes of *event* by the way of all events.
     """
     exporter = Exporter(KEY, base_url="http://127.0.0.1:1", _clock=FakeClock())
-    record = exporter._codec.encode(event, str(event.event_id))
+    record = exporter._intake.codec.encode(event, str(event.event_id))
     return record.data
 
 
@@ -266,7 +266,7 @@ async def test_an_event_is_encoded_once(server: ScriptedServer, clock: FakeClock
     server.default = refuse_if(is_bad)
     exporter = Exporter(KEY, base_url=server.url, _clock=clock)
     # There is no public way to give it one.
-    exporter._life.dialect = exporter._codec.dialect = dialect = CountingDialect()
+    exporter._life.dialect = exporter._intake.codec.dialect = dialect = CountingDialect()
 
     for n in range(100):
         exporter.push(model_event(inputs={"n": n}))

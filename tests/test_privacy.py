@@ -69,13 +69,15 @@ def canary_event(**fields: Any) -> ModelEvent:
     return ModelEvent(**{"model": "gpt-4o"} | payload | fields)
 
 
-class Hostile:
+class HostileEvent(ModelEvent):
     """
-    A payload that quotes itself wherever it can.
+    An event that quotes itself wherever it is looked at.
     """
 
     def __getattribute__(self, name: str) -> Any:
-        raise RuntimeError(CANARY)
+        if name == "provider":
+            raise RuntimeError(CANARY)
+        return super().__getattribute__(name)
 
     def __repr__(self) -> str:
         return CANARY
@@ -189,8 +191,7 @@ async def test_no_answer_makes_us_talk(
         pytest.param(canary_event(model=[CANARY]), id="no model"),
         pytest.param(canary_event(extra={"model": CANARY}), id="wrong extra"),
         pytest.param(canary_event(extra=[CANARY]), id="no extra"),
-        pytest.param(canary_event(messages=Hostile()), id="hostile"),
-        pytest.param(canary_event(messages={CANARY: Hostile()}), id="hostile within"),
+        pytest.param(HostileEvent(model=CANARY), id="hostile"),
         pytest.param(canary_event(error=CANARY * 500_000), id="too large"),
         pytest.param({"messages": CANARY}, id="no event"),
         pytest.param(CANARY, id="text"),

@@ -1,0 +1,142 @@
+"""
+From what a program pushes to a record, on the caller's thread.
+
+In this order: an id, sampling, a session, hooks, bytes. What becomes no record
+is counted and announced here, once, with the reason why.
+"""
+
+from __future__ import annotations
+
+from zlib import crc32
+
+from attrs import define
+
+from hh_exporter._codec import Codec
+from hh_exporter._legalize import legalize
+from hh_exporter._outcomes import DropReason, Outcome
+from hh_exporter._privacy import Privacy
+from hh_exporter._queue import RecordQueue
+from hh_exporter._records import Record, Session
+from hh_exporter._sessions import Sessions
+from hh_exporter._settler import Settler
+from hh_exporter.events import ModelEvent, SessionProperties, new_id
+from hh_exporter.exceptions import EncodeError
+
+__all__ = ["Intake"]
+
+_CHANCES = 2**32
+
+
+@define(eq=False, kw_only=True)
+class Intake:
+    """
+    The way in, for push, put and create_model_event.
+    """
+
+    queue: RecordQueue
+    settler: Settler
+    codec: Codec
+    sessions: Sessions
+    privacy: Privacy
+    sample_rate: float
+    disabled: str
+    """Why nothing is sent at all; empty if it is."""
+
+    def encode(
+        self, event: ModelEvent, session: SessionProperties | None = None, *, sample: bool = True
+    ) -> Record:
+        """
+        Make the record of *event* as it is now.
+
+        Args:
+            event: Anything; what is no ModelEvent is an error like others.
+            session: The session that it belongs to, unless it names another.
+            sample: Whether it may be left out by `sample_rate`.
+
+        Raises:
+            EncodeError: It is not sent; that is counted and announced.
+        """
+        event_id = _id_of(event)
+        try:
+            if self.disabled:
+                raise EncodeError(DropReason.DISABLED, self.disabled)
+            if self.queue.closed:
+                raise EncodeError(DropReason.CLOSED, "the exporter is closed")
+            if sample and self.sample_rate < 1:
+                self._sample(event, session, event_id)
+            if session is None and self.privacy.before_send is None and not self.privacy.hides:
+                return self.codec.encode(event, event_id)
+            return self._encode_with_care(event, event_id, session)
+        except Exception as exc:  # a hostile event may raise anything while it is looked at
+            error = exc if isinstance(exc, EncodeError) else _unencodable(exc)
+            self.queue.refuse(error.reason)
+            self.settler.announce((event_id,), Outcome.DROPPED, error.reason, detail=str(error))
+            raise error from None
+
+    def _encode_with_care(
+        self, event: ModelEvent, event_id: str, properties: SessionProperties | None
+    ) -> Record:
+        session_id = session = None
+        if properties is not None:
+            session_id, session = self._find_session(properties)
+        if self.privacy.before_send is not None:
+            event = self.privacy.call(self.codec.draft(event, event_id, session_id))
+            session_id = None  # the draft had it
+        if self.privacy.hides:
+            event = self.privacy.hide(self.codec.check(event), ModelEvent)
+        record = self.codec.encode(event, event_id, session_id)
+        if session is not None and (event.session_id or session_id) == session.session_id:
+            size = len(record.data) + len(session.data)
+            record.session = session if size <= self.codec.max_bytes else None
+        return record
+
+    def _find_session(self, properties: SessionProperties) -> tuple[str, Session | None]:
+        """
+        Find a session's id, and what is still to be announced of it.
+        """
+        if type(properties) is SessionProperties and type(own := properties.session_id) is str:
+            if self.sessions.is_known(own):
+                return own, None
+            session = self.sessions.find(own)
+            if session is not None:
+                return own, session
+        draft = self.codec.draft_session(properties)
+        session_id = str(draft.session_id)
+        try:
+            if self.privacy.before_send is not None:
+                draft = self.privacy.call(draft)
+        except EncodeError as exc:
+            if exc.reason is not DropReason.FILTERED:
+                raise
+            self.sessions.learn(session_id)  # its events go without
+            return session_id, None
+        if self.privacy.hides:
+            draft = self.privacy.hide(draft, SessionProperties)
+        return session_id, self.sessions.add(self.codec.encode_session(draft))
+
+    def _sample(self, event: ModelEvent, session: SessionProperties | None, event_id: str) -> None:
+        """
+        Raise EncodeError if *event* is one of those that are left out.
+        """
+        own = getattr(event, "session_id", None) or getattr(session, "session_id", None)
+        key = own if isinstance(own, str) and own else event_id
+        if crc32(key.encode("utf-8", "surrogatepass")) >= self.sample_rate * _CHANCES:
+            raise EncodeError(DropReason.SAMPLED, "left out by sample_rate")
+
+
+def _id_of(event: ModelEvent) -> str:
+    """
+    Take the event's own id, or make one where it has none that can be used.
+    """
+    try:
+        own = event.event_id
+    except Exception:  # not a ModelEvent, whatever its type says
+        own = None
+    if type(own) is str and own.isascii() and own:
+        return own
+    text = legalize(own) if isinstance(own, str) else ""
+    return text if isinstance(text, str) and text else new_id()
+
+
+def _unencodable(exc: Exception) -> EncodeError:
+    return EncodeError(DropReason.UNENCODABLE, f"a payload can't be encoded ({type(exc).__name__})")

@@ -1,0 +1,91 @@
+"""
+What may leave the process: the user's hook, and fields that are never sent.
+
+It fails closed: where the hook raises, or returns what it may not, nothing of
+the event is sent. Fields are hidden after the hook, whatever it put there.
+"""
+
+from __future__ import annotations
+
+from asyncio import CancelledError
+from collections.abc import Callable
+from typing import Any, TypeAlias, TypeVar, overload
+
+from attrs import define, field
+
+from hh_exporter._outcomes import DropReason
+from hh_exporter._scalars import copy_fields
+from hh_exporter.events import ModelEvent, SessionProperties
+from hh_exporter.exceptions import EncodeError
+
+__all__ = ["BeforeSend", "Privacy"]
+
+T = TypeVar("T", ModelEvent, SessionProperties)
+
+BeforeSend: TypeAlias = Callable[[Any], Any]
+"""
+Gets a copy as plain data of each ModelEvent and each SessionProperties, and
+returns what is to be sent instead, or None to send nothing of it.
+"""
+
+_INPUTS = ("messages", "template", "template_inputs", "tools", "inputs")
+_OUTPUTS = ("response", "outputs")
+_FREE = ("metadata", "extra")
+"""What may repeat either."""
+
+
+@define(eq=False, kw_only=True)
+class Privacy:
+    """
+    The rules of one exporter.
+    """
+
+    before_send: BeforeSend | None = None
+    hide_inputs: bool = False
+    hide_outputs: bool = False
+    _hidden: tuple[str, ...] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        hidden = (_INPUTS if self.hide_inputs else ()) + (_OUTPUTS if self.hide_outputs else ())
+        self._hidden = (*hidden, *_FREE) if hidden else ()
+
+    @property
+    def hides(self) -> bool:
+        return bool(self._hidden)
+
+    @overload
+    def call(self, draft: ModelEvent) -> ModelEvent: ...
+    @overload
+    def call(self, draft: SessionProperties) -> SessionProperties: ...
+    def call(self, draft: T) -> T:
+        """
+        Have the hook look at *draft*, which is its own to change.
+
+        Raises:
+            EncodeError: It must not be sent.
+        """
+        assert self.before_send is not None  # noqa: S101
+        try:
+            result = self.before_send(draft)
+        except (Exception, CancelledError) as exc:  # its own: nothing awaits in there
+            # Its type alone: the text may quote what is to be hidden.
+            raise _failed(f"raised {type(exc).__name__}", draft) from None
+        if result is None:
+            raise EncodeError(DropReason.FILTERED, "before_send returned None")
+        if not issubclass(type(result), type(draft)):
+            close = getattr(result, "close", None)
+            if type(result).__name__ == "coroutine" and close is not None:
+                close()  # or Python warns that nobody awaited it
+            raise _failed(f"returned a {type(result).__name__}", draft)
+        return result  # type: ignore[no-any-return]
+
+    def hide(self, event: T, cls: type[T]) -> T:
+        """
+        Copy *event* without what is never sent.
+        """
+        names = {name for name in self._hidden if hasattr(event, name)}
+        return copy_fields(cls, event, dict.fromkeys(names))
+
+
+def _failed(what: str, draft: object) -> EncodeError:
+    return EncodeError(DropReason.HOOK_FAILED, f"before_send {what} for a {type(draft).__name__}")
