@@ -201,18 +201,23 @@ def test_an_error_is_sent_or_left_out(dialect: Dialect) -> None:
 @dialects
 def test_stamps_fill_gaps(dialect: Dialect) -> None:
     """
-    The id is the given one; the source is the event's own before ours.
+    The id is the given one; session and source are the event's own before ours.
     """
-    own = model_event(event_id="own", source="own")
+    ours: dict[str, Any] = {
+        "event_id": "e1",
+        "session_id": "ours",
+        "project": "ours",
+        "source": "ours",
+    }
+    own = model_event(event_id="own", session_id="own", source="own")
     gap = model_event()
 
-    wire = dialect.unstructure(own, event_id="e1", project="ours", source="ours")
-    filled = dialect.unstructure(gap, event_id="e1", project="ours", source="ours")
+    wire = dialect.unstructure(own, **ours)
+    filled = dialect.unstructure(gap, **ours)
 
-    assert (wire["event_id"], wire["source"]) == ("e1", "own")
-    assert (filled["event_id"], filled["source"]) == ("e1", "ours")
-    assert dialect.unstructure(own)["event_id"] == "own"
-    assert not {"event_id", "source"} & dialect.unstructure(gap).keys()
+    assert [wire[name] for name in ("event_id", "session_id", "source")] == ["e1", "own", "own"]
+    assert [filled[name] for name in ("event_id", "session_id", "source")] == ["e1", "ours", "ours"]
+    assert not {"event_id", "session_id", "source"} & dialect.unstructure(gap).keys()
 
 
 @dialects
