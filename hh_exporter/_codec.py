@@ -4,24 +4,24 @@ Make an event a record: the bytes that are queued, sent, sent again and kept.
 An event is encoded once, at push, so what changes afterwards changes nothing.
 The scalar fields are checked; a payload is whatever orjson can say, and what it
 refuses is made plain data first, with the odd leaf marked. orjson never gets a
-`default`, and nothing for which it runs Python code if we can help it: such code
-may change what it is walking over, which crashes the interpreter.
+`default`, and runs no Python code but to read the `value` of an enum's member,
+which no option prevents: such code may change what it is walking over, which
+crashes the interpreter.
 """
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import attrs
 import orjson
-from attrs import define
+from attrs import define, fields
 
 from hh_exporter._clock import Clock
 from hh_exporter._dialect import Dialect
-from hh_exporter._legalize import legalize
+from hh_exporter._legalize import STOPS, legalize
 from hh_exporter._outcomes import DropReason
 from hh_exporter._records import Record, Session
-from hh_exporter._scalars import Scalars, copy_fields, wrong_type
+from hh_exporter._scalars import Scalars, wrong_type
 from hh_exporter._times import fill_times
 from hh_exporter.events import ModelEvent, SessionProperties
 from hh_exporter.exceptions import EncodeError
@@ -30,9 +30,8 @@ __all__ = ["Codec"]
 
 T = TypeVar("T", ModelEvent, SessionProperties)
 
-_event_scalars = Scalars(ModelEvent, "model")
-_session_scalars = Scalars(SessionProperties, "session_id")
-_NAMES = {cls: tuple(a.name for a in attrs.fields(cls)) for cls in (ModelEvent, SessionProperties)}
+_event_scalars = Scalars(ModelEvent, required="model")
+_session_scalars = Scalars(SessionProperties, required="session_id")
 _TIMES = ("start_time", "end_time", "duration")
 
 # A time zone and the fields of a dataclass may be Python code; legalize makes both plain.
@@ -63,14 +62,15 @@ class Codec:
 
         Raises:
             EncodeError: The event can't be sent; its reason says why.
-            Exception: It is so hostile that it can't be looked at.
+            BaseException: It is so hostile that it can't be looked at.
         """
         event = self.check(event)
         try:
-            raw = orjson.dumps(self._unstructure(event, event_id, session_id), None, _OPTIONS)
-        except Exception:  # whatever odd payloads raise while they are looked at
-            plain = _make_plain(ModelEvent, event)
-            raw = orjson.dumps(self._unstructure(plain, event_id, session_id))
+            raw = self._dump(event, event_id, session_id)
+        except STOPS:
+            raise
+        except BaseException:  # whatever odd payloads raise while they are looked at
+            raw = self._dump(_make_plain(ModelEvent, event), event_id, session_id)
         if len(raw) > self.max_bytes:
             raise EncodeError(
                 DropReason.TOO_LARGE, f"encoded it would exceed {self.max_bytes} bytes"
@@ -87,7 +87,6 @@ class Codec:
             raise EncodeError(
                 DropReason.INVALID, f"push takes a ModelEvent, not a {type(event).__name__}"
             )
-        _check_extra(event)
         return _event_scalars.check(event)
 
     def draft(self, event: ModelEvent, event_id: str, session_id: str | None) -> ModelEvent:
@@ -96,36 +95,31 @@ class Codec:
         """
         draft = _make_plain(ModelEvent, self.check(event))
         draft.event_id = event_id
-        draft.session_id = session_id if draft.session_id is None else draft.session_id
-        draft.project = self.project if draft.project is None else draft.project
-        draft.source = self.source if draft.source is None else draft.source
-        times = {n: value for n in _TIMES if (value := getattr(draft, n)) is not None}
+        stamps = {"session_id": session_id, "project": self.project, "source": self.source}
+        times = {name: value for name in _TIMES if (value := getattr(draft, name)) is not None}
         fill_times(times, self.clock.wall() * 1000)
-        for name, value in times.items():
-            setattr(draft, name, value)
+        for name, value in (stamps | times).items():
+            if getattr(draft, name) is None:
+                setattr(draft, name, value)
         return draft
 
     def draft_session(self, properties: SessionProperties) -> SessionProperties:
         """
-        Copy the properties of a session as plain data; raises as `encode` does.
+        Check the properties of a session and copy them as plain data; raises as `encode` does.
         """
         if not issubclass(type(properties), SessionProperties):
             raise wrong_type("session", "SessionProperties", properties)
-        _check_extra(properties)
         return _make_plain(SessionProperties, _session_scalars.check(properties))
 
-    def encode_session(self, properties: SessionProperties) -> Session:
+    def encode_session(self, draft: SessionProperties) -> Session:
         """
-        Make what announces a session; raises as `encode` does.
+        Make what announces a session, of what `draft_session` returned.
         """
-        plain = self.draft_session(properties)
-        raw = orjson.dumps(self.dialect.converter.unstructure(plain))
-        return Session(str(plain.session_id), self.dialect.announce(raw))
+        raw = orjson.dumps(self.dialect.converter.unstructure(draft))
+        return Session(str(draft.session_id), self.dialect.announce(raw))
 
-    def _unstructure(
-        self, event: ModelEvent, event_id: str, session_id: str | None
-    ) -> dict[str, Any]:
-        return self.dialect.unstructure(
+    def _dump(self, event: ModelEvent, event_id: str, session_id: str | None) -> bytes:
+        wire = self.dialect.unstructure(
             event,
             event_id=event_id,
             session_id=session_id,
@@ -133,24 +127,11 @@ class Codec:
             project=self.project,
             source=self.source,
         )
-
-
-def _check_extra(owner: ModelEvent | SessionProperties) -> None:
-    extra: Any = owner.extra
-    if extra is None:
-        return
-    if not issubclass(type(extra), dict):
-        raise wrong_type("extra", "a dict", extra)
-    cls = ModelEvent if isinstance(owner, ModelEvent) else SessionProperties
-    if not dict.keys(extra).isdisjoint(_NAMES[cls]):
-        raise EncodeError(
-            DropReason.INVALID, "extra: must not name a key that is a field of its own"
-        )
+        return orjson.dumps(wire, None, _OPTIONS)
 
 
 def _make_plain(cls: type[T], instance: T) -> T:
     """
     Copy *instance* with nothing but plain data in it, all of its fields within one bound.
     """
-    fields = legalize({name: getattr(instance, name) for name in _NAMES[cls]})
-    return copy_fields(cls, instance, fields)
+    return cls(**legalize({a.name: getattr(instance, a.name) for a in fields(cls)}))

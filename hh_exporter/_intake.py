@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from zlib import crc32
 
-from attrs import define
+from attrs import define, field
 
 from hh_exporter._codec import Codec
-from hh_exporter._legalize import legalize
+from hh_exporter._legalize import STOPS, legalize
 from hh_exporter._outcomes import DropReason, Outcome
 from hh_exporter._privacy import Privacy
 from hh_exporter._queue import RecordQueue
@@ -41,6 +41,12 @@ class Intake:
     sample_rate: float
     disabled: str
     """Why nothing is sent at all; empty if it is."""
+    _has_rules: bool = field(init=False)
+    """Whether a setting leaves out events, or parts of them."""
+
+    def __attrs_post_init__(self) -> None:
+        privacy = self.privacy
+        self._has_rules = self.sample_rate < 1 or privacy.before_send is not None or privacy.hides
 
     def encode(
         self, event: ModelEvent, session: SessionProperties | None = None, *, sample: bool = True
@@ -62,16 +68,20 @@ class Intake:
                 raise EncodeError(DropReason.DISABLED, self.disabled)
             if self.queue.closed:
                 raise EncodeError(DropReason.CLOSED, "the exporter is closed")
-            if sample and self.sample_rate < 1:
-                self._sample(event, session, event_id)
-            if session is None and self.privacy.before_send is None and not self.privacy.hides:
+            if session is None and not self._has_rules:
                 return self.codec.encode(event, event_id)
+            if sample:
+                self._sample(event, session, event_id)
             return self._encode_with_care(event, event_id, session)
-        except Exception as exc:  # a hostile event may raise anything while it is looked at
-            error = exc if isinstance(exc, EncodeError) else _unencodable(exc)
-            self.queue.refuse(error.reason)
-            self.settler.announce((event_id,), Outcome.DROPPED, error.reason, detail=str(error))
-            raise error from None
+        except STOPS:
+            raise
+        except EncodeError as exc:
+            error = exc
+        except BaseException as exc:  # a hostile event may raise anything while it is looked at
+            error = _unencodable(exc)
+        self.queue.refuse(error.reason)
+        self.settler.announce((event_id,), Outcome.DROPPED, error.reason, detail=str(error))
+        raise error from None
 
     def _encode_with_care(
         self, event: ModelEvent, event_id: str, properties: SessionProperties | None
@@ -83,9 +93,10 @@ class Intake:
             event = self.privacy.call(self.codec.draft(event, event_id, session_id))
             session_id = None  # the draft had it
         if self.privacy.hides:
-            event = self.privacy.hide(self.codec.check(event), ModelEvent)
+            event = self.privacy.hide(self.codec.check(event))
         record = self.codec.encode(event, event_id, session_id)
-        if session is not None and (event.session_id or session_id) == session.session_id:
+        own = session_id if event.session_id is None else event.session_id
+        if session is not None and own == session.session_id:
             size = len(record.data) + len(session.data)
             record.session = session if size <= self.codec.max_bytes else None
         return record
@@ -95,24 +106,28 @@ class Intake:
         Find a session's id, and what is still to be announced of it.
         """
         if type(properties) is SessionProperties and type(own := properties.session_id) is str:
+            # Announced or about to be, as for all events of a session but the first.
             if self.sessions.is_known(own):
                 return own, None
-            session = self.sessions.find(own)
-            if session is not None:
+            if (session := self.sessions.find(own)) is not None:
                 return own, session
         draft = self.codec.draft_session(properties)
         session_id = str(draft.session_id)
         try:
             if self.privacy.before_send is not None:
-                draft = self.privacy.call(draft)
+                draft = self.codec.draft_session(self.privacy.call(draft))
         except EncodeError as exc:
             if exc.reason is not DropReason.FILTERED:
                 raise
             self.sessions.learn(session_id)  # its events go without
             return session_id, None
         if self.privacy.hides:
-            draft = self.privacy.hide(draft, SessionProperties)
-        return session_id, self.sessions.add(self.codec.encode_session(draft))
+            draft = self.privacy.hide(draft)
+        session = self.codec.encode_session(draft)
+        # The hook may have given it the id that it gives to its events.
+        if self.sessions.is_known(session.session_id):
+            return session_id, None
+        return session_id, self.sessions.add(session)
 
     def _sample(self, event: ModelEvent, session: SessionProperties | None, event_id: str) -> None:
         """
@@ -130,7 +145,9 @@ def _id_of(event: ModelEvent) -> str:
     """
     try:
         own = event.event_id
-    except Exception:  # not a ModelEvent, whatever its type says
+    except STOPS:
+        raise
+    except BaseException:  # not a ModelEvent, or a hostile one
         own = None
     if type(own) is str and own.isascii() and own:
         return own
@@ -138,5 +155,5 @@ def _id_of(event: ModelEvent) -> str:
     return text if isinstance(text, str) and text else new_id()
 
 
-def _unencodable(exc: Exception) -> EncodeError:
+def _unencodable(exc: BaseException) -> EncodeError:
     return EncodeError(DropReason.UNENCODABLE, f"a payload can't be encoded ({type(exc).__name__})")

@@ -36,7 +36,7 @@ from types import MappingProxyType
 from typing import Any, TypeAlias
 from uuid import UUID
 
-__all__ = ["CYCLE", "MAX_DEPTH", "MAX_NODES", "TOO_DEEP", "TOO_LARGE", "legalize"]
+__all__ = ["CYCLE", "MAX_DEPTH", "MAX_NODES", "STOPS", "TOO_DEEP", "TOO_LARGE", "legalize"]
 
 MAX_DEPTH = 200
 """Levels of containers; orjson takes a little over 250."""
@@ -53,8 +53,8 @@ _MAX_NAME = 100  # characters of a type's name
 _MAX_STEPS = 8  # from a value to plain data, as from an enum's member by numpy to an int
 _MAX_COPIES = 5
 
-# Let through. Nothing here awaits, so a CancelledError or GeneratorExit can only be data's.
-_STOPS = (KeyboardInterrupt, SystemExit)
+STOPS = (KeyboardInterrupt, SystemExit)
+"""Let through. Where nothing awaits, a CancelledError or GeneratorExit can only be data's."""
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -142,7 +142,7 @@ def _fill(root: list[Any]) -> None:
                     inners = inner.items() if type(inner) is dict else enumerate(inner)
                     frames.append((inner, iter(inners)))
                     break
-            except _STOPS:
+            except STOPS:
                 raise
             except BaseException:  # whatever the value's own code raises
                 out[key] = _marker(value)
@@ -231,7 +231,7 @@ def _name(key: Any) -> str:
         if type(leaf) is str:
             return leaf
         return _marker(key) if type(leaf) in _CONTAINERS else json.dumps(leaf)
-    except _STOPS:
+    except STOPS:
         raise
     except BaseException:  # whatever the key's own code raises
         return _marker(key)

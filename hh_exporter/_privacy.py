@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from asyncio import CancelledError
 from collections.abc import Callable
-from typing import Any, TypeAlias, TypeVar, overload
+from types import CoroutineType
+from typing import Any, TypeAlias, TypeVar
 
+import attrs
 from attrs import define, field
 
 from hh_exporter._outcomes import DropReason
@@ -28,9 +30,9 @@ Gets a copy as plain data of each ModelEvent and each SessionProperties, and
 returns what is to be sent instead, or None to send nothing of it.
 """
 
-_INPUTS = ("messages", "template", "template_inputs", "tools", "inputs")
-_OUTPUTS = ("response", "outputs")
-_FREE = ("metadata", "extra")
+_INPUTS = frozenset({"messages", "template", "template_inputs", "tools", "inputs"})
+_OUTPUTS = frozenset({"response", "outputs"})
+_FREE = frozenset({"metadata", "extra"})
 """What may repeat either."""
 
 
@@ -40,23 +42,21 @@ class Privacy:
     The rules of one exporter.
     """
 
-    before_send: BeforeSend | None = None
+    before_send: BeforeSend | None = field(default=None, repr=False)
     hide_inputs: bool = False
     hide_outputs: bool = False
-    _hidden: tuple[str, ...] = field(init=False)
+    hides: bool = field(init=False)
+    """Whether any field is never sent."""
+    _hidden: frozenset[str] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        hidden = (_INPUTS if self.hide_inputs else ()) + (_OUTPUTS if self.hide_outputs else ())
-        self._hidden = (*hidden, *_FREE) if hidden else ()
+        self.hides = self.hide_inputs or self.hide_outputs
+        self._hidden = frozenset().union(
+            _INPUTS if self.hide_inputs else (),
+            _OUTPUTS if self.hide_outputs else (),
+            _FREE if self.hides else (),
+        )
 
-    @property
-    def hides(self) -> bool:
-        return bool(self._hidden)
-
-    @overload
-    def call(self, draft: ModelEvent) -> ModelEvent: ...
-    @overload
-    def call(self, draft: SessionProperties) -> SessionProperties: ...
     def call(self, draft: T) -> T:
         """
         Have the hook look at *draft*, which is its own to change.
@@ -72,19 +72,21 @@ class Privacy:
             raise _failed(f"raised {type(exc).__name__}", draft) from None
         if result is None:
             raise EncodeError(DropReason.FILTERED, "before_send returned None")
+        if type(result) is CoroutineType:
+            result.close()  # or Python warns that nobody awaited it
         if not issubclass(type(result), type(draft)):
-            close = getattr(result, "close", None)
-            if type(result).__name__ == "coroutine" and close is not None:
-                close()  # or Python warns that nobody awaited it
             raise _failed(f"returned a {type(result).__name__}", draft)
         return result  # type: ignore[no-any-return]
 
-    def hide(self, event: T, cls: type[T]) -> T:
+    def hide(self, instance: T) -> T:
         """
-        Copy *event* without what is never sent.
+        Copy *instance* without what is never sent.
         """
-        names = {name for name in self._hidden if hasattr(event, name)}
-        return copy_fields(cls, event, dict.fromkeys(names))
+        is_event = issubclass(type(instance), ModelEvent)
+        cls: Any = ModelEvent if is_event else SessionProperties
+        hidden = self._hidden.intersection(a.name for a in attrs.fields(cls))
+        copy: T = copy_fields(cls, instance, dict.fromkeys(hidden))
+        return copy
 
 
 def _failed(what: str, draft: object) -> EncodeError:

@@ -12,10 +12,13 @@ with the API's units: `duration`, `start_time` and `end_time` are milliseconds.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from random import Random
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Self, TypeAlias
 
 from attrs import define, field
+
+from hh_exporter._text import map_fields
 
 __all__ = [
     "CreateModelEventBatchRequestBody",
@@ -57,6 +60,11 @@ def new_id() -> str:
     """
     digits = _random.randbytes(16).hex()
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
+
+
+_SESSION_TEXTS = ("inputs", "outputs", "error", "metadata", "user_properties", "extra")
+_EVENT_TEXTS = ("messages", "response", "template_inputs", *_SESSION_TEXTS)
+"""The fields of free text."""
 
 
 @define(kw_only=True)
@@ -132,6 +140,28 @@ class ModelEvent:
     extra: dict[str, Any] | None = field(default=None, repr=False)
     """Keys of the wire that this class does not know, sent as they are."""
 
+    def map_text(self, fn: Callable[[str], str]) -> Self:
+        """
+        Apply *fn* to all free text, as `before_send` may do to redact it.
+
+        That is each text that is no key, at whatever depth, in messages,
+        response, inputs, outputs, template_inputs, error, metadata,
+        user_properties and extra. The arguments of tool calls are parsed, so
+        that *fn* sees the texts in them, and written as JSON again.
+
+        The fields become plain copies, bounded and marked like what
+        `before_send` gets; containers that they held stay as they are. Where
+        *fn* raises, so does this, and the event stays as it is.
+
+        Returns:
+            The event itself.
+
+        Raises:
+            TypeError: *fn* returned no text.
+        """
+        map_fields(self, _EVENT_TEXTS, fn)
+        return self
+
 
 @define(kw_only=True)
 class SessionProperties:
@@ -156,6 +186,15 @@ class SessionProperties:
     metadata: JsonObject | None = field(default=None, repr=False)
     extra: dict[str, Any] | None = field(default=None, repr=False)
     """Keys of the wire that this class does not know, sent as they are."""
+
+    def map_text(self, fn: Callable[[str], str]) -> Self:
+        """
+        Apply *fn* to all free text, as `ModelEvent.map_text` does.
+
+        That is in inputs, outputs, error, metadata, user_properties and extra.
+        """
+        map_fields(self, _SESSION_TEXTS, fn)
+        return self
 
 
 @define(kw_only=True)

@@ -54,6 +54,7 @@ LAYERS = {
         "_outcomes",
         "_records",
         "_settings",
+        "_text",
         "_times",
         "_version",
         "events",
