@@ -17,10 +17,12 @@ import uvicorn
 
 from hh_exporter import BatchLimits, Exporter, QueueLimits, RetryPolicy
 from hh_exporter._collector import Collector
+from hh_exporter._dialects.v1 import V1Dialect
 from hh_exporter._environment import Settings, variables_of
 from tests.support import until
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
 EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
@@ -92,11 +94,61 @@ async def test_the_outcome_example_tells_of_losses_only(
     assert re.fullmatch(r"dropped closed \('[0-9a-f-]{36}',\)\n", capsys.readouterr().out)
 
 
+async def test_the_session_example_is_one_session(collector: Collector) -> None:
+    """
+    The fourth example delivers a conversation as one session with its properties.
+    """
+    namespace: dict[str, Any] = {}
+    exec(EXAMPLES[3], namespace)
+
+    async with Exporter() as exporter:
+        await namespace["chat"](exporter, "free", ["one", "two"])
+
+    events = [stored async for stored in collector.events()]
+    [session] = [stored async for stored in collector.sessions()]
+    assert [event.session_id for event in events] == [session.session_id] * 2
+    assert session.properties["session_name"] == "support chat"
+    assert session.properties["user_properties"] == {"plan": "free"}
+
+
+async def test_the_redaction_example_removes_addresses(collector: Collector) -> None:
+    """
+    The fifth example lets no e-mail address out, wherever it stands.
+    """
+    namespace: dict[str, Any] = {}
+    exec(EXAMPLES[4], namespace)
+    exporter: Exporter = namespace["exporter"]
+    arguments = '{"to": "ann\\u0040example.com"}'
+    call = {"type": "function", "function": {"name": "send", "arguments": arguments}}
+
+    async with exporter:
+        with exporter.record(model="gpt-4o") as event:
+            event.messages = [{"role": "user", "content": "I am ann@example.com."}]
+            event.response = {"role": "assistant", "tool_calls": [call]}
+            event.metadata = {"from": ["ann@example.com"]}
+
+    [stored] = [stored.event async for stored in collector.events()]
+    assert stored["messages"][0]["content"] == "I am [address]."
+    assert stored["metadata"] == {"from": ["[address]"]}
+    assert "example.com" not in str(stored)
+    assert "\\u0040" not in str(stored)
+
+
 def test_no_example_goes_untested() -> None:
     """
     Every Python block of README is one of the above.
     """
-    assert len(EXAMPLES) == 3
+    assert len(EXAMPLES) == 5
+
+
+def test_the_table_of_the_v1_dialect_is_the_codes() -> None:
+    """
+    docs/dialects.md says of each field what the dialect does.
+    """
+    table = re.findall(r"^ *(\| .*\|)$", V1Dialect.__doc__ or "", re.MULTILINE)
+
+    assert len(table) > 15
+    assert "\n".join(table) in (ROOT / "docs/dialects.md").read_text()
 
 
 def test_the_table_of_settings_is_the_codes() -> None:
