@@ -10,17 +10,17 @@ unset. A group that is given as an argument is given whole.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from inspect import iscoroutinefunction
-from ipaddress import ip_address
 from ssl import SSLContext
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import attrs
-from attrs import Attribute, Factory, field, frozen
+from attrs import Factory, field, frozen
 from attrs.validators import optional
 
+from hh_exporter._addresses import is_loopback
 from hh_exporter._batcher import BatchLimits
 from hh_exporter._budget import QueueLimits
 from hh_exporter._dialects import DIALECTS
@@ -30,7 +30,7 @@ from hh_exporter._retry import RetryPolicy
 from hh_exporter._settings import Kind, choice, flag, seconds, share, text, whole
 from hh_exporter.exceptions import ConfigError
 
-__all__ = ["Settings", "read_settings", "variables_of"]
+__all__ = ["Settings", "find_variable", "is_unset", "read_settings", "variables_of"]
 
 _PREFIX = "HH_EXPORTER"
 _VENDOR = {
@@ -118,11 +118,7 @@ class Settings:
         """
         Whether the server is on this machine; it needs no key.
         """
-        host = urlsplit(self.base_url).hostname or ""
-        try:
-            return ip_address(host).is_loopback
-        except ValueError:
-            return host == "localhost" or host.endswith(".localhost")
+        return is_loopback(urlsplit(self.base_url).hostname or "")
 
     @property
     def disabled_reason(self) -> str:
@@ -162,7 +158,7 @@ def read_settings(given: Mapping[str, Any], environ: Mapping[str, str]) -> Setti
     chosen: dict[str, Any] = {
         name: value.strip() if isinstance(value, str) else value
         for name, value in given.items()
-        if not _is_unset(value)
+        if not is_unset(value)
     }
     for name, group in _GROUPS.items():
         if name not in chosen:
@@ -178,11 +174,21 @@ def variables_of(owner: type[Any], prefix: str = _PREFIX) -> dict[str, tuple[str
     List the environment variables of each scalar field of *owner*, the first one first.
     """
     vendor = _VENDOR if owner is Settings else {}
-    return {
-        a.name: (f"{prefix}_{a.name}".upper(), *vendor.get(a.name, ()))
-        for a in attrs.fields(owner)
-        if _kind_of(a) is not None
-    }
+    return {name: (f"{prefix}_{name}".upper(), *vendor.get(name, ())) for name in _kinds_of(owner)}
+
+
+def find_variable(variables: Iterable[str], environ: Mapping[str, str]) -> str | None:
+    """
+    Find the first of *variables* that is set: the one that counts.
+    """
+    return next((name for name in variables if not is_unset(environ.get(name))), None)
+
+
+def is_unset(value: object) -> bool:
+    """
+    Whether an argument or a variable leaves its turn to the next.
+    """
+    return value is None or (isinstance(value, str) and not value.strip())
 
 
 def _read_fields(
@@ -191,26 +197,19 @@ def _read_fields(
     """
     Read those fields of *owner* that are not *given*.
     """
+    variables = variables_of(owner, prefix)
     found = {}
-    kinds = {a.name: _kind_of(a) for a in attrs.fields(owner) if a.name not in given}
-    for name, variables in variables_of(owner, prefix).items():
-        for variable in variables:
-            value = environ.get(variable)
-            kind = kinds.get(name)
-            if kind is not None and not _is_unset(value):
-                found[name] = kind.read(variable, value or "")
-                break
+    for name, kind in _kinds_of(owner).items():
+        variable = find_variable(variables[name], environ)
+        if variable is not None and name not in given:
+            found[name] = kind.read(variable, environ[variable])
     return found
 
 
-def _kind_of(attribute: Attribute[Any]) -> Kind[Any] | None:
+def _kinds_of(owner: type[Any]) -> dict[str, Kind[Any]]:
     """
-    Find what a field may be; None if it has no form as text.
+    Find what each field of *owner* may be, of those that have a form as text.
     """
-    validator: Any = attribute.validator
-    kind = getattr(validator, "validator", validator)  # within optional()
-    return kind if isinstance(kind, Kind) and kind.parse is not None else None
-
-
-def _is_unset(value: object) -> bool:
-    return value is None or (isinstance(value, str) and not value.strip())
+    validators = {a.name: a.validator for a in attrs.fields(owner)}
+    kinds = {name: getattr(v, "validator", v) for name, v in validators.items()}  # in optional()
+    return {n: kind for n, kind in kinds.items() if isinstance(kind, Kind) and kind.parse}

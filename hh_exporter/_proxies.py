@@ -13,11 +13,12 @@ import os
 import re
 from base64 import b64encode
 from collections.abc import Mapping
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_network
 from urllib.parse import SplitResult, unquote_to_bytes, urlsplit
 
 from attrs import field, frozen
 
+from hh_exporter._addresses import is_loopback, parse_address
 from hh_exporter.exceptions import ConfigError
 
 __all__ = ["Proxy", "find_proxy"]
@@ -96,9 +97,9 @@ def _authorization(url: SplitResult) -> str | None:
 def _is_exempt(url: SplitResult, no_proxy: str) -> bool:
     host = (url.hostname or "").rstrip(".")
     port = url.port or _PORTS.get(url.scheme)
-    address = _address(host)
-    if host == "localhost" or host.endswith(".localhost") or (address and address.is_loopback):
+    if is_loopback(host):
         return True
+    address = parse_address(host)
     return any(
         _covers(entry, host, port, address) for entry in re.split(r"[,\s]+", no_proxy) if entry
     )
@@ -123,10 +124,3 @@ def _covers(
             return False
     domain = entry.lower().removeprefix("*").strip(".")
     return bool(domain) and (host == domain or host.endswith(f".{domain}"))
-
-
-def _address(host: str) -> IPv4Address | IPv6Address | None:
-    try:
-        return ip_address(host)
-    except ValueError:
-        return None

@@ -48,6 +48,7 @@ LAYERS = {
         "_transport",
     },
     "words": {
+        "_addresses",
         "_clock",
         "_dialect",
         "_legalize",

@@ -10,7 +10,7 @@ import attrs
 import pytest
 
 from hh_exporter import BatchLimits, ConfigError, QueueLimits, RetryPolicy
-from hh_exporter._environment import Settings, read_settings, variables_of
+from hh_exporter._environment import Settings, find_variable, read_settings, variables_of
 
 SECRET = "hh_secret"
 
@@ -131,6 +131,18 @@ def test_the_first_of_several_wins(name: str, variables: list[str]) -> None:
         assert getattr(read_settings({}, environ), name) == make(n)
         del environ[variable]
     assert getattr(read_settings({}, environ), name) == getattr(Settings(), name)
+
+
+def test_the_variable_that_counts_is_found() -> None:
+    """
+    It is the first one that is set and not blank, as for reading.
+    """
+    variables = variables_of(Settings)["base_url"]
+    environ = {"HH_EXPORTER_BASE_URL": " ", "HH_DATA_PLANE_URL": "http://b"}
+
+    assert find_variable(variables, environ) == "HH_DATA_PLANE_URL"
+    assert find_variable(variables, environ | {"HH_API_URL": "http://a"}) == "HH_API_URL"
+    assert find_variable(variables, {"HH_API_KEY": "hh_1"}) is None
 
 
 def test_blank_is_unset() -> None:
@@ -306,6 +318,7 @@ def test_a_bad_address_is_never_shown(url: Any) -> None:
         ("localhost", True),
         ("LOCALHOST:8080", True),
         ("api.localhost", True),
+        ("localhost.", True),
         ("127.0.0.1", True),
         ("127.255.255.254:80", True),
         ("[::1]:8080", True),
