@@ -22,6 +22,8 @@ from hh_exporter._cli._report import Report
 from hh_exporter._cli._sample import sample
 from hh_exporter._cli.demo import Comparison, Run, compare, demo, wire_forms
 from hh_exporter._collector import Collector, StoredEvent
+from hh_exporter._collector.store import SessionRow, Store
+from hh_exporter._dialects import DIALECTS
 from tests.command import call, finish, run, started
 from tests.scripted_server import ScriptedServer
 from tests.support import model_event
@@ -43,13 +45,14 @@ class TestRun:
     The demo as it is meant to go, and as it may go wrong.
     """
 
+    @pytest.mark.parametrize("dialect", DIALECTS)
     async def test_every_event_arrives_as_it_was_pushed(
-        self, capsys: pytest.CaptureFixture[str]
+        self, capsys: pytest.CaptureFixture[str], dialect: str
     ) -> None:
         """
         The table balances, and the verdict follows from what the collector holds.
         """
-        assert await demo(Collector(), Report(), keep=False)
+        assert await demo(Collector(), Report(), keep=False, dialect=dialect)
 
         said = capsys.readouterr()
         table = numbers(said.out)
@@ -58,7 +61,8 @@ class TestRun:
         assert table["requests"] >= EVENTS / 100
         assert 0 < table["push p50"] <= table["push p99"]
         assert table["events/s"] > 0
-        assert "All 720 events arrived as they were pushed, each once." in said.out
+        assert "What was told of a session arrived.\n" in said.out
+        assert "All 720 events arrived as they were pushed, each once.\n" in said.out
         assert said.out.endswith("/api/events.jsonl\nRun it with --keep to look at them there.\n")
         assert said.err == ""
 
@@ -77,6 +81,7 @@ class TestRun:
             "HH_PROJECT": CANARY,
             "HH_SOURCE": CANARY,
             "HH_EXPORTER_DISABLED": "1",
+            "HH_EXPORTER_DIALECT": "v1",
             "HH_EXPORTER_QUEUE_MAX_EVENTS": "nonsense",
             "HH_EXPORTER_MAX_IN_FLIGHT": "-1",
         }
@@ -102,6 +107,20 @@ class TestRun:
         assert not await demo(Collector(db=db), Report(), keep=False)
 
         assert "Not all arrived as it was pushed: 1 foreign." in capsys.readouterr().out
+
+    async def test_a_session_that_nobody_told_of_is_no_success(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """
+        What the collector knows of sessions must be what was told, and no more.
+        """
+        db = tmp_path / "events.db"
+        async with Store.open(db) as store:
+            await store.add([], SessionRow(b'{"session_name":"other"}', "s", 0))
+
+        assert not await demo(Collector(db=db), Report(), keep=False)
+
+        assert "Not all arrived: what was told of a session" in capsys.readouterr().out
 
     def test_the_status_is_that_of_the_verdict(self) -> None:
         """
@@ -178,8 +197,11 @@ class TestComparison:
     """
 
     PUSHED = wire_forms(
-        model_event(event_id=event_id, duration=1, cost=0.1, inputs={"n": [1, None, "é"]})
-        for event_id in "abc"
+        (
+            model_event(event_id=event_id, duration=1, cost=0.1, inputs={"n": [1, None, "é"]})
+            for event_id in "abc"
+        ),
+        "legacy",
     )
 
     def stored(self, event_id: str, **changes: Any) -> StoredEvent:
@@ -223,7 +245,7 @@ class TestComparison:
         """
         What is a stamp where the exporter adds it is data where the event had it.
         """
-        pushed = wire_forms([model_event(event_id="a", start_time=1.0)])
+        pushed = wire_forms([model_event(event_id="a", start_time=1.0)], "legacy")
 
         def stored(**changes: Any) -> StoredEvent:
             return StoredEvent(event={**pushed["a"], **changes}, event_id="a", path="", time=0)

@@ -11,7 +11,6 @@ import asyncio
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from statistics import quantiles
 
 import attrs
@@ -25,10 +24,10 @@ from hh_exporter._cli._sample import sample
 from hh_exporter._cli._waiting import caught_signals, repeated
 from hh_exporter._clock import SystemClock
 from hh_exporter._collector import Collector, StoredEvent
-from hh_exporter._dialects.legacy import LegacyDialect
+from hh_exporter._dialects import DIALECTS
 from hh_exporter._exporter import Exporter
 from hh_exporter._outcomes import Stats
-from hh_exporter.events import ModelEvent, new_id
+from hh_exporter.events import ModelEvent, SessionProperties, new_id
 from hh_exporter.exceptions import ExporterError
 
 __all__ = ["Comparison", "Run", "compare", "demo", "demo_command", "wire_forms"]
@@ -49,7 +48,14 @@ _STAMPS = frozenset({"event_id", "start_time", "end_time"})
     default=0,
     help="Port of the collector; default is any that is free.",
 )
-def demo_command(keep: bool, port: int) -> None:
+@click.option(
+    "--dialect",
+    type=click.Choice(tuple(DIALECTS)),
+    default="legacy",
+    show_default=True,
+    help="How to speak to it.",
+)
+def demo_command(keep: bool, port: int, dialect: str) -> None:
     """
     Send some hundred sample events to a collector on this machine.
 
@@ -57,7 +63,7 @@ def demo_command(keep: bool, port: int) -> None:
 
     Ends with status 0 only if every event arrived as it was pushed.
     """
-    is_exact = asyncio.run(demo(Collector(port=port), Report(), keep=keep))
+    is_exact = asyncio.run(demo(Collector(port=port), Report(), keep=keep, dialect=dialect))
     raise SystemExit(0 if is_exact else 1)
 
 
@@ -115,7 +121,9 @@ class Comparison:
         return ", ".join(f"{n:,} {name}" for name, n in attrs.asdict(self).items() if n)
 
 
-async def demo(collector: Collector, report: Report, *, keep: bool) -> bool:
+async def demo(
+    collector: Collector, report: Report, *, keep: bool, dialect: str = "legacy"
+) -> bool:
     """
     Send the sample to *collector*, which is run for it; say whether all is well.
 
@@ -128,24 +136,29 @@ async def demo(collector: Collector, report: Report, *, keep: bool) -> bool:
         raise CallError(str(exc)) from None
     try:
         events = _make_events()
+        session = _describe_session(events)
         # Before the push: what was pushed then must arrive, whatever becomes of the objects.
-        pushed = wire_forms(events)
+        pushed = wire_forms(events, dialect)
+        described = DIALECTS[dialect]().converter.unstructure(session)
+        exporter = _make_exporter(collector.url, dialect)
         with report.logs(), report.progress("pushing"):
-            run = await _deliver(events, collector.url, report)
+            run = await _deliver(events, session, exporter, report)
         comparison = compare(pushed, [event async for event in collector.events()])
+        known = [s.properties async for s in collector.sessions() if s.properties]
+        is_known = list(map(_canonical, known)) == [_canonical(described)]
         print_table(run.rows())
-        click.echo(f"\n{_judge(run, comparison)}")
+        click.echo(f"\n{_judge(run, comparison, is_known=is_known)}")
         await _show_way(f"{collector.url}/api/events.jsonl", keep=keep)
     finally:
         await collector.aclose()
-    return run.is_balanced and comparison.is_exact
+    return run.is_balanced and comparison.is_exact and is_known
 
 
-def wire_forms(events: Iterable[ModelEvent]) -> dict[str, Mapping[str, object]]:
+def wire_forms(events: Iterable[ModelEvent], dialect: str) -> dict[str, Mapping[str, object]]:
     """
     Give events the form in which they should arrive, stamps aside, by their ids.
     """
-    unstructure = LegacyDialect().converter.unstructure
+    unstructure = DIALECTS[dialect]().converter.unstructure
     return {event.event_id or "": unstructure(event) for event in events}
 
 
@@ -198,10 +211,23 @@ def _make_events() -> list[ModelEvent]:
     return events
 
 
-async def _deliver(events: list[ModelEvent], url: str, report: Report) -> Run:
+def _describe_session(events: Iterable[ModelEvent]) -> SessionProperties:
+    """
+    Say something of the session that comes first.
+    """
+    event = next(event for event in events if event.session_id is not None)
+    return SessionProperties(
+        session_id=event.session_id,
+        session_name=event.event_name,
+        user_properties=event.user_properties,
+        metadata={"told_by": "hh-exporter demo"},
+    )
+
+
+async def _deliver(
+    events: list[ModelEvent], session: SessionProperties, exporter: Exporter, report: Report
+) -> Run:
     clock = SystemClock()
-    with _no_settings():
-        exporter = Exporter(base_url=url)
     pushes = []
 
     def show() -> None:
@@ -211,32 +237,37 @@ async def _deliver(events: list[ModelEvent], url: str, report: Report) -> Run:
     async with exporter, repeated(show, clock):
         began = clock.now()
         for event in events:
+            own = session if event.session_id == session.session_id else None
             before = clock.now()
-            exporter.push(event)
+            exporter.push(event, own)
             pushes.append(clock.now() - before)
         await exporter.flush(_PATIENCE)
         seconds = clock.now() - began
     return Run(stats=exporter.stats(), seconds=seconds, pushes=tuple(pushes))
 
 
-@contextmanager
-def _no_settings() -> Iterator[None]:
+def _make_exporter(url: str, dialect: str) -> Exporter:
     """
-    Hide the user's settings: the demo sends to its own collector and nowhere else.
+    Make an exporter that knows no setting of the user's: it sends to *url* and nowhere else.
     """
     hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("HH_")}
     try:
-        yield
+        return Exporter(base_url=url, dialect=dialect)  # type: ignore[arg-type]
     finally:
         os.environ.update(hidden)
 
 
-def _judge(run: Run, comparison: Comparison) -> str:
+def _judge(run: Run, comparison: Comparison, *, is_known: bool) -> str:
     if not run.is_balanced:
         return f"The books do not balance: {len(run.pushes):,} pushed, {run.stats}"
     if not comparison.is_exact:
         return f"Not all arrived as it was pushed: {comparison}."
-    return f"All {run.stats.pushed:,} events arrived as they were pushed, each once."
+    if not is_known:
+        return "Not all arrived: what was told of a session is not what the collector knows."
+    return (
+        "What was told of a session arrived.\n"
+        f"All {run.stats.pushed:,} events arrived as they were pushed, each once."
+    )
 
 
 async def _show_way(address: str, *, keep: bool) -> None:

@@ -19,18 +19,23 @@ import click
 import orjson
 from attrs import Factory, define, field, frozen
 
-from hh_exporter._cli._errors import CallError
 from hh_exporter._cli._lines import MAX_LINE_BYTES, Fault, Line, LineReader
 from hh_exporter._cli._report import Report, print_table
+from hh_exporter._cli._setup import (
+    check_option,
+    dialect_option,
+    read_usable_settings,
+    url_option,
+)
 from hh_exporter._cli._waiting import Signals, caught_signals, repeated, run_unless
 from hh_exporter._clock import Clock, SystemClock
 from hh_exporter._dialects.legacy import LegacyDialect
-from hh_exporter._environment import Settings, read_settings
+from hh_exporter._environment import Settings
 from hh_exporter._exporter import Exporter
 from hh_exporter._outcomes import DropReason, Outcome, Settlement
 from hh_exporter._settings import seconds
 from hh_exporter.events import ModelEvent
-from hh_exporter.exceptions import ConfigError, EventError
+from hh_exporter.exceptions import EventError
 
 __all__ = ["Sending", "Summary", "send_command"]
 
@@ -40,7 +45,8 @@ _MAX_REPORTS = 20
 
 @click.command("send")
 @click.argument("files", nargs=-1, type=click.Path(exists=True, readable=False, allow_dash=True))
-@click.option("--url", help="Address of the server; default HH_API_URL, else HoneyHive's own.")
+@url_option
+@dialect_option
 @click.option(
     "--batch-max-events", metavar="N", type=click.IntRange(min=1), help="Events in one request."
 )
@@ -50,13 +56,14 @@ _MAX_REPORTS = 20
     type=float,
     default=60.0,
     show_default=True,
-    callback=lambda _, __, value: _check_timeout(value),
+    callback=check_option(seconds(zero=True)),
     help="How long to wait for outcomes after the last line.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one line of JSON.")
 def send_command(
     files: tuple[str, ...],
     url: str | None,
+    dialect: str | None,
     batch_max_events: int | None,
     timeout: float,
     as_json: bool,
@@ -64,15 +71,19 @@ def send_command(
     """
     Send model events from FILES, or from standard input.
 
-    FILES hold one JSON object a line and may be gzipped; - is standard input.
-    The key is taken from HH_API_KEY; a server on this machine needs none.
+    FILES hold one JSON object a line, with the fields of a ModelEvent whatever
+    the dialect, and may be gzipped; - is standard input. The key is taken from
+    HH_API_KEY; a server on this machine needs none.
 
     Ends with status 0 only if every event was delivered, with 1 if not, and
     with 2 if it can't work as it was called.
     """
     report = Report()
     with report.logs():
-        settings = _read_settings(url, batch_max_events)
+        settings = read_usable_settings({"base_url": url, "dialect": dialect}, os.environ)
+        if batch_max_events is not None:
+            batch = attrs.evolve(settings.batch, max_events=batch_max_events)
+            settings = attrs.evolve(settings, batch=batch)
         sending = Sending.of(settings, report)
         asyncio.run(sending.run(files or ("-",), timeout, settings.close_timeout))
     summary = sending.summary()
@@ -133,7 +144,8 @@ class Sending:
             if settlement.outcome is Outcome.REJECTED:
                 statuses[settlement.status] += len(settlement.event_ids)
 
-        exporter = Exporter(base_url=settings.base_url, batch=settings.batch, on_outcome=note)
+        told = {a.name: getattr(settings, a.name) for a in attrs.fields(Settings)}
+        exporter = Exporter(**told | {"on_outcome": note})
         return cls(exporter=exporter, report=report, statuses=statuses)
 
     async def run(self, names: tuple[str, ...], timeout: float, close_timeout: float) -> None:
@@ -267,38 +279,6 @@ class Sending:
             why = "by a signal" if signals.first.is_set() else "when --timeout was over"
             trouble = f": {self._trouble}" if self._trouble else ""
             self.report.say(f"stopped {why}, before all was delivered{trouble}")
-
-
-def _read_settings(url: str | None, batch_max_events: int | None) -> Settings:
-    """
-    Read the settings of an exporter that can send.
-
-    Raises:
-        CallError: One can't be used, or the key is missing.
-    """
-    try:
-        settings = read_settings({"base_url": url}, os.environ)
-    except ConfigError as exc:
-        raise CallError(str(exc)) from None
-    if settings.disabled:
-        raise CallError("HH_EXPORTER_DISABLED is set, so nothing would be sent: unset it")
-    if settings.api_key is None and not settings.is_loopback:
-        raise CallError(
-            f"there is no API key for {settings.base_url}: set HH_API_KEY "
-            "(a server on this machine needs none)"
-        )
-    if batch_max_events is not None:
-        batch = attrs.evolve(settings.batch, max_events=batch_max_events)
-        settings = attrs.evolve(settings, batch=batch)
-    return settings
-
-
-def _check_timeout(value: float) -> float:
-    try:
-        seconds(zero=True).check("it", value)
-    except ConfigError as exc:
-        raise click.BadParameter(str(exc)) from None
-    return value
 
 
 def _parse(text: bytes) -> Any:

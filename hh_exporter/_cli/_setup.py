@@ -1,0 +1,66 @@
+"""
+What commands that send are told: the options that they share, and what these come to.
+
+The key is never an option: other users of a machine can read a command line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import click
+
+from hh_exporter._cli._errors import CallError
+from hh_exporter._dialects import DIALECTS
+from hh_exporter._environment import Settings, read_settings
+from hh_exporter._settings import Kind
+from hh_exporter.exceptions import ConfigError
+
+__all__ = ["check_option", "dialect_option", "read_usable_settings", "url_option"]
+
+url_option = click.option(
+    "--url", help="Address of the server; default HH_API_URL, else HoneyHive's own."
+)
+dialect_option = click.option(
+    "--dialect",
+    type=click.Choice(tuple(DIALECTS)),
+    help="How to speak to it; default HH_EXPORTER_DIALECT, else legacy.",
+)
+
+
+def check_option(kind: Kind[Any]) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    """
+    Make a callback that refuses a value unless it is None or of *kind*.
+    """
+
+    def check(_: click.Context, __: click.Parameter, value: Any) -> Any:
+        try:
+            if value is not None:
+                kind.check("it", value)
+        except ConfigError as exc:
+            raise click.BadParameter(str(exc)) from None
+        return value
+
+    return check
+
+
+def read_usable_settings(given: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
+    """
+    Read the settings of an exporter that can send.
+
+    Raises:
+        CallError: One can't be used, or the key is missing.
+    """
+    try:
+        settings = read_settings(given, environ)
+    except ConfigError as exc:
+        raise CallError(str(exc)) from None
+    if settings.disabled:
+        raise CallError("HH_EXPORTER_DISABLED is set, so nothing would be sent: unset it")
+    if settings.disabled_reason:
+        raise CallError(
+            f"there is no API key for {settings.base_url}: set HH_API_KEY "
+            "(a server on this machine needs none)"
+        )
+    return settings
