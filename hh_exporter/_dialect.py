@@ -32,6 +32,8 @@ class Answer:
     """Media type without parameters, in lower case."""
     retry_after: str = ""
     """The Retry-After field as it was sent."""
+    location: str = field(default="", repr=False)
+    """The Location field as it was sent; it can hold anything."""
     body: bytes = field(default=b"", repr=False)
     cut_short: bool = False
     """Whether the body ended, or was abandoned, before its end."""

@@ -141,6 +141,7 @@ class Transport:
                     status=response.status,
                     content_type=response.content_type,
                     retry_after=response.headers.get("Retry-After", ""),
+                    location=response.headers.get("Location", ""),
                     cut_short=True,
                 )
                 return await _read_body(response, answer)

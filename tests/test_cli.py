@@ -34,11 +34,11 @@ def test_help_names_every_command() -> None:
     finished = call("--help")
 
     assert finished.status == 0
-    for command in ("demo", "send", "collect"):
+    for command in ("demo", "send", "check", "collect"):
         assert f"\n  {command} " in finished.stdout
 
 
-@pytest.mark.parametrize("command", ["demo", "send", "collect"])
+@pytest.mark.parametrize("command", ["demo", "send", "check", "collect"])
 def test_help_of_a_command_fits_a_narrow_terminal(
     monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
@@ -52,7 +52,17 @@ def test_help_of_a_command_fits_a_narrow_terminal(
     assert max(map(len, finished.stdout.splitlines())) <= 80
 
 
-@pytest.mark.parametrize("arguments", [["nonsense"], ["demo", "--nonsense"], ["send", "--url"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nonsense"],
+        ["demo", "--nonsense"],
+        ["demo", "--dialect", "v2"],
+        ["send", "--url"],
+        ["send", "--dialect", "v2"],
+        ["check", "unexpected"],
+    ],
+)
 def test_a_wrong_call_ends_with_2(arguments: list[str]) -> None:
     """
     What is no command or option ends with status 2 before anything is done.

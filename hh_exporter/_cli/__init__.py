@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import click
 
+from hh_exporter._cli.check import check_command
 from hh_exporter._cli.collect import collect_command
 from hh_exporter._cli.demo import demo_command
 from hh_exporter._cli.send import send_command
@@ -26,5 +27,5 @@ def cli() -> None:
     """
 
 
-for command in (demo_command, send_command, collect_command):
+for command in (demo_command, send_command, check_command, collect_command):
     cli.add_command(command)

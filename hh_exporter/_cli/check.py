@@ -1,0 +1,314 @@
+"""
+`hh-exporter check`: whether an exporter with these settings could deliver.
+
+It asks with an empty batch, which creates no event. The key goes to the host that
+was named, and to another one only where both are the vendor's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shlex
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import attrs
+import click
+import orjson
+from attrs import frozen
+
+from hh_exporter._cli._report import Report
+from hh_exporter._cli._setup import (
+    check_option,
+    dialect_option,
+    read_usable_settings,
+    url_option,
+)
+from hh_exporter._clock import Clock, SystemClock
+from hh_exporter._dialect import Answer
+from hh_exporter._dialects import DIALECTS
+from hh_exporter._environment import Settings, find_variable, is_unset, variables_of
+from hh_exporter._outcomes import Rest, Verdict
+from hh_exporter._settings import seconds
+from hh_exporter._transport import Transport
+from hh_exporter.events import new_id
+
+__all__ = ["VENDOR_HOSTS", "Finding", "Used", "check", "check_command"]
+
+VENDOR_HOSTS = ("https://api.honeyhive.ai", "https://api.dp1.us.honeyhive.ai")
+"""Where the vendor's older and newer clients send to: a key is good for one of them."""
+
+_OPTIONS = {"base_url": "--url", "dialect": "--dialect", "request_timeout": "--timeout"}
+_KINDS_OF_KEY = {
+    "hh_ingst_": "hh_ingst_…, for ingestion",
+    "hh_fgdp_": "hh_fgdp_…, for a data plane",
+    "hh_": "hh_…",
+}
+_DEFAULT = "default"
+
+
+@click.command("check")
+@url_option
+@dialect_option
+@click.option(
+    "--timeout",
+    metavar="SECONDS",
+    type=float,
+    callback=check_option(seconds()),
+    help="For each answer; default HH_EXPORTER_REQUEST_TIMEOUT, else 10.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON instead.")
+def check_command(
+    url: str | None, dialect: str | None, timeout: float | None, as_json: bool
+) -> None:
+    """
+    Try address, dialect and key, and say what works.
+
+    Sends an empty batch, so no event is created. Where it fails, the other
+    dialect is tried, and HoneyHive's other host if the address is one of its
+    two; what works is printed as a line to set. The key is taken from HH_API_KEY;
+    a server on this machine needs none.
+
+    Ends with status 0 if the settings work, with 1 if not, even if others do,
+    and with 2 if it can't work as it was called.
+    """
+    given = {"base_url": url, "dialect": dialect, "request_timeout": timeout}
+    settings = read_usable_settings(given, os.environ)
+    used = Used.of(settings, given, os.environ)
+    if settings.exposes_key:
+        text = "warning: base_url is plain http: the API key crosses the network unencrypted"
+        Report().say(text)
+
+    def say(text: object) -> None:
+        if not as_json:
+            click.echo(text)
+
+    for row in used.rows():
+        say(row)
+    say("")
+    findings = asyncio.run(check(settings, VENDOR_HOSTS, SystemClock(), say))
+    exports = used.exports(findings[-1], os.environ)
+    if as_json:
+        click.echo(orjson.dumps(_summarize(used, findings, exports)).decode())
+    elif exports:
+        say("\nTo use what works:\n")
+        for variable, value in exports.items():
+            say(f"export {variable}={shlex.quote(value)}")
+    raise SystemExit(0 if findings[0].works else 1)
+
+
+@frozen(kw_only=True)
+class Finding:
+    """
+    What came of one attempt.
+    """
+
+    base_url: str
+    dialect: str
+    works: bool
+    """As far as can be told without an event."""
+    status: int | None
+    """The HTTP status, None without an answer."""
+    said: str
+
+    def __str__(self) -> str:
+        verb = "works" if self.works else "fails"
+        return f"{verb}: {self.dialect} at {self.base_url}: {self.said}"
+
+
+@frozen(kw_only=True)
+class Used:
+    """
+    The settings that were tried first, and where each of them came from.
+    """
+
+    values: Mapping[str, str]
+    """As they may be shown, by parameter; without the key itself."""
+    origins: Mapping[str, str]
+    """An option, a variable, or "default"."""
+
+    @classmethod
+    def of(cls, settings: Settings, given: Mapping[str, Any], environ: Mapping[str, str]) -> Used:
+        values = {
+            "base_url": settings.base_url,
+            "dialect": settings.dialect,
+            "api_key": _name_kind(settings.api_key),
+            "request_timeout": f"{settings.request_timeout:g} s",
+        }
+        variables = variables_of(Settings)
+        origins = {
+            name: _OPTIONS[name]
+            if not is_unset(given.get(name))
+            else find_variable(variables[name], environ) or _DEFAULT
+            for name in values
+        }
+        return cls(values=values, origins=origins)
+
+    def rows(self) -> Iterator[str]:
+        """
+        Make a line of each setting.
+        """
+        for name, value in self.values.items():
+            yield f"{name:<15}  {value} ({self.origins[name]})"
+
+    def exports(self, finding: Finding, environ: Mapping[str, str]) -> dict[str, str]:
+        """
+        List what to set for an exporter to do as *finding* did, by the variable that counts.
+        """
+        if not finding.works:
+            return {}
+        fallbacks = {"base_url": "HH_API_URL", "dialect": "HH_EXPORTER_DIALECT"}
+        found = {"base_url": finding.base_url, "dialect": finding.dialect}
+        variables = variables_of(Settings)
+        return {
+            find_variable(variables[name], environ) or fallbacks[name]: value
+            for name, value in found.items()
+            if value != self.values[name] or self.origins[name] == _OPTIONS[name]
+        }
+
+
+async def check(
+    settings: Settings,
+    hosts: Collection[str],
+    clock: Clock,
+    note: Callable[[Finding], None] = lambda _: None,
+) -> list[Finding]:
+    """
+    Try *settings*, and what they might have been until that works.
+
+    Args:
+        hosts: Addresses that belong together: only if the given one is among
+            them, the others are tried, and get the key.
+        note: Called with each finding as it comes.
+
+    Returns:
+        The finding of *settings* first. If the last one does not work, none does.
+    """
+    findings: list[Finding] = []
+    for base_url in (settings.base_url, *_others(settings.base_url.lower(), hosts)):
+        for dialect in (settings.dialect, *_others(settings.dialect, DIALECTS)):
+            finding = await _attempt(
+                attrs.evolve(settings, base_url=base_url, dialect=dialect), clock
+            )
+            findings.append(finding)
+            note(finding)
+            if finding.works:
+                return findings
+            if finding.status is None:
+                break  # whichever dialect: nobody heard it
+    return findings
+
+
+async def _attempt(settings: Settings, clock: Clock) -> Finding:
+    dialect = DIALECTS[settings.dialect]()
+    async with Transport(
+        base_url=settings.base_url,
+        api_key=settings.api_key,
+        timeout=settings.request_timeout,
+        clock=clock,
+        ssl_context=settings.ssl_context,
+    ) as transport:
+        answer = await transport.post(dialect.batch_path, dialect.wrap(()))
+    # Under an id that nobody sent: of no ids at all, each answer would say that all were created.
+    verdict = dialect.read(answer, (new_id(),))
+    works, said = _judge(answer, verdict, has_key=settings.api_key is not None)
+    return Finding(
+        base_url=settings.base_url,
+        dialect=settings.dialect,
+        works=works,
+        status=answer.status,
+        said=said,
+    )
+
+
+def _judge(answer: Answer, verdict: Verdict, *, has_key: bool) -> tuple[bool, str]:
+    """
+    Say whether events would be taken where *answer* came from, and why in plain words.
+    """
+    http = verdict.reason
+    match answer.status:
+        case None:
+            return False, answer.failure
+        case 401 | 403:
+            problem = "the key is refused" if has_key else "it asks for a key"
+            return False, f"{problem} ({http})"
+        case 404 | 405 | 410:
+            return False, f"nothing takes events there ({http}): wrong address or dialect"
+        case 407:
+            return False, f"a proxy asks for a user and a password ({http})"
+    match verdict.rest:
+        case Rest.RETRY:
+            return False, f"it was reached, but fails now ({http}): try again later"
+        case _ if answer.content_type == "text/html":
+            return False, f"a web page answers there ({http}): wrong address"
+        case Rest.NOTHING if answer.cut_short:
+            return False, f"its answer was cut short ({http}): try again later"
+        case Rest.NOTHING if not _is_object(answer.body):
+            return False, f"what answers there sends no JSON ({http}): wrong address"
+        case Rest.NOTHING:
+            right = "key, address and dialect are" if has_key else "address and dialect are"
+            return True, f"the server takes events: {right} right"
+        case Rest.INVALID | Rest.FAILED | Rest.AMBIGUOUS:
+            return True, (
+                f"as far as can be told: it was reached and did not refuse the key, but takes no "
+                f"empty batch ({http}), and nothing else was sent"
+            )
+    if answer.location:
+        target = _name_host(answer.location)
+        return False, f"it redirects to {target} ({http}), and the key follows nowhere"
+    return False, f"it refuses us ({http})" + (f": {verdict.hint}" if verdict.hint else "")
+
+
+def _is_object(body: bytes) -> bool:
+    try:
+        return isinstance(orjson.loads(body), dict)
+    except orjson.JSONDecodeError:
+        return False
+
+
+def _name_host(location: str) -> str:
+    """
+    Name the host of an address that somebody else wrote, and nothing else of it.
+    """
+    try:
+        url = urlsplit(location)
+        host, port = url.hostname or "", url.port
+    except ValueError:
+        host = ""
+    if not host:
+        return "another path there"
+    if not re.fullmatch(r"[a-z0-9.:-]+", host):  # a terminal obeys what it is shown
+        return "another host"
+    name = f"[{host}]" if ":" in host else host
+    return f"{url.scheme}://{name}".removeprefix("://") + (f":{port}" if port else "")
+
+
+def _name_kind(key: str | None) -> str:
+    if key is None:
+        return "none"
+    kinds = (text for prefix, text in _KINDS_OF_KEY.items() if key.startswith(prefix))
+    return next(kinds, "of an unknown kind")
+
+
+def _others(one: str, many: Collection[str]) -> list[str]:
+    """
+    List the others of those among which *one* is; none if it is not.
+    """
+    return [other for other in many if other != one] if one in many else []
+
+
+def _summarize(
+    used: Used, findings: list[Finding], exports: Mapping[str, str]
+) -> dict[str, object]:
+    return {
+        "works": findings[0].works,
+        "used": {
+            name: {"value": value, "origin": used.origins[name]}
+            for name, value in used.values.items()
+        },
+        "findings": [attrs.asdict(finding) for finding in findings],
+        "set": exports,
+    }
