@@ -43,7 +43,7 @@ class Scalars(Generic[T]):
     def __attrs_post_init__(self) -> None:
         cls: Any = self.cls
         fields = attrs.fields(attrs.resolve_types(cls))
-        self._names = frozenset(a.name for a in fields)
+        self._names = frozenset(a.name for a in fields) - {"extra"}
         self._texts = tuple(a.name for a in fields if a.type in (str, str | None))
         self._numbers = tuple(a.name for a in fields if a.type == float | None)
         self._are_plain = _write_test(self.required, self._texts, self._numbers)

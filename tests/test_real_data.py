@@ -23,6 +23,7 @@ from hh_exporter._dialects import DIALECTS
 from hh_exporter._dialects.legacy import LegacyDialect
 from tests.builders import described
 from tests.command import run
+from tests.scripted_server import ScriptedServer
 from tests.support import assert_balanced, model_event
 
 DATA = Path(__file__).parents[2] / "shared/data/model_events.jsonl.gz"
@@ -195,3 +196,17 @@ async def test_no_line_harms_another(dialect: str, tmp_path: Path) -> None:
     ] == []
     assert finished.status == 1
     assert f"{len(NO_EVENTS) - 20} more invalid lines" in finished.stderr
+
+
+async def test_a_key_of_the_wire_may_be_called_extra(
+    exporter: Exporter, server: ScriptedServer
+) -> None:
+    """
+    It is one of those that the class does not know, and no field of its own.
+    """
+    event = DIALECTS["legacy"]().converter.structure({"model": "m", "extra": {"a": 1}}, ModelEvent)
+
+    assert exporter.push(event)
+    await exporter.flush()
+
+    assert server.created[0]["extra"] == {"a": 1}
