@@ -123,11 +123,7 @@ class Intake:
             return session_id, None
         if self.privacy.hides:
             draft = self.privacy.hide(draft)
-        session = self.codec.encode_session(draft)
-        # The hook may have given it the id that it gives to its events.
-        if self.sessions.is_known(session.session_id):
-            return session_id, None
-        return session_id, self.sessions.add(session)
+        return session_id, self.sessions.add(self.codec.encode_session(draft))
 
     def _sample(self, event: ModelEvent, session: SessionProperties | None, event_id: str) -> None:
         """

@@ -57,7 +57,7 @@ class Settler:
 
     queue: RecordQueue
     clock: Clock
-    on_outcome: Callable[[Settlement], None] | None
+    on_outcome: Callable[[Settlement], None] | None = field(repr=False)
     _episodes: dict[str, _Episode] = Factory(dict)
     _callback_failed: bool = field(default=False, init=False)
 

@@ -8,7 +8,8 @@ import asyncio
 import logging
 import traceback
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, NoReturn
 
 import attrs
 import pytest
@@ -23,13 +24,15 @@ from hh_exporter import (
     Settlement,
 )
 from hh_exporter._codec import Codec
-from hh_exporter._dialect import Answer
+from hh_exporter._dialect import Answer, Dialect
 from hh_exporter._dialects.legacy import LegacyDialect
 from hh_exporter._environment import read_settings
-from hh_exporter._parts import Delivery
-from hh_exporter._records import Batch
+from hh_exporter._parts import Delivery, Part
+from hh_exporter._records import Batch, Session
+from hh_exporter._shipping import Shipment
 from hh_exporter._transport import Transport
 from hh_exporter.events import CreateModelEventBatchResponseBody
+from tests.builders import dialects
 from tests.conftest import MakeExporter
 from tests.scripted_server import (
     Scripted,
@@ -132,38 +135,45 @@ def listen(loop: asyncio.AbstractEventLoop) -> None:
     loop.slow_callback_duration = 0.0
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
-        pytest.param(created(), id="success"),
-        pytest.param(partly(lambda event: event["event_id"] == "e1"), id="partial"),
-        pytest.param(echo_as_error(), id="failed with an echo"),
-        pytest.param(foreign_ids(), id="ambiguous"),
-        pytest.param(echo(400), id="400 with an echo"),
-        pytest.param(echo(413), id="413 with an echo"),
-        pytest.param(echo(401), id="401 with an echo"),
-        pytest.param(echo(503), id="503 with an echo"),
-        pytest.param(html(200), id="page"),
-        pytest.param(unavailable(), id="503"),
-        pytest.param(reset_before_storing(), id="reset"),
-        pytest.param(truncated_headers(), id="cut in the headers"),
-        pytest.param(hang(), id="timeout"),
-    ],
-)
+ANSWERS: dict[str, Scripted] = {
+    "success": created(),
+    "partial": partly(lambda event: event["event_id"] == "e1"),
+    "failed with an echo": echo_as_error(),
+    "ambiguous": foreign_ids(),
+    "400 with an echo": echo(400),
+    "413 with an echo": echo(413),
+    "401 with an echo": echo(401),
+    "503 with an echo": echo(503),
+    "page": html(200),
+    "503": unavailable(),
+    "reset": reset_before_storing(),
+    "cut in the headers": truncated_headers(),
+    "timeout": hang(),
+}
+TALKS = [("legacy", name) for name in ANSWERS]
+TALKS += [
+    ("v1", name) for name in ("success", "partial", "failed with an echo", "400 with an echo")
+]
+
+
+@pytest.mark.parametrize(("dialect", "answer"), TALKS)
 async def test_no_answer_makes_us_talk(
     make_exporter: MakeExporter,
     server: ScriptedServer,
     clock: FakeClock,
     words: Callable[[], str],
-    answer: Scripted,
+    dialect: str,
+    answer: str,
 ) -> None:
     """
     Whatever the server answers, no log, repr or exception shows the key or a payload.
     """
     listen(asyncio.get_running_loop())
-    server.default = answer
+    server.default = ANSWERS[answer]
     settlements: list[Settlement] = []
-    exporter = await make_exporter(api_key=KEY, request_timeout=0.2, on_outcome=settlements.append)
+    exporter = await make_exporter(
+        api_key=KEY, dialect=dialect, request_timeout=0.2, on_outcome=settlements.append
+    )
     for i in range(3):
         assert exporter.push(canary_event(event_id=f"e{i}"))
     flush = asyncio.create_task(exporter.flush(0.4))
@@ -181,7 +191,8 @@ async def test_no_answer_makes_us_talk(
     assert "hh_exporter" in words()
     assert "Executing <" in words(), "asyncio tells what it runs"
     assert_private(words())
-    assert_private("\n".join(f"{thing} {thing!r}" for thing in shown))
+    for thing in shown:
+        assert_private(f"{thing} {thing!r}")
 
 
 @pytest.mark.parametrize(
@@ -234,6 +245,41 @@ async def test_a_fault_of_our_own_quotes_nothing(
     assert_private(words())
 
 
+@dialects
+async def test_a_hook_that_raises_is_not_quoted(
+    make_exporter: MakeExporter,
+    server: ScriptedServer,
+    words: Callable[[], str],
+    dialect: Dialect,
+) -> None:
+    """
+    Of what before_send raises only the type is told, of events and sessions, by every way in.
+    """
+    listen(asyncio.get_running_loop())
+
+    def hook(draft: ModelEvent | SessionProperties) -> NoReturn:
+        try:
+            raise LookupError(draft)
+        except LookupError as exc:
+            raise ValueError(CANARY, draft) from exc
+
+    settlements: list[Settlement] = []
+    exporter = await make_exporter(
+        api_key=KEY, dialect=dialect.name, before_send=hook, on_outcome=settlements.append
+    )
+    assert not exporter.push(canary_event())
+    assert not exporter.push(canary_event(), SessionProperties(inputs={CANARY: CANARY}))
+    assert not await exporter.put(canary_event())
+    shown = await call(exporter)
+
+    assert "before_send raised ValueError for a SessionProperties" in words()
+    assert len(shown) > 1
+    assert len(settlements) == 4
+    assert not server.requests
+    assert_private(words())
+    assert_private("\n".join(f"{thing} {thing!r}" for thing in [*shown, *settlements, exporter]))
+
+
 async def test_a_callback_that_raises_is_not_quoted(
     make_exporter: MakeExporter, server: ScriptedServer, words: Callable[[], str]
 ) -> None:
@@ -270,6 +316,114 @@ async def test_what_is_lost_at_a_close_is_not_quoted(
     assert_private(words())
 
 
+# What is never sent
+
+INPUTS = {"messages", "template", "template_inputs", "tools", "inputs"}
+OUTPUTS = {"response", "outputs"}
+EITHER = {"metadata", "extra"}
+HIDDEN: list[tuple[dict[str, bool], set[str]]] = [
+    ({}, set()),
+    ({"hide_inputs": True}, INPUTS | EITHER),
+    ({"hide_outputs": True}, OUTPUTS | EITHER),
+    ({"hide_inputs": True, "hide_outputs": True}, INPUTS | OUTPUTS | EITHER),
+]
+hidings = pytest.mark.parametrize(
+    ("rules", "hidden"), HIDDEN, ids=["nothing", "inputs", "outputs", "both"]
+)
+hooks = pytest.mark.parametrize("is_put_back", [False, True], ids=["", "put back by a hook"])
+
+
+def marked(cls: type[Any]) -> dict[str, Any]:
+    """
+    Make fields of which each holds a text that names it.
+    """
+    fields: dict[str, Any] = {}
+    for a in attrs.fields(cls):
+        mark = f"<{a.name} {CANARY}>"
+        is_scalar = "str" in str(a.type) and a.name != "extra"
+        fields[a.name] = mark if is_scalar else {"mark": [mark]}
+        if "float" in str(a.type):
+            fields[a.name] = 1.0
+    return fields
+
+
+def marks_in(body: bytes, cls: type[Any]) -> set[str]:
+    return {a.name for a in attrs.fields(cls) if f"<{a.name} {CANARY}>".encode() in body}
+
+
+def textual(cls: type[Any]) -> set[str]:
+    return {a.name for a in attrs.fields(cls) if "float" not in str(a.type)}
+
+
+@dialects
+@hidings
+@hooks
+async def test_what_is_hidden_never_leaves(
+    make_exporter: MakeExporter,
+    server: ScriptedServer,
+    dialect: Dialect,
+    rules: dict[str, bool],
+    hidden: set[str],
+    is_put_back: bool,
+) -> None:
+    """
+    Exactly the documented fields stay behind, wherever a dialect has them, and all else goes.
+    """
+
+    def put_back(draft: Any) -> Any:
+        return type(draft)(**marked(type(draft)))
+
+    hook = put_back if is_put_back else None
+    exporter = await make_exporter(dialect=dialect.name, before_send=hook, **rules)
+    event = ModelEvent(**{"model": "m"} if is_put_back else marked(ModelEvent))
+    assert exporter.push(event)
+    assert (await exporter.flush()).delivered == 1
+    await exporter.create_model_event(event)
+
+    nowhere = {"project"} if dialect.name == "v1" else set()
+    for request in server.requests:
+        left = textual(ModelEvent) - marks_in(request.body, ModelEvent)
+        assert left - {"event_id"} == (hidden | nowhere)
+
+
+@dialects
+@hidings
+@hooks
+async def test_what_is_hidden_of_a_session_never_leaves(
+    make_exporter: MakeExporter,
+    server: ScriptedServer,
+    dialect: Dialect,
+    rules: dict[str, bool],
+    hidden: set[str],
+    is_put_back: bool,
+) -> None:
+    """
+    Its fields of the same names stay behind too.
+    """
+
+    def put_back(draft: Any) -> Any:
+        if isinstance(draft, ModelEvent):
+            return draft
+        return SessionProperties(**marked(SessionProperties))
+
+    hook = put_back if is_put_back else None
+    exporter = await make_exporter(dialect=dialect.name, before_send=hook, **rules)
+    session = SessionProperties(**marked(SessionProperties))
+    assert exporter.push(ModelEvent(model="m"), session)
+    assert (await exporter.flush()).delivered == 1
+
+    [request] = server.requests
+    left = textual(SessionProperties) - marks_in(request.body, SessionProperties)
+    assert left == hidden & textual(SessionProperties)
+
+
+def give_back(_: object, given: Any) -> Any:
+    """
+    Return *given*; what is bound to the first place shows in the repr of a partial.
+    """
+    return given
+
+
 def test_no_object_shows_what_it_holds() -> None:
     """
     The repr of everything that holds a key, a payload or an answer leaves it out.
@@ -278,7 +432,8 @@ def test_no_object_shows_what_it_holds() -> None:
     dialect = LegacyDialect()
     clock = FakeClock()
     record = Codec(dialect=dialect, clock=clock, max_bytes=10**6).encode(event, "e0")
-    batch = Batch((record,))
+    record.session = Session("s1", CANARY.encode())
+    batch = Batch((record,), record.session)
     answer = Answer(status=400, body=dialect.wrap(batch.records))
     properties: dict[str, Any] = {
         a.name: NUMBER if "float" in str(a.type) else {CANARY: CANARY}
@@ -286,12 +441,39 @@ def test_no_object_shows_what_it_holds() -> None:
         if not a.repr
     }
     assert CANARY.encode() in record.data
+    bound = partial(give_back, CANARY)
+    exporter = Exporter(
+        KEY, base_url="http://127.0.0.1:1", before_send=bound, on_outcome=bound, hide_inputs=True
+    )
+    assert exporter.push(event, SessionProperties(**properties | {"error": CANARY}))
+    delivery = Delivery.of(batch, is_probe=False)
+    part = Part(batch.records, announced=record.session)
+    shipment = Shipment(
+        path="/", pack=lambda: record.data, read=lambda a: dialect.read(a, {"e0"}), started=0.0
+    )
+    shipment.compressed = record.data
+    shipment.verdict = shipment.read(answer)
+    delivery.shipment = shipment
+    delivery.last.append(part)
     shown = [
+        exporter,
+        exporter.record(model="m", error=CANARY, inputs={CANARY: CANARY}),
+        exporter._intake,
+        exporter._intake.privacy,
+        exporter._intake.codec,
+        exporter._intake.sessions,
+        exporter._settler,
+        exporter._settings,
+        exporter._queue,
+        exporter._life,
+        part,
+        shipment,
+        record.session,
         event,
         SessionProperties(**properties),
         record,
         batch,
-        Delivery.of(batch, is_probe=False),
+        delivery,
         answer,
         dialect.read(answer, {"e0"}),
         dialect.read_single(answer, "e0"),
@@ -302,4 +484,5 @@ def test_no_object_shows_what_it_holds() -> None:
         Settlement(outcome=Outcome.DELIVERED, reason=None, event_ids=("e0",), status=200),
     ]
 
-    assert_private("\n".join(f"{thing} {thing!r}" for thing in shown))
+    for thing in shown:
+        assert_private(f"{thing} {thing!r}")

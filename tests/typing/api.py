@@ -45,6 +45,11 @@ def make() -> None:
         max_in_flight=1,
         request_timeout=1,
         close_timeout=1.5,
+        compression="gzip",
+        before_send=redact,
+        hide_inputs=True,
+        hide_outputs=False,
+        sample_rate=0.5,
         on_outcome=lambda settlement: print(settlement.outcome),
         on_ambiguous="resend",
         disabled=False,
@@ -56,6 +61,11 @@ def make() -> None:
     Exporter(max_in_flight="4")  # type: ignore[arg-type]
     Exporter(on_ambiguous="ignore")  # type: ignore[arg-type]
     Exporter(on_outcome=print_name)  # type: ignore[arg-type]
+    Exporter(before_send=True)  # type: ignore[arg-type]
+    Exporter(before_send=make)  # type: ignore[arg-type]
+    Exporter(dialect="v2")  # type: ignore[arg-type]
+    Exporter(compression="br")  # type: ignore[arg-type]
+    Exporter(hide_inputs="messages")  # type: ignore[arg-type]
     Exporter(queue={"max_events": 1})  # type: ignore[arg-type]
     QueueLimits(overflow="block")  # type: ignore[arg-type]
     QueueLimits(1)  # type: ignore[call-arg]
@@ -63,13 +73,21 @@ def make() -> None:
     RetryPolicy(wait=3.0)  # type: ignore[arg-type]
 
 
+def redact(item: ModelEvent | SessionProperties) -> ModelEvent | SessionProperties | None:
+    assert_type(item.map_text(str.upper), ModelEvent | SessionProperties)
+    item.map_text(len)  # type: ignore[arg-type]
+    return None if item.source == "test" else item
+
+
 def print_name(name: str) -> None:
     print(name)
 
 
 async def use(exporter: Exporter, event: ModelEvent) -> None:
+    session = SessionProperties(session_name="chat")
     assert_type(exporter.push(event), bool)
-    assert_type(await exporter.put(event), bool)
+    assert_type(exporter.push(event, session), bool)
+    assert_type(await exporter.put(event, session=session), bool)
     assert_type(await exporter.create_model_event(event, timeout=1.0), str)
     assert_type(await exporter.flush(), FlushResult)
     assert_type(await exporter.flush(1), FlushResult)
@@ -84,6 +102,7 @@ async def use(exporter: Exporter, event: ModelEvent) -> None:
 
     exporter.push({"model": "gpt-4o"})  # type: ignore[arg-type]
     exporter.push([event])  # type: ignore[arg-type]
+    exporter.push(event, "session")  # type: ignore[arg-type]
     exporter.put(event)  # type: ignore[unused-coroutine]
     exporter.flush()  # type: ignore[unused-coroutine]
     await exporter.push(event)  # type: ignore[misc]
@@ -109,6 +128,8 @@ def fill(message: Any) -> None:
     assert_type(event.event_id, str | None)
     session = SessionProperties(session_name="chat", user_properties={"id": 1})
     assert_type(session.session_id, str | None)
+    assert_type(event.map_text(str.strip), ModelEvent)
+    assert_type(session.map_text(lambda text: text[:100]), SessionProperties)
 
     ModelEvent()  # type: ignore[call-arg]
     ModelEvent("gpt-4o")  # type: ignore[call-arg]
