@@ -25,9 +25,9 @@ class Watch:
     Count what becomes of the records admitted up to one moment.
     """
 
-    last_seq: int
-    left: int
     on_done: Callable[[], None]
+    last_seq: int = 0
+    left: int = 0
     outcomes: Counter[Outcome] = Factory(Counter)
 
     def note(self, records: Iterable[Record], outcome: Outcome) -> bool:
@@ -142,8 +142,10 @@ class Ledger:
         """
         Watch all records that have no outcome now; end with `unwatch`.
         """
-        watch = Watch(self.pushed + self.recovered, self.queued + self.in_flight, on_done)
+        watch = Watch(on_done)
         self._watches.append(watch)
+        # In one step, and told of outcomes by now: a handler may push, and drop what is there.
+        watch.last_seq, watch.left = self.pushed + self.recovered, self.queued + self.in_flight
         return watch
 
     def unwatch(self, watch: Watch) -> None:
@@ -151,14 +153,15 @@ class Ledger:
 
     def _hold(self, session: Session) -> None:
         size = len(session.data)
-        session.holders += 1
-        if session.holders == 1:
+        # In locals: a handler may hold it too, between two steps.
+        session.holders = held = session.holders + 1
+        if held == 1:
             self.session_bytes += size
 
     def _let_go(self, session: Session) -> None:
         size = len(session.data)
-        session.holders -= 1
-        if not session.holders:
+        session.holders = held = session.holders - 1
+        if held == 0:
             self.session_bytes -= size
 
     def _move(self, records: Iterable[Record], sign: int) -> None:

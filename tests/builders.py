@@ -18,7 +18,7 @@ from hh_exporter._codec import Codec
 from hh_exporter._dialect import Dialect
 from hh_exporter._dialects import DIALECTS
 from hh_exporter._dialects.legacy import LegacyDialect
-from hh_exporter._records import MAX_BODY_BYTES, Record
+from hh_exporter._records import MAX_BODY_BYTES, Record, Session
 from hh_exporter.events import ModelEvent, SessionProperties
 from tests.support import FakeClock
 
@@ -42,12 +42,18 @@ dialects = pytest.mark.parametrize(
 
 
 def make_record(
-    event_id: str = "event", size: int = 10, *, seq: int = 0, pushed_at: float = 0.0
+    event_id: str = "event",
+    size: int = 10,
+    *,
+    seq: int = 0,
+    pushed_at: float = 0.0,
+    session: Session | None = None,
 ) -> Record:
     """
     Make a record of exactly *size* bytes of JSON.
     """
-    record = Record(event_id, b'"%s"' % (b"." * (size - 2)) if size > 1 else b"1", pushed_at)
+    data = b'"%s"' % (b"." * (size - 2)) if size > 1 else b"1"
+    record = Record(event_id, data, pushed_at, session)
     record.seq = seq
     return record
 

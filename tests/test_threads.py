@@ -5,6 +5,7 @@ Events come from every thread, from signal handlers and finalisers, and none is 
 from __future__ import annotations
 
 import asyncio
+import dis
 import selectors
 import signal
 import sys
@@ -13,10 +14,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import Context
-from functools import partial
+from functools import cache, partial
 from itertools import count
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any, Literal, TypeVarTuple
 
 import pytest
@@ -24,12 +25,17 @@ import pytest
 import hh_exporter
 from hh_exporter import (
     BatchLimits,
+    DropReason,
     Exporter,
     FlushResult,
     Outcome,
     QueueLimits,
     Settlement,
 )
+from hh_exporter._ledger import Watch
+from hh_exporter._queue import RecordQueue
+from hh_exporter._records import Record, Session
+from tests.builders import make_record
 from tests.conftest import KEY, MakeExporter
 from tests.scripted_server import ScriptedServer
 from tests.support import FakeClock, assert_balanced, model_event, until
@@ -43,7 +49,8 @@ STRIDE = 31
 """Every how many lines under the lock an interruption comes; each line has its turn."""
 
 LOCKED_FILES = {
-    str(Path(hh_exporter.__file__).with_name(name)) for name in ("_queue.py", "_ledger.py")
+    str(Path(hh_exporter.__file__).with_name(name))
+    for name in ("_queue.py", "_ledger.py", "_budget.py")
 }
 """Where code runs under the one lock."""
 
@@ -313,6 +320,168 @@ async def test_a_push_may_interrupt_whoever_holds_the_lock(
         delivered = [event_id for event_id, outcome in outcomes if outcome is Outcome.DELIVERED]
         assert sorted(server.created_ids) == sorted(delivered), first
         assert_balanced(exporter)
+
+
+CALLS = ("CALL", "PRECALL", "RESUME", "JUMP_BACKWARD", "BEFORE_WITH")
+"""What the interpreter runs handlers behind, within a line; a plain `+=` is one step for them."""
+
+
+@contextmanager
+def interrupted_once(at: int, interrupt: Callable[[], object]) -> Iterator[Callable[[], bool]]:
+    """
+    Call *interrupt* at place *at* of the code under the lock; yields what tells if it came to it.
+
+    A place is the begin of a line, and what follows a call or a jump backwards.
+    """
+    places, last = 0, dict[FrameType, tuple[int, str]]()
+
+    def trace(frame: FrameType, event: str, _: Any) -> Any:
+        nonlocal places
+        if frame.f_code.co_filename not in LOCKED_FILES:
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            operation = operations_of(frame.f_code)[frame.f_lasti]
+            line, before = last.get(frame, (0, "RESUME"))
+            last[frame] = frame.f_lineno, operation
+            if line != frame.f_lineno or before.startswith(CALLS):
+                places += 1
+                if places == at:
+                    sys.settrace(None)
+                    interrupt()
+        elif event == "return":
+            last.pop(frame, None)
+        return trace
+
+    before = sys.gettrace()
+    sys._getframe().f_trace_opcodes = True  # else 3.12 has none for the first frame
+    sys.settrace(trace)
+    try:
+        yield lambda: places >= at
+    finally:
+        sys.settrace(before)
+
+
+@cache
+def operations_of(code: CodeType) -> dict[int, str]:
+    return {instruction.offset: instruction.opname for instruction in dis.get_instructions(code)}
+
+
+class Interrupted:
+    """
+    A queue in the middle of things: each new record is of a session that none there has.
+    """
+
+    def __init__(self, overflow: Literal["drop_oldest", "drop_newest"]) -> None:
+        limits = QueueLimits(max_events=6, max_bytes=160, overflow=overflow)
+        self.queue = RecordQueue(limits)
+        self.watch: Watch | None = None
+        self.outcomes = 0
+        self.session = Session("first", b"," * 10)
+        self.flying = [self.make(), self.make()]
+        self.pulled = [self.make()]
+        for record in (*self.flying, *self.pulled):
+            self.queue.offer(record)
+        self.queue.take(self.queue.pull(2))
+        self.queue.pull(1)
+        self.session = Session("second", b"," * 30)
+
+    def make(self) -> Record:
+        return make_record(size=20, session=self.session)
+
+    def push(self) -> None:
+        loss = self.queue.offer(self.make())  # first: an interruption counts too
+        self.outcomes += 0 if loss is None else len(loss.records)
+
+    def check(self) -> None:
+        """
+        See that the books say what is there, and that nothing is left of it in the end.
+        """
+        queue, ledger = self.queue, self.queue.ledger
+        assert ledger.dropped.total() == self.outcomes
+        records = queue.pull(100)
+        assert queue._record_bytes == 0
+        assert len(records) + len(self.pulled) == ledger.queued
+        assert ledger.queued_bytes == 20 * ledger.queued
+        assert ledger.in_flight_bytes == 20 * ledger.in_flight
+        sessions = {r.session for r in (*records, *self.pulled, *self.flying)}
+        assert ledger.session_bytes == sum(len(session.data) for session in sessions if session)
+        queue.take([*records, *self.pulled])
+        queue.settle([*records, *self.pulled, *self.flying], Outcome.DELIVERED)
+        assert ledger.delivered + ledger.rejected + ledger.dropped.total() == ledger.pushed
+        assert ledger.queued == ledger.in_flight == queue._budget.events == 0
+        assert ledger.session_bytes == queue._budget.bytes == 0
+        assert self.watch is None or self.watch.left == 0
+
+
+def settle_some(state: Interrupted) -> None:
+    flown, state.flying = state.flying, []
+    state.queue.settle(flown, Outcome.REJECTED)
+
+
+def watch(state: Interrupted) -> None:
+    state.watch = state.queue.watch(lambda: None)
+
+
+def give_back(state: Interrupted) -> None:
+    flown, state.flying = state.flying, []
+    state.queue.give_back(flown)
+
+
+def pull_more(state: Interrupted) -> None:
+    state.pulled += state.queue.pull(5)
+
+
+def unpull(state: Interrupted) -> None:
+    pulled, state.pulled = state.pulled, []
+    state.queue.unpull(pulled)
+
+
+def take(state: Interrupted) -> None:
+    pulled, state.pulled = state.pulled, []
+    state.queue.take(pulled)
+    state.flying += pulled
+
+
+def put(state: Interrupted) -> None:
+    record = state.make()
+    place = state.queue.line_up(record, lambda: None)
+    if place.has_room:
+        state.queue.enter(place, record)
+    else:
+        state.queue.leave(place)
+
+
+def drain(state: Interrupted) -> None:
+    dropped = len(state.queue.drain(DropReason.CLOSED))
+    state.outcomes += dropped
+
+
+@pytest.mark.parametrize("overflow", ["drop_oldest", "drop_newest"])
+@pytest.mark.parametrize("queued", [0, 1, 3])
+@pytest.mark.parametrize(
+    "act",
+    [Interrupted.push, put, take, settle_some, give_back, pull_more, unpull, drain, watch],
+    ids=lambda act: act.__name__,
+)
+def test_the_books_balance_wherever_a_push_interrupts(
+    act: Callable[[Interrupted], None],
+    queued: int,
+    overflow: Literal["drop_oldest", "drop_newest"],
+) -> None:
+    """
+    At every place under the lock where a handler can run, it may push, sessions included.
+    """
+    for at in count(1):
+        state = Interrupted(overflow)
+        for _ in range(queued):
+            state.push()
+        with interrupted_once(at, state.push) as was_interrupted:
+            act(state)
+        state.check()
+        if not was_interrupted():
+            break
+    assert at > 5
 
 
 def note_outcome(outcomes: list[tuple[str, Outcome]], settlement: Settlement) -> None:
