@@ -10,9 +10,10 @@ is theirs alone, has done so.
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import deque
-from collections.abc import Iterator
 from itertools import chain
+from operator import attrgetter
 
 from attrs import Factory, define, field, frozen
 
@@ -23,6 +24,8 @@ from hh_exporter._settings import seconds, whole
 __all__ = ["BatchLimits", "Batcher"]
 
 _MAX_OPEN = 64
+
+_order = attrgetter("seq")
 
 
 @frozen(kw_only=True)
@@ -39,9 +42,9 @@ class BatchLimits:
 
 
 @define(eq=False)
-class _OpenBatch:
+class _Draft:
     """
-    A batch that is not full.
+    A batch that was not taken.
     """
 
     session: Session | None
@@ -68,10 +71,10 @@ class Batcher:
     overhead: int
     sessions: Sessions = Factory(Sessions)
     _body_limit: int = field(init=False)
-    _open: dict[Session | None, _OpenBatch] = Factory(dict)
-    _full: deque[Batch] = Factory(deque)
+    _open: dict[Session | None, _Draft] = Factory(dict)
+    _full: deque[_Draft] = Factory(deque)
     _announcing: dict[Session, list[Record]] = Factory(dict)
-    """Sessions of batches that were closed, and the records that wait for their outcome."""
+    """Sessions of batches that were closed, and in order who waits for their outcome."""
     _waiting: int = 0
 
     def __attrs_post_init__(self) -> None:
@@ -101,7 +104,7 @@ class Batcher:
         The record that waits longest. Any thread.
         """
         firsts = (
-            *(batch.records[0] for batch in tuple(self._full)),
+            *(batch.first for batch in tuple(self._full)),
             *(batch.first for batch in tuple(self._open.values())),
             *(record for waiting in tuple(self._announcing.values()) for record in waiting[:1]),
         )
@@ -116,28 +119,23 @@ class Batcher:
             if self.sessions.is_known(session.session_id):
                 session = None
             elif session in self._announcing:
-                self._announcing[session].append(record)
+                insort(self._announcing[session], record, key=_order)
                 self._waiting += 1
                 return
-        size = len(record.data) + 1  # with its comma
         batch = self._open.get(session)
-        if batch is not None and (
-            record.event_id in batch.records or batch.size + size > batch.limit
-        ):
-            self._close(batch)
-            if session is not None:
-                self.add(record)  # waits
-                return
-            batch = None
         if batch is None:
-            if len(self._open) >= _MAX_OPEN:
-                self._close(self._first_open())
-            batch = self._open[session] = _OpenBatch(session, self._limit(session), record)
-        elif record.seq < batch.first.seq:
+            batch = self._begin(session, record)
+        records = batch.records
+        size = batch.size + len(record.data) + 1  # with its comma
+        if records and (size > batch.limit or record.event_id in records):
+            self._close(batch)
+            self.add(record)  # begins another one, or waits
+            return
+        if record.seq < batch.first.seq:
             batch.first = record
-        batch.records[record.event_id] = record
-        batch.size += size
-        if len(batch.records) >= self.limits.max_events or batch.size >= batch.limit:
+        records[record.event_id] = record
+        batch.size = size
+        if size >= batch.limit or len(records) >= self.limits.max_events:
             self._close(batch)
 
     def pop(self, now: float, *, up_to_seq: float = 0) -> Batch | None:
@@ -145,13 +143,17 @@ class Batcher:
         Take the next batch that is due at *now*; one that announces ends with `end`.
 
         A full batch is due; so is one with a record that has waited for
-        `linger`, or was admitted as number *up_to_seq* or before.
+        `linger`, or was admitted as number *up_to_seq* or before: it has its
+        turn behind those that are full now, not behind all that will be.
         """
-        if not self._full and self._open:
-            batch = self._first_open()
-            if batch.first.seq <= up_to_seq or now >= self._due_at(batch):
-                self._close(batch)
-        return self._full.popleft() if self._full else None
+        if self._open:
+            first = self._first_open()
+            if first.first.seq <= up_to_seq or now >= self._due_at(first):
+                self._close(first)
+        if not self._full:
+            return None
+        batch = self._full.popleft()
+        return Batch(tuple(batch.records.values()), batch.session)
 
     def end(self, session: Session) -> None:
         """
@@ -183,7 +185,9 @@ class Batcher:
         Returns:
             Their records, in order of admission.
         """
-        records = list(self._all())
+        drafts = (*self._full, *self._open.values())
+        records = list(chain(*(batch.records.values() for batch in drafts)))
+        records += chain(*self._announcing.values())
         for batch in self._full:
             if batch.session is not None:
                 del self._announcing[batch.session]
@@ -192,27 +196,26 @@ class Batcher:
         self._open.clear()
         self._full.clear()
         self._waiting = 0
-        return sorted(records, key=lambda record: record.seq)
-
-    def _all(self) -> Iterator[Record]:
-        return chain(
-            *(batch.records for batch in self._full),
-            *(batch.records.values() for batch in self._open.values()),
-            *self._announcing.values(),
-        )
+        return sorted(records, key=_order)
 
     def _limit(self, session: Session | None) -> int:
         announcement = 0 if session is None else len(session.data)
         return self._body_limit - self.overhead - announcement + 1  # no comma behind the last
 
-    def _first_open(self) -> _OpenBatch:
+    def _begin(self, session: Session | None, record: Record) -> _Draft:
+        if len(self._open) >= _MAX_OPEN:
+            self._close(self._first_open())
+        batch = self._open[session] = _Draft(session, self._limit(session), record)
+        return batch
+
+    def _first_open(self) -> _Draft:
         return min(self._open.values(), key=lambda batch: batch.first.seq)
 
-    def _due_at(self, batch: _OpenBatch) -> float:
+    def _due_at(self, batch: _Draft) -> float:
         return batch.first.pushed_at + self.limits.linger
 
-    def _close(self, batch: _OpenBatch) -> None:
+    def _close(self, batch: _Draft) -> None:
         del self._open[batch.session]
-        self._full.append(Batch(tuple(batch.records.values()), batch.session))
+        self._full.append(batch)
         if batch.session is not None:
             self._announcing[batch.session] = []

@@ -8,7 +8,7 @@ delivery holds is room that push does not have.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from math import inf
@@ -20,7 +20,7 @@ from attrs import Factory, define, field
 from hh_exporter._budget import Budget, Place, QueueLimits, size_of
 from hh_exporter._ledger import Ledger, Watch
 from hh_exporter._outcomes import DropReason, Outcome
-from hh_exporter._records import Loss, Record
+from hh_exporter._records import Loss, Record, Session
 from hh_exporter.exceptions import ExporterError
 
 __all__ = ["RecordQueue"]
@@ -64,7 +64,9 @@ class RecordQueue:
             if self.closed:
                 self.ledger.refuse(DropReason.CLOSED)
                 return Loss(DropReason.CLOSED, (record,))
-            fits = self._budget.has_room(size_of(record))
+            # As `size_of` has it: most have no session to announce.
+            size = len(record.data) if record.session is None else size_of(record)
+            fits = self._budget.has_room(size)
             if self._budget.line or not fits:
                 lost, done = self._evict(record)
                 fits = bool(lost) and self._budget.has_room(size_of(record))
@@ -320,34 +322,45 @@ class RecordQueue:
             The dropped records, and the watches that are complete with this.
         """
         limits, budget = self.limits, self._budget
-        size = size_of(newcomer)
+        # Who overtakes may not take what the line waits for.
+        most = min(limits.max_bytes, budget.bytes) if budget.line else limits.max_bytes
         kept = budget.events - len(self._records)
-        excess = budget.bytes + size - limits.max_bytes
-        if budget.line:  # who overtakes may not take what the line waits for
-            excess = max(excess, size)
+        excess = budget.bytes + size_of(newcomer) - most
         evicted: list[Record] = []
         done: list[Watch] = []
-        is_in_vain = kept >= limits.max_events or excess > self._record_bytes
+        is_in_vain = kept >= limits.max_events or (
+            excess > self._record_bytes and excess > self._droppable_bytes(newcomer.session)
+        )
         if limits.overflow == "drop_newest" or is_in_vain or self._is_moving:
             return evicted, done
         with self._moving():
-            while self._records and (
-                excess > 0 or not evicted or not budget.has_room(size_of(newcomer))
+            while self._records and not (
+                evicted
+                and budget.has_room(size := size_of(newcomer))
+                and (not budget.line or budget.bytes + size <= most)
             ):
                 record = self._records.popleft()
-                length = len(record.data)
-                self._record_bytes -= length
-                excess -= length
+                self._record_bytes -= len(record.data)
                 evicted.append(record)
                 done += self._drop((record,), DropReason.QUEUE_FULL)
         return evicted, done
+
+    def _droppable_bytes(self, kept: Session | None) -> int:
+        """
+        Say what dropping all that is queued would free, but for the session *kept*.
+        """
+        queued = Counter(record.session for record in tuple(self._records))
+        del queued[None], queued[kept]
+        return self._record_bytes + sum(
+            len(session.data) for session, n in queued.items() if session and n == session.holders
+        )
 
     def _drop(self, records: Sequence[Record], reason: DropReason) -> list[Watch]:
         self.ledger.take(records)
         return self.ledger.settle(records, Outcome.DROPPED, reason)
 
     def _admit_line(self) -> list[Place]:
-        if self._is_moving:
+        if self._is_moving or not self._budget.line:
             return []
         with self._moving():
             return self._budget.admit()

@@ -1,21 +1,23 @@
 """
-Batches by count, bytes and linger.
+Batches by count, bytes, linger and session.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 from itertools import pairwise
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from hh_exporter import BatchLimits, ConfigError
 from hh_exporter._batcher import Batcher
 from hh_exporter._dialects.legacy import LegacyDialect
-from hh_exporter._records import MAX_BODY_BYTES, Batch, Record
+from hh_exporter._records import MAX_BODY_BYTES, Batch, Record, Session
 from tests.builders import make_record
 
 LINGER = 10.0
@@ -184,6 +186,252 @@ def test_clearing_gives_up_everything_in_order() -> None:
     assert batcher.clear() == []
     assert batcher.pop(100.0, up_to_seq=5) is None
     assert batcher.room == 2
+
+
+# Sessions that are to be announced.
+
+
+def make_session(name: str = "session", size: int = 10) -> Session:
+    return Session(name, b"," * size)
+
+
+def test_a_session_is_announced_by_a_batch_of_its_own() -> None:
+    """
+    Its first records share no batch with others; what is known of is mixed with all.
+    """
+    batcher = make_batcher(max_events=2)
+    session, known = make_session(), make_session("known")
+    batcher.sessions.learn("known")
+    sessions = [None, session, known, session]
+    records = [make_record(f"{n}", seq=n, session=s) for n, s in enumerate(sessions, 1)]
+    for record in records:
+        batcher.add(record)
+
+    batches = [batcher.pop(0.0), batcher.pop(0.0)]
+
+    assert [batch and batch.session for batch in batches] == [None, session]
+    assert [batch and [*batch.records] for batch in batches] == [records[0::2], records[1::2]]
+
+
+def test_the_bytes_of_an_announcement_are_in_the_body() -> None:
+    """
+    A batch that announces is full by the bytes of its whole body, to the byte.
+    """
+    session = make_session(size=30)
+    records = [make_record(f"{n}", 20, seq=n, session=session) for n in (1, 2, 3)]
+    size = len(dialect.wrap(records, session))
+
+    for limit, expected in [(1, 1), (size - 1, 2), (size, 3), (size + 1, 3)]:
+        batcher = make_batcher(max_bytes=limit)
+        for record in [*records, make_record("next", 20, seq=4, session=session)]:
+            batcher.add(record)
+        assert [len(batch) for batch in popped(batcher)] == [expected]
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_others_of_a_session_wait_for_its_announcement(is_known: bool) -> None:
+    """
+    Until that batch is over nothing of the session leaves, not even for a flush.
+    """
+    batcher = make_batcher(max_events=2)
+    session = make_session()
+    records = [make_record(f"{n}", seq=n, pushed_at=n, session=session) for n in range(1, 6)]
+    late, *others = records[2:]
+    for record in [*records[:2], *others, late]:
+        batcher.add(record)
+
+    assert popped(batcher, 100.0, up_to_seq=9) == [records[:2]]
+    assert batcher.due_at() is None
+    assert batcher.oldest is late
+    if is_known:
+        batcher.sessions.learn(session.session_id)
+    batcher.end(session)
+
+    # Unknown still, the next batch announces it, and the last record waits for that.
+    assert popped(batcher, 100.0) == [records[2:4]] + ([records[4:]] if is_known else [])
+
+
+def test_the_oldest_leaves_where_too_many_are_open() -> None:
+    """
+    There are never more than 64 open batches.
+    """
+    batcher = make_batcher()
+    records = [make_record(f"{n}", seq=n, session=make_session(f"{n}")) for n in range(1, 70)]
+    for record in records:
+        batcher.add(record)
+        assert len(batcher._open) <= 64
+
+    assert popped(batcher) == [[record] for record in records[:5]]
+
+
+def test_what_is_due_is_not_overtaken_for_good() -> None:
+    """
+    A batch that waited long enough leaves although others are filled all the time.
+    """
+    batcher = make_batcher(max_events=2)
+    lonely = make_record("lonely", seq=1, session=make_session("lonely"))
+    batcher.add(lonely)
+    left: list[Record] = []
+    for n in range(3):
+        session = make_session(f"{n}")
+        for i in range(2):
+            batcher.add(make_record(f"{n}-{i}", seq=2 + n, pushed_at=50.0, session=session))
+        batch = batcher.pop(50.0)
+        assert batch is not None
+        left += batch.records
+
+    assert lonely in left
+
+
+def test_a_batcher_does_not_swallow_the_queue() -> None:
+    """
+    It takes no more while as many wait for an announcement as open batches could hold.
+    """
+    batcher = make_batcher(max_events=1)
+    session = make_session()
+    for n in range(64):
+        batcher.add(make_record(f"{n}", seq=n, session=session))
+        batcher.pop(0.0)
+        assert batcher.room == 1
+    batcher.add(make_record("last", seq=64, session=session))
+    assert batcher.room == 0
+
+    batcher.end(session)
+    batcher.clear()
+    assert batcher.room == 1
+
+
+class BatcherMachine(RuleBasedStateMachine):
+    """
+    Whatever comes in whatever order, each record leaves once, with those it may leave with.
+    """
+
+    MAX_EVENTS, LIMIT = 3, 100
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seq = 0
+        self.now = 0.0
+        self.limit = dialect.overhead + self.LIMIT
+        self.batcher = make_batcher(max_events=self.MAX_EVENTS, max_bytes=self.limit)
+        self.sessions = [make_session(f"{n}", size) for n, size in enumerate((5, 40, 200))]
+        self.inside: list[Record] = []
+        self.outside: list[Record] = []
+        """What was taken, and may come back."""
+        self.announcing: list[Batch] = []
+
+    def is_known(self, record: Record) -> bool:
+        session = record.session
+        return session is None or self.batcher.sessions.is_known(session.session_id)
+
+    @rule(
+        name=st.sampled_from("abcd"),
+        size=st.integers(1, 60),
+        session=st.none() | st.integers(0, 2),
+        later=st.integers(0, 5),
+    )
+    def add(self, name: str, size: int, session: int | None, later: int) -> None:
+        self.now += later
+        self.seq += 1
+        of = None if session is None else self.sessions[session]
+        record = make_record(name, size, seq=self.seq, pushed_at=self.now, session=of)
+        self.inside.append(record)
+        self.batcher.add(record)
+
+    @precondition(lambda self: self.outside)
+    @rule(data=st.data())
+    def give_back(self, data: st.DataObject) -> None:
+        record = self.outside.pop(data.draw(st.integers(0, len(self.outside) - 1)))
+        self.inside.append(record)
+        self.batcher.add(record)
+
+    @rule(later=st.sampled_from([0.0, LINGER]), flush_to=st.integers(0, 30))
+    def pop(self, later: float, flush_to: int) -> None:
+        self.now += later
+        due_at = self.batcher.due_at()
+        batch = self.batcher.pop(self.now, up_to_seq=flush_to)
+        if batch is None:
+            assert due_at is None or due_at > self.now
+            held = [r for b in self.announcing for r in self.inside if r.session is b.session]
+            assert all(r.seq > flush_to for r in self.inside if r not in held)
+            return
+        self.inside = [record for record in self.inside if record not in batch.records]
+        self.outside += batch.records
+        size = len(dialect.wrap(batch.records, batch.session))
+        assert len(batch.records) == 1 or size <= self.limit
+        assert len(batch.records) <= self.MAX_EVENTS
+        assert len({record.event_id for record in batch.records}) == len(batch.records)
+        if batch.session is None:
+            assert all(map(self.is_known, batch.records))
+            return
+        assert {record.session for record in batch.records} == {batch.session}
+        assert batch.session not in [other.session for other in self.announcing]
+        self.announcing.append(batch)
+
+    @precondition(lambda self: self.announcing)
+    @rule(data=st.data(), is_known=st.booleans())
+    def end(self, data: st.DataObject, is_known: bool) -> None:
+        batch = self.announcing.pop(data.draw(st.integers(0, len(self.announcing) - 1)))
+        assert batch.session is not None
+        if is_known:
+            self.batcher.sessions.learn(batch.session.session_id)
+        self.batcher.end(batch.session)
+
+    @rule(size=st.integers(20, 110))
+    def limit_bytes(self, size: int) -> None:
+        self.limit = min(self.limit, dialect.overhead + size)
+        self.batcher.limit_bytes(dialect.overhead + size)
+
+    @rule(again=st.booleans())
+    def clear(self, again: bool) -> None:
+        records = self.batcher.clear()
+        assert records == sorted(self.inside, key=lambda record: record.seq)
+        assert self.batcher.clear() == []
+        if again:
+            for record in records:
+                self.batcher.add(record)
+        else:
+            self.inside = []
+            self.outside += records
+
+    @invariant()
+    def what_waits_longest_is_known(self) -> None:
+        pushes = [record.pushed_at for record in self.inside]
+        oldest, due_at = self.batcher.oldest, self.batcher.due_at()
+        assert (oldest is None) == (not pushes)
+        if oldest is not None:
+            assert oldest.pushed_at == min(pushes)
+            assert due_at is None or due_at - LINGER in pushes
+
+    @invariant()
+    def room_is_what_fits(self) -> None:
+        room = self.batcher.room
+        mixed = [record for record in self.inside if self.is_known(record)]
+        assert 0 <= room <= self.MAX_EVENTS
+        assert room == 0 or len(mixed) >= self.MAX_EVENTS - room
+        if room and not self.batcher._waiting:
+            # Exactly so many more bytes in one record fill the batch that sessions share.
+            probe = deepcopy(self.batcher)
+            assert probe.room == room
+            probe.add(make_record("probe", probe.room_bytes, seq=self.seq + 1))
+            assert probe.room == 0
+
+    def teardown(self) -> None:
+        for batch in self.announcing:
+            assert batch.session is not None
+            self.batcher.end(batch.session)
+        left: list[Record] = []
+        while taken := self.batcher.pop(0.0, up_to_seq=self.seq):
+            left += taken.records
+            if taken.session is not None:
+                self.batcher.end(taken.session)
+        assert sorted(r.seq for r in left) == sorted(r.seq for r in self.inside)
+        assert self.batcher.oldest is None
+        assert not self.batcher._announcing
+
+
+BatcherMachine.TestCase.settings = settings(deadline=None, max_examples=40, stateful_step_count=25)
+TestBatcher = BatcherMachine.TestCase
 
 
 sizes = st.lists(st.tuples(st.sampled_from("abcdefgh"), st.integers(1, 60)), max_size=30)
