@@ -223,9 +223,10 @@ class Deliverer:
         session = part.announced or part.withheld
         if session is None or (part.withheld and part.is_last):
             return  # what failed once may pass the second time for its own sake
-        self.sessions.learn(session.session_id)
-        if part.withheld is not None:
-            log.warning("the server refuses the properties of a session: it has only its events")
+        if part.withheld is None or self.sessions.is_known(session.session_id):
+            self.sessions.learn(session.session_id)
+        else:
+            self.sessions.withhold(session.session_id, "the server refuses its properties")
 
     # What an answer means for others.
 
@@ -311,8 +312,9 @@ class Deliverer:
             case Rest.TOO_LARGE:
                 # What the halves have; just below the refused size would be refused again
                 # as soon as the server's limit is a little lower.
-                size = sum(len(record.data) + 1 for record in part.records)
-                self.limit_bytes((self.dialect.overhead + size) // 2)
+                size = self.dialect.overhead + sum(len(r.data) + 1 for r in part.records)
+                announced = len(part.announced.data) if part.announced else 0
+                self.limit_bytes(size // 2 + announced)
             case Rest.INVALID if part.is_lone:
                 self._settle(delivery, rest, None, verdict)
                 if self.shipper.breaker.accepted == delivery.accepted_before:

@@ -97,8 +97,10 @@ class Intake:
         record = self.codec.encode(event, event_id, session_id)
         own = session_id if event.session_id is None else event.session_id
         if session is not None and own == session.session_id:
-            size = len(record.data) + len(session.data)
-            record.session = session if size <= self.codec.max_bytes else None
+            if len(record.data) + len(session.data) <= self.codec.max_bytes:
+                record.session = session
+            elif len(record.data) < len(session.data):
+                self.sessions.withhold(session.session_id, "its properties are too large")
         return record
 
     def _find_session(self, properties: SessionProperties) -> tuple[str, Session | None]:
@@ -123,7 +125,9 @@ class Intake:
             return session_id, None
         if self.privacy.hides:
             draft = self.privacy.hide(draft)
-        return session_id, self.sessions.add(self.codec.encode_session(draft))
+        session = self.codec.encode_session(draft)
+        with self.queue.lock:
+            return session_id, self.sessions.add(session)
 
     def _sample(self, event: ModelEvent, session: SessionProperties | None, event_id: str) -> None:
         """

@@ -2,12 +2,15 @@
 Which sessions' properties the server has been told.
 
 A session is announced once: its properties travel with the first of its events,
-and once one of those is created they travel no more. What is remembered is
-bounded; to announce a forgotten session again does no harm.
+and once one of those is created they travel no more. Nor do they where they
+can't be sent. What is remembered is bounded; to announce a forgotten session
+again does no harm.
 """
 
 from __future__ import annotations
 
+import logging
+from collections import OrderedDict
 from weakref import WeakValueDictionary
 
 from attrs import Factory, define
@@ -16,17 +19,20 @@ from hh_exporter._records import Session
 
 __all__ = ["Sessions"]
 
+log = logging.getLogger(__name__)
+
 _REMEMBERED = 10_000
 
 
 @define(eq=False)
 class Sessions:
     """
-    The sessions of one exporter. Any thread may ask and add; the worker's learns.
+    The sessions of one exporter. Any thread; `add` under the one lock.
     """
 
     _pending: WeakValueDictionary[str, Session] = Factory(WeakValueDictionary)
-    _known: dict[str, None] = Factory(dict)
+    _known: OrderedDict[str, None] = Factory(OrderedDict)
+    _said: set[str] = Factory(set)
 
     def is_known(self, session_id: str) -> bool:
         """
@@ -55,4 +61,13 @@ class Sessions:
         """
         self._known[session_id] = None
         while len(self._known) > _REMEMBERED:
-            del self._known[next(iter(self._known))]
+            self._known.popitem(last=False)  # one step, unlike next and del
+
+    def withhold(self, session_id: str, why: str) -> None:
+        """
+        Have the events of a session go without its properties, and say *why* once.
+        """
+        self.learn(session_id)
+        if why not in self._said:
+            self._said.add(why)
+            log.warning("a session has only its events: %s; said once", why)

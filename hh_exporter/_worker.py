@@ -327,10 +327,10 @@ class Worker:
                 look = free_at
             else:
                 due_at = self.batcher.due_at()
-                room = self.batcher.room or inf
-                events = min(1, room) if due_at is None else room
-                size = self.batcher.room_bytes if room < inf else inf
                 look = inf if due_at is None else due_at
+                if room := self.batcher.room:  # else nothing moves before an answer comes
+                    events = 1 if due_at is None else room
+                    size = self.batcher.room_bytes
         if self.queue.wake_at(events, size):
             return -inf
         look = min(look, closing)
