@@ -37,6 +37,8 @@ class Breaker:
     reason: str = ""
     """Why sending is blocked, and what to check where we are suspended; empty while it is not."""
     is_suspended: bool = False
+    needs_proof: bool = False
+    """Whether only a created event ends the suspension, not just another answer."""
     setbacks: int = 0
     """How many answers so far failed or refused us."""
     accepted: int = 0
@@ -49,8 +51,6 @@ class Breaker:
     """How many answers in a row failed."""
     _refused: int = 0
     """How many lone events in a row were refused, with none created meanwhile."""
-    _needs_proof: bool = False
-    """Whether only a created event ends the suspension, not just another answer."""
     _interval: float = _FIRST_PROBE
     _probe_at: float = -inf
 
@@ -93,7 +93,7 @@ class Breaker:
         if self.is_suspended:
             return False
         self.is_suspended = True
-        self._needs_proof = needs_proof
+        self.needs_proof = needs_proof
         self._block(now, reason)
         return True
 
@@ -116,12 +116,12 @@ class Breaker:
         if created:
             self.accepted += 1
             self._refused = 0
-        elif self._needs_proof:
+        elif self.needs_proof:
             self.setbacks += 1
             return False
         was_blocked = self.is_blocked
         self.reason = ""
-        self.is_suspended = self._needs_proof = False
+        self.is_suspended = self.needs_proof = False
         return was_blocked
 
     # Probes.

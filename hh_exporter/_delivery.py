@@ -175,6 +175,10 @@ class Deliverer:
         """
         shipment = delivery.shipment = self._pack(delivery, part)
         verdict = await self.shipper.ship(shipment)
+        if shipment.accepted_before is not None:
+            for record in part.records:
+                if record.failed_at is None:
+                    record.failed_at = shipment.accepted_before
         if self._must_wait(verdict):
             self._mark(part, verdict, shipment)
             raise _Blocked
@@ -212,6 +216,7 @@ class Deliverer:
             read=read,
             started=self.clock.now(),
             tried_for=part.tried_for,
+            accepted_before=_first_failed_at(part.records),
             is_probe=part.is_probe,
             is_divisible=not part.is_lone or part.announced is not None,
         )
@@ -347,3 +352,11 @@ class Deliverer:
         outcome = Outcome.DROPPED if reason else Outcome.REJECTED
         self.settler.settle(lost, outcome, reason, status=verdict.status)
         return lost
+
+
+def _first_failed_at(records: Sequence[Record]) -> int | None:
+    """
+    Say how many answers had created events when the server had failed at each of *records*.
+    """
+    failed_at = [record.failed_at for record in records if record.failed_at is not None]
+    return max(failed_at) if len(failed_at) == len(records) else None

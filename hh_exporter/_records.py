@@ -48,6 +48,8 @@ class Record:
     """Order of admission; a flush waits for all up to its own."""
     tried_for: float = field(default=0.0, init=False)
     """Seconds for which deliveries tried in vain, held time not counted."""
+    failed_at: int | None = field(default=None, init=False)
+    """How many answers had created events when the server first failed at a body with it."""
     doubted_at: int = field(default=-1, init=False)
     """
     How many answers had created events when one refused us over a body with

@@ -66,6 +66,8 @@ class Shipment:
     body: bytes = field(init=False, repr=False)
     compressed: bytes | None = field(default=None, init=False, repr=False)
     """The same by gzip; None if it goes out as it is."""
+    is_plain: bool = False
+    """Whether it must go out as it is, since compressed it was refused."""
     verdict: Verdict = _UNANSWERED
     """What the last answer meant."""
     attempts: int = 0
@@ -79,12 +81,14 @@ class Shipment:
     """When it goes on by itself; -inf while it is at work."""
     is_blamed: bool = False
     """Whether the server fails at this body while it takes others."""
+    accepted_before: int | None = None
+    """How many answers had created events when the server first failed at its records."""
     _failures: int = 0
-    _accepted_before: int = 0
-    """How many answers had created events when it first failed."""
 
     def __attrs_post_init__(self) -> None:
         self.body = self.pack()
+        if self.accepted_before is not None:
+            self._failures = _FAILURES_TO_BLAME - 1  # they are known: the next one decides
 
     def elapsed(self, now: float) -> float:
         """
@@ -97,9 +101,9 @@ class Shipment:
         Note that the server failed at it; *accepted* counts answers that created events.
         """
         self._failures += 1
-        if self._failures == 1:
-            self._accepted_before = accepted
-        is_alone_in_it = accepted > self._accepted_before
+        if self.accepted_before is None:
+            self.accepted_before = accepted
+        is_alone_in_it = accepted > self.accepted_before
         self.is_blamed = (
             self.is_divisible and is_alone_in_it and self._failures >= _FAILURES_TO_BLAME
         )
@@ -178,19 +182,19 @@ class Shipper:
             self._say_suspended()
 
     async def _attempt(self, shipment: Shipment) -> Verdict:
+        if not self.compresses or shipment.is_plain:
+            shipment.compressed = None
+        elif shipment.compressed is None:
+            shipment.compressed = await compress(shipment.body)
         await self._sit_out_hold(shipment)
         if self.breaker.is_blocked and not shipment.is_probe:
             return _HELD
         if self.is_retired:
             return shipment.verdict
-        self.queue.count_request(retry=shipment.attempts > 0)
         shipment.attempts += 1
-        self.on_wire += 1
-        try:
-            answer = await self._post(shipment)
-        finally:
-            self.on_wire -= 1
-        verdict = shipment.read(answer)
+        verdict = await self._post(shipment, retry=shipment.attempts > 1)
+        if shipment.compressed is not None:
+            verdict = await self._doubt_gzip(shipment, verdict)
         if verdict.rest is Rest.AMBIGUOUS and self.on_ambiguous == "resend":
             verdict = evolve(verdict, rest=Rest.RETRY)
         shipment.verdict = verdict
@@ -203,7 +207,6 @@ class Shipper:
         )
         self._note(shipment, verdict)
         if verdict.rest in (Rest.RETRY, Rest.FAILED):
-            shipment.retry_after = self._silence(answer)
             self.breaker.hold(self.clock.now() + shipment.retry_after)
             if verdict.created and verdict.rest is Rest.RETRY:
                 shipment.body = shipment.pack()
@@ -211,26 +214,39 @@ class Shipper:
         self.on_answer()
         return verdict
 
-    async def _post(self, shipment: Shipment) -> Answer:
-        post = self.transport.post
-        if self.compresses and shipment.attempts == 1:
-            shipment.compressed = await compress(shipment.body)
-        if shipment.compressed is None:
-            return await post(shipment.path, shipment.body)
-        answer = await post(shipment.path, shipment.compressed, encoding="gzip")
-        self.is_gzip_taken |= answer.status == HTTPStatus.OK
-        if answer.status != HTTPStatus.UNSUPPORTED_MEDIA_TYPE and (
-            answer.status != HTTPStatus.BAD_REQUEST or self.is_gzip_taken
-        ):
-            return answer
+    async def _post(self, shipment: Shipment, *, retry: bool) -> Verdict:
+        self.queue.count_request(retry=retry)
+        self.on_wire += 1
+        try:
+            if shipment.compressed is None:
+                answer = await self.transport.post(shipment.path, shipment.body)
+            else:
+                answer = await self.transport.post(
+                    shipment.path, shipment.compressed, encoding="gzip"
+                )
+        finally:
+            self.on_wire -= 1
+        shipment.retry_after = self._silence(answer)
+        return shipment.read(answer)
+
+    async def _doubt_gzip(self, shipment: Shipment, verdict: Verdict) -> Verdict:
+        """
+        Send what was refused once more as it is, if it may have been for the gzip.
+        """
+        self.is_gzip_taken |= bool(verdict.created)
         # How servers refuse a Content-Encoding (RFC 9110 §15.5.16), some without knowing it.
-        self.queue.count_request(retry=True)
-        shipment.compressed = None
-        answer = await post(shipment.path, shipment.body)
-        if answer.status == HTTPStatus.OK and self.compresses:
+        is_doubtful = verdict.rest in (Rest.SUSPENDED, Rest.INVALID) and (
+            verdict.status == HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+            or (verdict.status == HTTPStatus.BAD_REQUEST and not self.is_gzip_taken)
+        )
+        if not is_doubtful or self.is_retired:
+            return verdict
+        shipment.is_plain, shipment.compressed = True, None
+        verdict = await self._post(shipment, retry=True)
+        if verdict.created and self.compresses:
             self.compresses = False
             log.warning("the server takes no gzip: bodies are sent as they are")
-        return answer
+        return verdict
 
     async def _sit_out_hold(self, shipment: Shipment) -> None:
         while (wait := self.breaker.hold_until - self.clock.now()) > 0 and not self.is_retired:

@@ -70,7 +70,7 @@ class Waits:
         if self.shipper.on_wire or breaker.is_probing:
             return False
         if breaker.is_blocked and breaker.setbacks == wait.setbacks:
-            return False  # its own probe has not been answered
+            return breaker.hold_until > wait.deadline  # its own probe has not been answered
         if wait.deadline == inf:
             return breaker.is_suspended
         return max(breaker.free_at(), idle_until) > wait.deadline

@@ -42,8 +42,9 @@ log = logging.getLogger(__name__)
 _LAST_CALL = 2.0
 """Seconds for which a cancelled worker still sends: asyncio.run is ending."""
 
+_FIRST_RESTART = 1.0
 _WIDEST_RESTART = 60.0
-"""Seconds between two starts of a worker that keeps failing."""
+"""Seconds between two starts of a worker that keeps failing; one that served for longer is new."""
 
 
 @define(eq=False, kw_only=True)
@@ -186,6 +187,7 @@ class Worker:
                 last_call = min(last_call, self._closing.deadline)
             self._is_last_call = self._closing is None
             self._closing = self._waits.begin(self._bell, last_call)
+            self.breaker.probe_now()
             await self._serve()
             raise
         finally:
@@ -201,8 +203,9 @@ class Worker:
         """
         Serve until closed, again after a fault of our own, slower each time.
         """
-        pause = 1.0
+        pause = _FIRST_RESTART
         while True:
+            began = self.clock.now()
             try:
                 await self._serve()
             except Exception as exc:
@@ -212,6 +215,8 @@ class Worker:
                     exc = exc.exceptions[0]
                 self.fault = type(exc).__name__
                 self._take_back()
+                if self.clock.now() - began > _WIDEST_RESTART:
+                    pause = _FIRST_RESTART
                 # Without its text, which may quote a payload.
                 log.error(  # noqa: TRY400
                     "the worker failed of %s and starts again in %.0f s; please report this:\n%s",
@@ -276,14 +281,17 @@ class Worker:
             return None
         batch = self._pop(now)
         if batch is None and self.prober.aside:
-            self.prober.end_round()
+            if self.breaker.is_blocked:
+                self.prober.end_round()
+            else:
+                self.prober.give_up()
             batch = self._pop(now)
         if batch is None:
             return None
         is_probe = self.breaker.is_blocked
         if is_probe:
             self.breaker.begin_probe()
-            batch = self.prober.trim(batch)
+            batch = self.prober.trim(batch, is_lone=self.breaker.needs_proof)
         delivery = Delivery.of(batch, is_probe=is_probe)
         self.queue.take(batch.records)
         self._in_hand.add(delivery)
@@ -372,6 +380,7 @@ class Worker:
         for delivery in tuple(self._in_hand):
             self.queue.give_back(delivery.release_all())
         self._in_hand.clear()
+        self.breaker.is_probing = False
 
 
 @coroutine

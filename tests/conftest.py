@@ -15,10 +15,14 @@ from typing import Any, Protocol
 import pytest
 
 from hh_exporter import BatchLimits, Exporter
+from hh_exporter._dialects import DIALECTS
 from tests.scripted_server import ScriptedServer
 from tests.support import PATIENCE, FakeClock, assert_balanced
 
 KEY = "hh_test_key"
+
+in_both_dialects = pytest.mark.parametrize("dialect", list(DIALECTS))
+"""Run a test once with exporters of each dialect."""
 
 
 class BuildExporter(Protocol):
@@ -91,7 +95,17 @@ async def server() -> AsyncIterator[ScriptedServer]:
 
 
 @pytest.fixture
-async def build_exporter(server: ScriptedServer, clock: FakeClock) -> AsyncIterator[BuildExporter]:
+def dialect() -> str:
+    """
+    What exporters speak, where a test is not run `in_both_dialects`.
+    """
+    return "legacy"
+
+
+@pytest.fixture
+async def build_exporter(
+    server: ScriptedServer, clock: FakeClock, dialect: str
+) -> AsyncIterator[BuildExporter]:
     """
     Exporters for `server` on the fake `clock`, with jitter at its upper bound, not started.
     """
@@ -101,6 +115,7 @@ async def build_exporter(server: ScriptedServer, clock: FakeClock) -> AsyncItera
         defaults: dict[str, Any] = {
             "api_key": KEY,
             "base_url": server.url,
+            "dialect": dialect,
             "batch": BatchLimits(linger=1.0),
             "_clock": clock,
             "_random": lambda: 1.0,

@@ -13,10 +13,12 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeVar
 
 from hh_exporter import Exporter, FlushResult, ModelEvent, Outcome, Settlement, Stats
+from tests.scripted_server import ScriptedServer, hang
 
 __all__ = [
     "EPOCH",
     "PATIENCE",
+    "STEP",
     "FakeClock",
     "assert_balanced",
     "attempts_failed",
@@ -25,7 +27,9 @@ __all__ = [
     "ids_of",
     "in_thread",
     "model_event",
+    "pass_time",
     "push_all",
+    "quiet",
     "settle",
     "until",
 ]
@@ -34,6 +38,9 @@ T = TypeVar("T")
 
 EPOCH = 1_750_000_000.0
 """The Unix time at which every fake clock begins."""
+
+STEP = 2.0
+"""Seconds by which `pass_time` advances a clock at a time."""
 
 PATIENCE = 20.0
 """Real seconds after which a test gives up waiting for what it expects."""
@@ -53,6 +60,8 @@ class FakeClock:
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self.delays: list[float] = []
         """Every delay that was slept through or is being slept."""
+        self.waits = 0
+        """How often something began to wait until a moment."""
 
     def now(self) -> float:
         return self._now
@@ -67,6 +76,7 @@ class FakeClock:
         await woken.wait()
 
     def timeout_at(self, deadline: float | None) -> AbstractAsyncContextManager[object]:
+        self.waits += 1
         return self._timeout_at(deadline)
 
     @asynccontextmanager
@@ -182,6 +192,32 @@ async def delivered(exporter: Exporter, count: int) -> None:
     Wait until *count* events in all are delivered.
     """
     await until(lambda: assert_balanced(exporter).delivered == count)
+
+
+async def quiet(exporter: Exporter, server: ScriptedServer) -> None:
+    """
+    Wait until no answer is on its way; one that *server* holds back is not.
+    """
+    turns = 0
+    while turns < 2:
+        worker = exporter._life.worker
+        is_silent = worker is None or not worker.shipper.on_wire
+        if server.default == hang():
+            is_silent = len(server.requests) == exporter.stats().requests
+        turns = turns + 1 if is_silent else 0
+        await settle()
+
+
+async def pass_time(
+    exporter: Exporter, server: ScriptedServer, clock: FakeClock, seconds: float
+) -> None:
+    """
+    Let time pass, and the network do its part after each step.
+    """
+    end = clock.now() + seconds
+    while clock.now() < end:
+        await clock.advance(min(STEP, end - clock.now()))
+        await quiet(exporter, server)
 
 
 async def in_thread(main: Callable[[], Coroutine[Any, Any, T]]) -> T:

@@ -34,6 +34,7 @@ from tests.scripted_server import (
     hang_after_storing,
     partly,
     reset_before_storing,
+    status,
     too_many,
     unavailable,
 )
@@ -344,6 +345,27 @@ TROUBLE = (
 )
 """A server that makes the worker retry, hold, and take new connections."""
 
+OUTAGE = (unavailable(),) * 7
+"""One that fails until all sending is blocked, and fails at a probe, which steps aside."""
+
+REFUSED = (status(401),) * 3
+"""One that suspends us, and refuses a probe."""
+
+DISLIKED = (status(400),) * 4
+"""One that refuses bodies: they are split, one at a time while others wait for their turn."""
+
+TROUBLES = pytest.mark.parametrize(
+    ("script", "step"),
+    [
+        pytest.param((), 1, id="healthy"),
+        pytest.param(TROUBLE, 13, id="trouble"),
+        pytest.param(OUTAGE, 43, id="outage"),
+        pytest.param(REFUSED, 29, id="refused"),
+        pytest.param(DISLIKED, 7, id="disliked"),
+    ],
+)
+"""With how many turns of the loop to go on at a time."""
+
 
 def is_worker(task: asyncio.Task[Any]) -> bool:
     return task.get_name() == "hh_exporter worker"
@@ -365,13 +387,13 @@ def cancel_all(which: Callable[[asyncio.Task[Any]], bool]) -> list[asyncio.Task[
 
 
 async def cancelled_later(
-    which: Callable[[asyncio.Task[Any]], bool], *script: Scripted
+    which: Callable[[asyncio.Task[Any]], bool], step: int, *script: Scripted
 ) -> AsyncIterator[tuple[Stage, list[asyncio.Task[Any]]]]:
     """
     Have tasks of the exporter cancelled after ever more turns of the loop, while it
     delivers; also those that it has only begun then.
     """
-    for turns in count():
+    for turns in count(0, step):
         assert turns < ENOUGH, "it has no end"
         async with stage(*script) as new:
             new.push(EVENTS)
@@ -392,12 +414,14 @@ def assert_all_delivered(told: Stage) -> None:
     assert stats.delivered == EVENTS
 
 
-@pytest.mark.parametrize("script", [(), TROUBLE], ids=["healthy", "trouble"])
-async def test_a_cancelled_worker_sends_or_keeps_what_it_had(script: tuple[Scripted, ...]) -> None:
+@TROUBLES
+async def test_a_cancelled_worker_sends_or_keeps_what_it_had(
+    script: tuple[Scripted, ...], step: int
+) -> None:
     """
     A worker cancelled at any moment ends, and the next one delivers what is left.
     """
-    async for told, workers in cancelled_later(is_worker, *script):
+    async for told, workers in cancelled_later(is_worker, step, *script):
         if workers:
             await asyncio.wait(workers)
         assert all(worker.cancelled() for worker in workers)
@@ -405,19 +429,40 @@ async def test_a_cancelled_worker_sends_or_keeps_what_it_had(script: tuple[Scrip
         assert stats.in_flight == 0 or not workers
 
         await told.exporter.start()
-        await told.exporter.flush()
+        while (await told.exporter.flush()).left:
+            pass  # refused once more
         assert_all_delivered(told)
 
 
-@pytest.mark.parametrize("script", [(), TROUBLE], ids=["healthy", "trouble"])
-async def test_a_cancelled_delivery_gives_its_events_back(script: tuple[Scripted, ...]) -> None:
+@TROUBLES
+async def test_a_cancelled_delivery_gives_its_events_back(
+    script: tuple[Scripted, ...], step: int
+) -> None:
     """
     The events of a delivery cancelled at any moment are sent by another one.
     """
-    async for told, _ in cancelled_later(is_delivery, *script):
-        await told.exporter.flush()
+    async for told, _ in cancelled_later(is_delivery, step, *script):
+        while (await told.exporter.flush()).left:
+            pass  # refused once more
 
         assert_all_delivered(told)
+
+
+@TROUBLES
+async def test_a_close_at_any_moment_keeps_its_deadline_and_the_books(
+    script: tuple[Scripted, ...], step: int
+) -> None:
+    """
+    aclose ends in time in the midst of any trouble, each event with one outcome.
+    """
+    async for told, _ in cancelled_later(lambda _: False, 2 * step, *script):
+        closed_by = told.clock.now() + 3.0
+        result = await told.exporter.aclose(3.0)
+
+        assert told.clock.now() <= closed_by + STEP
+        assert not result.left
+        assert all(len(outcomes) == 1 for outcomes in told.outcomes.values())
+        assert set(told.outcomes) == set(told.accepted)
 
 
 async def test_a_second_cancellation_ends_a_worker_at_once() -> None:

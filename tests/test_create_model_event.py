@@ -436,6 +436,21 @@ async def test_a_close_cuts_it_off_in_a_silence_too(
     assert (await fail(sending)).reason is DropReason.SEND_FAILED
 
 
+async def test_its_time_runs_before_the_first_start_too(
+    build_exporter: BuildExporter, server: ScriptedServer
+) -> None:
+    """
+    A timeout that is over before the worker first serves raises, and the event is counted.
+    """
+    exporter = build_exporter()
+
+    error = await fail(send(exporter, timeout=0.0))
+
+    assert error.reason is DropReason.SEND_FAILED
+    assert assert_balanced(exporter).dropped_by_reason == {DropReason.SEND_FAILED: 1}
+    assert not server.requests
+
+
 async def test_it_needs_no_start(build_exporter: BuildExporter, server: ScriptedServer) -> None:
     """
     Where nothing was started before, the call starts the exporter.

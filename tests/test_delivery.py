@@ -23,7 +23,7 @@ from hh_exporter import (
     RetryPolicy,
     Settlement,
 )
-from tests.conftest import MakeExporter
+from tests.conftest import MakeExporter, in_both_dialects
 from tests.scripted_server import (
     Answer,
     Event,
@@ -95,6 +95,7 @@ def sent_ids(server: ScriptedServer) -> list[list[str]]:
 # Accepted.
 
 
+@in_both_dialects
 @pytest.mark.parametrize(
     "answer",
     [
@@ -141,6 +142,7 @@ async def test_batches_share_connections(exporter: Exporter, server: ScriptedSer
 # Partly created.
 
 
+@in_both_dialects
 @pytest.mark.parametrize("code", [200, 207, 400, 500])
 @pytest.mark.parametrize("shuffle", [False, True], ids=["in order", "shuffled"])
 @pytest.mark.parametrize(
@@ -178,6 +180,7 @@ async def test_a_bad_event_is_rejected_beside_good_ones(
     assert not assert_balanced(exporter).retries
 
 
+@in_both_dialects
 async def test_a_lone_bad_event_gets_a_second_chance(
     exporter: Exporter, server: ScriptedServer, clock: FakeClock
 ) -> None:
@@ -198,6 +201,7 @@ async def test_a_lone_bad_event_gets_a_second_chance(
     assert sent_ids(server) == [["e0"], ["e0"]]
 
 
+@in_both_dialects
 @pytest.mark.parametrize("shuffle", [False, True], ids=["in order", "shuffled"])
 async def test_what_is_missing_without_an_error_is_retried(
     exporter: Exporter, server: ScriptedServer, clock: FakeClock, shuffle: bool
@@ -251,6 +255,7 @@ AMBIGUOUS = [
 ]
 
 
+@in_both_dialects
 @pytest.mark.parametrize("answer", AMBIGUOUS)
 async def test_an_ambiguous_answer_is_final(
     make_exporter: MakeExporter, server: ScriptedServer, answer: Scripted
@@ -271,6 +276,7 @@ async def test_an_ambiguous_answer_is_final(
     assert not server.duplicates()
 
 
+@in_both_dialects
 @pytest.mark.parametrize("answer", AMBIGUOUS)
 async def test_an_ambiguous_answer_is_retried_on_demand(
     make_exporter: MakeExporter, server: ScriptedServer, clock: FakeClock, answer: Scripted
@@ -297,6 +303,7 @@ def refuse(code: int, bad: Callable[[Event], bool]) -> Scripted:
     return lambda request: refusal if any(map(bad, request.events)) else created()
 
 
+@in_both_dialects
 @pytest.mark.parametrize("code", [400, 422])
 @pytest.mark.parametrize("where", [0, 41, 99])
 async def test_a_poisoned_batch_is_split_until_the_bad_event_is_alone(
@@ -399,6 +406,7 @@ async def test_a_batch_that_was_open_at_a_413_stays_below_too(
     assert all(len(request.body) <= 20_000 for request in server.requests[before:])
 
 
+@in_both_dialects
 async def test_an_event_that_is_too_large_is_dropped_alone(
     make_exporter: MakeExporter, server: ScriptedServer
 ) -> None:
@@ -424,6 +432,7 @@ async def test_an_event_that_is_too_large_is_dropped_alone(
 # Failed in passing.
 
 
+@in_both_dialects
 @pytest.mark.parametrize(
     "failure",
     [
@@ -756,3 +765,195 @@ async def test_a_fault_of_our_own_drops_the_batch_and_nothing_else(
     assert "LookupError" in error
     assert "broken_jitter" in error, "the traceback is there"
     assert words not in caplog.text
+
+
+# Compressed.
+
+
+def encodings(server: ScriptedServer) -> list[str | None]:
+    return [request.headers.get("content-encoding") for request in server.requests]
+
+
+def unless_gzip(refusal: Scripted) -> Scripted:
+    """
+    Answer *refusal* to whatever is compressed; else store it.
+    """
+    return lambda request: refusal if "content-encoding" in request.headers else created()
+
+
+def no_gzip_said(caplog: pytest.LogCaptureFixture) -> int:
+    return sum("takes no gzip" in record.getMessage() for record in caplog.records)
+
+
+@in_both_dialects
+@pytest.mark.parametrize("size", [10, 30_000], ids=["small", "large"])
+async def test_bodies_are_compressed_on_demand(
+    make_exporter: MakeExporter, server: ScriptedServer, size: int
+) -> None:
+    """
+    With compression="gzip" each body says so and is smaller; a single event's too.
+    """
+    exporter = await make_exporter(compression="gzip")
+    push_all(exporter, *IDS, error="x" * size)
+
+    assert (await exporter.flush()).delivered == 8
+    assert await exporter.create_model_event(model_event(event_id="now")) == "now"
+
+    assert encodings(server) == ["gzip", "gzip"]
+    assert server.created_ids == [*IDS, "now"]
+    assert len(server.requests[0].body) < 8 * (size + 100)
+    assert assert_balanced(exporter).retries == 0
+
+
+async def test_a_retry_sends_the_same_compressed_bytes(
+    make_exporter: MakeExporter, server: ScriptedServer, clock: FakeClock
+) -> None:
+    """
+    A body is compressed once, however often it is sent.
+    """
+    server.script(unavailable(), reset_before_storing())
+    exporter = await make_exporter(compression="gzip")
+    push_all(exporter, *IDS)
+
+    assert (await flushed(exporter, clock)).delivered == 8
+    assert encodings(server) == ["gzip"] * 3
+    assert len({request.body for request in server.requests}) == 1
+
+
+async def test_what_is_missing_is_compressed_anew(
+    make_exporter: MakeExporter, server: ScriptedServer, clock: FakeClock
+) -> None:
+    """
+    After a partial success the rest goes out compressed too, without what was created.
+    """
+    server.script(partly(is_one_of("e2", "e5"), errors=False))
+    exporter = await make_exporter(compression="gzip")
+    push_all(exporter, *IDS)
+
+    assert (await flushed(exporter, clock)).delivered == 8
+    assert sent_ids(server) == [IDS, ["e2", "e5"]]
+    assert encodings(server) == ["gzip", "gzip"]
+
+
+@in_both_dialects
+@pytest.mark.parametrize("code", [415, 400])
+async def test_a_server_without_gzip_is_found_out(
+    make_exporter: MakeExporter,
+    server: ScriptedServer,
+    caplog: pytest.LogCaptureFixture,
+    code: int,
+) -> None:
+    """
+    A refused compressed body goes out once more as it is; later ones are never compressed.
+    """
+    server.default = unless_gzip(status(code))
+    exporter = await make_exporter(compression="gzip")
+    push_all(exporter, *IDS[:4])
+    assert (await exporter.flush()).delivered == 4
+    push_all(exporter, *IDS[4:])
+    assert (await exporter.flush()).delivered == 4
+    await exporter.create_model_event(model_event(event_id="now"))
+
+    assert encodings(server) == ["gzip", None, None, None]
+    assert sent_ids(server) == [IDS[:4], IDS[:4], IDS[4:], ["now"]]
+    assert no_gzip_said(caplog) == 1
+    stats = assert_balanced(exporter)
+    assert (stats.requests, stats.retries, stats.health) == (4, 1, "ok")
+
+
+async def test_one_event_finds_out_too(
+    make_exporter: MakeExporter, server: ScriptedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    create_model_event succeeds with a server that takes no gzip, and remembers it.
+    """
+    server.default = unless_gzip(status(415))
+    exporter = await make_exporter(compression="gzip")
+
+    assert await exporter.create_model_event(model_event(event_id="e0")) == "e0"
+    push_all(exporter, "e1")
+    await exporter.flush()
+
+    assert encodings(server) == ["gzip", None, None]
+    assert no_gzip_said(caplog) == 1
+
+
+async def test_batches_that_find_out_together_say_it_once(
+    make_exporter: MakeExporter, server: ScriptedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    Several compressed bodies under way are refused each, and all arrive.
+    """
+    server.default = unless_gzip(status(415))
+    exporter = await make_exporter(compression="gzip", batch=BatchLimits(max_events=1))
+    push_all(exporter, *IDS)
+
+    assert (await exporter.flush()).delivered == 8
+    assert encodings(server).count("gzip") <= 4
+    assert no_gzip_said(caplog) == 1
+    assert not server.duplicates()
+
+
+async def test_a_body_refused_either_way_is_split(
+    make_exporter: MakeExporter, server: ScriptedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    A 400 that does not mind the gzip is about an event: that is found, and gzip stays on.
+    """
+    server.default = refuse(400, is_one_of("e3"))
+    settlements: list[Settlement] = []
+    exporter = await make_exporter(compression="gzip", on_outcome=settlements.append)
+    push_all(exporter, *IDS)
+    await exporter.flush()
+    push_all(exporter, "later")
+
+    assert (await exporter.flush()).delivered == 1
+    assert ids_of(settlements, Outcome.REJECTED) == ["e3"]
+    assert encodings(server)[:2] == ["gzip", None]
+    assert encodings(server)[-1] == "gzip"
+    assert not no_gzip_said(caplog)
+
+
+async def test_a_server_known_to_take_gzip_refuses_events(
+    make_exporter: MakeExporter, server: ScriptedServer
+) -> None:
+    """
+    Once a compressed body was taken a 400 is never put down to the gzip.
+    """
+    exporter = await make_exporter(compression="gzip")
+    push_all(exporter, "first")
+    await exporter.flush()
+    server.default = refuse(400, is_one_of("e0"))
+    push_all(exporter, *IDS)
+
+    assert (await exporter.flush()).rejected == 1
+    assert set(encodings(server)) == {"gzip"}
+    assert len({request.body for request in server.requests}) == len(server.requests)
+
+
+@pytest.mark.parametrize(
+    ("answer", "rejected"),
+    [
+        pytest.param(partly(is_one_of("e3"), status=400), 0, id="400, partly created"),
+        pytest.param(partly(is_one_of("e3"), status=415), 0, id="415, partly created"),
+        pytest.param(foreign_ids(400), 8, id="400 and foreign ids"),
+    ],
+)
+async def test_a_compressed_body_of_which_something_was_created_is_never_sent_whole_again(
+    make_exporter: MakeExporter,
+    server: ScriptedServer,
+    clock: FakeClock,
+    answer: Scripted,
+    rejected: int,
+) -> None:
+    """
+    A status that may be about the gzip is not, where events were created under it.
+    """
+    server.script(answer)
+    exporter = await make_exporter(compression="gzip")
+    push_all(exporter, *IDS)
+
+    result = await flushed(exporter, clock)
+
+    assert (result.delivered, result.rejected) == (8 - rejected, rejected)
+    assert not server.duplicates()

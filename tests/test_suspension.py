@@ -10,7 +10,7 @@ import logging
 import pytest
 
 from hh_exporter import BatchLimits, DropReason, Exporter, FlushResult
-from tests.conftest import MakeExporter
+from tests.conftest import MakeExporter, in_both_dialects
 from tests.scripted_server import (
     Scripted,
     ScriptedServer,
@@ -62,6 +62,7 @@ async def suspended(exporter: Exporter, requests: int = 1) -> None:
     await until(is_so)
 
 
+@in_both_dialects
 @pytest.mark.parametrize(("refusal", "settings"), REFUSALS)
 async def test_a_refusal_keeps_all_events_until_the_server_takes_them(
     exporter: Exporter,

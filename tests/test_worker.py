@@ -13,7 +13,13 @@ from typing import Any
 
 import pytest
 
-from hh_exporter import BatchLimits, Exporter, Settlement
+from hh_exporter import (
+    BatchLimits,
+    Exporter,
+    QueueLimits,
+    SessionProperties,
+    Settlement,
+)
 from tests.conftest import BuildExporter, MakeExporter
 from tests.scripted_server import (
     ScriptedServer,
@@ -28,6 +34,7 @@ from tests.support import (
     attempts_failed,
     delivered,
     in_thread,
+    model_event,
     push_all,
     settle,
     until,
@@ -46,6 +53,16 @@ def sent_ids(server: ScriptedServer) -> list[list[str]]:
 def worker_task() -> asyncio.Task[Any]:
     [task] = [task for task in asyncio.all_tasks() if task.get_name() == WORKER]
     return task
+
+
+async def ended() -> None:
+    """
+    Cancel all that runs in this loop beside us, and see it end.
+    """
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 # What is sent when.
@@ -291,6 +308,75 @@ async def test_a_close_does_not_wait_for_a_failed_worker(
     assert close.done()
 
 
+async def test_a_worker_that_served_well_starts_again_soon(
+    make_exporter: MakeExporter, clock: FakeClock
+) -> None:
+    """
+    After more than a minute of service a fault is the first again: the pause is short.
+    """
+    count = FaultyCount(100)
+    exporter = await make_exporter(batch=BatchLimits(max_events=count))
+    count.faults = 3
+    push_all(exporter, "e0")
+    for pause in (1.0, 2.0, 4.0):
+        await until(lambda: exporter.stats().health == "degraded")
+        await clock.advance(pause)
+    await delivered(exporter, 1)
+    await clock.advance(61.0)
+
+    count.faults = 1
+    push_all(exporter, "e1")
+    await until(lambda: exporter.stats().health == "degraded")
+    await clock.advance(1.0)
+    await clock.advance(1.0)
+    await delivered(exporter, 2)
+
+
+async def test_a_worker_that_never_starts_does_not_spin_while_closing(
+    make_exporter: MakeExporter, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    With a fault at each start aclose keeps its deadline, and starts are as rare as before.
+    """
+    count = FaultyCount(100)
+    exporter = await make_exporter(batch=BatchLimits(max_events=count))
+    count.faults = 10**9
+    push_all(exporter, "e0")
+    await until(lambda: exporter.stats().health == "degraded")
+
+    close = asyncio.create_task(exporter.aclose(10.0))
+    await clock.advance(9.99)
+    assert not close.done()
+    await clock.advance(0.01)
+
+    assert (await close).dropped == 1
+    assert sum(record.levelno == logging.ERROR for record in caplog.records) <= 4
+
+
+async def test_a_worker_that_can_take_no_more_sleeps(
+    make_exporter: MakeExporter, server: ScriptedServer, clock: FakeClock
+) -> None:
+    """
+    While all of a session waits for its announcement the worker does not look again and again.
+    """
+    server.script(hang_after_storing())
+    exporter = await make_exporter(batch=BatchLimits(max_events=1))
+    session = SessionProperties(session_name="chat")
+    for n in range(100):
+        assert exporter.push(model_event(event_id=f"e{n}"), session)
+    await server.requests_seen(1)
+    await settle()
+
+    before = clock.waits
+    for _ in range(5):
+        await settle()
+    assert clock.waits == before
+
+    server.release()
+    await delivered(exporter, 100)
+    assert len(server.created_ids) == 100
+
+
 # How it ends.
 
 
@@ -491,12 +577,6 @@ async def test_an_exporter_moves_on_from_a_loop_that_stopped(
         push_all(exporter, "in the open batch")
         await settle()
 
-    async def end() -> None:
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
     await asyncio.to_thread(stopped.run_until_complete, main())
     stats = assert_balanced(exporter)
     assert (stats.in_flight, stats.queued) == (1, 1)
@@ -504,13 +584,76 @@ async def test_an_exporter_moves_on_from_a_loop_that_stopped(
     push_all(exporter, "new")
     await delivered(exporter, 3)
     push_all(exporter, "later")
-    await asyncio.to_thread(stopped.run_until_complete, end())
+    await asyncio.to_thread(stopped.run_until_complete, ended())
     stopped.close()
 
     assert assert_balanced(exporter).queued == 1
     assert not caplog.records
     assert (await exporter.flush()).delivered == 1
     assert sent_ids(server)[1:] == [["on the wire", "in the open batch", "new"], ["later"]]
+
+
+async def test_a_backoff_in_a_loop_that_stopped_sends_nothing_later(
+    build_exporter: BuildExporter, server: ScriptedServer, clock: FakeClock
+) -> None:
+    """
+    What backed off in a stopped loop is sent by the next one alone, though the old one runs again.
+    """
+    server.script(unavailable())
+    exporter = build_exporter()
+    stopped = asyncio.new_event_loop()
+
+    async def main() -> None:
+        push_all(exporter, "e0")
+        await clock.advance(1.0)
+        await attempts_failed(exporter, 1)
+
+    async def go_on() -> None:
+        await clock.advance(10.0)
+        await ended()
+
+    await asyncio.to_thread(stopped.run_until_complete, main())
+    assert (await exporter.flush()).delivered == 1
+    await asyncio.to_thread(stopped.run_until_complete, go_on())
+    stopped.close()
+
+    assert sent_ids(server) == [["e0"], ["e0"]]
+    assert exporter.stats().requests == 2
+
+
+async def test_a_put_that_waits_moves_on_from_a_loop_that_stopped(
+    build_exporter: BuildExporter, server: ScriptedServer, clock: FakeClock
+) -> None:
+    """
+    A put sees within a second that nobody makes room any more, and has its own loop do so.
+    """
+    server.script(hang())
+    # Full batches: timers of a loop in another thread are not for us to fire.
+    exporter = build_exporter(queue=QueueLimits(max_events=1), batch=BatchLimits(max_events=1))
+    other = asyncio.new_event_loop()
+    stop = asyncio.Event()
+
+    async def serve() -> None:
+        push_all(exporter, "e0")
+        await exporter.start()
+        await stop.wait()
+
+    serving = asyncio.create_task(asyncio.to_thread(other.run_until_complete, serve()))
+    await server.requests_seen(1)
+    put = asyncio.create_task(exporter.put(model_event(event_id="e1")))
+    await settle()
+    other.call_soon_threadsafe(stop.set)
+    await serving
+    await clock.advance(0.99)
+    assert not put.done()
+
+    await clock.advance(0.01)
+    await delivered(exporter, 2)
+
+    assert await put
+    assert server.created_ids == ["e0", "e1"]
+    await asyncio.to_thread(other.run_until_complete, ended())
+    other.close()
 
 
 # Who closes a loop under open sockets hears of it from asyncio and aiohttp, but not from us.
