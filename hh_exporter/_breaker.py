@@ -149,7 +149,6 @@ class Breaker:
 
     def _block(self, now: float, reason: str) -> None:
         self.reason = reason
-        self._refused = 0
         self._interval = _FIRST_PROBE
         self._probe_later(now)
 

@@ -206,3 +206,17 @@ def test_five_lone_events_refused_in_a_row_suspend() -> None:
     assert not breaker.is_blocked
     assert breaker.accepted == 2
     assert not breaker.note_refusal(200.0, "HTTP 400"), "and what was before is forgotten"
+
+
+def test_other_trouble_forgets_no_refused_events() -> None:
+    """
+    Only a created event begins the count anew: an outage in between shows nothing.
+    """
+    breaker = Breaker(lambda: 1.0)
+
+    assert not any(breaker.note_refusal(100.0, "HTTP 400") for _ in range(4))
+    breaker.note_suspension(100.0, "HTTP 403")
+    breaker.note_answer(created=False)
+
+    assert breaker.note_refusal(100.0, "HTTP 400")
+    assert breaker.is_suspended
