@@ -12,20 +12,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter, defaultdict, deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
 from math import inf
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import pytest
-from attrs import define, frozen
+from attrs import define, evolve
 from hypothesis import HealthCheck, Phase, note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     invariant,
-    precondition,
     rule,
     run_state_machine_as_test,
 )
@@ -40,47 +39,52 @@ from hh_exporter import (
     Outcome,
     QueueLimits,
     RetryPolicy,
+    SessionProperties,
     Settlement,
 )
+from hh_exporter._parts import Delivery
+from hh_exporter._records import Record
 from tests.conftest import KEY
-from tests.scripted_server import (
-    Answer,
-    Event,
-    Request,
-    Scripted,
-    ScriptedServer,
-    created,
-    created_broken_body,
-    created_cut_short,
-    created_html,
-    created_listing,
-    created_without_body,
-    foreign_ids,
-    hang,
-    hang_after_storing,
-    html,
-    limit_bytes,
-    partly,
-    redirect,
-    refuse_if,
-    reset_after_storing,
-    reset_before_storing,
-    status,
-    too_many,
-    trickle,
-    truncated_headers,
-    unavailable,
+from tests.machine import (
+    HEALTHY,
+    HOSTILE,
+    MARKS,
+    OUTAGES,
+    REPLIES,
+    SESSIONS,
+    WRONG,
+    Reply,
+    SetUp,
+    announced_by,
+    failed_by,
+    is_refusal,
+    releases_needed,
+    session_named,
+    set_ups,
 )
+from tests.scripted_server import Answer, Event, Request, ScriptedServer
 from tests.support import FakeClock, assert_balanced, model_event, settle
 
 T = TypeVar("T")
+Fate: TypeAlias = tuple[Outcome, DropReason | None]
 
-MAX_EVENTS = 6
-MAX_BYTES = 4_000
+MAX_EVENTS = 8
+MAX_BYTES = 5_000
 """About what `MAX_EVENTS` ordinary events have; a few long ones use it up sooner."""
+MAX_IN_FLIGHT = 2
+BATCH = BatchLimits(max_events=3, max_bytes=2_000)
+RETRY = RetryPolicy(max_delay=4.0, max_elapsed=30.0)
+
+REFUSALS_TO_SUSPEND = 5
+"""How many good events a server may cost that begins to refuse everything."""
+REFUSALS_UNCOUNTED = MAX_IN_FLIGHT * BATCH.max_events
+"""And how many more if deliveries were under way by then."""
+
+LONGEST_STEP = 20.0
+"""Seconds after which the network gets its turn, while much time passes."""
 
 ORDINARY = settings(
-    max_examples=400,
+    max_examples=90,
     stateful_step_count=30,
     deadline=None,
     derandomize=True,
@@ -88,57 +92,7 @@ ORDINARY = settings(
     phases=(Phase.generate, Phase.shrink),
     suppress_health_check=list(HealthCheck),
 )
-LONG = settings(ORDINARY, max_examples=3_000, stateful_step_count=50, derandomize=False)
-
-
-def is_bad(event: Event) -> bool:
-    return bool(event["metadata"]["bad"])
-
-
-@frozen
-class Reply:
-    """
-    One thing that a server may do.
-
-    Attributes:
-        tells: Whether a client that waits for it learns what was stored.
-    """
-
-    scripted: Scripted
-    tells: bool = True
-
-
-REPLIES = {
-    "created": Reply(created()),
-    "created, without a body": Reply(created_without_body()),
-    "created, half of the JSON": Reply(created_broken_body()),
-    "created, cut short": Reply(created_cut_short()),
-    "created, other ids listed": Reply(created_listing(["somebody-else"])),
-    "created, a web page": Reply(created_html(), tells=False),
-    "created, under ids of its own": Reply(foreign_ids(), tells=False),
-    "created, then reset": Reply(reset_after_storing(), tells=False),
-    "created, half of the headers": Reply(truncated_headers(), tells=False),
-    "created, then silence": Reply(hang_after_storing()),
-    "created, byte by byte": Reply(trickle()),
-    "partly": Reply(partly(is_bad, shuffle=True)),
-    "partly, without errors": Reply(partly(is_bad, shuffle=True, errors=False)),
-    "partly, with 200": Reply(partly(is_bad, status=200)),
-    "400 if one is bad": Reply(refuse_if(is_bad)),
-    "413 above 1000 bytes": Reply(limit_bytes(1_000)),
-    "413": Reply(status(413)),
-    "429, Retry-After": Reply(too_many(3)),
-    "503": Reply(unavailable()),
-    "503, Retry-After": Reply(unavailable(5)),
-    "500": Reply(status(500)),
-    "401": Reply(status(401)),
-    "redirect": Reply(redirect("/elsewhere")),
-    "200, a web page": Reply(html(200)),
-    "502, a web page": Reply(html(502)),
-    "reset": Reply(reset_before_storing()),
-    "silence": Reply(hang()),
-}
-USUAL = ["created", "partly", "400 if one is bad", "413 above 1000 bytes", "503", "silence"]
-"""What a server may do for a while."""
+LONG = settings(ORDINARY, max_examples=1_000, stateful_step_count=50, derandomize=False)
 
 
 @define(eq=False)
@@ -155,9 +109,17 @@ class Waiting:
     deadline: float
 
 
+marks = st.lists(st.sampled_from(MARKS), min_size=2, max_size=8)
+sessions = st.sampled_from([None, None, *SESSIONS])
+durations = st.sampled_from([0.004, 0.25, 1.0, 4.0, 15.0, 60.0, 600.0])
+
+
 class Books(RuleBasedStateMachine):
     """
     A program, its exporter, a server and the time.
+
+    What a story does next never hangs on what happened before, which is a matter
+    of timing too: the same choices tell the same story.
     """
 
     def __init__(self) -> None:
@@ -169,23 +131,58 @@ class Books(RuleBasedStateMachine):
         self.server = ScriptedServer(default=self.answer_request)
         self.script: deque[Reply] = deque()
         self.usual = REPLIES["created"]
+        self.is_stopped = False
+        self.is_well = False
         self.waiting: list[Waiting] = []
         self.turns: int | None = None
         self.is_shaky = False
+        self.is_calm = False
         self.is_intact = False
         self.names = 0
 
+        self.attempted: Counter[str] = Counter()
+        """How often each event was, or is being, pushed."""
         self.pushed: Counter[str] = Counter()
         """How often each event was pushed, whether it was accepted or not."""
+        self.first_pushed: dict[str, float] = {}
+        self.is_pushing = False
+        self.singles: set[str] = set()
+        """Events of calls to create_model_event."""
         self.under_way: set[str] = set()
-        """Events of calls to create_model_event, which may be counted already."""
-        self.outcomes: defaultdict[str, list[Outcome]] = defaultdict(list)
+        """Those of them that have not returned; they may be counted already."""
+        self.guilty: set[str] = set()
+        """Events that the server may refuse for their own sake."""
+        self.foreseen: Counter[tuple[str, DropReason]] = Counter()
+        self.wires: defaultdict[str, list[Event]] = defaultdict(list)
+        """What the server may see of each event."""
+        self.outcomes: defaultdict[str, list[Fate]] = defaultdict(list)
         self.reasons: Counter[DropReason] = Counter()
+
         self.stored: Counter[str] = Counter()
         self.excused: Counter[str] = Counter()
         """How often each event may have been stored beyond what we were told."""
+        self.refused: Counter[str] = Counter()
+        """How many answers gave a reason to reject each event."""
+        self.failed: set[str] = set()
+        self.too_large: Counter[str] = Counter()
+        self.casualties = 0
+        """How many good events were rejected since the server last answered otherwise."""
+        self.max_casualties = REFUSALS_TO_SUSPEND
+        self.doubted: Counter[str] = Counter()
+        """How many answers to bodies with each event refused us, and not the body."""
+        self.to_announce: dict[str, str] = {}
+        """The session with which each event was pushed, if it is to be announced."""
+        self.mentioned: set[str] = set()
+        """Sessions that some body announced."""
+        self.announcing: dict[str, str | None] = {}
+        """The session that the last body with each event announced."""
+        self.announced: set[str] = set()
+        """Sessions of which the server said that it has them."""
+        self.unanswered: dict[int, tuple[str, int]] = {}
+        """Paths of the requests on each connection, and how many releases answer them."""
 
     @initialize(
+        set_up=set_ups,
         overflow=st.sampled_from(["drop_oldest", "drop_newest"]),
         on_ambiguous=st.sampled_from(["reject", "resend"]),
         linger=st.sampled_from([0.0, 1.0]),
@@ -193,21 +190,24 @@ class Books(RuleBasedStateMachine):
     )
     def open(
         self,
+        set_up: SetUp,
         overflow: Literal["drop_oldest", "drop_newest"],
         on_ambiguous: Literal["reject", "resend"],
         linger: float,
         jitter: float,
     ) -> None:
+        self.set_up = set_up
         self.run(self.server.__aenter__())
         self.exporter = Exporter(
             KEY,
             base_url=self.server.url,
             queue=QueueLimits(max_events=MAX_EVENTS, max_bytes=MAX_BYTES, overflow=overflow),
-            batch=BatchLimits(max_events=4, max_bytes=2_000, linger=linger),
-            retry=RetryPolicy(max_delay=4.0, max_elapsed=30.0),
-            max_in_flight=2,
+            batch=evolve(BATCH, linger=linger),
+            retry=RETRY,
+            max_in_flight=MAX_IN_FLIGHT,
             on_outcome=self.note_outcome,
             on_ambiguous=on_ambiguous,
+            **set_up.settings,
             _clock=self.clock,
             _random=lambda: jitter,
         )
@@ -215,74 +215,71 @@ class Books(RuleBasedStateMachine):
     # What a program does.
 
     @rule(
-        bad=st.lists(st.booleans(), min_size=2, max_size=8),
-        size=st.integers(0, 1_000),
+        marks=marks,
+        size=st.sampled_from([0, 0, 100, 500, 1_000]),
+        session=sessions,
+        session_id=st.sampled_from([None, None, "session-own"]),
         in_loop=st.booleans(),
     )
-    def push(self, bad: list[bool], size: int, in_loop: bool) -> None:
+    def push(
+        self,
+        marks: list[str],
+        size: int,
+        session: str | None,
+        session_id: str | None,
+        in_loop: bool,
+    ) -> None:
         def push_all() -> None:
-            for one in bad:
-                self.push_one(self.new_event(bad=one, size=size))
+            for mark in marks:
+                self.push_one(self.new_event(mark, size=size, session_id=session_id), session)
 
         self.do(push_all, in_loop=in_loop)
 
-    @precondition(lambda self: self.pushed)
-    @rule(data=st.data())
-    def push_an_id_again(self, data: st.DataObject) -> None:
-        event_id = data.draw(st.sampled_from(sorted(self.pushed)))
+    @rule(number=st.integers(1, 100))
+    def push_an_id_again(self, number: int) -> None:
+        event_id = f"event-{number % self.names + 1}" if self.names else None
         self.do(lambda: self.push_one(self.new_event(event_id=event_id)))
 
     @rule(
-        fields=st.sampled_from(
-            [
-                {"duration": "long"},
-                {"model": None},
-                {"inputs": {"key": object()}},
-                {"cost": float("nan")},
-                {"outputs": {"text": "x" * MAX_BYTES}},
-            ]
-        ),
+        name=st.sampled_from(sorted(WRONG) + sorted(HOSTILE)),
+        session=sessions,
         waits=st.booleans(),
     )
-    def push_what_is_odd(self, fields: dict[str, Any], waits: bool) -> None:
+    def push_what_is_odd(self, name: str, session: str | None, waits: bool) -> None:
+        fields = WRONG.get(name) or {"feedback": {"odd": HOSTILE[name]}}
         event = self.new_event(**fields)
         if waits:
-            self.begin("put", self.put_one(event))
+            self.begin("put", self.put_one(event, session))
         else:
-            self.do(lambda: self.push_one(event))
+            self.do(lambda: self.push_one(event, session))
 
     @rule(
-        bad=st.lists(st.booleans(), min_size=2, max_size=8),
-        size=st.integers(0, 1_000),
+        marks=marks,
+        size=st.sampled_from([0, 0, 100, 500, 1_000]),
+        session=sessions,
     )
-    def put(self, bad: list[bool], size: int) -> None:
-        for one in bad:
-            self.begin("put", self.put_one(self.new_event(bad=one, size=size)))
+    def put(self, marks: list[str], size: int, session: str | None) -> None:
+        for mark in marks:
+            self.begin("put", self.put_one(self.new_event(mark, size=size), session))
 
-    @rule(bad=st.booleans(), timeout=st.sampled_from([None, 0.0, 5.0]))
-    def create(self, bad: bool, timeout: float | None) -> None:
+    @rule(mark=st.sampled_from(MARKS), timeout=st.sampled_from([None, 0.0, 5.0]))
+    def create(self, mark: str, timeout: float | None) -> None:
         if timeout == 0.0:
             self.excuse()  # it may interrupt itself
         seconds = 30.0 if timeout is None else timeout
-        self.begin("create", self.create_one(self.new_event(bad=bad), timeout), seconds)
+        self.begin("create", self.create_one(self.new_event(mark), timeout), seconds)
 
     @rule(timeout=st.sampled_from([None, 0.0, 2.0, 20.0]))
     def flush(self, timeout: float | None) -> None:
         self.begin("flush", self.exporter.flush(timeout), inf if timeout is None else timeout)
 
-    @precondition(lambda self: not self.is_closed)
-    @rule(timeout=st.sampled_from([0.0, 2.0, 20.0]), for_good=st.booleans())
+    @rule(timeout=st.sampled_from([0.0, 2.0, 20.0]), for_good=st.sampled_from([False, False, True]))
     def close(self, timeout: float, for_good: bool) -> None:
-        self.excuse()
-        self.begin("aclose", self.exporter.aclose(timeout), timeout)
+        self.interrupt()
+        # A second call waits for the first, until that one's deadline.
+        self.begin("aclose", self.exporter.aclose(timeout), inf if self.is_closed else timeout)
         if not for_good:
             self.start()
-
-    @precondition(lambda self: self.is_closed)
-    @rule()
-    def close_again(self) -> None:
-        # It waits for the first, until that one's deadline.
-        self.begin("aclose", self.exporter.aclose(0.0))
 
     @rule()
     def start(self) -> None:
@@ -290,22 +287,22 @@ class Books(RuleBasedStateMachine):
 
     # What happens to a program.
 
-    @precondition(lambda self: self.waiting)
-    @rule(data=st.data())
-    def cancel_a_call(self, data: st.DataObject) -> None:
-        waiting = data.draw(st.sampled_from(self.waiting))
-        note(f"cancelled: {waiting.name}")
-        self.excuse()
-        self.do(waiting.task.cancel)
+    @rule(number=st.integers(0, 20))
+    def cancel_a_call(self, number: int) -> None:
+        if self.waiting:
+            waiting = self.waiting[number % len(self.waiting)]
+            note(f"cancelled: {waiting.name}")
+            self.excuse()
+            self.do(waiting.task.cancel)
 
     @rule(deliveries=st.booleans(), worker=st.booleans())
     def cancel_what_runs(self, deliveries: bool, worker: bool) -> None:
-        self.excuse()
+        self.interrupt()
         for task in tasks_of_exporters(self.loop):
             if worker if is_worker(task) else deliveries:
                 self.do(task.cancel)
 
-    @rule(seconds=st.sampled_from([0.25, 1.0, 4.0, 15.0]))
+    @rule(seconds=durations)
     def let_time_pass(self, seconds: float) -> None:
         self.run(self.advance(seconds))
 
@@ -322,17 +319,50 @@ class Books(RuleBasedStateMachine):
     def answer(self, names: list[str]) -> None:
         self.script.extend(REPLIES[name] for name in names)
 
-    @rule(name=st.sampled_from(USUAL))
-    def usually_answer(self, name: str) -> None:
+    @rule(
+        name=st.sampled_from((*OUTAGES, "down")),
+        marks=marks,
+        session=sessions,
+        seconds=durations,
+        heals=st.booleans(),
+    )
+    def break_down(
+        self, name: str, marks: list[str], session: str | None, seconds: float, heals: bool
+    ) -> None:
+        """
+        Have an outage, while the program goes on for some time.
+        """
+        self.script.clear()
+        if self.is_calm and not self.exporter.stats().in_flight:
+            self.casualties, self.max_casualties = 0, REFUSALS_TO_SUSPEND
+        if name == "down":
+            self.stop_the_server(comes_back=False)
+        else:
+            self.usual = REPLIES[name]
+        self.push(marks, 0, session, None, in_loop=True)
+        self.let_time_pass(seconds)
+        if heals:
+            self.heal("created")
+
+    @rule(name=st.sampled_from(HEALTHY))
+    def heal(self, name: str) -> None:
+        """
+        End an outage of whatever kind.
+        """
+        self.script.clear()
         self.usual = REPLIES[name]
+        if self.is_stopped:
+            self.stop_the_server(comes_back=True)
+        self.do(self.release)
 
     @rule()
     def go_on(self) -> None:
-        self.do(self.server.release)
+        self.do(self.release)
 
     @rule(comes_back=st.booleans())
     def stop_the_server(self, comes_back: bool) -> None:
-        self.excuse()
+        self.interrupt()
+        self.is_stopped = not comes_back
         self.run(self.server.restart() if comes_back else self.server.stop())
 
     # What must be so.
@@ -343,16 +373,49 @@ class Books(RuleBasedStateMachine):
 
         assert min(stats.queued, stats.in_flight, stats.queued_bytes) >= 0, stats
         assert stats.queued + stats.in_flight <= MAX_EVENTS + len(self.under_way), stats
-        assert stats.queued_bytes <= MAX_BYTES, stats
         known = self.pushed.total()
         assert known <= stats.pushed <= known + len(self.under_way), (known, stats)
         assert self.counted(Outcome.DELIVERED) == stats.delivered, stats
         assert self.counted(Outcome.REJECTED) == stats.rejected, stats
         assert self.reasons == stats.dropped_by_reason, stats
-        assert DropReason.INTERNAL_ERROR not in stats.dropped_by_reason
         assert stats.health != "degraded", stats
+        self.weigh_what_is_in_memory()
+        if self.is_calm:
+            assert len(self.unanswered_batches()) <= MAX_IN_FLIGHT
         assert not self.faults, self.faults
         self.is_intact = True
+
+    def weigh_what_is_in_memory(self) -> None:
+        """
+        Compare the counters with the records themselves, wherever they are.
+        """
+        queue, worker = self.exporter._queue, self.exporter._life.worker
+        ledger = queue.ledger
+        queued, singles, flying = list(queue._records), [], []
+        assert queue._record_bytes == size_of(queued)
+        if worker is not None:
+            queued += (*worker.batcher._all(), *worker.prober.aside)
+            singles = records_of(worker.deliverer.singles)
+            flying = records_of(worker._in_hand) + singles
+            assert len(worker._in_hand) <= MAX_IN_FLIGHT
+        sessions = {record.session for record in (*queued, *flying)} - {None}
+        announcements = sum(len(session.data) for session in sessions if session is not None)
+
+        assert (ledger.queued, ledger.queued_bytes) == (len(queued), size_of(queued))
+        assert (ledger.in_flight, ledger.in_flight_bytes) == (len(flying), size_of(flying))
+        assert ledger.session_bytes == announcements
+        assert queue._budget.bytes <= MAX_BYTES + size_of(singles)
+
+    def unanswered_batches(self) -> list[str]:
+        """
+        List the batch requests for whose answers somebody still waits.
+        """
+        connections = {connection.number for connection in self.server._open}
+        return [
+            path
+            for connection, (path, releases) in self.unanswered.items()
+            if connection in connections and releases > 0 and path == self.set_up.wire.batch_path
+        ]
 
     def teardown(self) -> None:
         try:
@@ -369,21 +432,27 @@ class Books(RuleBasedStateMachine):
         """
         Let all become well: what is left then has its outcome soon.
         """
-        self.excuse()
+        self.interrupt()
         self.turns = None
         self.script.clear()
         self.usual = REPLIES["created"]
         await self.server.restart()
         await self.until_done(self.exporter.start())
-        await self.until_done(self.exporter.flush())
+        await self.until_only_poison_is_left()
+        self.is_well = True
+        await self.until_all_is_settled()
         calls = asyncio.gather(*(w.task for w in self.waiting), return_exceptions=True)
         await self.until_done(calls)
         await self.until_done(self.exporter.start())  # one of the calls may have closed it
 
         # All room is free again, neither more nor less: the loop does not turn meanwhile.
-        await self.until_done(self.exporter.flush())
+        await self.until_all_is_settled()
+        assert not self.exporter._queue._budget.bytes
         for _ in range(MAX_EVENTS + 1):
-            self.push_one(self.new_event())
+            event = self.new_event()
+            while self.set_up.leaves_out(event):
+                event = self.new_event()
+            self.push_one(event)
         assert self.exporter.stats().queued == MAX_EVENTS
 
         result = await self.until_done(self.exporter.aclose())
@@ -397,7 +466,7 @@ class Books(RuleBasedStateMachine):
         assert Counter({i: len(fates) for i, fates in self.outcomes.items()}) == self.pushed
         assert len(self.server.created) == self.stored.total()
         for event_id in self.pushed:
-            delivered = self.outcomes[event_id].count(Outcome.DELIVERED)
+            delivered = self.times(event_id, Outcome.DELIVERED)
             stored = self.stored[event_id]
             excused = self.excused[event_id]
             about = f"{event_id}: {self.outcomes[event_id]}, stored {stored}, excused {excused}"
@@ -423,29 +492,84 @@ class Books(RuleBasedStateMachine):
         return self.exporter.stats().health == "closed"
 
     def new_event(
-        self, *, event_id: str | None = None, bad: bool = False, size: int = 0, **fields: Any
+        self,
+        mark: str = "good",
+        *,
+        event_id: str | None = None,
+        size: int = 0,
+        **fields: Any,
     ) -> ModelEvent:
         self.names += event_id is None
-        metadata = {"bad": bad, "padding": "x" * size}
-        return model_event(event_id=event_id or f"event-{self.names}", metadata=metadata, **fields)
+        event_id = event_id or f"event-{self.names}"
+        if mark in ("bad", "poison"):
+            self.guilty.add(event_id)
+        metadata = {"padding": "x" * size}
+        return model_event(event_id=event_id, event_name=mark, metadata=metadata, **fields)
 
-    def push_one(self, event: ModelEvent) -> None:
-        self.exporter.push(event)
-        self.pushed[id_of(event)] += 1
+    def foresee(
+        self,
+        event: ModelEvent,
+        session: SessionProperties | None = None,
+        *,
+        sample: bool = True,
+    ) -> DropReason | None:
+        """
+        Before *event* is pushed: note what may become of it.
 
-    async def put_one(self, event: ModelEvent) -> None:
+        Returns:
+            Why it will be dropped at once; None if it will not.
+        """
+        event_id = id_of(event)
+        self.attempted[event_id] += 1
+        self.first_pushed.setdefault(event_id, self.clock.now())
+        reason = self.set_up.foresee(event, session, sample=sample)
+        if reason is None:
+            wire = self.set_up.foresee_wire(event, session, self.clock.wall())
+            self.wires[event_id].append(wire)
+            self.to_announce.pop(event_id, None)
+            if self.set_up.announces(event, session):
+                self.to_announce[event_id] = wire["session_id"]
+        else:
+            self.foreseen[event_id, reason] += 1
+        return reason
+
+    def push_one(self, event: ModelEvent, session_name: str | None = None) -> None:
+        event_id = id_of(event)
+        session = session_named(session_name) if session_name else None
+        reason = DropReason.CLOSED if self.is_closed else self.foresee(event, session)
+        self.attempted[event_id] += self.is_closed
+        before = len(self.outcomes[event_id])
+        self.is_pushing = True
+        is_accepted = self.exporter.push(event, session)
+        self.is_pushing = False
+        self.pushed[event_id] += 1
+        fates = self.outcomes[event_id][before:]
+        if reason is not None:
+            assert not is_accepted
+            assert fates == [(Outcome.DROPPED, reason)], (event_id, fates, reason)
+        elif not is_accepted:
+            assert fates[-1:] == [(Outcome.DROPPED, DropReason.QUEUE_FULL)], (event_id, fates)
+
+    async def put_one(self, event: ModelEvent, session_name: str | None = None) -> None:
+        session = session_named(session_name) if session_name else None
         with suppress(ExporterError):
-            await self.exporter.put(event)
+            reason = None if self.is_closed else self.foresee(event, session)
+            is_accepted = await self.exporter.put(event, session)
             self.pushed[id_of(event)] += 1
+            self.must(is_accepted == (reason is None), f"{event}: {reason}")
 
     async def create_one(self, event: ModelEvent, timeout: float | None) -> None:
         event_id = id_of(event)
+        self.singles.add(event_id)
         self.under_way.add(event_id)
+        reason = None if self.is_closed else self.foresee(event, sample=False)
         try:
             assert await self.exporter.create_model_event(event, timeout)
             self.pushed[event_id] += 1
-        except DeliveryError:
+            self.must(reason is None, f"{event_id}: {reason}")
+        except DeliveryError as exc:
             self.pushed[event_id] += 1
+            self.must(reason in (None, exc.reason), f"{event_id}: {exc.reason}, not {reason}")
         except (ExporterError, asyncio.CancelledError) as exc:
             # Cancelled or closed, it counts only if it had begun.
             self.pushed[event_id] += bool(self.outcomes[event_id])
@@ -455,27 +579,135 @@ class Books(RuleBasedStateMachine):
             self.under_way.remove(event_id)
 
     def answer_request(self, request: Request) -> Answer:
-        reply = self.script.popleft() if self.script else self.usual
-        answer = reply.scripted
-        while not isinstance(answer, Answer):
-            answer = answer(request)
-        for event in request.events:
-            event_id = event["event_id"]
-            if self.outcomes[event_id].count(Outcome.DELIVERED) >= self.known(event_id):
-                self.faults.append(f"{event_id} is sent again, though it was delivered")
+        self.look_at(request)
+        answer = self.set_up.object_to(request, is_well=self.is_well)
+        tells = True
+        is_about_gzip = answer is not None and "content-encoding" in request.headers
+        if answer is None:
+            reply = self.script.popleft() if self.script else self.usual
+            scripted, tells = reply.scripted, reply.tells
+            while not isinstance(scripted, Answer):
+                scripted = scripted(request)
+            answer = scripted
         for stored in answer.stores:
             self.stored[stored.event["event_id"]] += 1
-            self.excused[stored.event["event_id"]] += self.is_shaky or not reply.tells
+            self.excused[stored.event["event_id"]] += self.is_shaky or not tells
+        if not (is_about_gzip and self.set_up.gzip == answer.status):
+            self.note_refusal(request, answer)
+        self.unanswered[request.connection] = (request.path, releases_needed(answer))
         return answer
+
+    def look_at(self, request: Request) -> None:
+        """
+        Check that *request* is what may be sent now.
+        """
+        worker = self.exporter._life.worker
+        probes = 0 if worker is None else sum(one.is_probe for one in worker._in_hand)
+        self.must(probes <= 1, f"{probes} probes")
+        session = announced_by(request)
+        session_id = session.get("session_id")
+        flags = request.json.keys() & {"is_single_session", "single_session"}
+        self.must(len(flags) == bool(session), "a flag without a session, or the other way round")
+        for event in request.events:
+            event_id = event["event_id"]
+            delivered = self.times(event_id, Outcome.DELIVERED)
+            self.must(delivered < self.known(event_id), f"{event_id} is sent again")
+            plain = {name: value for name, value in event.items() if name != "feedback"}
+            self.must(plain in self.wires[event_id], f"not as it was pushed: {event}")
+            if session:
+                self.must(event.get("session_id") == session_id, f"{session_id} with {event}")
+            self.announcing[event_id] = session_id
+        if session_id is not None:
+            foreseen = self.set_up.foresee_announcement(
+                session_named(session_id.removeprefix("session-"))
+            )
+            self.must(session == foreseen, f"announced as {session}")
+            self.mentioned.add(session_id)
+            is_old = session_id in self.announced and not self.is_shaky
+            self.must(not is_old, f"{session_id} is announced again")
+
+    def note_refusal(self, request: Request, answer: Answer) -> None:
+        """
+        Note which events *answer* gives a reason not to send again.
+        """
+        failed = failed_by(answer, request)
+        self.failed.update(failed)
+        self.refused.update(failed)
+        if not is_refusal(answer):
+            self.forget_casualties()
+        ids = [event["event_id"] for event in request.events]
+        if is_refusal(answer) and answer.status != 400:
+            self.doubted.update(ids)
+        if len(ids) == 1 and not announced_by(request):  # else it may be the session's fault
+            is_fatal = answer.status == 400 or self.doubted[ids[0]] > 1 or ids[0] in self.singles
+            self.refused[ids[0]] += is_refusal(answer) and is_fatal
+            self.too_large[ids[0]] += answer.status == 413
 
     def note_outcome(self, settlement: Settlement) -> None:
         for event_id in settlement.event_ids:
-            self.outcomes[event_id].append(settlement.outcome)
+            self.outcomes[event_id].append((settlement.outcome, settlement.reason))
             if settlement.reason is not None:
                 self.reasons[settlement.reason] += 1
+            is_explained = self.explain(event_id, settlement.outcome, settlement.reason)
+            self.must(is_explained, f"{event_id}: {settlement}")
+            times = len(self.outcomes[event_id])
+            self.must(times <= self.attempted[event_id], f"{event_id} has too many outcomes")
+
+    def explain(self, event_id: str, outcome: Outcome, reason: DropReason | None) -> bool:
+        """
+        Whether an outcome that was just announced follows from what happened before.
+        """
+        times = self.times(event_id, outcome, reason)
+        match outcome, reason:
+            case Outcome.DELIVERED, _:
+                if session_id := self.announcing[event_id]:
+                    self.announced.add(session_id)
+                due = {self.to_announce[event_id]} if event_id in self.to_announce else set()
+                return times <= self.stored[event_id] and due <= self.mentioned
+            case Outcome.REJECTED, _:
+                self.casualties += event_id not in self.guilty | self.failed | self.singles
+                return times <= self.refused[event_id] and self.casualties <= self.max_casualties
+            case _, DropReason.QUEUE_FULL:
+                return self.is_pushing
+            case _, DropReason.CLOSED:
+                return self.is_closed
+            case _, DropReason.SEND_FAILED:
+                return event_id in self.singles
+            case _, DropReason.RETRIES_EXHAUSTED:
+                age = self.clock.now() - self.first_pushed[event_id]
+                return age > RETRY.max_elapsed - RETRY.max_delay
+            case _, DropReason.TOO_LARGE:
+                return times <= self.foreseen[event_id, reason] + self.too_large[event_id]
+            case _, DropReason():
+                return times <= self.foreseen[event_id, reason]
+        return False
+
+    def times(self, event_id: str, outcome: Outcome, reason: DropReason | None = None) -> int:
+        return self.outcomes[event_id].count((outcome, reason))
 
     def counted(self, outcome: Outcome) -> int:
-        return sum(fates.count(outcome) for fates in self.outcomes.values())
+        return sum(fate[0] is outcome for fates in self.outcomes.values() for fate in fates)
+
+    def must(self, is_so: bool, otherwise: str) -> None:
+        """
+        Fail the story at its next step: what is raised in a callback goes elsewhere.
+        """
+        if not is_so:
+            self.faults.append(otherwise)
+
+    def interrupt(self) -> None:
+        """
+        Before what ends connections or the worker, who then has no memory of refusals.
+        """
+        self.excuse()
+        self.forget_casualties()
+
+    def forget_casualties(self) -> None:
+        self.casualties, self.max_casualties = 0, REFUSALS_TO_SUSPEND + REFUSALS_UNCOUNTED
+
+    def release(self) -> None:
+        self.server.release()
+        self.unanswered = {c: (path, n - 1) for c, (path, n) in self.unanswered.items()}
 
     def excuse(self) -> None:
         """
@@ -486,7 +718,7 @@ class Books(RuleBasedStateMachine):
         self.is_shaky = True
         for event_id, stored in self.stored.items():
             if len(self.outcomes[event_id]) < self.known(event_id):
-                unknown = stored - self.outcomes[event_id].count(Outcome.DELIVERED)
+                unknown = stored - self.times(event_id, Outcome.DELIVERED)
                 self.excused[event_id] = max(self.excused[event_id], unknown)
 
     def known(self, event_id: str) -> int:
@@ -515,6 +747,7 @@ class Books(RuleBasedStateMachine):
         self.loop.run_until_complete(self.run_and_calm_down(work))
 
     async def run_and_calm_down(self, work: Awaitable[object]) -> None:
+        self.is_calm = False
         await work
         turns, self.turns = self.turns, None
         if turns is None:
@@ -532,9 +765,14 @@ class Books(RuleBasedStateMachine):
                     waiting.task.result()
 
     async def advance(self, seconds: float) -> None:
-        # Deadlines may interrupt what is sent before, and what is sent meanwhile.
-        self.excuse()
-        await self.clock.advance(seconds)
+        while seconds > 0:
+            # Deadlines may interrupt what is sent before, and what is sent meanwhile.
+            self.excuse()
+            step = min(seconds, LONGEST_STEP)
+            await self.clock.advance(step)
+            if seconds > step:
+                await self.calm_down()
+            seconds -= step
 
     async def calm_down(self) -> None:
         """
@@ -545,6 +783,7 @@ class Books(RuleBasedStateMachine):
             before = after
             await settle()
         self.is_shaky = False
+        self.is_calm = True
 
     def what_can_be_seen(self) -> object:
         if not hasattr(self, "exporter"):
@@ -558,13 +797,38 @@ class Books(RuleBasedStateMachine):
             done,
         )
 
+    async def until_only_poison_is_left(self) -> None:
+        """
+        Wait until the firewall holds up no event but those that it dislikes.
+        """
+
+        def is_so() -> bool:
+            open_ids = {i for i, times in self.pushed.items() if times > len(self.outcomes[i])}
+            return open_ids <= self.guilty
+
+        for _ in range(200):
+            if is_so():
+                return
+            await self.until_done(self.exporter.start())  # a cancelled worker ends some time later
+            await self.advance(5.0)
+            await self.calm_down()
+        raise AssertionError("a poisoned event holds up others")
+
+    async def until_all_is_settled(self) -> None:
+        """
+        Flush until nothing is left: a flush gives up on a server that refuses its first probe.
+        """
+        for _ in range(3):
+            await self.until_done(self.exporter.flush())
+        assert not self.exporter._queue.has_open_records
+
     async def until_done(self, work: Awaitable[T]) -> T:
         """
         Await what ends soon on a server that is well.
         """
         call = asyncio.ensure_future(work)
         for _ in range(100):
-            self.server.release()
+            self.release()
             await self.calm_down()
             if call.done():
                 return call.result()
@@ -575,6 +839,14 @@ class Books(RuleBasedStateMachine):
 def id_of(event: ModelEvent) -> str:
     assert event.event_id is not None
     return event.event_id
+
+
+def records_of(deliveries: Iterable[Delivery]) -> list[Record]:
+    return [record for delivery in deliveries for record in delivery.pending.values()]
+
+
+def size_of(records: Iterable[Record]) -> int:
+    return sum(len(record.data) for record in records)
 
 
 def is_worker(task: asyncio.Task[Any]) -> bool:
