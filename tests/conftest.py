@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+from hypothesis import settings
 
 from hh_exporter import BatchLimits, Exporter
 from hh_exporter._dialects import DIALECTS
@@ -23,6 +24,12 @@ KEY = "hh_test_key"
 
 in_both_dialects = pytest.mark.parametrize("dialect", list(DIALECTS))
 """Run a test once with exporters of each dialect."""
+
+
+# The same examples each time: a new failure is a change's, not an accident's. The long forms
+# choose theirs anew.
+settings.register_profile("ordinary", derandomize=True, max_examples=50, deadline=None)
+settings.load_profile("ordinary")
 
 
 class BuildExporter(Protocol):
@@ -66,6 +73,7 @@ def _nothing_left_open() -> Iterator[None]:
     descriptors = _descriptors()
     yield
     gc.collect()
+    gc.freeze()  # what is still there need not be looked at after each later test
     left = [t for t in threading.enumerate() if t not in threads and t.is_alive()]
     # The default executor, where a loop resolves names, ends with its loop.
     assert not left, left

@@ -283,22 +283,35 @@ def test_what_is_due_is_not_overtaken_for_good() -> None:
     assert lonely in left
 
 
-def test_a_batcher_does_not_swallow_the_queue() -> None:
+@pytest.mark.parametrize("is_cleared", [True, False])
+def test_a_batcher_does_not_swallow_the_queue(is_cleared: bool) -> None:
     """
     It takes no more while as many wait for an announcement as open batches could hold.
     """
-    batcher = make_batcher(max_events=1)
+    batcher = make_batcher(max_events=2)
     session = make_session()
-    for n in range(64):
+    for n in range(1, 2 + 2 * 64):
         batcher.add(make_record(f"{n}", seq=n, session=session))
         batcher.pop(0.0)
-        assert batcher.room == 1
-    batcher.add(make_record("last", seq=64, session=session))
+        assert batcher.room == 2
+    batcher.add(make_record("last", seq=999, session=session))
     assert batcher.room == 0
 
+    if is_cleared:
+        assert len(batcher.clear()) == 2 * 64
+    else:
+        batcher.sessions.learn(session.session_id)
     batcher.end(session)
-    batcher.clear()
-    assert batcher.room == 1
+    popped(batcher)
+    assert batcher.room == 2
+    assert batcher._waiting == 0
+
+
+def test_there_is_always_room_for_a_byte() -> None:
+    """
+    A limit below what a body has around its records still lets each travel alone.
+    """
+    assert make_batcher(max_bytes=1).room_bytes == 1
 
 
 class BatcherMachine(RuleBasedStateMachine):

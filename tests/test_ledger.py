@@ -14,6 +14,7 @@ import logging
 from collections import Counter, defaultdict, deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
+from itertools import chain
 from math import inf
 from typing import Any, Literal, TypeAlias, TypeVar
 
@@ -42,6 +43,7 @@ from hh_exporter import (
     SessionProperties,
     Settlement,
 )
+from hh_exporter._batcher import Batcher
 from hh_exporter._parts import Delivery
 from hh_exporter._records import Record
 from tests.conftest import KEY
@@ -394,7 +396,7 @@ class Books(RuleBasedStateMachine):
         queued, singles, flying = list(queue._records), [], []
         assert queue._record_bytes == size_of(queued)
         if worker is not None:
-            queued += (*worker.batcher._all(), *worker.prober.aside)
+            queued += (*records_in(worker.batcher), *worker.prober.aside)
             singles = records_of(worker.deliverer.singles)
             flying = records_of(worker._in_hand) + singles
             assert len(worker._in_hand) <= MAX_IN_FLIGHT
@@ -843,6 +845,12 @@ def id_of(event: ModelEvent) -> str:
 
 def records_of(deliveries: Iterable[Delivery]) -> list[Record]:
     return [record for delivery in deliveries for record in delivery.pending.values()]
+
+
+def records_in(batcher: Batcher) -> list[Record]:
+    drafts = (*batcher._full, *batcher._open.values())
+    held = [record for draft in drafts for record in draft.records.values()]
+    return [*held, *chain(*batcher._announcing.values())]
 
 
 def size_of(records: Iterable[Record]) -> int:

@@ -490,7 +490,7 @@ async def test_an_events_own_session_wins(
 @pytest.mark.parametrize(
     "session",
     [{}, "s1", SessionProperties(session_name=5), SessionProperties(session_id=None)],  # type: ignore[arg-type]
-    ids=str,
+    ids=["dict", "text", "wrong name", "no id"],
 )
 async def test_a_session_of_wrong_types_is_invalid(
     exporter: Exporter, server: ScriptedServer, caplog: pytest.LogCaptureFixture, session: Any
