@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from hh_exporter import ConfigError, DropReason, ExporterError, FlushResult, Outcome, QueueLimits
 from hh_exporter._budget import Place
 from hh_exporter._queue import RecordQueue
-from hh_exporter._records import Loss, Record
+from hh_exporter._records import Loss, Record, Session
 from tests.builders import make_record
 
 
@@ -310,6 +310,32 @@ def test_a_push_that_overtakes_takes_no_room_from_the_line() -> None:
     queue.offer(make_record("new", 30))
 
     assert queue.ledger.queued_bytes <= 40
+
+
+def test_a_push_that_overtakes_drops_no_more_than_it_needs() -> None:
+    """
+    With somebody in line it takes the place of as many bytes as it has, to the byte.
+    """
+    queue = make_queue(max_bytes=30)
+    records = fill(queue, 10, 10, 10)
+    queue.line_up(make_record(size=25), lambda: None)
+
+    loss = queue.offer(make_record("new", 10))
+
+    assert loss == Loss(DropReason.QUEUE_FULL, tuple(records[:1]))
+    assert ids(queue.pull(5)) == [*(record.event_id for record in records[1:]), "new"]
+
+
+def test_what_a_session_has_to_announce_can_be_dropped() -> None:
+    """
+    Its bytes are free once its last record is dropped, and count as such beforehand.
+    """
+    queue = make_queue(max_bytes=30)
+    held = make_record("held", 10, session=Session("session", b"," * 20))
+    assert queue.offer(held) is None
+
+    assert queue.offer(make_record("new", 30)) == Loss(DropReason.QUEUE_FULL, (held,))
+    assert ids(queue.pull(5)) == ["new"]
 
 
 def test_room_that_a_push_frees_goes_to_the_line() -> None:

@@ -203,3 +203,12 @@ def test_any_field_is_read(value: str) -> None:
     seconds = parse_retry_after(value, WALL)
 
     assert seconds is None or seconds >= 0.0
+
+
+def test_a_limit_may_be_nothing() -> None:
+    """
+    Who wants no retries, or believes no Retry-After, says 0.
+    """
+    policy = RetryPolicy(max_elapsed=0, retry_after_cap=0)
+
+    assert (policy.max_elapsed, policy.retry_after_cap) == (0, 0)
