@@ -34,7 +34,7 @@ from hh_exporter import (
 )
 from hh_exporter._ledger import Watch
 from hh_exporter._queue import RecordQueue
-from hh_exporter._records import Record, Session
+from hh_exporter._records import Loss, Record, Session
 from tests.builders import make_record
 from tests.conftest import KEY, MakeExporter
 from tests.scripted_server import ScriptedServer
@@ -482,6 +482,31 @@ def test_the_books_balance_wherever_a_push_interrupts(
         if not was_interrupted():
             break
     assert at > 5
+
+
+def test_a_push_drops_nothing_that_is_being_moved() -> None:
+    """
+    One that needs the room of all others finds none while they are taken out.
+    """
+    for at in count(1):
+        queue = RecordQueue(QueueLimits(max_bytes=60))
+        for n in range(3):
+            queue.offer(make_record(f"{n}", 20))
+        losses: list[Loss | None] = []
+
+        def push(queue: RecordQueue = queue, losses: list[Loss | None] = losses) -> None:
+            losses.append(queue.offer(make_record("large", 60)))
+
+        with interrupted_once(at, push) as was_interrupted:
+            pulled = queue.pull(3)
+        if not was_interrupted():
+            break
+        records = [*pulled, *queue.pull(5)]
+        assert queue.ledger.dropped.total() == sum(len(loss.records) for loss in losses if loss)
+        assert queue.ledger.queued == len(records)
+        assert queue.ledger.queued_bytes == sum(len(record.data) for record in records)
+        assert queue._record_bytes == 0
+    assert at > 10
 
 
 def note_outcome(outcomes: list[tuple[str, Outcome]], settlement: Settlement) -> None:
