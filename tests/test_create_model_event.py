@@ -18,6 +18,7 @@ from hh_exporter import (
     ModelEvent,
     Outcome,
     QueueLimits,
+    RetryPolicy,
     Settlement,
 )
 from tests.conftest import BuildExporter, MakeExporter
@@ -456,3 +457,36 @@ async def test_it_needs_no_start(build_exporter: BuildExporter, server: Scripted
     Where nothing was started before, the call starts the exporter.
     """
     assert await send(build_exporter()) == "e0"
+
+
+async def test_it_asks_a_server_that_refused_us(
+    exporter: Exporter, server: ScriptedServer, clock: FakeClock
+) -> None:
+    """
+    While the exporter is suspended the event goes out all the same, and may end that.
+    """
+    server.script(status(401))
+    push_all(exporter, "queued")
+    await clock.advance(1.0)
+    await until(lambda: exporter.stats().health == "suspended")
+
+    assert await send(exporter) == "e0"
+    await delivered(exporter, 2)
+
+
+async def test_a_flush_does_not_wait_for_one_that_backs_off_too_long(
+    make_exporter: MakeExporter, server: ScriptedServer
+) -> None:
+    """
+    It returns at once where the next attempt comes after its deadline.
+    """
+    server.script(unavailable())
+    exporter = await make_exporter(retry=RetryPolicy(wait=lambda _: 30.0))
+    sending = send(exporter, timeout=100.0)
+    await attempts_failed(exporter, 1)
+
+    result = await exporter.flush(10.0)
+
+    assert result == FlushResult(delivered=0, rejected=0, dropped=0, left=1)
+    await exporter.aclose(0.0)
+    await fail(sending)

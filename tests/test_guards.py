@@ -451,3 +451,35 @@ async def test_an_open_breaker_can_become_a_suspension(
 
     assert exporter.stats().health == "suspended"
     assert [record.levelname for record in caplog.records] == ["WARNING", "ERROR"]
+
+
+async def test_refused_batches_are_split_one_after_the_other(
+    make_exporter: MakeExporter, server: ScriptedServer
+) -> None:
+    """
+    Where nothing is taken each waits for its turn, and has it once the one before is over.
+    """
+    server.default = status(400)
+    exporter = await make_exporter(batch=BatchLimits(max_events=2))
+    push_all(exporter, *IDS[:4])
+
+    assert await exporter.flush() == FlushResult(delivered=0, rejected=4, dropped=0, left=0)
+
+
+async def test_an_outage_casts_no_doubt_on_the_events_in_it(
+    make_exporter: MakeExporter, server: ScriptedServer, clock: FakeClock
+) -> None:
+    """
+    The first answer that refuses us suspends, whatever failed before and was taken since.
+    """
+    server.default = unavailable()
+    exporter = await make_exporter(batch=BatchLimits(max_events=1))
+    push_all(exporter, "old")
+    await pass_time(exporter, server, clock, 60.0)
+    server.default = unless(["old"], status(403))
+    push_all(exporter, "new")
+    await pass_time(exporter, server, clock, 60.0)
+
+    stats = assert_balanced(exporter)
+    assert (stats.delivered, stats.rejected, stats.queued) == (1, 0, 1)
+    assert stats.health == "suspended"
