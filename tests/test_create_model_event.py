@@ -25,6 +25,7 @@ from tests.conftest import BuildExporter, MakeExporter
 from tests.scripted_server import (
     Scripted,
     ScriptedServer,
+    created,
     created_cut_short,
     created_html,
     created_listing,
@@ -134,6 +135,7 @@ async def test_a_refused_event_is_rejected(
     error = await sending
 
     assert (error.status, error.reason) == (code, None)
+    assert "was rejected" in str(error)
     assert settlements == [
         Settlement(outcome=Outcome.REJECTED, reason=None, event_ids=("e0",), status=code)
     ]
@@ -480,13 +482,14 @@ async def test_a_flush_does_not_wait_for_one_that_backs_off_too_long(
     """
     It returns at once where the next attempt comes after its deadline.
     """
-    server.script(unavailable())
+    server.script(created(), unavailable())
     exporter = await make_exporter(retry=RetryPolicy(wait=lambda _: 30.0))
+    await send(exporter, "one that is over")
     sending = send(exporter, timeout=100.0)
-    await attempts_failed(exporter, 1)
+    await attempts_failed(exporter, 2)
 
     result = await exporter.flush(10.0)
 
     assert result == FlushResult(delivered=0, rejected=0, dropped=0, left=1)
     await exporter.aclose(0.0)
-    await fail(sending)
+    assert "could not be delivered" in str(await fail(sending))

@@ -483,3 +483,78 @@ async def test_an_outage_casts_no_doubt_on_the_events_in_it(
     stats = assert_balanced(exporter)
     assert (stats.delivered, stats.rejected, stats.queued) == (1, 0, 1)
     assert stats.health == "suspended"
+
+
+async def test_a_lone_event_is_doubted_from_its_first_refusal(
+    make_exporter: MakeExporter,
+    server: ScriptedServer,
+    clock: FakeClock,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """
+    Though nothing was taken before: one other that is, and the next refusal is its own.
+    """
+    server.default = unless(["bad"], status(403))
+    exporter = await make_exporter(batch=BatchLimits(max_events=1))
+    push_all(exporter, "bad")
+    await until(lambda: exporter.stats().health == "suspended")
+    push_all(exporter, "good")
+    await pass_time(exporter, server, clock, 60.0)
+
+    stats = assert_balanced(exporter)
+    assert (stats.delivered, stats.rejected) == (1, 1)
+    assert count_errors(caplog) == 1
+
+
+async def test_an_event_is_not_doubted_while_none_is_taken(
+    make_exporter: MakeExporter, server: ScriptedServer, clock: FakeClock
+) -> None:
+    """
+    An answer about another event ends a suspension; it does not show that events are taken.
+    """
+    server.default = lambda request: status(
+        413 if request.events[0]["event_id"] == "large" else 403
+    )
+    exporter = await make_exporter(batch=BatchLimits(max_events=1))
+    push_all(exporter, "e0")
+    await until(lambda: exporter.stats().health == "suspended")
+    push_all(exporter, "large")
+    await pass_time(exporter, server, clock, 60.0)
+
+    stats = assert_balanced(exporter)
+    assert (stats.rejected, stats.dropped, stats.queued) == (0, 1, 1)
+
+
+async def test_a_server_that_begins_to_refuse_everything_costs_five_events_too(
+    make_exporter: MakeExporter, server: ScriptedServer
+) -> None:
+    """
+    What it took before says nothing of what it takes now.
+    """
+    exporter = await make_exporter()
+    push_all(exporter, "before")
+    await exporter.flush()
+    server.default = status(400)
+    push_all(exporter, *IDS[:200])
+
+    assert await exporter.flush() == FlushResult(delivered=0, rejected=5, dropped=0, left=195)
+
+
+async def test_the_time_of_trying_adds_up_across_outages(
+    make_exporter: MakeExporter, server: ScriptedServer, clock: FakeClock
+) -> None:
+    """
+    An event that fails beside others that are taken has max_elapsed in all, not each time.
+    """
+    server.default = unless(["bad"], unavailable())
+    retry = RetryPolicy(wait=lambda _: 4.0, max_elapsed=18.0)
+    exporter = await make_exporter(batch=BatchLimits(max_events=1), retry=retry)
+    push_all(exporter, "bad")
+    await pass_time(exporter, server, clock, 60.0)
+    assert assert_balanced(exporter).queued == 1, "nothing else shows that the server takes any"
+    push_all(exporter, "good")
+    await pass_time(exporter, server, clock, 60.0)
+
+    stats = assert_balanced(exporter)
+    assert stats.delivered == 1
+    assert stats.dropped_by_reason == {DropReason.RETRIES_EXHAUSTED: 1}
