@@ -14,6 +14,7 @@ import logging
 import traceback
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
+from math import inf
 
 from attrs import Factory, define, evolve
 
@@ -33,6 +34,8 @@ __all__ = ["Deliverer"]
 log = logging.getLogger(__name__)
 
 _REFUSED = (Rest.INVALID, Rest.FAILED)
+
+_DOUBTS_TO_WITHHOLD = 2
 
 
 class _Blocked(Exception):  # noqa: N818 - no error
@@ -154,6 +157,8 @@ class Deliverer:
             # A server that fails at everything for a moment must not cost good events.
             await self.shipper.pause(delivery.shipment)
             await self._send_all(delivery, delivery.last)
+        if delivery.fitting < inf and not delivery.has_misfit:
+            self.limit_bytes(int(delivery.fitting))
 
     async def _send_all(self, delivery: Delivery, parts: Sequence[Part]) -> None:
         """
@@ -206,13 +211,15 @@ class Deliverer:
                 verdict = evolve(verdict, rest=Rest.INVALID)
             self._settle_created(delivery, verdict)
             if verdict.created:
-                self._learn(part)
+                self._learn(delivery, part)
                 self._pass_turn()
             return verdict
 
         return Shipment(
             path=self.dialect.batch_path,
-            pack=lambda: self.dialect.wrap(delivery.among(part.records), part.announced),
+            pack=lambda: self.dialect.wrap(
+                delivery.among(part.records), self._as_it_stands(part).announced
+            ),
             read=read,
             started=self.clock.now(),
             tried_for=part.tried_for,
@@ -221,13 +228,17 @@ class Deliverer:
             is_divisible=not part.is_lone or part.announced is not None,
         )
 
-    def _learn(self, part: Part) -> None:
+    def _learn(self, delivery: Delivery, part: Part) -> None:
         """
         Note what the creation of an event says of the session of *part*.
         """
         session = part.announced or part.withheld
+        delivery.has_misfit |= part.withheld is not None
         if session is None or (part.withheld and part.is_last):
             return  # what failed once may pass the second time for its own sake
+        session.doubts += part.is_doubt
+        if part.is_doubt and session.doubts < _DOUBTS_TO_WITHHOLD:
+            return
         if part.withheld is None or self.sessions.is_known(session.session_id):
             self.sessions.learn(session.session_id)
         else:
@@ -310,8 +321,9 @@ class Deliverer:
             case Rest.TOO_LARGE if part.is_lone and part.announced is not None:
                 return [part.withhold()]
             case _ if is_refused and part.announced is not None:
-                return [part.withhold()]
+                return [part.withhold(is_doubt=is_blamed)]
             case Rest.TOO_LARGE if part.is_lone:
+                delivery.has_misfit = True
                 self._settle(delivery, rest, DropReason.TOO_LARGE, verdict)
                 return []
             case Rest.TOO_LARGE:
@@ -319,7 +331,7 @@ class Deliverer:
                 # as soon as the server's limit is a little lower.
                 size = self.dialect.overhead + sum(len(r.data) + 1 for r in part.records)
                 announced = len(part.announced.data) if part.announced else 0
-                self.limit_bytes(size // 2 + announced)
+                delivery.fitting = min(delivery.fitting, size // 2 + announced)
             case Rest.INVALID if part.is_lone:
                 self._settle(delivery, rest, None, verdict)
                 if self.shipper.breaker.accepted == delivery.accepted_before:

@@ -29,6 +29,8 @@ class Part:
     """The session whose properties go with them."""
     withheld: Session | None = None
     """The session whose properties do not, since the same body was refused with them."""
+    is_doubt: bool = False
+    """Whether the body with them failed in passing only, which may have been chance."""
     tried_for: float = 0.0
     is_probe: bool = False
     """Whether it may be sent while all sending is blocked."""
@@ -39,11 +41,11 @@ class Part:
     def is_lone(self) -> bool:
         return len(self.records) == 1
 
-    def withhold(self) -> Part:
+    def withhold(self, *, is_doubt: bool = False) -> Part:
         """
         Make the same body without the session: if that is taken, the properties were refused.
         """
-        return evolve(self, announced=None, withheld=self.announced)
+        return evolve(self, announced=None, withheld=self.announced, is_doubt=is_doubt)
 
     def divide(self, records: tuple[Record, ...], *, is_failed: bool) -> list[Part]:
         """
@@ -51,7 +53,13 @@ class Part:
         """
         middle = (len(records) + 1) // 2
         halves = [
-            evolve(self, records=half, announced=self.announced or self.withheld, withheld=None)
+            evolve(
+                self,
+                records=half,
+                announced=self.announced or self.withheld,
+                withheld=None,
+                is_doubt=False,
+            )
             for half in (records[:middle], records[middle:])
             if half
         ]
@@ -75,6 +83,10 @@ class Delivery:
     """What is on its way, or was last."""
     last: list[Part] = Factory(list)
     """What is to be sent once more, after all else."""
+    fitting: float = inf
+    """Bytes that a body should have at most, by what was found too large."""
+    has_misfit: bool = False
+    """Whether one event, or a session's properties, were too large by themselves."""
     accepted_before: int = 0
     """How many answers had created events when it began."""
 

@@ -27,6 +27,8 @@ class Session:
     """What a body that announces it says of it, between its records and its end."""
     holders: int = field(default=0, init=False)
     """Its records in memory; only the ledger writes to it."""
+    doubts: int = field(default=0, init=False)
+    """How often a body passed without its properties that had failed in passing with them."""
 
 
 @define(eq=False)

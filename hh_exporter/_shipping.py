@@ -237,7 +237,11 @@ class Shipper:
         # How servers refuse a Content-Encoding (RFC 9110 §15.5.16), some without knowing it.
         is_doubtful = verdict.rest in (Rest.SUSPENDED, Rest.INVALID) and (
             verdict.status == HTTPStatus.UNSUPPORTED_MEDIA_TYPE
-            or (verdict.status == HTTPStatus.BAD_REQUEST and not self.is_gzip_taken)
+            or (
+                verdict.status == HTTPStatus.BAD_REQUEST
+                # It may have been taken by the server that was there before.
+                and not (self.is_gzip_taken and shipment.is_divisible)
+            )
         )
         if not is_doubtful or self.is_retired:
             return verdict

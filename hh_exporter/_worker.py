@@ -281,17 +281,17 @@ class Worker:
             return None
         batch = self._pop(now)
         if batch is None and self.prober.aside:
-            if self.breaker.is_blocked:
-                self.prober.end_round()
-            else:
-                self.prober.give_up()
+            self.prober.give_up()
             batch = self._pop(now)
         if batch is None:
             return None
         is_probe = self.breaker.is_blocked
         if is_probe:
             self.breaker.begin_probe()
+            session = batch.session
             batch = self.prober.trim(batch, is_lone=self.breaker.needs_proof)
+            if session is not None and batch.session is None:
+                self.batcher.end(session)
         delivery = Delivery.of(batch, is_probe=is_probe)
         self.queue.take(batch.records)
         self._in_hand.add(delivery)

@@ -62,8 +62,15 @@ def new_id() -> str:
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
 
 
-_SESSION_TEXTS = ("inputs", "outputs", "error", "metadata", "user_properties", "extra")
-_EVENT_TEXTS = ("messages", "response", "template_inputs", *_SESSION_TEXTS)
+_TEXTS = (
+    *("inputs", "outputs", "error", "config", "metadata"),
+    *("feedback", "user_properties", "extra"),
+)
+_EVENT_TEXTS = (
+    *("event_name", "messages", "response", "template", "template_inputs", "tools"),
+    *_TEXTS,
+)
+_SESSION_TEXTS = ("session_name", *_TEXTS)
 """The fields of free text."""
 
 
@@ -144,10 +151,11 @@ class ModelEvent:
         """
         Apply *fn* to all free text, as `before_send` may do to redact it.
 
-        That is each text that is no key, at whatever depth, in messages,
-        response, inputs, outputs, template_inputs, error, metadata,
-        user_properties and extra. The arguments of tool calls are parsed, so
-        that *fn* sees the texts in them, and written as JSON again.
+        That is each text that is no key, at whatever depth, in event_name,
+        messages, response, template, template_inputs, tools, inputs, outputs,
+        error, config, metadata, feedback, user_properties and extra. The
+        arguments of tool calls are parsed, so that *fn* sees the texts in them,
+        and written as JSON again.
 
         The fields become plain copies, bounded and marked like what
         `before_send` gets; containers that they held stay as they are. Where
@@ -191,7 +199,8 @@ class SessionProperties:
         """
         Apply *fn* to all free text, as `ModelEvent.map_text` does.
 
-        That is in inputs, outputs, error, metadata, user_properties and extra.
+        That is in session_name, inputs, outputs, error, config, metadata,
+        feedback, user_properties and extra.
         """
         map_fields(self, _SESSION_TEXTS, fn)
         return self

@@ -139,9 +139,13 @@ def test_new_ids_are_random_uuids() -> None:
 # map_text
 
 FREE = (
-    *("messages", "response", "template_inputs", "inputs", "outputs"),
-    *("error", "metadata", "user_properties", "extra"),
+    *("event_name", "messages", "response", "template", "template_inputs", "tools"),
+    *("inputs", "outputs", "error", "config", "metadata"),
+    *("feedback", "user_properties", "extra"),
 )
+
+
+NAMES = ("error", "event_name")
 
 
 def redact(text: str) -> str:
@@ -153,7 +157,7 @@ def test_map_text_reaches_all_free_text() -> None:
     Each text at whatever depth, but no key, and no field that holds none.
     """
     payload = {"a": [SECRET, {"b": (1, f"<{SECRET}>", None, 2.5)}], SECRET: True}
-    fields: dict[str, Any] = dict.fromkeys(PAYLOADS, payload) | {"error": SECRET}
+    fields: dict[str, Any] = dict.fromkeys(PAYLOADS, payload) | dict.fromkeys(NAMES, SECRET)
     event = ModelEvent(model=SECRET, event_id=SECRET, **fields)
 
     assert event.map_text(redact) is event
@@ -161,7 +165,7 @@ def test_map_text_reaches_all_free_text() -> None:
     mapped = {"a": ["[redacted]", {"b": [1, "<[redacted]>", None, 2.5]}], SECRET: True}
     for name in PAYLOADS:
         expected = mapped if name in FREE else payload
-        assert getattr(event, name) == ("[redacted]" if name == "error" else expected), name
+        assert getattr(event, name) == ("[redacted]" if name in NAMES else expected), name
     assert (event.model, event.event_id) == (SECRET, SECRET)
 
 
@@ -176,7 +180,7 @@ def test_map_text_reaches_a_session() -> None:
     assert session.map_text(redact) is session
 
     mapped = {name for name in names if getattr(session, name) == "[redacted]"}
-    assert mapped == set(FREE) & set(names)
+    assert mapped == {"session_name", *FREE} & set(names)
 
 
 @pytest.mark.parametrize(

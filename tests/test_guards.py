@@ -558,3 +558,58 @@ async def test_the_time_of_trying_adds_up_across_outages(
     stats = assert_balanced(exporter)
     assert stats.delivered == 1
     assert stats.dropped_by_reason == {DropReason.RETRIES_EXHAUSTED: 1}
+
+
+async def test_an_event_that_is_too_large_by_itself_shrinks_no_later_batch(
+    make_exporter: MakeExporter, server: ScriptedServer
+) -> None:
+    """
+    A 413 that turns out to be for one event says nothing of how large bodies may be.
+    """
+    server.default = unless(["e3"], status(413))
+    exporter = await make_exporter()
+    push_all(exporter, *IDS[:8])
+    await exporter.flush()
+    before = len(server.requests)
+    push_all(exporter, *IDS[100:400])
+    await exporter.flush()
+
+    assert assert_balanced(exporter).dropped_by_reason == {DropReason.TOO_LARGE: 1}
+    assert [len(request.events) for request in server.requests[before:]] == [100] * 3
+
+
+async def test_a_run_of_bad_events_holds_up_no_good_ones(
+    make_exporter: MakeExporter, server: ScriptedServer, clock: FakeClock
+) -> None:
+    """
+    Though the first five of them suspend, the newest event probes, and proves it was them.
+    """
+    server.default = unless(IDS[:12], status(400))
+    exporter = await make_exporter()
+    push_all(exporter, *IDS[:12])
+    for event_id in IDS[100:140]:
+        await pass_time(exporter, server, clock, 0.5)
+        push_all(exporter, event_id)
+    await pass_time(exporter, server, clock, 5.0)
+
+    stats = assert_balanced(exporter)
+    assert (stats.delivered, stats.rejected, stats.health) == (40, 12, "ok")
+
+
+async def test_a_text_that_is_refused_now_and_then_holds_up_no_other(
+    make_exporter: MakeExporter, server: ScriptedServer, clock: FakeClock
+) -> None:
+    """
+    Every eleventh event is refused like a key, the first among them; the others arrive.
+    """
+    bad = IDS[:400:11]
+    server.default = unless(bad, status(403))
+    exporter = await make_exporter()
+    for event_id in IDS[:400]:
+        push_all(exporter, event_id)
+        await clock.advance(0.1)
+    await pass_time(exporter, server, clock, 300.0)
+
+    stats = assert_balanced(exporter)
+    assert stats.delivered == 400 - len(bad)
+    assert stats.rejected + stats.queued == len(bad)

@@ -15,7 +15,7 @@ from hh_exporter._breaker import Breaker
 from hh_exporter._ledger import Ledger
 from hh_exporter._probing import Prober
 from hh_exporter._queue import RecordQueue
-from hh_exporter._records import Batch, Record
+from hh_exporter._records import Batch, Record, Session
 from hh_exporter._retry import RetryPolicy
 from hh_exporter._shipping import Shipper
 from hh_exporter._transport import Transport
@@ -69,50 +69,37 @@ def test_who_stepped_aside_lets_others_probe(queue: RecordQueue, prober: Prober)
     assert names(next_probe(prober)) == list(range(10, 20))
 
 
-def test_a_new_round_has_all_records_in_smaller_probes(queue: RecordQueue, prober: Prober) -> None:
+def test_later_probes_are_single_events(queue: RecordQueue, prober: Prober) -> None:
     """
-    Each round halves the probes, down to single records; what is cut off stands at the head.
+    After two batches the newest event of the next one probes, and all others stay queued.
     """
-    sizes = []
-    for _ in range(5):
-        probe = next_probe(prober)
-        sizes.append(len(probe))
-        prober.step_aside(probe)
-        prober.end_round()
-
-    assert sizes == [10, 5, 2, 1, 1]
-    assert names(tuple(queue.pull(100))) == list(range(100))
-
-
-def test_a_round_halves_what_was_really_sent(prober: Prober) -> None:
-    """
-    Where batches are far from full, so are the probes of the next round.
-    """
-    prober.step_aside(next_probe(prober, of=4))
-    prober.end_round()
-
-    assert len(next_probe(prober)) == 2
-
-
-def test_a_round_that_sent_nothing_keeps_making_probes(prober: Prober) -> None:
-    """
-    A probe all of whose records were settled leaves the next round with one at least.
-    """
-    prober.step_aside(())
-    prober.end_round()
-
-    assert len(next_probe(prober)) == 1
-
-
-def test_a_round_is_over_after_eight_batches(queue: RecordQueue, prober: Prober) -> None:
-    """
-    The ninth batch need not wait aside: all are back in the queue, the oldest first.
-    """
-    for _ in range(8):
+    for _ in range(2):
         prober.step_aside(next_probe(prober))
 
+    assert names(next_probe(prober)) == [29]
+    assert names(tuple(queue.pull(3))) == [20, 21, 22]
+
+
+def test_a_lone_probe_announces_nothing(queue: RecordQueue, prober: Prober) -> None:
+    """
+    It goes without what its session has to say: that may be what the server objects to.
+    """
+    batch = Batch(tuple(queue.pull(2)), Session("session", b""))
+
+    assert prober.trim(batch, is_lone=False) is batch
+    assert prober.trim(batch, is_lone=True).session is None
+
+
+def test_not_all_of_the_queue_steps_aside(queue: RecordQueue, prober: Prober) -> None:
+    """
+    After eight batches all are back in the queue, the oldest first.
+    """
+    while len(prober.aside) < 79:
+        prober.step_aside(next_probe(prober))
+    prober.step_aside(next_probe(prober))
+
     assert not prober.aside
-    assert names(next_probe(prober)) == [0, 1, 2, 3, 4]
+    assert names(tuple(queue.pull(100))) == list(range(100))
 
 
 def test_a_reset_lets_all_others_go_first(queue: RecordQueue, prober: Prober) -> None:
@@ -121,22 +108,22 @@ def test_a_reset_lets_all_others_go_first(queue: RecordQueue, prober: Prober) ->
     """
     for _ in range(3):
         prober.step_aside(next_probe(prober))
-        prober.end_round()
-    prober.step_aside(next_probe(prober))
 
     prober.reset()
 
-    assert names(next_probe(prober)) == list(range(1, 11))
+    assert names(next_probe(prober)) == [*range(20, 29), 30]
     prober.give_up()
-    assert names(tuple(queue.pull(2))) == [0, 11]
+    assert names(tuple(queue.pull(2))) == [0, 1]
 
 
-def test_a_lone_probe_leaves_the_rest_in_its_place(queue: RecordQueue, prober: Prober) -> None:
+def test_where_only_a_created_event_helps_all_probes_are_single(
+    queue: RecordQueue, prober: Prober
+) -> None:
     """
     A probe of one record is made of any batch, and takes no other out of the queue.
     """
-    assert names(next_probe(prober, is_lone=True)) == [0]
-    assert names(tuple(queue.pull(3))) == [1, 2, 3]
+    assert names(next_probe(prober, is_lone=True)) == [9]
+    assert names(tuple(queue.pull(3))) == [0, 1, 2]
 
 
 # When waiting is pointless.

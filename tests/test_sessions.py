@@ -206,7 +206,7 @@ def is_bad(event: Event) -> bool:
 FAULTS: dict[str, tuple[list[Scripted], int]] = {
     "nothing": ([], 1),
     "partial success": ([partly(is_odd)], 1),
-    "partial success to be retried": ([partly(is_odd, errors=False)], 2),
+    "partial success to be retried": ([partly(is_odd, errors=False)], 1),
     "unavailable": ([unavailable()] * 6, 7),
     "asked for time": ([unavailable(retry_after=7)], 2),
     "reset before storing": ([reset_before_storing()] * 2, 3),
@@ -679,3 +679,44 @@ async def test_many_open_batches_do_not_keep_the_loop_awake(
 
     assert clock.waits == before
     assert not server.requests
+
+
+async def test_chance_costs_no_session_its_properties(
+    make_exporter: MakeExporter, server: ScriptedServer, clock: FakeClock
+) -> None:
+    """
+    A server that fails three times at an announcement, beside others, is told of it later.
+    """
+    failures = iter([unavailable()] * 3)
+    server.default = lambda r: next(failures, created()) if announced(r) else created()
+    exporter = await make_exporter(batch=BatchLimits(max_events=1))
+    session = SessionProperties(session_name="chat")
+    push_to(exporter, session, "e0")
+    for n in range(20):
+        assert exporter.push(model_event(event_id=f"other-{n}"))
+        await clock.advance(1.0)
+        await until(lambda: not exporter._life.need_worker().shipper.on_wire)
+    await finish(exporter, clock)
+    push_to(exporter, session, "e1")
+    await finish(exporter, clock)
+
+    assert announcements(server)[str(session.session_id)] == 4
+    assert announced(server.requests[-1])
+
+
+@pytest.mark.parametrize("code", [403, 500])
+async def test_a_server_that_fails_at_properties_gets_the_events(
+    make_exporter: MakeExporter, server: ScriptedServer, clock: FakeClock, code: int
+) -> None:
+    """
+    Even where all events have a session: some probes go without its properties.
+    """
+    server.default = lambda request: status(code) if announced(request) else created()
+    exporter = await make_exporter()
+    session = SessionProperties(session_name="chat")
+    push_to(exporter, session, *names(300))
+
+    await finish(exporter, clock)
+
+    assert sorted(server.created_ids) == sorted(names(300))
+    assert {event["session_id"] for event in server.created} == {session.session_id}
