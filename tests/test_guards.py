@@ -535,9 +535,10 @@ async def test_a_server_that_begins_to_refuse_everything_costs_five_events_too(
     push_all(exporter, "before")
     await exporter.flush()
     server.default = status(400)
-    push_all(exporter, *IDS[:200])
+    push_all(exporter, *IDS[:400])
 
-    assert await exporter.flush() == FlushResult(delivered=0, rejected=5, dropped=0, left=195)
+    assert await exporter.flush() == FlushResult(delivered=0, rejected=5, dropped=0, left=395)
+    assert len(server.requests) <= 30, "one batch is split at a time"
 
 
 async def test_the_time_of_trying_adds_up_across_outages(
