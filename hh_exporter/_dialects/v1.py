@@ -21,9 +21,9 @@ from hh_exporter._dialects._answers import read_answer, read_single_answer
 from hh_exporter._dialects._bodies import wrap
 from hh_exporter._dialects._converter import make_converter, present_fields
 from hh_exporter._dialects._shapes import require_plain
+from hh_exporter._dialects._stamps import stamp
 from hh_exporter._outcomes import Verdict
 from hh_exporter._records import Record, Session
-from hh_exporter._times import fill_times
 from hh_exporter.events import (
     CreateModelEventBatchRequestBody,
     CreateModelEventRequestBody,
@@ -132,13 +132,7 @@ class V1Dialect:
     ) -> dict[str, Any]:
         wire = _list_root(event)
         wire["event_type"] = "model"
-        if event_id is not None:
-            wire["event_id"] = event_id
-        if session_id is not None:
-            wire.setdefault("session_id", session_id)
-        if source is not None:
-            wire.setdefault("source", source)
-        fill_times(wire, now)
+        stamp(wire, event_id, session_id, source, now)
         _place_payloads(event, wire)
         return wire
 
