@@ -2,8 +2,8 @@
 A server that takes batches as fast as it can, in a process of its own.
 
 It parses each body, as any server must, and answers as the API does, 200 with
-the ids of the events it created. It counts them before it answers: what it
-counted was there when it was acknowledged.
+the ids of the events it created, after the latency it was asked for. It counts
+them before it answers: what it counted was there when it was acknowledged.
 Run as a module it prints its port, and ends when its standard input does.
 """
 
@@ -25,6 +25,7 @@ from attrs import Factory, asdict, define, frozen
 __all__ = ["Received", "Sink", "running_sink"]
 
 _COUNTS = "/counts"
+_LOOK = b"GET %b " % _COUNTS.encode()
 _BUFFER_BYTES = 6_000_000
 """A whole request: the exporter sends no body above 5,000,000 bytes."""
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
@@ -72,12 +73,12 @@ class Sink:
 
 
 @contextmanager
-def running_sink() -> Iterator[Sink]:
+def running_sink(latency: float = 0.0) -> Iterator[Sink]:
     """
-    Run a sink in a process of its own.
+    Run a sink in a process of its own, which answers *latency* seconds late.
     """
     with subprocess.Popen(
-        [sys.executable, "-m", __name__],
+        [sys.executable, "-m", __name__, str(latency)],
         cwd=Path(__file__).parents[1],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -125,8 +126,9 @@ class _Connection(asyncio.BufferedProtocol):
     each read costs more than all else here.
     """
 
-    def __init__(self, tally: _Tally) -> None:
+    def __init__(self, tally: _Tally, latency: float) -> None:
         self._tally = tally
+        self._latency = latency
         self._buffer = bytearray(_BUFFER_BYTES)
         self._filled = 0
 
@@ -150,23 +152,27 @@ class _Connection(asyncio.BufferedProtocol):
             return
         self._filled = 0  # nobody pipelines: a client waits for its answer
         content = self._answer(head, memoryview(self._buffer)[body_start:body_end])
-        self._transport.write(
+        answer = (
             b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
             b"Content-Length: %d\r\n\r\n%b" % (len(content), content)
         )
+        if self._latency and not head.startswith(_LOOK):
+            asyncio.get_running_loop().call_later(self._latency, self._transport.write, answer)
+        else:
+            self._transport.write(answer)
 
     def _answer(self, head: bytes, body: memoryview) -> bytes:
-        if head.startswith(b"GET %b " % _COUNTS.encode()):
+        if head.startswith(_LOOK):
             return orjson.dumps(asdict(self._tally.take()))
         ids = [event["event_id"] for event in orjson.loads(body)["model_events"]]
         self._tally.add(ids)
         return orjson.dumps({"event_ids": ids, "success": True})
 
 
-async def _serve() -> None:
+async def _serve(latency: float) -> None:
     loop = asyncio.get_running_loop()
     tally = _Tally()
-    server = await loop.create_server(lambda: _Connection(tally), "127.0.0.1", 0)
+    server = await loop.create_server(lambda: _Connection(tally, latency), "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
     # However the benchmark ends, its end of the pipe goes with it.
     await loop.run_in_executor(None, sys.stdin.read)
@@ -174,4 +180,4 @@ async def _serve() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve())
+    asyncio.run(_serve(float(sys.argv[1])))

@@ -10,14 +10,16 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from math import inf
 from statistics import median
 from typing import TypeVar
 
 import orjson
 
-from benchmarks._common import Fields, Row, compare, interleave, print_report, read_arguments
+from benchmarks._command import answer
+from benchmarks._report import Report, Row, Table
+from benchmarks._rounds import compare, interleave
 from benchmarks._sink import Sink, running_sink
+from benchmarks._workload import Fields, describe
 from hh_exporter import BatchLimits, Exporter, ModelEvent, QueueLimits
 
 T = TypeVar("T")
@@ -106,38 +108,36 @@ def _time(work: Callable[[T], object], items: Sequence[T]) -> float:
 
 def report(
     events: Sequence[Fields], costs: Mapping[str, Sequence[float]], *, warm_up: int = WARM_UP
-) -> None:
+) -> Report:
     """
-    Print what *costs*, as `measure` returns them, say about push.
+    Say what *costs*, as `measure` returns them, mean.
     """
-    print_report(
-        __doc__,
-        events=events,
+    tight = Table(
+        title="In a tight loop",
         setting=(
-            "each event once a round, from a coroutine, worker idle; "
-            f"{warm_up} rounds to warm up, then {len(costs[FLOOR])}\n"
-            "the floor: a dict of the set fields, str(uuid.uuid4()), time.time(), "
-            "orjson.dumps, deque.append"
+            "Each event once a round, from a coroutine, worker idle; "
+            f"{warm_up} rounds to warm up, then {len(costs[FLOOR])}.\n"
+            "The floor: a dict of the set fields, str(uuid.uuid4()), time.time(), "
+            "orjson.dumps, deque.append."
         ),
-        ratio=f"time an event takes, over that of {FLOOR}",
+        figure=f"time an event takes, over that of {FLOOR}",
         rows=[
             Row(
                 name=name,
-                ratios=compare(figures, costs[FLOOR]),
+                figures=compare(figures, costs[FLOOR]),
                 orientation=f"{median(figures) * 1e6:.2f} µs an event",
-                at_most=AT_MOST.get(name, inf),
+                at_most=AT_MOST.get(name),
             )
             for name, figures in costs.items()
         ],
     )
+    return Report(name="push", question=__doc__.strip(), workload=describe(events), tables=[tight])
 
 
-def main() -> None:
-    events = read_arguments(__doc__)
+def run(events: Sequence[Fields]) -> Report:
     with running_sink() as sink:
-        costs = asyncio.run(measure(events, sink))
-    report(events, costs)
+        return report(events, asyncio.run(measure(events, sink)))
 
 
 if __name__ == "__main__":
-    main()
+    answer(__doc__, run)

@@ -17,8 +17,11 @@ import aiohttp
 import orjson
 from attrs import frozen
 
-from benchmarks._common import Fields, Row, compare, interleave, print_report, read_arguments
+from benchmarks._command import answer
+from benchmarks._report import Report, Row, Table
+from benchmarks._rounds import compare, interleave
 from benchmarks._sink import Sink, running_sink
+from benchmarks._workload import Fields, describe
 from hh_exporter import BatchLimits, Exporter, ModelEvent, QueueLimits
 
 BURST = 5_000
@@ -144,31 +147,33 @@ def report(
     *,
     burst: int = BURST,
     warm_up: int = WARM_UP,
-) -> None:
+) -> Report:
     """
-    Print what *costs*, as `measure` returns them, say about throughput.
+    Say what *costs*, as `measure` returns them, mean.
     """
     walls = {name: [cost.wall for cost in figures] for name, figures in costs.items()}
-    print_report(
-        __doc__,
-        events=events,
+    table = Table(
+        title="A burst",
         setting=(
-            f"bursts of {burst} events, push to acknowledged; batches of {BATCH_EVENTS} events and "
+            f"Bursts of {burst} events, push to acknowledged; batches of {BATCH_EVENTS} events and "
             f"up to {BATCH_BYTES} bytes, {IN_FLIGHT} in flight;\n"
-            f"{warm_up} rounds to warm up, then {len(costs[LIMIT])}\n"
+            f"{warm_up} rounds to warm up, then {len(costs[LIMIT])}.\n"
             f"{LIMIT}: orjson.dumps, join and aiohttp's POST of dicts that have their ids; "
-            "with stamps: they get\nstr(uuid.uuid4()) and time.time() first"
+            "with stamps: they get\nstr(uuid.uuid4()) and time.time() first."
         ),
-        ratio=f"events a second, over those of {LIMIT}",
+        figure=f"events a second, over those of {LIMIT}",
         rows=[
             Row(
                 name=name,
-                ratios=compare(walls[LIMIT], walls[name]),
+                figures=compare(walls[LIMIT], walls[name]),
                 orientation=_describe(figures),
-                at_least=AT_LEAST.get(name, 0.0),
+                at_least=AT_LEAST.get(name),
             )
             for name, figures in costs.items()
         ],
+    )
+    return Report(
+        name="throughput", question=__doc__.strip(), workload=describe(events), tables=[table]
     )
 
 
@@ -179,12 +184,10 @@ def _describe(costs: Sequence[Cost]) -> str:
     return f"{rate:,.0f} events/s; CPU s per 1,000: {cpu:.4f}, the sink's {sink_cpu:.4f}"
 
 
-def main() -> None:
-    events = read_arguments(__doc__)
+def run(events: Sequence[Fields]) -> Report:
     with running_sink() as sink:
-        costs = asyncio.run(measure(events, sink))
-    report(events, costs)
+        return report(events, asyncio.run(measure(events, sink)))
 
 
 if __name__ == "__main__":
-    main()
+    answer(__doc__, run)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import platform
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine, Iterator
@@ -20,8 +21,10 @@ import pytest
 from attrs import evolve
 
 from benchmarks import push, throughput
-from benchmarks._common import Fields, Row, compare, generate_events, interleave, load_events
+from benchmarks._report import Report, Row, Table, read_report
+from benchmarks._rounds import compare, interleave, percentile
 from benchmarks._sink import Received, Sink, running_sink
+from benchmarks._workload import Fields, generate_events, load_events
 from hh_exporter import BatchLimits, Exporter, ModelEvent
 from tests.support import model_event
 
@@ -68,37 +71,31 @@ def events() -> list[Fields]:
 # The benchmarks.
 
 
-def test_push_has_a_cost_for_each_variant_and_round(
-    sink: Sink, events: list[Fields], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_push_has_a_cost_for_each_variant_and_round(sink: Sink, events: list[Fields]) -> None:
     """
     The benchmark of push measures each variant in each round, warm-up left out, and reports all.
     """
     costs = asyncio.run(push.measure(events, sink, rounds=ROUNDS, warm_up=1))
-    push.report(events, costs, warm_up=1)
+    [table] = push.report(events, costs, warm_up=1).tables
 
     assert list(costs) == [push.DUMPS, push.FLOOR, push.PUSH, push.CONSTRUCT]
     assert all(len(figures) == ROUNDS and min(figures) > 0 for figures in costs.values())
-    shown = capsys.readouterr().out
-    assert all(f"\n{name} " in shown for name in costs)
-    assert f"1 rounds to warm up, then {ROUNDS}\n" in shown
+    assert [row.name for row in table.rows] == list(costs)
+    assert f"1 rounds to warm up, then {ROUNDS}." in table.setting
 
 
-def test_throughput_has_a_cost_for_each_variant_and_round(
-    sink: Sink, events: list[Fields], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_throughput_has_a_cost_for_each_variant_and_round(sink: Sink, events: list[Fields]) -> None:
     """
     The benchmark of throughput measures each variant in each round, and reports all.
     """
     costs = asyncio.run(throughput.measure(events, sink, burst=BURST, rounds=ROUNDS, warm_up=1))
-    throughput.report(events, costs, burst=BURST, warm_up=1)
+    [table] = throughput.report(events, costs, burst=BURST, warm_up=1).tables
 
     assert list(costs) == [throughput.LIMIT, throughput.CLIENT, throughput.EXPORTER]
     assert all(len(figures) == ROUNDS for figures in costs.values())
     assert all(cost.wall > 0 for figures in costs.values() for cost in figures)
-    shown = capsys.readouterr().out
-    assert all(f"\n{name} " in shown for name in costs)
-    assert f"bursts of {BURST} events" in shown
+    assert [row.name for row in table.rows] == list(costs)
+    assert f"Bursts of {BURST} events" in table.setting
 
 
 def test_all_variants_of_throughput_send_as_many_requests(sink: Sink, events: list[Fields]) -> None:
@@ -227,24 +224,50 @@ def test_figures_are_compared_within_their_round() -> None:
     assert compare([2.0, 20.0], [1.0, 10.0]) == [2.0, 2.0]
 
 
+def test_a_percentile_is_a_figure_that_was_measured() -> None:
+    """
+    Of a thousand figures one is above the p99.9; of few it is the largest.
+    """
+    assert percentile(range(1000), 0.999) == 999
+    assert percentile(range(2000), 0.999) == 1998
+    assert percentile([3, 1, 2], 0.999) == 3
+    assert percentile([3, 1, 2], 0.5) == 2
+
+
 @pytest.mark.parametrize(
-    ("ratios", "bounds", "expected"),
+    ("figures", "bounds", "expected"),
     [
-        ([1.9, 2.0, 9.0], {"at_most": 2.0}, "at most 2.00: met"),
-        ([1.0, 2.1, 2.2], {"at_most": 2.0}, "at most 2.00: MISSED"),
-        ([0.1, 0.6, 0.7], {"at_least": 0.6}, "at least 0.60: met"),
-        ([0.5, 0.5, 0.9], {"at_least": 0.6}, "at least 0.60: MISSED"),
+        ([1.9, 2.0, 9.0], {"at_most": 2.0}, "≤ 2: met"),
+        ([1.0, 2.1, 2.2], {"at_most": 2.0}, "≤ 2: MISSED"),
+        ([0.1, 0.6, 0.7], {"at_least": 0.6}, "≥ 0.6: met"),
+        ([0.5, 0.5, 0.9], {"at_least": 0.6}, "≥ 0.6: MISSED"),
+        ([0.5], {}, ""),
     ],
 )
 def test_a_target_is_held_against_the_median(
-    ratios: list[float], bounds: dict[str, float], expected: str
+    figures: list[float], bounds: dict[str, Any], expected: str
 ) -> None:
     """
     A row says whether the median of its rounds meets the target.
     """
-    row = str(Row(name="push", ratios=ratios, orientation="", **bounds))
+    assert Row(name="push", figures=figures, **bounds).target == expected
 
-    assert expected in row
+
+def test_a_report_is_data_and_markdown() -> None:
+    """
+    A report comes back from JSON as it was, and shows its figures in aligned columns.
+    """
+    row = Row(name="push", figures=[1.0, 1.5, 2.0], orientation="7 µs", at_most=1.5)
+    table = Table(title="In a loop", setting="Twice.", figure="over the floor", rows=[row])
+    report = Report(name="push", question="How much?", workload="7 events.", tables=[table])
+
+    again = read_report(report.to_json())
+
+    shown = report.to_markdown()
+    assert again.to_markdown() == shown
+    assert shown.startswith("## push\n\nHow much?\n\n7 events.\n\n### In a loop\n\nTwice.\n\n|")
+    assert "| push           | 1.50   | 1.00 to 2.00 | ≤ 1.5: met | 7 µs            |" in shown
+    assert f"Python {platform.python_version()}" in shown
 
 
 # The sink.
