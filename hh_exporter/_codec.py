@@ -64,13 +64,14 @@ class Codec:
             EncodeError: The event can't be sent; its reason says why.
             BaseException: It is so hostile that it can't be looked at.
         """
-        event = self.check(event)
+        if type(event) is not ModelEvent or event.extra is not None:
+            event = self.check(event)
         try:
             raw = self._dump(event, event_id, session_id)
         except STOPS:
             raise
-        except BaseException:  # whatever odd payloads raise while they are looked at
-            raw = self._dump(_make_plain(ModelEvent, event), event_id, session_id)
+        except BaseException:  # whatever odd values raise while they are looked at
+            raw = self._dump_odd(event, event_id, session_id)
         if len(raw) > self.max_bytes:
             raise EncodeError(
                 DropReason.TOO_LARGE, f"encoded it would exceed {self.max_bytes} bytes"
@@ -117,6 +118,20 @@ class Codec:
         """
         raw = orjson.dumps(self.dialect.converter.unstructure(draft))
         return Session(str(draft.session_id), self.dialect.announce(raw))
+
+    def _dump_odd(self, event: ModelEvent, event_id: str, session_id: str | None) -> bytes:
+        """
+        Try again with what can be said of the scalars, then of the payloads too.
+        """
+        checked = self.check(event)
+        if checked is not event:
+            try:
+                return self._dump(checked, event_id, session_id)
+            except STOPS:
+                raise
+            except BaseException:  # noqa: S110 - the payloads are odd too
+                pass
+        return self._dump(_make_plain(ModelEvent, checked), event_id, session_id)
 
     def _dump(self, event: ModelEvent, event_id: str, session_id: str | None) -> bytes:
         wire = self.dialect.unstructure(

@@ -7,6 +7,7 @@ is counted and announced here, once, with the reason why.
 
 from __future__ import annotations
 
+from typing import Any
 from zlib import crc32
 
 from attrs import define, field
@@ -144,11 +145,13 @@ def _id_of(event: ModelEvent) -> str:
     Take the event's own id, or make one where it has none that can be used.
     """
     try:
-        own = event.event_id
+        own: Any = event.event_id
     except STOPS:
         raise
     except BaseException:  # not a ModelEvent, or a hostile one
         own = None
+    if own is None:
+        return new_id()
     if type(own) is str and own.isascii() and own:
         return own
     text = legalize(own) if isinstance(own, str) else ""

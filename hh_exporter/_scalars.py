@@ -7,7 +7,6 @@ that JSON has no word for count as unset. All other fields take anything.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import isfinite
 from numbers import Real
 from typing import Any, Generic, TypeVar
@@ -38,7 +37,6 @@ class Scalars(Generic[T]):
     _names: frozenset[str] = field(init=False)
     _texts: tuple[str, ...] = field(init=False)
     _numbers: tuple[str, ...] = field(init=False)
-    _are_plain: Callable[[T], bool] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         cls: Any = self.cls
@@ -46,14 +44,13 @@ class Scalars(Generic[T]):
         self._names = frozenset(a.name for a in fields) - {"extra"}
         self._texts = tuple(a.name for a in fields if a.type in (str, str | None))
         self._numbers = tuple(a.name for a in fields if a.type == float | None)
-        self._are_plain = _write_test(self.required, self._texts, self._numbers)
 
     def check(self, instance: T) -> T:
         """
         Check *instance*, which is left as it is.
 
         Returns:
-            It, or a copy where numbers have to be brought to what JSON can say.
+            It, or a copy where scalars have to be brought to what JSON can say.
 
         Raises:
             EncodeError: A field has a wrong type, or the required one is not set.
@@ -61,7 +58,8 @@ class Scalars(Generic[T]):
         extra: Any = instance.extra  # type: ignore[attr-defined]
         if extra is not None:
             self._check_extra(extra)
-        return instance if self._are_plain(instance) else self._settle(instance)
+        changes = self._find_changes(instance)
+        return copy_fields(self.cls, instance, changes) if changes else instance
 
     def _check_extra(self, extra: Any) -> None:
         if not issubclass(type(extra), dict):
@@ -71,23 +69,26 @@ class Scalars(Generic[T]):
                 DropReason.INVALID, "extra: must not name a key that is a field of its own"
             )
 
-    def _settle(self, instance: T) -> T:
+    def _find_changes(self, instance: T) -> dict[str, Any]:
         """
-        Check each field by itself, and bring its number to what JSON can say.
+        Check each field by itself, and say which must be another text or number.
         """
+        changes: dict[str, Any] = {}
         for name in self._texts:
             text = getattr(instance, name)
-            if not isinstance(text, str) and (text is not None or name == self.required):
+            if type(text) is str or (text is None and name != self.required):
+                continue
+            if not isinstance(text, str):
                 raise wrong_type(name, "a string", text)
-        changes: dict[str, Any] = {}
+            changes[name] = str.__str__(text)  # its characters, whatever its class says of them
         for name in self._numbers:
             number = getattr(instance, name)
-            if number is None:
+            if number is None or _is_plain(number):
                 continue
             if not isinstance(number, Real) or isinstance(number, bool):
                 raise wrong_type(name, "a number", number)
             changes[name] = _to_plain(number)
-        return copy_fields(self.cls, instance, changes)
+        return changes
 
 
 def copy_fields(cls: type[T], instance: T, changes: dict[str, Any]) -> T:
@@ -104,31 +105,16 @@ def wrong_type(field: str, shape: str, value: object) -> EncodeError:
     )
 
 
-def _write_test(
-    required: str, texts: tuple[str, ...], numbers: tuple[str, ...]
-) -> Callable[[Any], bool]:
+def _is_plain(number: Any) -> bool:
     """
-    Make a function that says whether all scalars of an instance are what JSON has words for.
+    Whether *number* is one that JSON can say and every reader of it understands.
     """
-    is_text = "type(value) is str"
-    is_number = "type(value) in (int, float) and -MAX <= value <= MAX"
-    tests = [
-        *(is_text if name == required else f"value is None or {is_text}" for name in texts),
-        *(f"value is None or {is_number}" for name in numbers),
-    ]
-    # Written out, as attrs writes its own methods: a loop takes twice as long, at each push.
-    lines = ["def are_plain(instance):"]
-    for name, test in zip((*texts, *numbers), tests, strict=True):
-        lines += [f" value = instance.{name}", f" if not ({test}): return False"]
-    scope: dict[str, Any] = {"MAX": _MAX}
-    exec("\n".join([*lines, " return True"]), scope)  # noqa: S102
-    are_plain: Callable[[Any], bool] = scope["are_plain"]
-    return are_plain
+    if type(number) is int:
+        return -_MAX <= number <= _MAX
+    return type(number) is float and isfinite(number)
 
 
 def _to_plain(number: Any) -> float | None:
-    if type(number) is int and -_MAX <= number <= _MAX:
-        return number
     try:
         value = float(number)
     except OverflowError:

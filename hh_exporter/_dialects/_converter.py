@@ -10,6 +10,7 @@ would cost several times their encoding.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from math import inf
 from typing import Any, TypeVar
 
 import attrs
@@ -77,7 +78,9 @@ def present_fields(
     """
     Make a function that lists the set fields of an instance of *cls*.
 
-    It compares with None by identity, so that no payload's `__eq__` runs.
+    It compares with None by identity, so that no payload's `__eq__` runs, and
+    raises TypeError at a text or a number that is not plain: checking them on
+    the way costs half of what looking at them twice does.
 
     Args:
         cls: One of the classes of `hh_exporter.events`.
@@ -94,19 +97,29 @@ def present_fields(
         name = attribute.name
         if name == "extra" if names is None else name not in names:
             continue
-        value = "value"
+        value = _LISTED.get(attribute.type, "value")
         if fit is not None:
             value = _FITTED.get(attribute.type, value).format(name)
+        lines.append(f" value = instance.{name}")
         if fill and name in fill:
-            value = f"{fill[name]!r} if (value := instance.{name}) is None else {value}"
-            lines.append(f" found[{name!r}] = {value}")
+            lines.append(f" found[{name!r}] = {fill[name]!r} if value is None else {value}")
+        elif attribute.type is str:
+            lines.append(f" found[{name!r}] = {value}")  # one that must be set
         else:
-            lines.append(f" if (value := instance.{name}) is not None: found[{name!r}] = {value}")
-    scope: dict[str, Any] = {"fit": fit}
+            lines.append(f" if value is not None: found[{name!r}] = {value}")
+    scope: dict[str, Any] = {"fit": fit, "refuse": _refuse, "MAX": 2**63 - 1, "inf": inf}
     exec("\n".join([*lines, " return found"]), scope)  # noqa: S102
     find_present: Callable[[Any], dict[str, Any]] = scope["find_present"]
     return find_present
 
+
+_LISTED: dict[Any, str] = dict.fromkeys(
+    (str, str | None), "value if type(value) is str else refuse(value)"
+) | {
+    float | None: "value if type(value) is float and -inf < value < inf "
+    "or type(value) is int and -MAX <= value <= MAX else refuse(value)",
+}
+"""How a scalar is listed, which is what `Scalars.check` leaves as it is."""
 
 _FITTED: dict[Any, str] = {
     JsonObject | None: "value if type(value) is dict else fit({!r}, value)",
@@ -114,6 +127,10 @@ _FITTED: dict[Any, str] = {
     JsonArray | None: "fit({!r}, value)",
     JsonObjects | None: "fit({!r}, value)",
 }
+
+
+def _refuse(value: object) -> None:
+    raise TypeError(f"a {type(value).__name__} is no plain scalar")
 
 
 def _is_objects(value: Any) -> bool:

@@ -39,6 +39,7 @@ _ANNOUNCEMENT: Final = b',"single_session":true,"session_properties":%b'
 _ROOT: Final = (
     *("event_id", "session_id", "parent_id", "event_name", "source", "error"),
     *("start_time", "end_time", "duration"),
+    *("project", "cost"),  # not there on the wire: listed to be checked
 )
 _CONFIG: Final = (
     *("model", "provider", "hyperparameters", "template"),
@@ -131,6 +132,7 @@ class V1Dialect:
         source: str | None = None,
     ) -> dict[str, Any]:
         wire = _list_root(event)
+        wire.pop("project", None)
         wire["event_type"] = "model"
         stamp(wire, event_id, session_id, source, now)
         _place_payloads(event, wire)
@@ -183,8 +185,9 @@ def _place_payloads(event: ModelEvent, wire: dict[str, Any]) -> None:
     if taken:
         left |= taken
 
-    if event.cost is not None:
-        objects["metadata"], taken = _join(objects.get("metadata"), {"cost": event.cost})
+    cost = wire.pop("cost", None)
+    if cost is not None:
+        objects["metadata"], taken = _join(objects.get("metadata"), {"cost": cost})
         if taken:
             left |= taken
     if "usage" in objects:
