@@ -102,7 +102,7 @@ class Deliverer:
             DeliveryError: It was rejected, or dropped as `send_failed`.
         """
         self.queue.bypass(record)
-        delivery = Delivery({record.event_id: record})
+        delivery = Delivery((record,))
         server_id = record.event_id
 
         def read(answer: Answer) -> Verdict:
@@ -148,8 +148,8 @@ class Deliverer:
         )
 
     async def _deliver(self, delivery: Delivery) -> None:
-        records = tuple(delivery.pending.values())
-        tried_for = min(record.tried_for for record in records)
+        records = delivery.records
+        tried_for = min([record.tried_for for record in records])
         part = Part(records, delivery.session, tried_for=tried_for, is_probe=delivery.is_probe)
         delivery.accepted_before = self.shipper.breaker.accepted
         await self._send_all(delivery, [part])

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from attrs import Factory, define
 
 from hh_exporter._outcomes import DropReason, FlushResult, Outcome
-from hh_exporter._records import Record, Session
+from hh_exporter._records import Record, Session, total_bytes
 
 __all__ = ["Ledger", "Watch"]
 
@@ -122,7 +122,7 @@ class Ledger:
         """
         records = tuple(records)
         count = len(records)
-        size = sum(len(record.data) for record in records)
+        size = total_bytes(records)
         self.in_flight -= count
         self.in_flight_bytes -= size
         for record in records:
@@ -167,7 +167,7 @@ class Ledger:
     def _move(self, records: Iterable[Record], sign: int) -> None:
         records = tuple(records)
         count = sign * len(records)
-        size = sign * sum(len(record.data) for record in records)
+        size = sign * total_bytes(records)
         self.queued -= count
         self.queued_bytes -= size
         self.in_flight += count

@@ -74,11 +74,14 @@ class Delivery:
     The records of one batch that are in flight.
     """
 
-    pending: dict[str, Record]
+    records: tuple[Record, ...]
+    """All of the batch."""
     is_probe: bool = False
     """Whether it may be sent while all sending is blocked."""
     session: Session | None = None
     """The session that it announces."""
+    pending: dict[str, Record] = field(init=False)
+    """Those in flight, by event_id."""
     shipment: Shipment | None = field(default=None, init=False)
     """What is on its way, or was last."""
     last: list[Part] = Factory(list)
@@ -90,10 +93,12 @@ class Delivery:
     accepted_before: int = 0
     """How many answers had created events when it began."""
 
+    def __attrs_post_init__(self) -> None:
+        self.pending = {record.event_id: record for record in self.records}
+
     @classmethod
     def of(cls, batch: Batch, *, is_probe: bool) -> Delivery:
-        pending = {record.event_id: record for record in batch.records}
-        return cls(pending, is_probe, batch.session)
+        return cls(batch.records, is_probe, batch.session)
 
     @property
     def idle_until(self) -> float:
@@ -106,7 +111,10 @@ class Delivery:
         """
         Choose those of *records* that have no outcome yet.
         """
-        return tuple(record for record in records if record.event_id in self.pending)
+        pending = self.pending
+        if records is self.records and len(records) == len(pending):
+            return self.records  # as for most batches, all the way
+        return tuple([record for record in records if record.event_id in pending])
 
     def release(self, records: Sequence[Record]) -> tuple[Record, ...]:
         """

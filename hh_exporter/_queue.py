@@ -20,7 +20,7 @@ from attrs import Factory, define, field
 from hh_exporter._budget import Budget, Place, QueueLimits, size_of
 from hh_exporter._ledger import Ledger, Watch
 from hh_exporter._outcomes import DropReason, Outcome
-from hh_exporter._records import Loss, Record, Session
+from hh_exporter._records import Loss, Record, Session, total_bytes
 from hh_exporter.exceptions import ExporterError
 
 __all__ = ["RecordQueue"]
@@ -168,7 +168,7 @@ class RecordQueue:
         """
         with self.lock, self._moving():
             records = [self._records.popleft() for _ in range(min(limit, len(self._records)))]
-            size = _size(records)  # first: a handler may push while it is summed
+            size = total_bytes(records)  # first: a handler may push while it is summed
             self._record_bytes -= size
         return records
 
@@ -305,7 +305,7 @@ class RecordQueue:
             while self._records and self._records[0].seq < last:
                 back.append(self._records.popleft())
             self._records.extendleft(sorted(back, key=order, reverse=True))
-        size = _size(records)
+        size = total_bytes(records)
         self._record_bytes += size
 
     def _is_due(self) -> bool:
@@ -364,10 +364,6 @@ class RecordQueue:
             return []
         with self._moving():
             return self._budget.admit()
-
-
-def _size(records: Iterable[Record]) -> int:
-    return sum(len(record.data) for record in records)
 
 
 def _tell(watches: Iterable[Watch], places: Iterable[Place]) -> None:

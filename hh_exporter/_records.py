@@ -6,11 +6,14 @@ A record's bytes are made once, at push, and never change.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from operator import attrgetter
+
 from attrs import define, field, frozen
 
 from hh_exporter._outcomes import DropReason
 
-__all__ = ["MAX_BODY_BYTES", "Batch", "Loss", "Record", "Session"]
+__all__ = ["MAX_BODY_BYTES", "Batch", "Loss", "Record", "Session", "total_bytes"]
 
 MAX_BODY_BYTES = 5_000_000
 """No request body is larger, wrapper included. Our limit: the API publishes none."""
@@ -78,3 +81,13 @@ class Loss:
 
     reason: DropReason
     records: tuple[Record, ...]
+
+
+_data = attrgetter("data")
+
+
+def total_bytes(records: Iterable[Record]) -> int:
+    """
+    Say how many bytes *records* have together.
+    """
+    return sum(map(len, map(_data, records)))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from asyncio import CancelledError
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from attrs import Factory, define, field
 
@@ -74,9 +74,7 @@ class Settler:
         """
         if records:
             self.queue.settle(records, outcome, reason)
-            self.announce(
-                tuple(record.event_id for record in records), outcome, reason, status=status
-            )
+            self.announce(_ids(records), outcome, reason, status=status)
 
     def drain(self, reason: DropReason) -> None:
         """
@@ -84,8 +82,7 @@ class Settler:
         """
         records = self.queue.drain(reason)
         if records:
-            ids = tuple(record.event_id for record in records)
-            self.announce(ids, Outcome.DROPPED, reason)
+            self.announce(_ids(records), Outcome.DROPPED, reason)
 
     def announce(
         self,
@@ -154,6 +151,10 @@ class Settler:
                 self._callback_failed = True
                 # Its type alone: the text may quote what the callback knows.
                 log.error("on_outcome raised %s; said once", type(exc).__name__)  # noqa: TRY400
+
+
+def _ids(records: Iterable[Record]) -> tuple[str, ...]:
+    return tuple([record.event_id for record in records])
 
 
 def _say_unsaid(kind: str, episode: _Episode) -> None:

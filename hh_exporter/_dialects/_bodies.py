@@ -15,10 +15,10 @@ def wrap(head: bytes, records: Sequence[Record], session: Session | None = None)
     """
     Make the body that begins with *head*, an object open within its first array.
     """
-    pieces = [head]
-    for record in records:
-        pieces += (record.data, b",")
-    if records:
-        pieces.pop()
-    pieces += (b"]}",) if session is None else (b"]", session.data, b"}")
-    return b"".join(pieces)
+    tail = b"]}" if session is None else b"]%b}" % session.data
+    if not records:
+        return head + tail
+    pieces = [record.data for record in records]
+    pieces[0] = head + pieces[0]
+    pieces[-1] += tail
+    return b",".join(pieces)
