@@ -134,14 +134,9 @@ class Codec:
         return self._dump(_make_plain(ModelEvent, checked), event_id, session_id)
 
     def _dump(self, event: ModelEvent, event_id: str, session_id: str | None) -> bytes:
-        wire = self.dialect.unstructure(
-            event,
-            event_id=event_id,
-            session_id=session_id,
-            now=self.clock.wall() * 1000,
-            project=self.project,
-            source=self.source,
-        )
+        now = self.clock.wall() * 1000
+        # By position: names would cost as much as the clock.
+        wire = self.dialect.unstructure(event, event_id, session_id, now, self.project, self.source)
         return orjson.dumps(wire, None, _OPTIONS)
 
 

@@ -73,7 +73,6 @@ class Dialect(Protocol):
     def unstructure(
         self,
         event: ModelEvent,
-        *,
         event_id: str | None = None,
         session_id: str | None = None,
         now: float | None = None,

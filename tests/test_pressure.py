@@ -250,9 +250,9 @@ class CountingDialect(LegacyDialect):
         super().__init__()
         self.calls = 0
 
-    def unstructure(self, event: ModelEvent, **arguments: Any) -> dict[str, Any]:
+    def unstructure(self, event: ModelEvent, *stamps: Any, **named: Any) -> dict[str, Any]:
         self.calls += 1
-        return super().unstructure(event, **arguments)
+        return super().unstructure(event, *stamps, **named)
 
 
 async def test_an_event_is_encoded_once(server: ScriptedServer, clock: FakeClock) -> None:

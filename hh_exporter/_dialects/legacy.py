@@ -57,7 +57,6 @@ class LegacyDialect:
     def unstructure(
         self,
         event: ModelEvent,
-        *,
         event_id: str | None = None,
         session_id: str | None = None,
         now: float | None = None,

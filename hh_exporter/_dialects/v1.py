@@ -124,7 +124,6 @@ class V1Dialect:
     def unstructure(
         self,
         event: ModelEvent,
-        *,
         event_id: str | None = None,
         session_id: str | None = None,
         now: float | None = None,
