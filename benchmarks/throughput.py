@@ -1,56 +1,71 @@
 """
-How fast does a burst reach the server, against a bare client that does nothing else?
+How fast does a burst reach the server, and for how much processor time: against a bare
+client that does nothing else, and beside the clients that others would use?
 """
 
 from __future__ import annotations
 
 import asyncio
-import gc
-import time
-import uuid
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from io import BytesIO
-from itertools import cycle, islice
+from collections.abc import Mapping, Sequence
 from statistics import median
+from typing import TypeAlias
 
-import aiohttp
-import orjson
 from attrs import frozen
 
 from benchmarks._command import answer
-from benchmarks._report import Report, Row, Table
-from benchmarks._rounds import compare, interleave
+from benchmarks._exporter import start_exporter
+from benchmarks._limit import COMPRESSOR, start_limit
+from benchmarks._peers import PEERS, Peer, secluded
+from benchmarks._race import Cost, race
+from benchmarks._report import Report, Row, Table, find_versions
+from benchmarks._rounds import compare
 from benchmarks._sink import Sink, running_sink
 from benchmarks._workload import Fields, describe
-from hh_exporter import BatchLimits, Exporter, ModelEvent, QueueLimits
+from hh_exporter import BatchLimits
 
 BURST = 5_000
 """Events that are there at once; the workload is repeated to make up the number."""
-BATCH_EVENTS = 500
-BATCH_BYTES = 4 * 2**20
+PEER_BURST = 2_000
+"""The same beside the peers, which take longer."""
+BATCH = BatchLimits(max_events=500, max_bytes=4 * 2**20, linger=60.0)
 IN_FLIGHT = 4
+LATENCIES = (0.0, 0.03)
+"""Seconds after which the sink answers."""
 ROUNDS = 15
+PEER_ROUNDS = 5
 WARM_UP = 2
 
 LIMIT = "the limit"
 CLIENT = "the limit with stamps"
 EXPORTER = "the exporter"
-AT_LEAST = {EXPORTER: 0.6}
+PACKED_LIMIT = "the limit, gzip"
+PACKED_EXPORTER = "the exporter, gzip"
+BASELINES = {PACKED_LIMIT: PACKED_LIMIT, PACKED_EXPORTER: PACKED_LIMIT}
+"""The limit of those that it is not LIMIT for."""
 
-_HEAD, _TAIL = b'{"model_events":[', b"]}"
+AT_LEAST = {0.0: {EXPORTER: 0.7}, 0.03: {EXPORTER: 0.9}}
+"""Events a second over the limit's, by latency."""
+AT_MOST_CPU = {EXPORTER: 1.6}
+PEERS_AT_LEAST = {0.0: {"OpenTelemetry": 8.0, "LangSmith": 4.0, "the vendor's client": 15.0}}
+"""The exporter's events a second over theirs, by latency."""
+
+BESIDE = "Beside other clients"
+
+Costs: TypeAlias = Mapping[str, Sequence[Cost]]
+"""What one event cost, by variant and round."""
 
 
-@frozen
-class Cost:
+@frozen(kw_only=True)
+class Measured:
     """
-    What one event cost until it was acknowledged, in seconds.
+    What was measured with a sink of one latency.
     """
 
-    wall: float
-    cpu: float
-    """Of this process alone."""
-    sink_cpu: float
-    """Of the sink, which works beside this process: it bounds what `wall` can be."""
+    latency: float
+    bare: Costs
+    """From `measure`."""
+    peers: Costs
+    """From `measure_peers`."""
 
 
 async def measure(
@@ -62,131 +77,165 @@ async def measure(
     warm_up: int = WARM_UP,
 ) -> dict[str, list[Cost]]:
     """
-    Send a burst with each variant, once a round; all of it arrives at *sink*.
-
-    Returns:
-        What one event cost, by variant and round.
+    Send a burst with the exporter and with the limit, once a round; all of it arrives at *sink*.
     """
-    workload = list(islice(cycle(events), burst))
-    constructed = [ModelEvent(**fields) for fields in workload]
-    stamped = [{**fields, "event_id": str(uuid.uuid4())} for fields in workload]
-
-    async def post_all(wires: Iterable[Fields]) -> int:
-        bodies = _make_bodies(wires)
-
-        async def post() -> int:
-            acknowledged = 0
-            for body in bodies:
-                # As aiohttp asks for large ones, and as the exporter does.
-                async with session.post(url, data=BytesIO(body)) as response:
-                    acknowledged += len(orjson.loads(await response.read())["event_ids"])
-            return acknowledged
-
-        return sum(await asyncio.gather(*(post() for _ in range(IN_FLIGHT))))
-
-    async def push_all() -> int:
-        for event in constructed:
-            exporter.push(event)
-        return (await exporter.flush()).delivered
-
-    async def run(send: Callable[[], Awaitable[int]]) -> Cost:
-        gc.collect()
-        cpu, wall = time.process_time(), time.perf_counter()
-        acknowledged = await send()
-        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-        received = sink.expect(burst)
-        if acknowledged != burst:
-            raise RuntimeError(f"{acknowledged} of {burst} events were acknowledged")
-        return Cost(wall / burst, cpu / burst, received.cpu / burst)
-
-    url = f"{sink.url}/events/model/batch"
-    async with (
-        aiohttp.ClientSession(headers={"Content-Type": "application/json"}) as session,
-        Exporter(
-            base_url=sink.url,
-            queue=QueueLimits(max_events=burst, max_bytes=2**40),
-            batch=BatchLimits(max_events=BATCH_EVENTS, max_bytes=BATCH_BYTES, linger=60.0),
-            max_in_flight=IN_FLIGHT,
-        ) as exporter,
-    ):
-        return await interleave(
-            {
-                LIMIT: lambda: run(lambda: post_all(stamped)),
-                CLIENT: lambda: run(lambda: post_all(map(_stamp, workload))),
-                EXPORTER: lambda: run(push_all),
-            },
-            rounds=rounds,
-            warm_up=warm_up,
-        )
+    variants = {
+        LIMIT: start_limit(BATCH, IN_FLIGHT),
+        CLIENT: start_limit(BATCH, IN_FLIGHT, stamps=True),
+        EXPORTER: start_exporter(BATCH, IN_FLIGHT),
+        PACKED_LIMIT: start_limit(BATCH, IN_FLIGHT, compresses=True),
+        PACKED_EXPORTER: start_exporter(BATCH, IN_FLIGHT, compression="gzip"),
+    }
+    return await race(variants, events, sink, burst=burst, rounds=rounds, warm_up=warm_up)
 
 
-def _stamp(fields: Fields) -> Fields:
-    return {**fields, "event_id": str(uuid.uuid4()), "end_time": time.time() * 1000}
-
-
-def _make_bodies(wires: Iterable[Fields]) -> Iterator[bytes]:
+async def measure_peers(
+    events: Sequence[Fields],
+    sink: Sink,
+    peers: Sequence[Peer] = PEERS,
+    *,
+    burst: int = PEER_BURST,
+    rounds: int = PEER_ROUNDS,
+    warm_up: int = WARM_UP,
+) -> dict[str, list[Cost]]:
     """
-    Encode events once their batch is wanted, and cut batches as the exporter does.
+    Do the same beside those of *peers* that are installed; all start with dicts of fields.
     """
-    records: list[bytes] = []
-    room = BATCH_BYTES - len(_HEAD) - len(_TAIL)
-    for wire in wires:
-        record = orjson.dumps(wire)
-        if len(records) == BATCH_EVENTS or len(record) > room:
-            yield _HEAD + b",".join(records) + _TAIL
-            records = []
-            room = BATCH_BYTES - len(_HEAD) - len(_TAIL)
-        records.append(record)
-        room -= len(record) + 1
-    yield _HEAD + b",".join(records) + _TAIL
+    variants = {
+        LIMIT: start_limit(BATCH, IN_FLIGHT),
+        EXPORTER: start_exporter(BATCH, IN_FLIGHT, makes_events=True),
+        **{peer.name: peer.start for peer in peers if not peer.missing},
+    }
+    with secluded():
+        return await race(variants, events, sink, burst=burst, rounds=rounds, warm_up=warm_up)
 
 
 def report(
     events: Sequence[Fields],
-    costs: Mapping[str, Sequence[Cost]],
+    measured: Sequence[Measured],
+    peers: Sequence[Peer] = PEERS,
     *,
     burst: int = BURST,
+    peer_burst: int = PEER_BURST,
     warm_up: int = WARM_UP,
 ) -> Report:
     """
-    Say what *costs*, as `measure` returns them, mean.
+    Say what was *measured* means: processor time by the first of it.
     """
-    walls = {name: [cost.wall for cost in figures] for name, figures in costs.items()}
-    table = Table(
-        title="A burst",
-        setting=(
-            f"Bursts of {burst} events, push to acknowledged; batches of {BATCH_EVENTS} events and "
-            f"up to {BATCH_BYTES} bytes, {IN_FLIGHT} in flight;\n"
-            f"{warm_up} rounds to warm up, then {len(costs[LIMIT])}.\n"
-            f"{LIMIT}: orjson.dumps, join and aiohttp's POST of dicts that have their ids; "
-            "with stamps: they get\nstr(uuid.uuid4()) and time.time() first."
+    first = measured[0]
+    bare_setting = (
+        f"Bursts of {burst} events, push to acknowledged; batches of {BATCH.max_events} events and "
+        f"up to {BATCH.max_bytes} bytes, {IN_FLIGHT} in flight;\n"
+        f"{warm_up} rounds to warm up, then {len(first.bare[LIMIT])}.\n"
+        f"{LIMIT}: orjson.dumps, join and aiohttp's POST of dicts that have their ids; "
+        "with stamps: they get\n"
+        f"str(uuid.uuid4()) and time.time() first; gzip: level 1 by {COMPRESSOR}."
+    )
+    peers_setting = (
+        f"Bursts of {peer_burst} events, from the dicts of their fields to acknowledged; "
+        f"{EXPORTER} and {LIMIT} as above;\n"
+        f"{warm_up} rounds to warm up, then {len(first.peers[LIMIT])}.\n\n"
+    ) + "\n".join(f"- {peer.name}: {peer.description}" for peer in peers)
+    tables: list[Table] = []
+    for each in measured:
+        sink = f"the sink at {each.latency * 1000:.0f} ms"
+        if tables:
+            bare_setting, peers_setting = (f"As “{table.title}”." for table in tables[:2])
+        tables += [
+            Table(
+                title=f"A burst, {sink}",
+                setting=bare_setting,
+                figure=f"events a second, over those of {LIMIT}",
+                rows=_compare_rates(each.bare, AT_LEAST.get(each.latency, {})),
+            ),
+            Table(
+                title=f"{BESIDE}, {sink}",
+                setting=peers_setting,
+                figure=f"events a second of {EXPORTER}, over those of",
+                rows=_compare_rates_of_peers(each.peers, PEERS_AT_LEAST.get(each.latency, {})),
+            ),
+        ]
+    tables += [
+        Table(
+            title="A burst, processor time",
+            setting=f"This process with all its threads, in the rounds of “{tables[0].title}”.",
+            figure=f"processor time of an event, over that of {LIMIT}",
+            rows=_compare_cpu(first.bare, LIMIT, AT_MOST_CPU),
         ),
-        figure=f"events a second, over those of {LIMIT}",
-        rows=[
-            Row(
-                name=name,
-                figures=compare(walls[LIMIT], walls[name]),
-                orientation=_describe(figures),
-                at_least=AT_LEAST.get(name),
-            )
-            for name, figures in costs.items()
-        ],
-    )
+        Table(
+            title=f"{BESIDE}, processor time",
+            setting=f"This process with all its threads, in the rounds of “{tables[1].title}”.",
+            figure=f"processor time of an event, over that of {EXPORTER}",
+            rows=_compare_cpu(first.peers, EXPORTER, {}),
+        ),
+    ]
+    installed = [name for peer in peers if not peer.missing for name in peer.needs]
     return Report(
-        name="throughput", question=__doc__.strip(), workload=describe(events), tables=[table]
+        name="throughput",
+        question=" ".join(__doc__.split()),
+        workload=describe(events),
+        tables=tables,
+        versions=find_versions(*installed),
     )
 
 
-def _describe(costs: Sequence[Cost]) -> str:
-    rate = 1 / median(cost.wall for cost in costs)
-    cpu = median(cost.cpu for cost in costs) * 1000
-    sink_cpu = median(cost.sink_cpu for cost in costs) * 1000
-    return f"{rate:,.0f} events/s; CPU s per 1,000: {cpu:.4f}, the sink's {sink_cpu:.4f}"
+def _compare_rates(costs: Costs, at_least: Mapping[str, float]) -> list[Row]:
+    return [
+        Row(
+            name=name,
+            figures=compare(_walls(costs[BASELINES.get(name, LIMIT)]), _walls(figures)),
+            orientation=_describe_rate(figures),
+            at_least=at_least.get(name),
+        )
+        for name, figures in costs.items()
+    ]
+
+
+def _compare_rates_of_peers(costs: Costs, at_least: Mapping[str, float]) -> list[Row]:
+    return [
+        Row(
+            name=name,
+            figures=compare(_walls(figures), _walls(costs[EXPORTER])),
+            orientation=_describe_rate(figures),
+            at_least=at_least.get(name),
+        )
+        for name, figures in costs.items()
+    ]
+
+
+def _compare_cpu(costs: Costs, baseline: str, at_most: Mapping[str, float]) -> list[Row]:
+    return [
+        Row(
+            name=name,
+            figures=compare(_cpus(figures), _cpus(costs[BASELINES.get(name, baseline)])),
+            orientation=f"{median(_cpus(figures)) * 1000:.4f} s per 1,000 events",
+            at_most=at_most.get(name),
+        )
+        for name, figures in costs.items()
+    ]
+
+
+def _describe_rate(costs: Sequence[Cost]) -> str:
+    sink = median(cost.sink_cpu for cost in costs) * 1000
+    return f"{1 / median(_walls(costs)):,.0f} events/s; the sink's CPU {sink:.4f} s per 1,000"
+
+
+def _walls(costs: Sequence[Cost]) -> list[float]:
+    return [cost.wall for cost in costs]
+
+
+def _cpus(costs: Sequence[Cost]) -> list[float]:
+    return [cost.cpu for cost in costs]
+
+
+async def _measure_all(events: Sequence[Fields], latency: float) -> Measured:
+    with running_sink(latency) as sink:
+        bare = await measure(events, sink)
+        return Measured(latency=latency, bare=bare, peers=await measure_peers(events, sink))
 
 
 def run(events: Sequence[Fields]) -> Report:
-    with running_sink() as sink:
-        return report(events, asyncio.run(measure(events, sink)))
+    return report(events, [asyncio.run(_measure_all(events, each)) for each in LATENCIES])
 
 
 if __name__ == "__main__":

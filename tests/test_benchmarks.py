@@ -31,7 +31,7 @@ from tests.support import model_event
 ROUNDS = 2
 FEW = 7
 """Events of a workload."""
-BURST = 2 * throughput.BATCH_EVENTS + 1
+BURST = 2 * throughput.BATCH.max_events + 1
 
 Measure = Callable[[Sink], Coroutine[Any, Any, object]]
 
@@ -89,13 +89,15 @@ def test_throughput_has_a_cost_for_each_variant_and_round(sink: Sink, events: li
     The benchmark of throughput measures each variant in each round, and reports all.
     """
     costs = asyncio.run(throughput.measure(events, sink, burst=BURST, rounds=ROUNDS, warm_up=1))
-    [table] = throughput.report(events, costs, burst=BURST, warm_up=1).tables
+    measured = throughput.Measured(latency=0.0, bare=costs, peers=costs)
+    tables = throughput.report(events, [measured], burst=BURST, warm_up=1).tables
 
-    assert list(costs) == [throughput.LIMIT, throughput.CLIENT, throughput.EXPORTER]
+    packed = [throughput.PACKED_LIMIT, throughput.PACKED_EXPORTER]
+    assert list(costs) == [throughput.LIMIT, throughput.CLIENT, throughput.EXPORTER, *packed]
     assert all(len(figures) == ROUNDS for figures in costs.values())
     assert all(cost.wall > 0 for figures in costs.values() for cost in figures)
-    assert [row.name for row in table.rows] == list(costs)
-    assert f"Bursts of {BURST} events" in table.setting
+    assert all([row.name for row in table.rows] == list(costs) for table in tables)
+    assert f"Bursts of {BURST} events" in tables[0].setting
 
 
 def test_all_variants_of_throughput_send_as_many_requests(sink: Sink, events: list[Fields]) -> None:
@@ -113,7 +115,7 @@ def test_all_variants_of_throughput_send_as_many_requests(sink: Sink, events: li
     counting = CountingSink(sink.url)
     asyncio.run(throughput.measure(events, counting, burst=BURST, rounds=1, warm_up=0))
 
-    assert requests == [3, 3, 3]
+    assert requests == [3, 3, 3, 3, 3]
 
 
 @pytest.mark.parametrize("faulty", [LossySink, DoublingSink])
