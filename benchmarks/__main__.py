@@ -19,7 +19,7 @@ from benchmarks._report import Report, read_report
 
 __all__ = ["main", "summarize"]
 
-NAMES = ("push", "throughput", "loop_lag", "memory", "shutdown", "scale", "startup")
+NAMES = ("push", "pace", "throughput", "loop_lag", "memory", "shutdown", "scale", "startup")
 PLOTTED = "throughput"
 ROOT = Path(__file__).parents[1]
 

@@ -1,52 +1,51 @@
 """
-The exporter as a client like all others: a burst of pushes, then flush.
+The exporter as a client like all others.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Literal
 
-from benchmarks._peers import Send, Start
+from benchmarks._peers import Emitter, Open
 from benchmarks._workload import Fields
 from hh_exporter import BatchLimits, Exporter, ModelEvent, QueueLimits
 
-__all__ = ["start_exporter"]
+__all__ = ["opening_exporter"]
 
 
-def start_exporter(
-    batch: BatchLimits,
-    in_flight: int,
+def opening_exporter(
+    batch: BatchLimits | None = None,
+    in_flight: int | None = None,
     *,
     compression: Literal["gzip"] | None = None,
-    makes_events: bool = False,
-) -> Start:
+    makes_events: bool = True,
+) -> Open:
     """
-    Make an exporter whose queue holds a burst.
+    Make what starts an exporter; what is not given has its default.
 
     Args:
-        makes_events: Whether making each ModelEvent is part of sending it.
+        makes_events: Whether it is given fields; else ready events.
     """
 
     @asynccontextmanager
-    async def start(url: str, events: Sequence[Fields]) -> AsyncIterator[Send]:
-        ready = [ModelEvent(**fields) for fields in events]
-
-        async def send() -> None:
-            for event in (ModelEvent(**fields) for fields in events) if makes_events else ready:
-                exporter.push(event)
+    async def open_(url: str, room: int) -> AsyncIterator[Emitter]:
+        async def drain() -> None:
             result = await exporter.flush()
-            if result.delivered != len(events):
+            if result.left or result.rejected or result.dropped:
                 raise RuntimeError(f"not all events were acknowledged: {result}")
+
+        def make_and_push(fields: Fields) -> None:
+            exporter.push(ModelEvent(**fields))
 
         async with Exporter(
             base_url=url,
-            queue=QueueLimits(max_events=len(events), max_bytes=2**40),
+            queue=QueueLimits(max_events=room, max_bytes=2**40),
             batch=batch,
             max_in_flight=in_flight,
             compression=compression,
         ) as exporter:
-            yield send
+            yield Emitter(make_and_push if makes_events else exporter.push, drain)
 
-    return start
+    return open_

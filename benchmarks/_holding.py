@@ -64,6 +64,10 @@ class Held:
     """Objects that a collection has to visit for them."""
 
 
+_BESIDES = 300
+"""Bytes beside its own that an event takes, as `QueueLimits` says; twice with its own session."""
+
+
 @frozen(kw_only=True)
 class Flood:
     """
@@ -76,14 +80,15 @@ class Flood:
     count: int
     limits: QueueLimits
 
-    @property
-    def budget(self) -> int:
+    def budget(self, events: int) -> int:
         """
-        Bytes that it may take: those of the limits, and of a full body for each request.
+        Say how many bytes *events* of it may take at most: as many as the limits say, what goes
+        with each event besides, and a full body for each request.
         """
+        besides = _BESIDES * (2 if self.session else 1)
         size, batch = len(orjson.dumps(self.fields)), BatchLimits()
         body = max(size, min(batch.max_events * size, batch.max_bytes))
-        return self.limits.max_bytes + IN_FLIGHT * body
+        return self.limits.max_bytes + events * besides + IN_FLIGHT * body
 
     @property
     def turn(self) -> int:
@@ -225,9 +230,8 @@ def overfill(flood: Flood, url: str) -> Overfilled:
             stats = exporter.stats()
             if not stats.dropped or stats.requests != IN_FLIGHT:
                 raise RuntimeError(f"the queue should be full, and all requests sent: {stats}")
-            return Overfilled(
-                events=stats.queued + stats.in_flight, budget=flood.budget, resident=peak - before
-            )
+            events = stats.queued + stats.in_flight
+            return Overfilled(events=events, budget=flood.budget(events), resident=peak - before)
 
     return asyncio.run(push_all())
 

@@ -102,5 +102,6 @@ def _find_caption(report: Report) -> str:
     return (
         f"{setting.partition(',')[0]}, until a server on the same machine has acknowledged all of "
         f"them. {report.workload}\n"
-        f"python -m benchmarks --plot FILE, {report.date}, {report.machine}"
+        f"python -m benchmarks --plot FILE, {report.date}, Python {report.versions['Python']}, "
+        f"{report.machine.partition(', ')[2]}"
     )

@@ -172,7 +172,7 @@ def report(
         ],
     )
     own_lag = Table(
-        title="How much of that the exporter explains",
+        title="How much of that the exporter may explain",
         setting=(
             "Of each lag no more than the processor time that pushes and the exporter's callbacks "
             "took since the last\nbeat. The rest comes of other programs, the server and the "
@@ -183,10 +183,9 @@ def report(
             Row(
                 name=f"{name}: {part}",
                 figures=[percentile(one.own_lags, _PARTS[part]) * 1000 for one in felt[name]],
-                at_most=at_most,
             )
             for name in added
-            for part, at_most in LAG_AT_MOST.items()
+            for part in LAG_AT_MOST
         ],
     )
     latency = Table(

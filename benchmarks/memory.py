@@ -189,8 +189,9 @@ def _tabulate(floods: Mapping[str, Sequence[Overfilled]]) -> Table:
         setting=(
             f"Far more events than fit, all {IN_FLIGHT} requests under way and never read; "
             f"limits of {default.max_events} events and\n{default.max_bytes} bytes; uncounted: of "
-            f"{_NO_COUNT.max_bytes} bytes alone. The budget: the bytes of the limits, and\na full "
-            "body for each request. Own sessions: each event announces the properties of its own."
+            f"{_NO_COUNT.max_bytes} bytes alone. The budget: the bytes of the limits, 300\n"
+            "with each event, twice that with a session of its own, and a full body for each "
+            "request.\nOwn sessions: each event announces the properties of its own."
         ),
         figure="resident bytes at the peak, over the budget",
         rows=[

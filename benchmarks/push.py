@@ -7,51 +7,69 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-import uuid
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from statistics import median
-from typing import TypeVar
+from typing import Any, TypeAlias
 
+import attrs
 import orjson
+from attrs import frozen
 
 from benchmarks._command import answer
+from benchmarks._floor import pay_floor
 from benchmarks._report import Report, Row, Table
 from benchmarks._rounds import compare, interleave
 from benchmarks._sink import Sink, running_sink
 from benchmarks._workload import Fields, describe
 from hh_exporter import BatchLimits, Exporter, ModelEvent, QueueLimits
 
-T = TypeVar("T")
-
-ROUNDS = 41
+ROUNDS = 31
 WARM_UP = 4
 
 FLOOR = "the floor"
 DUMPS = "orjson.dumps by itself"
 PUSH = "push"
 CONSTRUCT = "construct and push"
-AT_MOST = {PUSH: 2.0, CONSTRUCT: 3.0}
+PLAIN = "a plain attrs class with the same fields"
+MODEL_EVENT = "ModelEvent"
+AT_MOST = {PUSH: 1.5}
+AT_MOST_CONSTRUCTION = {MODEL_EVENT: 1.1}
+
+THREADS = ("the event loop's thread", "another thread")
+
+Costs: TypeAlias = Mapping[str, Sequence[float]]
+"""Seconds of an event, by variant and round."""
+
+
+@frozen(kw_only=True)
+class Measured:
+    """
+    All that was measured.
+    """
+
+    tight: Sequence[Costs]
+    """From `measure`, one for each of THREADS."""
+    construction: Costs
+    """From `measure_construction`."""
 
 
 async def measure(
-    events: Sequence[Fields], sink: Sink, *, rounds: int = ROUNDS, warm_up: int = WARM_UP
+    events: Sequence[Fields],
+    sink: Sink,
+    *,
+    in_thread: bool = False,
+    rounds: int = ROUNDS,
+    warm_up: int = WARM_UP,
 ) -> dict[str, list[float]]:
     """
     Time each variant on all *events*, once a round.
 
     Every push is accepted and, outside of the timing, arrives at *sink*.
-
-    Returns:
-        Seconds for one event, by variant and round.
     """
     constructed = [ModelEvent(**fields) for fields in events]
     encoded = deque[bytes]()
-
-    def pay_floor(fields: Fields) -> None:
-        # The cheapest dict of ready values there is: none is looked at.
-        wire = {**fields, "event_id": str(uuid.uuid4()), "end_time": time.time() * 1000}
-        encoded.append(orjson.dumps(wire))
 
     def dump(fields: Fields) -> None:
         encoded.append(orjson.dumps(fields))
@@ -59,15 +77,20 @@ async def measure(
     def construct(fields: Fields) -> None:
         exporter.push(ModelEvent(**fields))
 
+    async def run(work: Callable[[Any], object], items: Sequence[Any]) -> float:
+        if in_thread:
+            return await asyncio.to_thread(_time, work, items)
+        return _time(work, items)
+
     async def without_exporter(work: Callable[[Fields], object]) -> float:
-        cost = _time(work, events)
+        cost = await run(work, events)
         encoded.clear()
         return cost
 
-    async def with_exporter(work: Callable[[T], object], items: Sequence[T]) -> float:
-        # Nothing awaits within the timing, so nothing is sent within it either.
+    async def with_exporter(work: Callable[[Any], object], items: Sequence[Any]) -> float:
+        # Its limits are out of reach, so nothing is sent within the timing.
         before = exporter.stats().pushed
-        cost = _time(work, items)
+        cost = await run(work, items)
         stats = exporter.stats()
         if (stats.pushed - before, stats.queued) != (len(items), len(items)):
             raise RuntimeError(f"not all pushes were accepted: {stats}")
@@ -78,12 +101,12 @@ async def measure(
     async with Exporter(
         base_url=sink.url,
         queue=QueueLimits(max_events=len(events), max_bytes=2**40),
-        batch=BatchLimits(linger=60.0),
+        batch=BatchLimits(max_events=2 * len(events), max_bytes=5_000_000, linger=60.0),
     ) as exporter:
         return await interleave(
             {
                 DUMPS: lambda: without_exporter(dump),
-                FLOOR: lambda: without_exporter(pay_floor),
+                FLOOR: lambda: without_exporter(partial(pay_floor, encoded.append)),
                 PUSH: lambda: with_exporter(exporter.push, constructed),
                 CONSTRUCT: lambda: with_exporter(construct, events),
             },
@@ -92,7 +115,26 @@ async def measure(
         )
 
 
-def _time(work: Callable[[T], object], items: Sequence[T]) -> float:
+async def measure_construction(
+    events: Sequence[Fields], *, rounds: int = ROUNDS, warm_up: int = WARM_UP
+) -> dict[str, list[float]]:
+    """
+    Time making an event of its fields, once a round.
+    """
+    fields = {a.name: attrs.field(default=None) for a in attrs.fields(ModelEvent)}
+    plain = attrs.make_class("Plain", fields, kw_only=True, slots=True)
+
+    async def run(cls: type[Any]) -> float:
+        return _time(lambda fields: cls(**fields), events)
+
+    return await interleave(
+        {PLAIN: partial(run, plain), MODEL_EVENT: partial(run, ModelEvent)},
+        rounds=rounds,
+        warm_up=warm_up,
+    )
+
+
+def _time(work: Callable[[Any], object], items: Sequence[Any]) -> float:
     """
     Do *work* for each of *items*, with the garbage of others out of the way.
 
@@ -106,37 +148,61 @@ def _time(work: Callable[[T], object], items: Sequence[T]) -> float:
     return (time.perf_counter() - began) / len(items)
 
 
-def report(
-    events: Sequence[Fields], costs: Mapping[str, Sequence[float]], *, warm_up: int = WARM_UP
-) -> Report:
+def report(events: Sequence[Fields], measured: Measured, *, warm_up: int = WARM_UP) -> Report:
     """
-    Say what *costs*, as `measure` returns them, mean.
+    Say what was *measured* means.
     """
-    tight = Table(
-        title="In a tight loop",
-        setting=(
-            "Each event once a round, from a coroutine, worker idle; "
-            f"{warm_up} rounds to warm up, then {len(costs[FLOOR])}.\n"
-            "The floor: a dict of the set fields, str(uuid.uuid4()), time.time(), "
-            "orjson.dumps, deque.append."
-        ),
-        figure=f"time an event takes, over that of {FLOOR}",
-        rows=[
-            Row(
-                name=name,
-                figures=compare(figures, costs[FLOOR]),
-                orientation=f"{median(figures) * 1e6:.2f} µs an event",
-                at_most=AT_MOST.get(name),
-            )
-            for name, figures in costs.items()
-        ],
+    rounds = len(measured.tight[0][FLOOR])
+    tight = [
+        Table(
+            title=f"In a tight loop, from {thread}",
+            setting=(
+                f"Each event once a round, worker idle; {warm_up} rounds to warm up, then "
+                f"{rounds}.\n"
+                "The floor: a dict of the set fields, str(uuid.uuid4()), time.time(), "
+                "orjson.dumps, deque.append."
+            ),
+            figure=f"time of an event, over that of {FLOOR}",
+            rows=_compare(costs, FLOOR, AT_MOST),
+        )
+        for thread, costs in zip(THREADS, measured.tight, strict=True)
+    ]
+    construction = Table(
+        title="Making the event",
+        setting=f"Of the dict of its set fields; {warm_up} rounds to warm up, then {rounds}.",
+        figure=f"time of an event, over that of {PLAIN}",
+        rows=_compare(measured.construction, PLAIN, AT_MOST_CONSTRUCTION),
     )
-    return Report(name="push", question=__doc__.strip(), workload=describe(events), tables=[tight])
+    return Report(
+        name="push",
+        question=__doc__.strip(),
+        workload=describe(events),
+        tables=[*tight, construction],
+    )
+
+
+def _compare(costs: Costs, baseline: str, at_most: Mapping[str, float]) -> list[Row]:
+    return [
+        Row(
+            name=name,
+            figures=compare(figures, costs[baseline]),
+            orientation=f"{median(figures) * 1e6:.2f} µs an event",
+            at_most=at_most.get(name),
+        )
+        for name, figures in costs.items()
+    ]
+
+
+async def _measure_all(events: Sequence[Fields], sink: Sink) -> Measured:
+    return Measured(
+        tight=[await measure(events, sink, in_thread=each) for each in (False, True)],
+        construction=await measure_construction(events),
+    )
 
 
 def run(events: Sequence[Fields]) -> Report:
     with running_sink() as sink:
-        return report(events, asyncio.run(measure(events, sink)))
+        return report(events, asyncio.run(_measure_all(events, sink)))
 
 
 if __name__ == "__main__":

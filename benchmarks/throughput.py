@@ -8,20 +8,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from statistics import median
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from attrs import frozen
 
 from benchmarks._command import answer
-from benchmarks._exporter import start_exporter
+from benchmarks._exporter import opening_exporter
 from benchmarks._limit import COMPRESSOR, start_limit
-from benchmarks._peers import PEERS, Peer, secluded
+from benchmarks._peers import PEERS, Peer, Start, in_one_go, secluded
 from benchmarks._race import Cost, race
 from benchmarks._report import Report, Row, Table, find_versions
 from benchmarks._rounds import compare
 from benchmarks._sink import Sink, running_sink
 from benchmarks._workload import Fields, describe
-from hh_exporter import BatchLimits
+from hh_exporter import BatchLimits, ModelEvent
 
 BURST = 5_000
 """Events that are there at once; the workload is repeated to make up the number."""
@@ -82,9 +82,9 @@ async def measure(
     variants = {
         LIMIT: start_limit(BATCH, IN_FLIGHT),
         CLIENT: start_limit(BATCH, IN_FLIGHT, stamps=True),
-        EXPORTER: start_exporter(BATCH, IN_FLIGHT),
+        EXPORTER: _start_exporter(),
         PACKED_LIMIT: start_limit(BATCH, IN_FLIGHT, compresses=True),
-        PACKED_EXPORTER: start_exporter(BATCH, IN_FLIGHT, compression="gzip"),
+        PACKED_EXPORTER: _start_exporter("gzip"),
     }
     return await race(variants, events, sink, burst=burst, rounds=rounds, warm_up=warm_up)
 
@@ -103,11 +103,16 @@ async def measure_peers(
     """
     variants = {
         LIMIT: start_limit(BATCH, IN_FLIGHT),
-        EXPORTER: start_exporter(BATCH, IN_FLIGHT, makes_events=True),
+        EXPORTER: in_one_go(opening_exporter(BATCH, IN_FLIGHT)),
         **{peer.name: peer.start for peer in peers if not peer.missing},
     }
     with secluded():
         return await race(variants, events, sink, burst=burst, rounds=rounds, warm_up=warm_up)
+
+
+def _start_exporter(compression: Literal["gzip"] | None = None) -> Start:
+    exporter = opening_exporter(BATCH, IN_FLIGHT, compression=compression, makes_events=False)
+    return in_one_go(exporter, ModelEvent)
 
 
 def report(
@@ -125,7 +130,8 @@ def report(
     first = measured[0]
     bare_setting = (
         f"Bursts of {burst} events, push to acknowledged; batches of {BATCH.max_events} events and "
-        f"up to {BATCH.max_bytes} bytes, {IN_FLIGHT} in flight;\n"
+        f"up to {BATCH.max_bytes} bytes, {IN_FLIGHT} in flight; the event loop turns after each "
+        f"500 events, as the limit's does between two bodies.\n"
         f"{warm_up} rounds to warm up, then {len(first.bare[LIMIT])}.\n"
         f"{LIMIT}: orjson.dumps, join and aiohttp's POST of dicts that have their ids; "
         "with stamps: they get\n"

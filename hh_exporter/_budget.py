@@ -29,7 +29,10 @@ class QueueLimits:
 
     max_events: int = field(default=10_000, validator=whole(1))
     max_bytes: int = field(default=64 * 2**20, validator=whole(1, unit="bytes"))
-    """Bytes of the encoded events; request bodies in flight come on top."""
+    """
+    Bytes of the encoded events. Request bodies in flight come on top, and some 300 bytes with
+    each event, twice that with a session of its own; `max_events` bounds those.
+    """
     overflow: Literal["drop_oldest", "drop_newest"] = field(
         default="drop_oldest", validator=choice("drop_oldest", "drop_newest")
     )

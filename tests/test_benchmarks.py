@@ -20,7 +20,7 @@ import orjson
 import pytest
 from attrs import evolve
 
-from benchmarks import push, throughput
+from benchmarks import pace, push, throughput
 from benchmarks._report import Report, Row, Table, read_report
 from benchmarks._rounds import compare, interleave, percentile
 from benchmarks._sink import Received, Sink, running_sink
@@ -76,12 +76,30 @@ def test_push_has_a_cost_for_each_variant_and_round(sink: Sink, events: list[Fie
     The benchmark of push measures each variant in each round, warm-up left out, and reports all.
     """
     costs = asyncio.run(push.measure(events, sink, rounds=ROUNDS, warm_up=1))
-    [table] = push.report(events, costs, warm_up=1).tables
+    made = asyncio.run(push.measure_construction(events, rounds=ROUNDS, warm_up=1))
+    measured = push.Measured(tight=[costs, costs], construction=made)
+    table, _, construction = push.report(events, measured, warm_up=1).tables
 
+    assert [row.name for row in construction.rows] == [push.PLAIN, push.MODEL_EVENT]
     assert list(costs) == [push.DUMPS, push.FLOOR, push.PUSH, push.CONSTRUCT]
     assert all(len(figures) == ROUNDS and min(figures) > 0 for figures in costs.values())
     assert [row.name for row in table.rows] == list(costs)
     assert f"1 rounds to warm up, then {ROUNDS}." in table.setting
+
+
+@pytest.mark.parametrize("in_thread", [False, True])
+def test_pace_has_the_cost_of_each_call(sink: Sink, events: list[Fields], in_thread: bool) -> None:
+    """
+    The benchmark of pace times each call in each round, from either thread, and reports all.
+    """
+    spreads = asyncio.run(
+        pace.measure(events, sink, (), in_thread=in_thread, count=20, rounds=ROUNDS, warm_up=0)
+    )
+    first, _ = pace.report(events, [spreads, spreads], warm_up=0).tables
+
+    assert list(spreads) == [pace.FLOOR, pace.EXPORTER]
+    assert all(len(costs) == 20 for rounds in spreads.values() for costs in rounds)
+    assert [len(row.figures) for row in first.rows] == [ROUNDS, ROUNDS]
 
 
 def test_throughput_has_a_cost_for_each_variant_and_round(sink: Sink, events: list[Fields]) -> None:
@@ -123,9 +141,10 @@ def test_all_variants_of_throughput_send_as_many_requests(sink: Sink, events: li
     "measure",
     [
         lambda sink: push.measure(generate_events(FEW), sink, rounds=1, warm_up=0),
+        lambda sink: pace.measure(generate_events(FEW), sink, (), count=FEW, rounds=1, warm_up=0),
         lambda sink: throughput.measure(generate_events(FEW), sink, burst=FEW, rounds=1, warm_up=0),
     ],
-    ids=["push", "throughput"],
+    ids=["push", "pace", "throughput"],
 )
 def test_no_figure_counts_unless_each_event_arrived_once(
     sink: Sink, measure: Measure, faulty: type[Sink]
@@ -150,7 +169,7 @@ def test_no_figure_counts_unless_each_push_was_accepted(
         asyncio.run(push.measure(events, sink, rounds=1, warm_up=0))
 
 
-@pytest.mark.parametrize("benchmark", [push, throughput])
+@pytest.mark.parametrize("benchmark", [push, pace, throughput])
 def test_a_benchmark_can_be_run_alone(benchmark: Any) -> None:
     """
     Each benchmark is a module to run, and says which question it asks.

@@ -7,22 +7,68 @@ of their fields, and is done when the last of them is acknowledged.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from attrs import frozen
 
 from benchmarks._workload import Fields
 
-__all__ = ["Peer", "Send", "Start"]
+__all__ = ["Emitter", "Open", "Peer", "Send", "Start", "in_one_go"]
 
 Send: TypeAlias = Callable[[], Awaitable[None]]
 """Sends all events once; how many arrived is for the sink to say."""
 
 Start: TypeAlias = Callable[[str, Sequence[Fields]], AbstractAsyncContextManager[Send]]
 """Starts a client of the server at the URL that is to send the events."""
+
+
+@frozen
+class Emitter:
+    """
+    A client that takes one event at a time and sends it in the background.
+    """
+
+    emit: Callable[[Any], object]
+    """Takes the fields of an event, or what the client's own event is; any thread."""
+    drain: Callable[[], Awaitable[object]]
+    """Waits until all that was emitted is acknowledged."""
+
+
+Open: TypeAlias = Callable[[str, int], AbstractAsyncContextManager[Emitter]]
+"""Starts an emitter to the server at the URL, with room for so many events."""
+
+
+def in_one_go(open_: Open, make: Callable[..., Any] | None = None) -> Start:
+    """
+    Send a burst through an emitter.
+
+    Args:
+        make: Makes of fields what is emitted, before the burst.
+    """
+
+    @asynccontextmanager
+    async def start(url: str, events: Sequence[Fields]) -> AsyncIterator[Send]:
+        items = events if make is None else [make(**fields) for fields in events]
+
+        async def send() -> None:
+            for number, item in enumerate(items, 1):
+                client.emit(item)
+                if number % _TURN == 0:
+                    await asyncio.sleep(0)  # the events of an app come from many tasks
+            await client.drain()
+
+        async with open_(url, len(events)) as client:
+            yield send
+
+    return start
+
+
+_TURN = 500
+"""Events of a burst after which the event loop turns, as the limit's does between two bodies."""
 
 
 @frozen(kw_only=True)
@@ -35,6 +81,8 @@ class Peer:
     setting: str
     """How it is set up."""
     start: Start
+    open: Open | None = None
+    """Starts it as an emitter, if it can be one."""
     needs: Sequence[str] = ()
     """The distributions to install."""
 

@@ -15,7 +15,8 @@ from benchmarks._workload import Fields
 
 __all__ = ["PEER"]
 
-_BATCH_EVENTS = 500
+_BATCH_EVENTS = 100
+"""As many as the exporter sends by default: its manual recommends no number."""
 _IN_FLIGHT = 4
 
 

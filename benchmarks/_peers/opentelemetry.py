@@ -5,12 +5,12 @@ OpenTelemetry: a span for each event, by BatchSpanProcessor and OTLP over HTTP.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import orjson
 
-from benchmarks._peers._peer import Peer, Send
+from benchmarks._peers._peer import Emitter, Peer, in_one_go
 from benchmarks._workload import Fields
 
 __all__ = ["PEER"]
@@ -28,7 +28,7 @@ _SCALARS = (str, int, float)
 
 
 @asynccontextmanager
-async def _start(url: str, events: Sequence[Fields]) -> AsyncIterator[Send]:
+async def _open(url: str, room: int) -> AsyncIterator[Emitter]:
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -36,22 +36,23 @@ async def _start(url: str, events: Sequence[Fields]) -> AsyncIterator[Send]:
 
     provider = TracerProvider(shutdown_on_exit=False)
     exporter = OTLPSpanExporter(endpoint=f"{url}/v1/traces")
-    provider.add_span_processor(BatchSpanProcessor(exporter, max_queue_size=max(2048, len(events))))
+    provider.add_span_processor(BatchSpanProcessor(exporter, max_queue_size=max(2048, room)))
     tracer = provider.get_tracer(__name__)
 
-    async def send() -> None:
-        for fields in events:
-            ended_at = time.time_ns()
-            span = tracer.start_span(
-                f"chat {fields['model']}",
-                kind=SpanKind.CLIENT,
-                attributes=_describe(fields),
-                start_time=ended_at - int(fields.get("duration", 0) * 1e6),
-            )
-            span.end(ended_at)
+    def emit(fields: Fields) -> None:
+        ended_at = time.time_ns()
+        span = tracer.start_span(
+            f"chat {fields['model']}",
+            kind=SpanKind.CLIENT,
+            attributes=_describe(fields),
+            start_time=ended_at - int(fields.get("duration", 0) * 1e6),
+        )
+        span.end(ended_at)
+
+    async def drain() -> None:
         provider.force_flush()
 
-    yield send
+    yield Emitter(emit, drain)
     provider.shutdown()
 
 
@@ -72,6 +73,7 @@ PEER = Peer(
         "BatchSpanProcessor and OTLP over HTTP, no compression, batches of 512 (its defaults); "
         "the queue holds a burst; a span per event, payloads as JSON text by orjson."
     ),
-    start=_start,
+    start=in_one_go(_open),
+    open=_open,
     needs=("opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http"),
 )
