@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from hh_exporter._outcomes import DropReason
 
-__all__ = ["ConfigError", "DeliveryError", "EncodeError", "EventError", "ExporterError"]
+__all__ = [
+    "ConfigError",
+    "DeliveryError",
+    "EncodeError",
+    "EventError",
+    "ExporterError",
+    "SpoolError",
+]
 
 
 class ExporterError(Exception):
@@ -83,3 +90,9 @@ class DeliveryError(ExporterError):
         self.status = status
         self.body = body
         self.reason = reason
+
+
+class SpoolError(ExporterError):
+    """
+    A spool file can't be used: it is not ours to read, or of a newer version.
+    """
