@@ -1,235 +1,218 @@
 """
 One spool file: records that wait on disk, and dead letters, in SQLite.
 
-It belongs to whoever holds the lock beside it, and nobody else opens it. The
-lock is the kernel's, so it ends with its process however that ends, and what
-was committed is there for the next. Used by one thread at a time.
+Whoever holds the lock beside it may write to it, and nobody else. What was
+committed is there for the next holder, however this one ends. Used by one
+thread at a time.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
-import stat
-import uuid
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
-from hashlib import blake2b
-from hmac import compare_digest
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
+from math import inf
 from pathlib import Path
-from typing import Final
+from typing import TypeVar
 
-from attrs import define, field, frozen
+from attrs import define, field
 
-from hh_exporter.exceptions import SpoolError
-
-__all__ = ["SUFFIX", "Identity", "Letter", "SpoolFile", "SpooledRecord"]
-
-SUFFIX: Final = ".spool"
-
-_STEPS: Final = (
-    """
-    CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
-    CREATE TABLE records (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
-        event_id TEXT NOT NULL,
-        pushed_at REAL NOT NULL,
-        tried_for REAL NOT NULL,
-        session_id TEXT,
-        session BLOB,
-        data BLOB NOT NULL
-    );
-    CREATE TABLE letters (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
-        event_id TEXT NOT NULL,
-        pushed_at REAL NOT NULL,
-        died_at REAL NOT NULL,
-        outcome TEXT NOT NULL,
-        reason TEXT NOT NULL,
-        status INTEGER,
-        answer TEXT NOT NULL,
-        data BLOB NOT NULL
-    );
-    """,
+from hh_exporter._spool_place import (
+    SUFFIX,
+    check_ours,
+    make_directory,
+    new_path,
+    remove,
+    take_lock,
 )
-"""What makes each version of the schema of the one before it; `user_version` counts them."""
-
-_LOCK: Final = ".lock"
-_COMPANIONS: Final = ("-wal", "-shm", _LOCK)
-"""What belongs to a file, by what is added to its name."""
-
-_RECORD = ("id", "event_id", "pushed_at", "tried_for", "session_id", "session", "data")
-_LETTER = (
-    *("id", "event_id", "pushed_at", "died_at", "outcome", "reason", "status", "answer", "data"),
+from hh_exporter._spool_schema import (
+    check,
+    connect,
+    is_corrupt,
+    is_of_another,
+    look,
+    read_facts,
+    read_version,
+    seal,
+    set_up,
+    upgrade,
 )
+from hh_exporter._spooled import Identity, Letter, Match, SpooledRecord
 
-_SIZES = "SELECT count(*), coalesce(sum(length(data) + coalesce(length(session), 0)), 0) FROM"
+__all__ = ["SUFFIX", "SpoolFile", "is_corrupt"]
 
+T = TypeVar("T")
 
-@frozen(kw_only=True)
-class Identity:
-    """
-    Whose events a file holds: only who sends to the same place with the same key may have them.
-    """
-
-    base_url: str
-    dialect: str
-    api_key: str | None = field(repr=False)
-
-    def seal(self, salt: bytes) -> bytes:
-        """
-        Make what tells two identities apart and reveals no key.
-        """
-        text = "\0".join((self.base_url, self.dialect, self.api_key or ""))
-        return blake2b(text.encode(), salt=salt, person=b"hh_exporter").digest()
-
-
-@frozen(kw_only=True)
-class SpooledRecord:
-    """
-    One record as it is on disk.
-    """
-
-    id: int = 0
-    """Order of arrival in its file; the file gives it."""
-    event_id: str
-    data: bytes = field(repr=False)
-    pushed_at: float
-    """Unix time."""
-    tried_for: float = 0.0
-    session_id: str | None = None
-    """The session that it has still to announce."""
-    session: bytes | None = field(default=None, repr=False)
-
-
-@frozen(kw_only=True)
-class Letter:
-    """
-    A dead letter: a record that was rejected or dropped, kept for a person.
-    """
-
-    id: int = 0
-    event_id: str
-    data: bytes = field(repr=False)
-    pushed_at: float
-    died_at: float
-    """Both Unix time."""
-    outcome: str
-    reason: str
-    status: int | None
-    answer: str = field(repr=False)
-    """The server's own words, which can echo a prompt."""
+_abandoned: list[sqlite3.Connection] = []
+"""Connections of a parent's, never to be closed or collected here."""
 
 
 @define(eq=False)
 class SpoolFile:
     """
-    An open file and its lock.
+    An open file, and its lock unless it is only looked at.
     """
 
     path: Path
     _db: sqlite3.Connection
-    _lock: int
+    _lock: int | None
+    base_url: str = field(default="", init=False)
+    dialect: str = field(default="", init=False)
+    """Where its records are to be sent, and how they were made."""
     count: int = field(default=0, init=False)
     """Records in it."""
-    size: int = field(default=0, init=False)
-    """Bytes of those records and of the letters."""
     letters: int = field(default=0, init=False)
+    size: int = field(default=0, init=False)
+    """Bytes of those records and letters; the file keeps the room that it once needed."""
     _next_id: int = field(default=1, init=False)
 
     @classmethod
-    def create(cls, directory: Path, identity: Identity) -> SpoolFile:
+    def create(cls, directory: Path, identity: Identity, *, fsync: bool = False) -> SpoolFile:
         """
         Make a new file in *directory*, which is made where it is missing.
 
+        Args:
+            fsync: Whether what is committed also outlives the machine's power.
+
         Raises:
-            OSError, sqlite3.Error: The place can't be written to.
+            SpoolError: The directory is not ours alone to write to.
+            OSError, sqlite3.Error: It can't be written to; nothing is left there.
         """
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = directory / f"{uuid.uuid4().hex}{SUFFIX}"
-        lock = _lock(path)
+        make_directory(directory)
+        path = new_path(directory)
+        lock = take_lock(path)
         assert lock is not None  # noqa: S101 - nobody else knows the name
-        try:
+        with ExitStack() as undo:
+            undo.callback(os.close, lock)
+            undo.callback(remove, path)
             # Before SQLite does, which would let the umask decide who may read it.
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-            return cls._open(path, lock, identity)
-        except BaseException:
-            os.close(lock)
-            raise
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o600))
+            db = undo.enter_context(closing(connect(path)))
+            set_up(db, fsync=fsync)
+            file = cls(path, db, lock)
+            with file.transaction():  # one, or it could be left without a seal
+                upgrade(db, 0)
+                seal(db, identity)
+            file._read_totals()
+            undo.pop_all()
+        return file
 
     @classmethod
-    def adopt(cls, path: Path, identity: Identity | None) -> SpoolFile | None:
+    def adopt(
+        cls, path: Path, identity: Identity | None, *, fsync: bool = False
+    ) -> SpoolFile | None:
         """
         Open a file that nobody holds; *identity* None asks for no proof.
+
+        One whose maker died before it put anything in it is removed.
 
         Returns:
             The file; None if somebody has it, it is gone, or it is of another identity.
 
         Raises:
-            SpoolError: It is not ours to read, or of a newer version.
-            OSError, sqlite3.Error: It can't be read; `sqlite3.DatabaseError` if it is corrupt.
+            SpoolError: It is not ours, or of another version or program. It is left as it is.
+            OSError, sqlite3.Error: It can't be read; `is_corrupt` says whether it ever can.
         """
-        lock = _lock(path)
-        if lock is None:
-            return None
-        try:
-            if not path.exists():  # its last holder removed it, empty
-                os.close(lock)
+        with ExitStack() as undo:
+            try:
+                check_ours(path)
+                # Without its lock, which those to whom it belongs may be about to take.
+                if identity is not None and is_of_another(path, identity):
+                    return None
+                lock = take_lock(path)
+            except FileNotFoundError:
                 return None
-            _check_owner(path)
-            file = cls._open(path, lock, identity)
-            if identity is not None and not file._is_of(identity):
-                file.close()
+            if lock is None:
                 return None
-        except BaseException:
-            with suppress(OSError):
-                os.close(lock)
-            raise
+            undo.callback(os.close, lock)
+            if not path.exists():
+                remove(path)  # its lock, which we may have made again
+                return None
+            db = undo.enter_context(closing(connect(path)))
+            version = read_version(path, db)
+            if version == 0:
+                db.close()
+                remove(path)
+                return None
+            set_up(db, fsync=fsync)
+            check(db)
+            file = cls(path, db, lock)
+            with file.transaction():
+                upgrade(db, version)
+            file._read_totals()
+            undo.pop_all()
         return file
 
     @classmethod
-    def _open(cls, path: Path, lock: int, identity: Identity | None) -> SpoolFile:
-        db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        file = cls(path, db, lock)
-        try:
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute("PRAGMA synchronous = NORMAL")
-            file._upgrade(identity)
-            file._count()
-        except BaseException:
-            db.close()
-            raise
+    def peek(cls, path: Path) -> SpoolFile | None:
+        """
+        Look at a file, whoever holds it; nothing in it can be changed.
+
+        Its totals are those of this moment. Each later look at what is in it
+        sees the file of that moment, so what was there may be gone.
+
+        Returns:
+            The file; None if it is gone, or has nothing in it yet.
+
+        Raises:
+            SpoolError: It is of another version or program.
+            OSError, sqlite3.Error: It can't be read.
+        """
+        with ExitStack() as undo:
+            db = look(path)
+            if db is None:
+                return None
+            undo.callback(db.close)
+            if not read_version(path, db, can_upgrade=False):
+                return None
+            file = cls(path, db, None)
+            file._read_totals()
+            undo.pop_all()
         return file
 
     def close(self, *, remove_empty: bool = True) -> None:
         """
-        Let go of it; an empty one is removed.
+        Let go of it; an empty one is removed. A second call does nothing.
         """
-        is_empty = remove_empty and not self.count and not self.letters
-        self._db.close()
-        if is_empty:
-            for path in (self.path, *(Path(f"{self.path}{end}") for end in _COMPANIONS)):
-                path.unlink(missing_ok=True)
-        os.close(self._lock)
+        lock, self._lock = self._lock, None
+        try:
+            self._db.close()
+            if lock is not None and remove_empty and not self.count and not self.letters:
+                remove(self.path)
+        finally:
+            if lock is not None:
+                os.close(lock)
+
+    def abandon(self) -> None:
+        """
+        Leave it to the parent, in a child that was forked while it was open.
+
+        The lock outlives the parent as long as the child has a copy of it. The
+        connection is kept for good: to close it would break the parent's.
+        """
+        lock, self._lock = self._lock, None
+        _abandoned.append(self._db)
+        if lock is not None:
+            os.close(lock)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """
         Commit what is done in the block, all of it or nothing.
         """
-        before = self.count, self.size, self.letters, self._next_id
+        before = self.count, self.letters, self.size, self._next_id
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
             self._db.execute("COMMIT")
         except BaseException:
-            self.count, self.size, self.letters, self._next_id = before
+            self.count, self.letters, self.size, self._next_id = before
             with suppress(sqlite3.Error):  # a full disk ends the transaction by itself
                 self._db.execute("ROLLBACK")
             raise
 
-    # Records. Each of these within a transaction.
+    # Changes. Each of these within a transaction.
 
     def add(self, records: Sequence[SpooledRecord]) -> range:
         """
@@ -249,19 +232,22 @@ class SpoolFile:
         )
         self._next_id = ids.stop
         self.count += len(records)
-        self.size += sum(map(_size, records))
+        self.size += sum(record.size for record in records)
         return ids
 
-    def remove(self, ids: Iterable[int]) -> None:
-        for id_ in ids:
-            row = self._db.execute(
-                "DELETE FROM records WHERE id = ? "
-                "RETURNING length(data) + coalesce(length(session), 0)",
-                (id_,),
-            ).fetchone()
-            if row is not None:
-                self.count -= 1
-                self.size -= row[0]
+    def remove(self, ids: Iterable[int]) -> int:
+        """
+        Forget records.
+
+        Returns:
+            How many of them were there.
+        """
+        removed = self._delete(
+            "DELETE FROM records WHERE id = ? RETURNING length(data) + ifnull(length(session), 0)",
+            ids,
+        )
+        self.count -= removed
+        return removed
 
     def bury(self, letters: Iterable[Letter]) -> None:
         """
@@ -278,36 +264,54 @@ class SpoolFile:
                 ),
             )
             self.letters += 1
-            self.size += len(letter.data)
+            self.size += letter.size
 
     def revive(self, ids: Iterable[int]) -> list[int]:
         """
-        Make records of letters again, behind all others.
+        Make records of letters again, behind all others, as old as they were.
 
         Returns:
             The ids of the letters that were there.
         """
-        revived = [letter for id_ in ids if (letter := self.letter(id_)) is not None]
-        self.add(
-            [
-                SpooledRecord(event_id=x.event_id, data=x.data, pushed_at=x.pushed_at)
-                for x in revived
-            ]
-        )
-        self.discard([letter.id for letter in revived])
-        return [letter.id for letter in revived]
+        revived = []
+        for id_ in ids:
+            letter = self.letter(id_)
+            if letter is not None:
+                self.add([letter.revived()])
+                self.discard([id_])
+                revived.append(id_)
+        return revived
 
-    def discard(self, ids: Iterable[int]) -> None:
+    def discard(self, ids: Iterable[int]) -> int:
         """
         Forget letters for good.
+
+        Returns:
+            How many of them were there.
         """
-        for id_ in ids:
-            row = self._db.execute(
-                "DELETE FROM letters WHERE id = ? RETURNING length(data)", (id_,)
-            ).fetchone()
-            if row is not None:
-                self.letters -= 1
-                self.size -= row[0]
+        discarded = self._delete(
+            "DELETE FROM letters WHERE id = ? "
+            "RETURNING length(data) + length(CAST(answer AS BLOB))",
+            ids,
+        )
+        self.letters -= discarded
+        return discarded
+
+    def purge(self, match: Match) -> tuple[int, int]:
+        """
+        Forget the records and letters that *match*; no bytes of them stay in the file.
+
+        Returns:
+            How many records and how many letters that were.
+        """
+        records, letters = self.find(match)
+        return self.remove(records), self.discard(letters)
+
+    def expire(self, before: float) -> tuple[int, int]:
+        """
+        Forget what was pushed before a Unix time, as `purge` does.
+        """
+        return self.purge(Match(before=before))
 
     # Reading.
 
@@ -319,23 +323,42 @@ class SpoolFile:
         return [id_ for (id_,) in rows]
 
     def record(self, id_: int) -> SpooledRecord | None:
-        row = self._db.execute(
+        return self._read(
+            SpooledRecord,
             "SELECT id, event_id, pushed_at, tried_for, session_id, session, data "
             "FROM records WHERE id = ?",
-            (id_,),
-        ).fetchone()
-        return None if row is None else SpooledRecord(**dict(zip(_RECORD, row, strict=True)))
-
-    def letter(self, id_: int) -> Letter | None:
-        row = self._db.execute(
-            "SELECT id, event_id, pushed_at, died_at, outcome, reason, status, answer, data "
-            "FROM letters WHERE id = ?",
-            (id_,),
-        ).fetchone()
-        return None if row is None else Letter(**dict(zip(_LETTER, row, strict=True)))
+            id_,
+        )
 
     def letter_ids(self) -> list[int]:
+        """
+        List the ids of its letters, in order of death.
+        """
         return [id_ for (id_,) in self._db.execute("SELECT id FROM letters ORDER BY id")]
+
+    def letter(self, id_: int) -> Letter | None:
+        return self._read(
+            Letter,
+            "SELECT id, event_id, pushed_at, died_at, outcome, reason, status, answer, data "
+            "FROM letters WHERE id = ?",
+            id_,
+        )
+
+    def find(self, match: Match) -> tuple[list[int], list[int]]:
+        """
+        List the ids of the records and of the letters that *match*.
+        """
+        before = inf if match.before is None else match.before
+        records = self._db.execute(
+            "SELECT id, pushed_at, data, session FROM records WHERE pushed_at < ?", (before,)
+        )
+        letters = self._db.execute(
+            "SELECT id, pushed_at, data FROM letters WHERE pushed_at < ?", (before,)
+        )
+        return (
+            [id_ for id_, *row in records if match.fits(*row)],
+            [id_ for id_, *row in letters if match.fits(*row)],
+        )
 
     def oldest_pushed_at(self) -> float | None:
         """
@@ -346,71 +369,30 @@ class SpoolFile:
 
     # Within.
 
-    def _upgrade(self, identity: Identity | None) -> None:
-        """
-        Bring the schema to this version, and seal a new file with *identity*.
-        """
-        (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        if version > len(_STEPS):
-            raise SpoolError(
-                f"{self.path} is of a newer version of hh_exporter (schema {version}; this one "
-                f"knows {len(_STEPS)}): it is left as it is"
-            )
-        for number, step in enumerate(_STEPS[version:], version + 1):
-            self._db.executescript(f"BEGIN; {step}; PRAGMA user_version = {number}; COMMIT;")
-        if version == 0 and identity is not None:
-            salt = os.urandom(16)
-            facts = {
-                "base_url": identity.base_url,
-                "dialect": identity.dialect,
-                "salt": salt,
-                "seal": identity.seal(salt),
-            }
-            self._db.executemany("INSERT INTO meta VALUES (?, ?)", facts.items())
+    def _read(self, kind: Callable[..., T], statement: str, id_: int) -> T | None:
+        cursor = self._db.execute(statement, (id_,))
+        names = [name for name, *_ in cursor.description]
+        return next((kind(**dict(zip(names, row, strict=True))) for row in cursor), None)
 
-    def _is_of(self, identity: Identity) -> bool:
-        facts = dict(self._db.execute("SELECT name, value FROM meta"))
-        seal = facts.get("seal", b"")
-        return compare_digest(seal, identity.seal(facts.get("salt", b"")))
+    def _delete(self, statement: str, ids: Iterable[int]) -> int:
+        """
+        Execute *statement*, which returns the size of what it deletes, for each id.
+        """
+        sizes = [size for id_ in ids for (size,) in self._db.execute(statement, (id_,))]
+        self.size -= sum(sizes)
+        return len(sizes)
 
-    def _count(self) -> None:
-        self.count, records = self._db.execute(f"{_SIZES} records").fetchone()
+    def _read_totals(self) -> None:
+        facts = read_facts(self._db)
+        self.base_url, self.dialect = facts["base_url"], facts["dialect"]
+        self.count, records = self._db.execute(
+            "SELECT count(*), ifnull(sum(length(data) + ifnull(length(session), 0)), 0) "
+            "FROM records"
+        ).fetchone()
         self.letters, letters = self._db.execute(
-            "SELECT count(*), coalesce(sum(length(data)), 0) FROM letters"
+            "SELECT count(*), ifnull(sum(length(data) + length(CAST(answer AS BLOB))), 0) "
+            "FROM letters"
         ).fetchone()
         self.size = records + letters
         last = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'records'").fetchone()
         self._next_id = 1 + (last[0] if last else 0)
-
-
-def _size(record: SpooledRecord) -> int:
-    return len(record.data) + len(record.session or b"")
-
-
-def _lock(path: Path) -> int | None:
-    """
-    Take the lock beside *path*.
-
-    Returns:
-        A descriptor, which is the lock as long as it is open; None if somebody has it.
-    """
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-    lock = os.open(f"{path}{_LOCK}", flags, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        return None
-    except BaseException:
-        os.close(lock)
-        raise
-    return lock
-
-
-def _check_owner(path: Path) -> None:
-    """
-    Raise SpoolError unless *path* is a file that is ours alone.
-    """
-    found = path.lstat()
-    if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
-        raise SpoolError(f"{path} is not a file that we own and nobody else may read")

@@ -94,5 +94,5 @@ class DeliveryError(ExporterError):
 
 class SpoolError(ExporterError):
     """
-    A spool file can't be used: it is not ours to read, or of a newer version.
+    A spool or a file of it can't be used: it is not ours alone, or of another version.
     """

@@ -45,6 +45,9 @@ LAYERS = {
         "_retry",
         "_scalars",
         "_sessions",
+        "_spool_file",
+        "_spool_place",
+        "_spool_schema",
         "_transport",
     },
     "words": {
@@ -55,6 +58,7 @@ LAYERS = {
         "_outcomes",
         "_records",
         "_settings",
+        "_spooled",
         "_text",
         "_times",
         "_version",
@@ -78,6 +82,7 @@ SIDEWAYS = {
     "_batcher": {"_sessions"},
     "_codec": {"_scalars"},
     "_privacy": {"_scalars"},
+    "_spool_file": {"_spool_place", "_spool_schema"},
     "_transport": {"_proxies"},
 }
 """What a unit may import of its own layer; words may import each other."""

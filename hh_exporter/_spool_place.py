@@ -1,0 +1,161 @@
+"""
+Where spool files lie: their names, whose they are, and who holds which.
+
+The lock of a file is the kernel's, on a file beside it: it ends with its
+process however that ends. A name is used once; only who holds its lock removes
+what bears it, the lock last.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+import uuid
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from hh_exporter.exceptions import SpoolError
+
+__all__ = [
+    "ASIDE",
+    "SUFFIX",
+    "check_ours",
+    "is_held",
+    "list_files",
+    "make_directory",
+    "new_path",
+    "remove",
+    "set_aside",
+    "take_lock",
+]
+
+SUFFIX: Final = ".spool"
+ASIDE: Final = ".corrupt"
+"""What is added to the name of a file that can't be read; nobody adopts it again."""
+
+_LOCK: Final = ".lock"
+_LOG: Final = "-wal"
+_INDEX: Final = "-shm"
+"""What SQLite keeps beside a file, under the file's own permissions."""
+
+
+def make_directory(directory: Path) -> None:
+    """
+    Make *directory*, for us alone, unless it is there.
+
+    Raises:
+        SpoolError: It is there, and not ours alone to write to.
+        OSError: It can't be made.
+    """
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _check_directory(directory)
+
+
+def new_path(directory: Path) -> Path:
+    """
+    Make a name that nobody had and nobody will have.
+    """
+    return directory / f"{uuid.uuid4().hex}{SUFFIX}"
+
+
+def list_files(directory: Path) -> list[Path]:
+    """
+    List the spool files in *directory*, in order of their names; none where there is none.
+    """
+    return sorted(directory.glob(f"*{SUFFIX}"))
+
+
+def check_ours(path: Path) -> None:
+    """
+    Raise SpoolError unless nobody but us can have written *path*, nor can read it.
+
+    Raises:
+        FileNotFoundError: It is gone.
+    """
+    _check_directory(path.parent)
+    found = path.lstat()
+    if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+        raise SpoolError(
+            f"{path} is no file of our own that nobody else may read: look at who put it there"
+        )
+
+
+def _check_directory(directory: Path) -> None:
+    # Others may list it, which tells them nothing; to write to it is to choose what we read.
+    found = directory.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        raise SpoolError(
+            f"{directory} is no directory of our own that nobody else may write to: "
+            "name one that is not there yet, in it or elsewhere, and it is made"
+        )
+
+
+def take_lock(path: Path) -> int | None:
+    """
+    Take the lock of *path*.
+
+    Returns:
+        A descriptor, which is the lock as long as it or a copy of it is open;
+        None if somebody has it. Whose file is gone by then has the lock of nothing.
+    """
+    lock = os.open(f"{path}{_LOCK}", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BaseException as exc:
+        os.close(lock)
+        if isinstance(exc, BlockingIOError):
+            return None
+        raise
+    return lock
+
+
+def is_held(path: Path) -> bool:
+    """
+    Say whether a live process holds *path*; who tries to take it just now may be refused.
+    """
+    try:
+        lock = os.open(f"{path}{_LOCK}", os.O_RDONLY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
+def remove(path: Path) -> None:
+    """
+    Remove *path* and what belongs to it; the caller holds its lock, and lets go of it then.
+    """
+    for end in ("", _LOG, _INDEX, _LOCK):
+        Path(f"{path}{end}").unlink(missing_ok=True)
+
+
+def set_aside(path: Path) -> Path | None:
+    """
+    Rename a file that can't be read, so that nobody tries again, and a person can.
+
+    Its log keeps its place beside it, for who repairs it.
+
+    Returns:
+        Its new name; None if somebody holds it, or it is gone.
+    """
+    lock = take_lock(path)
+    if lock is None:
+        return None
+    try:
+        aside = Path(f"{path}{ASIDE}")
+        is_there = path.exists()
+        if is_there:
+            path.rename(aside)
+            with suppress(FileNotFoundError):
+                Path(f"{path}{_LOG}").rename(f"{aside}{_LOG}")
+        remove(path)
+    finally:
+        os.close(lock)
+    return aside if is_there else None

@@ -1,0 +1,198 @@
+"""
+A spool file as a database: how it is opened, what is in it, which version, whose it is.
+
+The seal is there from the first commit on, and so is everything else: a file
+without a version has nothing in it.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from hmac import compare_digest
+from pathlib import Path
+from typing import Any, Final
+
+from hh_exporter._spooled import Identity
+from hh_exporter.exceptions import SpoolError
+
+__all__ = [
+    "check",
+    "connect",
+    "is_corrupt",
+    "is_of_another",
+    "look",
+    "read_facts",
+    "read_version",
+    "seal",
+    "set_up",
+    "upgrade",
+]
+
+_APPLICATION_ID: Final = int.from_bytes(b"hhsp", "big")
+_PAGE_SIZE: Final = 16_384
+"""An event has some kilobytes."""
+
+_STEPS: Final[tuple[tuple[str, ...], ...]] = (
+    (
+        f"PRAGMA application_id = {_APPLICATION_ID}",
+        "CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
+        """
+        CREATE TABLE records (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            event_id TEXT NOT NULL,
+            pushed_at REAL NOT NULL,
+            tried_for REAL NOT NULL,
+            session_id TEXT,
+            session BLOB,
+            data BLOB NOT NULL
+        )
+        """,
+        """
+        CREATE TABLE letters (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            event_id TEXT NOT NULL,
+            pushed_at REAL NOT NULL,
+            died_at REAL NOT NULL,
+            outcome TEXT NOT NULL,
+            reason TEXT NOT NULL,
+            status INTEGER,
+            answer TEXT NOT NULL,
+            data BLOB NOT NULL
+        )
+        """,
+        "CREATE INDEX records_by_age ON records (pushed_at)",
+        "CREATE INDEX letters_by_age ON letters (pushed_at)",
+    ),
+)
+"""What makes each version of the schema of the one before it; `user_version` counts them."""
+
+
+def connect(path: Path, mode: str = "rw") -> sqlite3.Connection:
+    """
+    Open the database at *path*, which is there.
+    """
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={mode}",
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+
+
+def look(path: Path) -> sqlite3.Connection | None:
+    """
+    Open the database at *path* to read what its holder, if any, has committed.
+
+    Returns:
+        None if it is gone.
+    """
+    try:
+        return connect(path, "ro")
+    except sqlite3.OperationalError:
+        if path.exists():
+            raise
+        return None
+
+
+def set_up(db: sqlite3.Connection, *, fsync: bool) -> None:
+    """
+    Choose what a commit survives: the end of the process, or with *fsync* of the machine too.
+    """
+    db.execute(f"PRAGMA page_size = {_PAGE_SIZE}")  # of a new one
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute(f"PRAGMA synchronous = {'FULL' if fsync else 'NORMAL'}")
+    db.execute("PRAGMA secure_delete = ON")  # what is purged must not stay on free pages
+
+
+def check(db: sqlite3.Connection) -> None:
+    """
+    Raise `sqlite3.DatabaseError` if the file is damaged.
+
+    It reads the whole file, at about half a second a gigabyte: once, where
+    damage that shows later would show in the midst of a delivery.
+    """
+    (found,) = db.execute("PRAGMA quick_check(1)").fetchone()
+    if found != "ok":
+        raise sqlite3.DatabaseError("database disk image is malformed")
+
+
+def is_corrupt(error: sqlite3.Error) -> bool:
+    """
+    Say whether *error* means that a file is damaged, not that something else is in the way.
+    """
+    return type(error) is sqlite3.DatabaseError
+
+
+def read_version(path: Path, db: sqlite3.Connection, *, can_upgrade: bool = True) -> int:
+    """
+    Read which version of the schema it has; 0 if nothing was ever put in it.
+
+    Raises:
+        SpoolError: It is of a newer version, or of an older one that must stay, or no spool.
+    """
+    application_id, version, tables = db.execute(
+        "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_master) "
+        "FROM pragma_application_id, pragma_user_version"
+    ).fetchone()
+    if (version or tables) and application_id != _APPLICATION_ID:
+        raise SpoolError(f"{path} is no spool file, and left as it is: look at who put it there")
+    if version > len(_STEPS):
+        raise SpoolError(
+            f"{path} is of a newer version of hh_exporter (schema {version}; this one knows "
+            f"{len(_STEPS)}), and left as it is: that version can send what is in it"
+        )
+    if 0 < version < len(_STEPS) and not can_upgrade:
+        raise SpoolError(
+            f"{path} is of an older version of hh_exporter: an exporter that takes it over "
+            "upgrades it"
+        )
+    return int(version)
+
+
+def upgrade(db: sqlite3.Connection, version: int) -> None:
+    """
+    Bring the schema from *version* to this one's. Within a transaction.
+    """
+    for number, step in enumerate(_STEPS[version:], version + 1):
+        for statement in step:
+            db.execute(statement)
+        db.execute(f"PRAGMA user_version = {number}")
+
+
+def seal(db: sqlite3.Connection, identity: Identity) -> None:
+    """
+    Note whose it is, without the key. Within a transaction.
+    """
+    salt = os.urandom(16)
+    facts = {
+        "base_url": identity.base_url,
+        "dialect": identity.dialect,
+        "salt": salt,
+        "seal": identity.seal(salt),
+    }
+    db.executemany("INSERT INTO meta VALUES (?, ?)", facts.items())
+
+
+def read_facts(db: sqlite3.Connection) -> dict[str, Any]:
+    """
+    Read whose it is.
+    """
+    return dict(db.execute("SELECT name, value FROM meta").fetchall())
+
+
+def is_of_another(path: Path, identity: Identity) -> bool:
+    """
+    Say whether the file at *path* is sealed, and not for *identity*.
+    """
+    db = look(path)
+    if db is None:
+        return False
+    with closing(db):
+        try:
+            has_seal = read_version(path, db) > 0
+        except SpoolError:
+            return False  # whose ever it is, this can't tell
+        facts = read_facts(db) if has_seal else None
+    return facts is not None and not compare_digest(facts["seal"], identity.seal(facts["salt"]))

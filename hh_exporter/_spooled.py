@@ -1,0 +1,152 @@
+"""
+What is kept on disk: records that wait, dead letters, whose they are, which are meant.
+
+All times here are Unix times: monotonic ones end with their machine's uptime.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from hashlib import blake2b
+from typing import Any
+
+import orjson
+from attrs import field, frozen
+
+__all__ = ["Identity", "Letter", "Match", "SpooledRecord"]
+
+
+@frozen(kw_only=True)
+class Identity:
+    """
+    Whose events a file holds: only who sends to the same place with the same key may have them.
+    """
+
+    base_url: str
+    dialect: str
+    api_key: str | None = field(repr=False)
+
+    def seal(self, salt: bytes) -> bytes:
+        """
+        Make what tells two identities apart and reveals no key.
+        """
+        text = "\0".join((self.base_url, self.dialect, self.api_key or ""))
+        return blake2b(text.encode(), salt=salt, person=b"hh_exporter").digest()
+
+
+@frozen(kw_only=True)
+class SpooledRecord:
+    """
+    One record as it is on disk.
+    """
+
+    id: int = 0
+    """Order of arrival in its file; the file gives it."""
+    event_id: str
+    data: bytes = field(repr=False)
+    pushed_at: float
+    tried_for: float = 0.0
+    """Seconds for which deliveries tried in vain, held time not counted."""
+    session_id: str | None = None
+    """The session that it has still to announce."""
+    session: bytes | None = field(default=None, repr=False)
+    """What a body that announces it says of it, as in `Session.data`."""
+
+    @property
+    def size(self) -> int:
+        """
+        Bytes that count towards the size of its file.
+        """
+        return len(self.data) + len(self.session or b"")
+
+
+@frozen(kw_only=True)
+class Letter:
+    """
+    A dead letter: a record that was rejected or dropped, kept for a person.
+    """
+
+    id: int = 0
+    """Order of death in its file; the file gives it."""
+    event_id: str
+    data: bytes = field(repr=False)
+    pushed_at: float
+    died_at: float
+    outcome: str
+    reason: str
+    """Why it was dropped; empty if it was rejected."""
+    status: int | None
+    """The HTTP status that decided it, None where no answer did."""
+    answer: str = field(repr=False)
+    """The server's own words, which can echo a prompt."""
+
+    @property
+    def size(self) -> int:
+        """
+        Bytes that count towards the size of its file.
+        """
+        return len(self.data) + len(self.answer.encode())
+
+    def revived(self) -> SpooledRecord:
+        """
+        Make a record of it again, as old as it was, that was never tried.
+        """
+        return SpooledRecord(event_id=self.event_id, data=self.data, pushed_at=self.pushed_at)
+
+
+@frozen(kw_only=True)
+class Match:
+    """
+    Which records and letters are meant: those that fit all that is given, so all if nothing is.
+
+    A user is looked for in `user_properties`, of the event and of the session
+    that it announces. The API leaves the names in there open, and its own
+    examples write `user`, `user_id`, `id` and `email`: each property counts,
+    whatever its name, if it is this text or this whole number. An event whose
+    session was announced before need not name the user; its session does.
+    """
+
+    session_id: str | None = None
+    user: str | None = field(default=None, repr=False)
+    before: float | None = None
+    """Pushed earlier than this."""
+
+    def fits(self, pushed_at: float, data: bytes, session: bytes | None = None) -> bool:
+        """
+        Say whether a record or a letter of these values is meant.
+        """
+        if self.before is not None and pushed_at >= self.before:
+            return False
+        if self.session_id is None and self.user is None:
+            return True
+        said = list(_read(data, session))
+        has_session = any(self.session_id == one.get("session_id") for one in said)
+        has_user = any(self.user in _users(one) for one in said)
+        return (self.session_id is None or has_session) and (self.user is None or has_user)
+
+
+def _read(data: bytes, session: bytes | None) -> Iterator[dict[str, Any]]:
+    """
+    Find the objects that say whose an event is: itself, and the session that it announces.
+    """
+    event = _parse(data)
+    yield event
+    if session:
+        # It is what follows the records of a body: a comma, then members of its object.
+        properties = _parse(b"{%b}" % session.lstrip(b",")).get("session_properties")
+        yield properties if isinstance(properties, dict) else {}
+
+
+def _parse(data: bytes) -> dict[str, Any]:
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _users(said: dict[str, Any]) -> set[str]:
+    properties = said.get("user_properties")
+    if not isinstance(properties, dict):
+        return set()
+    return {str(value) for value in properties.values() if type(value) in (str, int)}
