@@ -7,6 +7,7 @@ from hh_exporter._budget import QueueLimits
 from hh_exporter._exporter import Exporter
 from hh_exporter._outcomes import DropReason, FlushResult, Outcome, Settlement, Stats
 from hh_exporter._retry import RetryPolicy
+from hh_exporter._spool import Spool
 from hh_exporter._version import __version__
 from hh_exporter.events import ModelEvent, SessionProperties
 from hh_exporter.exceptions import ConfigError, DeliveryError, ExporterError
@@ -25,6 +26,7 @@ __all__ = [
     "RetryPolicy",
     "SessionProperties",
     "Settlement",
+    "Spool",
     "Stats",
     "__version__",
 ]

@@ -362,7 +362,7 @@ class Deliverer:
         """
         lost = delivery.release(records)
         outcome = Outcome.DROPPED if reason else Outcome.REJECTED
-        self.settler.settle(lost, outcome, reason, status=verdict.status)
+        self.settler.settle(lost, outcome, reason, status=verdict.status, answer=verdict.text)
         return lost
 
 

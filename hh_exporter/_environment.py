@@ -9,6 +9,7 @@ unset. A group that is given as an argument is given whole.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Container, Iterable, Mapping
 from inspect import iscoroutinefunction
@@ -28,6 +29,8 @@ from hh_exporter._outcomes import Settlement
 from hh_exporter._privacy import BeforeSend
 from hh_exporter._retry import RetryPolicy
 from hh_exporter._settings import Kind, choice, flag, seconds, share, text, whole
+from hh_exporter._spool import Spool
+from hh_exporter._spooled import Identity
 from hh_exporter.exceptions import ConfigError
 
 __all__ = ["Settings", "find_variable", "is_unset", "read_settings", "variables_of"]
@@ -111,6 +114,7 @@ class Settings:
     on_ambiguous: Literal["reject", "resend"] = field(
         default="reject", validator=choice("reject", "resend")
     )
+    spool: Spool | None = None
     disabled: bool = field(default=False, validator=flag())
 
     @property
@@ -119,6 +123,13 @@ class Settings:
         Whether the server is on this machine; it needs no key.
         """
         return is_loopback(urlsplit(self.base_url).hostname or "")
+
+    @property
+    def identity(self) -> Identity:
+        """
+        Whose events a spool file holds.
+        """
+        return Identity(base_url=self.base_url, dialect=self.dialect, api_key=self.api_key)
 
     @property
     def disabled_reason(self) -> str:
@@ -140,6 +151,7 @@ class Settings:
         return is_plain and self.api_key is not None and not self.is_loopback
 
 
+# `spool` is not among them: without a directory there is none.
 _GROUPS: dict[str, type[Any]] = {"queue": QueueLimits, "batch": BatchLimits, "retry": RetryPolicy}
 
 
@@ -165,8 +177,24 @@ def read_settings(given: Mapping[str, Any], environ: Mapping[str, str]) -> Setti
             chosen[name] = group(**_read_fields(group, f"{_PREFIX}_{name}", environ))
         elif not isinstance(chosen[name], group):
             raise ConfigError(f"{name} must be a {group.__name__}")
+    if (spool := _find_spool(chosen.get("spool"), environ)) is not None:
+        chosen["spool"] = spool
     settings = Settings(**chosen, **_read_fields(Settings, _PREFIX, environ, given=chosen))
     return attrs.evolve(settings, base_url=settings.base_url.rstrip("/"))
+
+
+def _find_spool(given: Any, environ: Mapping[str, str]) -> Spool | None:
+    """
+    Read the spool, of which a directory may be given alone.
+    """
+    if isinstance(given, Spool):
+        return given
+    if not isinstance(given, str | os.PathLike | None):
+        raise ConfigError("spool must be a Spool or a directory")
+    fields = _read_fields(Spool, f"{_PREFIX}_spool", environ)
+    if given is not None:
+        fields["directory"] = given
+    return Spool(**fields) if "directory" in fields else None
 
 
 def variables_of(owner: type[Any], prefix: str = _PREFIX) -> dict[str, tuple[str, ...]]:

@@ -12,13 +12,12 @@ import os
 import random
 from asyncio import _get_running_loop
 from collections.abc import Callable
-from contextlib import suppress
-from math import inf
 from ssl import SSLContext
 from typing import Any, Literal, Self
 
 from hh_exporter._batcher import BatchLimits
 from hh_exporter._bell import Bell
+from hh_exporter._books import read_books
 from hh_exporter._budget import QueueLimits
 from hh_exporter._clock import Clock, SystemClock
 from hh_exporter._codec import Codec
@@ -35,6 +34,8 @@ from hh_exporter._records import MAX_BODY_BYTES
 from hh_exporter._retry import RetryPolicy
 from hh_exporter._sessions import Sessions
 from hh_exporter._settler import Settler
+from hh_exporter._spool import Spool
+from hh_exporter._spooler import Spooler
 from hh_exporter.events import ModelEvent, SessionProperties
 from hh_exporter.exceptions import DeliveryError, EncodeError
 
@@ -84,6 +85,8 @@ class Exporter:
         on_ambiguous: What to do when the server created a part of a batch under
             ids that are not ours: "reject" (default) never sends twice,
             "resend" never loses.
+        spool: A directory, or a Spool, where events wait on disk that memory has
+            no room for, or that are left at close.
         disabled: Drop everything at once, for tests and development.
 
     Raises:
@@ -112,6 +115,7 @@ class Exporter:
         sample_rate: float | None = None,
         on_outcome: Callable[[Settlement], None] | None = None,
         on_ambiguous: Literal["reject", "resend"] | None = None,
+        spool: str | os.PathLike[str] | Spool | None = None,
         disabled: bool | None = None,
         _clock: Clock | None = None,
         _random: Callable[[], float] = random.Random().random,  # noqa: B008, S311
@@ -122,8 +126,20 @@ class Exporter:
         wire = DIALECTS[settings.dialect]()
         sessions = Sessions()
         self._queue = RecordQueue(settings.queue)
+        self._spooler: Spooler | None = None
+        if settings.spool is not None and not settings.disabled_reason:
+            self._spooler = Spooler(
+                settings=settings.spool,
+                identity=settings.identity,
+                queue=self._queue,
+                sessions=sessions,
+                clock=self._clock,
+            )
         self._settler = Settler(
-            queue=self._queue, clock=self._clock, on_outcome=settings.on_outcome
+            queue=self._queue,
+            clock=self._clock,
+            on_outcome=settings.on_outcome,
+            spooler=self._spooler,
         )
         self._intake = Intake(
             queue=self._queue,
@@ -150,6 +166,7 @@ class Exporter:
             settler=self._settler,
             dialect=wire,
             sessions=sessions,
+            spooler=self._spooler,
             clock=self._clock,
             random=_random,
         )
@@ -200,8 +217,8 @@ class Exporter:
         cancelled `put` is not counted and not sent.
 
         Returns:
-            True if it was accepted; False if it was dropped for what it holds,
-            or by the settings.
+            True if it was accepted, and is on disk where the spool is durable;
+            False if it was dropped for what it holds, or by the settings.
 
         Raises:
             ExporterError: The exporter is closed.
@@ -218,11 +235,18 @@ class Exporter:
             while not (place.has_room or place.is_refused):
                 await bell.wait(self._clock.now() + _LOOK)
                 self._life.see_to_worker()  # the loop that makes room may have gone
+            is_kept = self._spooler is None or await self._spooler.ensure(record)
+            if is_kept:
+                self._queue.enter(place, record)
         except BaseException:
             self._queue.leave(place)
+            if self._spooler is not None:
+                self._spooler.forget(record)
             raise
-        self._queue.enter(place, record)
-        return True
+        if not is_kept:
+            self._queue.leave(place)
+            self._settler.refuse(record.event_id, DropReason.SPOOL_FULL)
+        return is_kept
 
     async def create_model_event(self, event: ModelEvent, timeout: float | None = None) -> str:
         """
@@ -248,24 +272,7 @@ class Exporter:
             record = self._intake.encode(event, sample=False)
         except EncodeError as exc:
             raise DeliveryError(f"the event was not sent: {exc}", reason=exc.reason) from None
-        worker = self._life.need_worker()
-
-        async def send() -> str:
-            with suppress(TimeoutError):
-                async with self._clock.timeout_at(deadline):
-                    await worker.wait_started()
-            try:
-                return await worker.deliverer.deliver_one(record, deadline)
-            finally:
-                worker.ring()
-
-        server_id = await run_in(worker.loop, send(), self._clock, deadline)
-        if server_id is None:
-            raise DeliveryError(
-                "the event could not be delivered: the exporter's event loop does not answer",
-                reason=DropReason.SEND_FAILED,
-            )
-        return server_id
+        return await self._life.deliver_one(record, deadline)
 
     def record(self, **fields: Any) -> Recording:
         """
@@ -334,6 +341,8 @@ class Exporter:
             worker = self._life.need_worker()
             await run_in(worker.loop, worker.close(deadline), self._clock, deadline)
         self._settler.drain(DropReason.CLOSED)
+        if self._spooler is not None:
+            await self._spooler.aclose(deadline)
         self._settler.say_rest()
         return watch.result()
 
@@ -350,32 +359,9 @@ class Exporter:
         """
         Read the books; they balance. Any thread.
         """
-        worker = self._life.worker
-        health, why = self._health()
-        with self._queue.lock:
-            ledger = self._queue.ledger
-            head = self._queue.oldest
-            oldest = min(
-                inf if head is None else head.pushed_at,
-                inf if worker is None else worker.oldest_pushed_at,
-            )
-            return Stats(
-                pushed=ledger.pushed,
-                recovered=ledger.recovered,
-                delivered=ledger.delivered,
-                rejected=ledger.rejected,
-                dropped=ledger.dropped.total(),
-                dropped_by_reason=dict(ledger.dropped),
-                queued=ledger.queued,
-                in_flight=ledger.in_flight,
-                spooled=ledger.spooled,
-                queued_bytes=ledger.queued_bytes,
-                requests=ledger.requests,
-                retries=ledger.retries,
-                oldest_age=0.0 if oldest == inf else max(0.0, self._clock.now() - oldest),
-                health=health,
-                health_reason=why,
-            )
+        return read_books(
+            self._queue, self._life.worker, self._spooler, self._clock, self._health()
+        )
 
     def __repr__(self) -> str:
         health, _ = self._health()

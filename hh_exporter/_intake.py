@@ -14,7 +14,7 @@ from attrs import define, field
 
 from hh_exporter._codec import Codec
 from hh_exporter._legalize import STOPS, legalize
-from hh_exporter._outcomes import DropReason, Outcome
+from hh_exporter._outcomes import DropReason
 from hh_exporter._privacy import Privacy
 from hh_exporter._queue import RecordQueue
 from hh_exporter._records import Record, Session
@@ -80,8 +80,7 @@ class Intake:
             error = exc
         except BaseException as exc:  # a hostile event may raise anything while it is looked at
             error = _unencodable(exc)
-        self.queue.refuse(error.reason)
-        self.settler.announce((event_id,), Outcome.DROPPED, error.reason, detail=str(error))
+        self.settler.refuse(event_id, error.reason, str(error))
         raise error from None
 
     def _encode_with_care(

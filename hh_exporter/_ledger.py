@@ -42,6 +42,15 @@ class Watch:
         self.outcomes[outcome] += seen
         return seen > 0 and self.left == 0
 
+    def note_lost(self, count: int) -> bool:
+        """
+        Count records that were dropped on disk, as far as it watches any.
+        """
+        seen = min(count, self.left)
+        self.left -= seen
+        self.outcomes[Outcome.DROPPED] += seen
+        return seen > 0 and self.left == 0
+
     def result(self) -> FlushResult:
         return FlushResult(
             delivered=self.outcomes[Outcome.DELIVERED],
@@ -99,6 +108,46 @@ class Ledger:
         self.pushed += 1
         self.dropped[reason] += 1
 
+    def spool(self, record: Record) -> None:
+        """
+        Move a queued record out of memory: it waits on disk from now on.
+        """
+        size = len(record.data)
+        self.queued -= 1
+        self.spooled += 1
+        self.queued_bytes -= size
+        if record.session is not None:
+            self._let_go(record.session)
+
+    def load(self, record: Record) -> None:
+        """
+        Move a record from disk back into the queue; it keeps its place in the order.
+        """
+        size = len(record.data)
+        self.spooled -= 1
+        self.queued += 1
+        self.queued_bytes += size
+        if record.session is not None:
+            self._hold(record.session)
+
+    def recover(self, count: int) -> None:
+        """
+        Count records on disk that others pushed, and that are now ours to deliver.
+        """
+        self.recovered += count
+        self.spooled += count
+
+    def lose(self, count: int, reason: DropReason) -> list[Watch]:
+        """
+        Count records on disk that are dropped without coming back to memory.
+
+        Returns:
+            The watches that are complete with this.
+        """
+        self.spooled -= count
+        self.dropped[reason] += count
+        return [watch for watch in self._watches if watch.note_lost(count)]
+
     def take(self, records: Iterable[Record]) -> None:
         """
         Move queued records into a delivery.
@@ -145,7 +194,7 @@ class Ledger:
         watch = Watch(on_done)
         self._watches.append(watch)
         # In one step, and told of outcomes by now: a handler may push, and drop what is there.
-        watch.last_seq, watch.left = self.pushed + self.recovered, self.queued + self.in_flight
+        watch.last_seq, watch.left = self.pushed + self.recovered, self.queued + self.in_flight + self.spooled  # fmt: skip  # noqa: E501
         return watch
 
     def unwatch(self, watch: Watch) -> None:

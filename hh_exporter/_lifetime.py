@@ -12,6 +12,7 @@ import asyncio
 import logging
 from asyncio import _get_running_loop
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from attrs import define, field
@@ -26,11 +27,15 @@ from hh_exporter._environment import Settings
 from hh_exporter._outcomes import DropReason
 from hh_exporter._probing import Prober
 from hh_exporter._queue import RecordQueue
+from hh_exporter._records import Record
+from hh_exporter._recovery import Recovery
 from hh_exporter._sessions import Sessions
 from hh_exporter._settler import Settler
 from hh_exporter._shipping import Shipper
+from hh_exporter._spooler import Spooler
 from hh_exporter._transport import Transport
 from hh_exporter._worker import Worker
+from hh_exporter.exceptions import DeliveryError
 
 __all__ = ["Lifetime", "run_in"]
 
@@ -53,6 +58,7 @@ class Lifetime:
     settler: Settler
     dialect: Dialect
     sessions: Sessions
+    spooler: Spooler | None
     clock: Clock
     random: Callable[[], float]
     worker: Worker | None = field(default=None, init=False)
@@ -80,6 +86,8 @@ class Lifetime:
         if loop is None or worker is None:
             self._warn_loopless()  # not under the lock: a log handler is user code
             return None
+        if self.spooler is not None:
+            self.spooler.start()
         worker.start()
         return worker
 
@@ -90,6 +98,29 @@ class Lifetime:
         worker = self.see_to_worker()
         assert worker is not None  # noqa: S101
         return worker
+
+    async def deliver_one(self, record: Record, deadline: float) -> str:
+        """
+        Have the worker send one record by itself; see `Deliverer.deliver_one`.
+        """
+        worker = self.need_worker()
+
+        async def send() -> str:
+            with suppress(TimeoutError):
+                async with self.clock.timeout_at(deadline):
+                    await worker.wait_started()
+            try:
+                return await worker.deliverer.deliver_one(record, deadline)
+            finally:
+                worker.ring()
+
+        server_id = await run_in(worker.loop, send(), self.clock, deadline)
+        if server_id is None:
+            raise DeliveryError(
+                "the event could not be delivered: the exporter's event loop does not answer",
+                reason=DropReason.SEND_FAILED,
+            )
+        return server_id
 
     def health(self) -> tuple[str, str]:
         """
@@ -106,6 +137,8 @@ class Lifetime:
             return "retrying", f"the server fails: {worker.breaker.reason}"
         if worker.shipper.backing_off or worker.breaker.hold_until > self.clock.now():
             return "retrying", "the server can't be reached or asks for time"
+        if self.spooler is not None and self.spooler.fault:
+            return "degraded", f"the spool can't be written to: {self.spooler.fault}"
         return "ok", ""
 
     def _make_worker(self, loop: asyncio.AbstractEventLoop) -> Worker:
@@ -140,6 +173,7 @@ class Lifetime:
             clock=self.clock,
             limit_bytes=batcher.limit_bytes,
         )
+        recovery = self._make_recovery(breaker, bell)
         return Worker(
             loop=loop,
             queue=self.queue,
@@ -151,9 +185,28 @@ class Lifetime:
             transport=transport,
             clock=self.clock,
             max_in_flight=settings.max_in_flight,
+            recovery=recovery,
             on_over=self._on_worker_over,
             bell=bell,
         )
+
+    def _make_recovery(self, breaker: Breaker, bell: Bell) -> Recovery | None:
+        if self.spooler is None:
+            return None
+        recovery = Recovery(
+            spooler=self.spooler,
+            queue=self.queue,
+            breaker=breaker,
+            random=self.random,
+            max_events=self.settings.batch.max_events,
+        )
+
+        def note() -> None:
+            recovery.note_loaded()
+            bell.ring()
+
+        self.spooler.on_loaded = note
+        return recovery
 
     def _on_worker_over(self) -> None:
         if self.queue.closed:

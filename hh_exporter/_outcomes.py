@@ -53,6 +53,12 @@ class DropReason(StrEnum):
     """Pushed after the exporter was closed, or not delivered by then."""
     DISABLED = "disabled"
     """The exporter is disabled, or has no API key."""
+    SPOOL_FULL = "spool_full"
+    """The spool had no room for it, or could not be written to."""
+    EXPIRED = "expired"
+    """It waited on disk for longer than `Spool.max_age`."""
+    PURGED = "purged"
+    """It was taken out of the spool by somebody else."""
     SEND_FAILED = "send_failed"
     """`create_model_event` could not deliver it in time."""
     INTERNAL_ERROR = "internal_error"
@@ -147,6 +153,13 @@ class Stats:
     in_flight: int
     """Taken by a delivery and without an outcome, backoff included."""
     spooled: int
+    """On disk and not in memory."""
+    spooled_bytes: int
+    """Bytes of the spool's records and dead letters."""
+    dead_letters: int
+    """Events that the spool keeps for a person."""
+    commit_lag: float
+    """Seconds since the oldest event was handed to the spool that is not on disk yet."""
     queued_bytes: int
     """Bytes of the queued events."""
     requests: int

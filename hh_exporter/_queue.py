@@ -8,19 +8,16 @@ delivery holds is room that push does not have.
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from math import inf
-from operator import attrgetter
+from collections.abc import Callable, Iterable, Sequence
 from threading import RLock
 
 from attrs import Factory, define, field
 
+from hh_exporter._backlog import Backlog
 from hh_exporter._budget import Budget, Place, QueueLimits, size_of
 from hh_exporter._ledger import Ledger, Watch
 from hh_exporter._outcomes import DropReason, Outcome
-from hh_exporter._records import Loss, Record, Session, total_bytes
+from hh_exporter._records import Loss, Record
 from hh_exporter.exceptions import ExporterError
 
 __all__ = ["RecordQueue"]
@@ -38,12 +35,12 @@ class RecordQueue:
     closed: bool = False
     on_due: Callable[[], None] = lambda: None
     """Called, without the lock, when as much is queued as the worker waits for."""
-    _records: deque[Record] = Factory(deque)
-    _record_bytes: int = 0
+    spool: Callable[[Record], bool] = lambda _: False
+    """Has a record that leaves memory wait on disk; says whether it can. Never waits itself."""
+    keep: Callable[[Record], object] | None = None
+    """Has a record on disk, too, while it is in memory. Never waits itself."""
+    _backlog: Backlog = Factory(Backlog)
     _budget: Budget = field(init=False)
-    _is_moving: bool = False
-    _due_events: float = inf
-    _due_bytes: float = inf
 
     def __attrs_post_init__(self) -> None:
         self._budget = Budget(self.limits, self.ledger)
@@ -58,7 +55,7 @@ class RecordQueue:
             What was dropped, perhaps *record* itself; None if nothing was.
         """
         loss: Loss | None = None
-        done: Sequence[Watch] = ()
+        done: list[Watch] = []
         admitted: Sequence[Place] = ()
         with self.lock:
             if self.closed:
@@ -66,18 +63,18 @@ class RecordQueue:
                 return Loss(DropReason.CLOSED, (record,))
             # As `size_of` has it: most have no session to announce.
             size = len(record.data) if record.session is None else size_of(record)
-            fits = self._budget.has_room(size)
-            if self._budget.line or not fits:
-                lost, done = self._evict(record)
-                fits = bool(lost) and self._budget.has_room(size_of(record))
+            is_easy = fits = self._budget.has_room(size) and not self._budget.line
+            if not is_easy:
+                lost, done, fits = self._make_room(record)
                 if not fits:
-                    self.ledger.refuse(DropReason.QUEUE_FULL)
-                    lost.append(record)
-                loss = Loss(DropReason.QUEUE_FULL, tuple(lost))
+                    self.ledger.enter(record)
+                    done += self._displace(record, lost)
+                if lost:
+                    loss = Loss(DropReason.QUEUE_FULL, tuple(lost))
             due = fits and self._append(record)
-            if loss is not None:
+            if not is_easy:
                 admitted = self._admit_line()
-        if loss is not None:
+        if not is_easy:
             _tell(done, admitted)
         if due:
             self.on_due()
@@ -138,6 +135,41 @@ class RecordQueue:
         with self.lock:
             self.ledger.refuse(reason)
 
+    def load(self, records: Sequence[Record]) -> list[Record]:
+        """
+        Admit records from disk, as far as there is room that nobody waits for.
+
+        Returns:
+            Those that were admitted.
+        """
+        admitted: list[Record] = []
+        due = False
+        with self.lock:
+            for record in records:
+                if self.closed or self._budget.line or not self._budget.has_room(size_of(record)):
+                    break
+                self.ledger.load(record)
+                due |= self._backlog.append(record)
+                admitted.append(record)
+        if due:
+            self.on_due()
+        return admitted
+
+    def recover(self, count: int) -> None:
+        """
+        Count records that were found on disk.
+        """
+        with self.lock:
+            self.ledger.recover(count)
+
+    def lose(self, count: int, reason: DropReason) -> None:
+        """
+        Count records that are dropped on disk.
+        """
+        with self.lock:
+            done = self.ledger.lose(count, reason)
+        _tell(done, ())
+
     def bypass(self, record: Record) -> None:
         """
         Count *record* as pushed and in flight: it goes out by itself, at once.
@@ -159,25 +191,21 @@ class RecordQueue:
             Whether that is so now; then it is not called.
         """
         with self.lock:
-            self._due_events, self._due_bytes = events, size
-            return self._is_due()
+            return self._backlog.wake_at(events, size)
 
     def pull(self, limit: int) -> list[Record]:
         """
         Remove up to *limit* records from the head; they still count as queued.
         """
-        with self.lock, self._moving():
-            records = [self._records.popleft() for _ in range(min(limit, len(self._records)))]
-            size = total_bytes(records)  # first: a handler may push while it is summed
-            self._record_bytes -= size
-        return records
+        with self.lock:
+            return self._backlog.pull(limit)
 
     def unpull(self, records: Sequence[Record]) -> None:
         """
         Put pulled records back at the head.
         """
         with self.lock:
-            self._push_left(records)
+            self._backlog.put_back(records)
 
     def take(self, records: Sequence[Record]) -> None:
         """
@@ -199,7 +227,7 @@ class RecordQueue:
         """
         with self.lock:
             self.ledger.give_back(records)
-            self._push_left(records)
+            self._backlog.put_back(records)
 
     def settle(
         self, records: Sequence[Record], outcome: Outcome, reason: DropReason | None = None
@@ -251,22 +279,24 @@ class RecordQueue:
 
     def drain(self, reason: DropReason) -> list[Record]:
         """
-        Drop all that is queued and not pulled.
+        Spool all that is queued and not pulled, and drop what can't be.
 
         Returns:
             The dropped records.
         """
         with self.lock:
-            records = self.pull(len(self._records))
-            done = self._drop(records, reason) if records else []
+            dropped: list[Record] = []
+            done: list[Watch] = []
+            for record in self.pull(len(self._backlog.records)):
+                done += self._displace(record, dropped, reason)
             admitted = self._admit_line()
         _tell(done, admitted)
-        return records
+        return dropped
 
     @property
     def oldest(self) -> Record | None:
         with self.lock:
-            return self._records[0] if self._records else None
+            return self._backlog.records[0] if self._backlog.records else None
 
     @property
     def has_open_records(self) -> bool:
@@ -278,91 +308,61 @@ class RecordQueue:
 
     # Under the lock.
 
-    @contextmanager
-    def _moving(self) -> Iterator[None]:
-        """
-        Move records or places: a push that interrupts this, from a signal handler
-        or a finaliser, may append, but finds the queue full rather than move more.
-        """
-        self._is_moving = True
-        try:
-            yield
-        finally:
-            self._is_moving = False
-
     def _append(self, record: Record) -> bool:
-        self._records.append(record)
-        size = len(record.data)
-        self._record_bytes += size
+        due = self._backlog.append(record)
         self.ledger.enter(record)
-        return self._is_due()
+        if self.keep is not None and record.spot is None:
+            self.keep(record)
+        return due
 
-    def _push_left(self, records: Sequence[Record]) -> None:
-        order = attrgetter("seq")
-        back = list(records)
-        last = max(map(order, records), default=0)
-        with self._moving():
-            while self._records and self._records[0].seq < last:
-                back.append(self._records.popleft())
-            self._records.extendleft(sorted(back, key=order, reverse=True))
-        size = total_bytes(records)
-        self._record_bytes += size
-
-    def _is_due(self) -> bool:
-        if len(self._records) < self._due_events and self._record_bytes < self._due_bytes:
-            return False
-        self._due_events = self._due_bytes = inf  # rung once; the worker asks again
-        return True
-
-    def _evict(self, newcomer: Record) -> tuple[list[Record], list[Watch]]:
+    def _make_room(self, newcomer: Record) -> tuple[list[Record], list[Watch], bool]:
         """
-        Drop the oldest records until *newcomer* fits, or none if it would not.
+        Displace the oldest records until *newcomer* fits, or none if it would not.
 
         Returns:
-            The dropped records, and the watches that are complete with this.
+            The dropped records, the watches that are complete with this, and whether
+            *newcomer* fits.
         """
-        limits, budget = self.limits, self._budget
+        limits, budget, backlog = self.limits, self._budget, self._backlog
         # Who overtakes may not take what the line waits for.
         most = min(limits.max_bytes, budget.bytes) if budget.line else limits.max_bytes
-        kept = budget.events - len(self._records)
+        kept = budget.events - len(backlog.records)
         excess = budget.bytes + size_of(newcomer) - most
-        evicted: list[Record] = []
+        dropped: list[Record] = []
         done: list[Watch] = []
+        fits = False
         is_in_vain = kept >= limits.max_events or (
-            excess > self._record_bytes and excess > self._droppable_bytes(newcomer.session)
+            excess > backlog.size and excess > backlog.measure(newcomer.session)
         )
-        if limits.overflow == "drop_newest" or is_in_vain or self._is_moving:
-            return evicted, done
-        with self._moving():
-            while self._records and not (
-                evicted
-                and budget.has_room(size := size_of(newcomer))
-                and (not budget.line or budget.bytes + size <= most)
-            ):
-                record = self._records.popleft()
-                self._record_bytes -= len(record.data)
-                evicted.append(record)
-                done += self._drop((record,), DropReason.QUEUE_FULL)
-        return evicted, done
+        if limits.overflow == "drop_newest" or is_in_vain or backlog.is_moving:
+            return dropped, done, fits
+        with backlog.moving():
+            while backlog.records and not fits:
+                done += self._displace(backlog.pop(), dropped)
+                size = size_of(newcomer)
+                fits = budget.has_room(size) and (not budget.line or budget.bytes + size <= most)
+        return dropped, done, fits
 
-    def _droppable_bytes(self, kept: Session | None) -> int:
+    def _displace(
+        self, record: Record, dropped: list[Record], reason: DropReason = DropReason.QUEUE_FULL
+    ) -> Sequence[Watch]:
         """
-        Say what dropping all that is queued would free, but for the session *kept*.
-        """
-        queued = Counter(record.session for record in tuple(self._records))
-        del queued[None], queued[kept]
-        return self._record_bytes + sum(
-            len(session.data) for session, n in queued.items() if session and n == session.holders
-        )
+        Have a record that leaves the queue wait on disk, or drop it if it can't.
 
-    def _drop(self, records: Sequence[Record], reason: DropReason) -> list[Watch]:
-        self.ledger.take(records)
-        return self.ledger.settle(records, Outcome.DROPPED, reason)
+        Returns:
+            The watches that are complete with this.
+        """
+        if self.spool(record):
+            self.ledger.spool(record)
+            return ()
+        dropped.append(record)
+        self.ledger.take((record,))
+        return self.ledger.settle((record,), Outcome.DROPPED, reason)
 
     def _admit_line(self) -> list[Place]:
-        if self._is_moving or not self._budget.line:
+        if self._backlog.is_moving or not self._budget.line:
             return []
-        with self._moving():
+        with self._backlog.moving():
             return self._budget.admit()
 
 

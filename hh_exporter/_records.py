@@ -13,7 +13,7 @@ from attrs import define, field, frozen
 
 from hh_exporter._outcomes import DropReason
 
-__all__ = ["MAX_BODY_BYTES", "Batch", "Loss", "Record", "Session", "total_bytes"]
+__all__ = ["MAX_BODY_BYTES", "Batch", "Loss", "Record", "Session", "Spot", "total_bytes"]
 
 MAX_BODY_BYTES = 5_000_000
 """No request body is larger, wrapper included. Our limit: the API publishes none."""
@@ -32,6 +32,17 @@ class Session:
     """Its records in memory; only the ledger writes to it."""
     doubts: int = field(default=0, init=False)
     """How often a body passed without its properties that had failed in passing with them."""
+
+
+@define(eq=False)
+class Spot:
+    """
+    Where a record is on disk; only the spool's thread writes to it.
+    """
+
+    file: object = None
+    """None until it is there."""
+    id: int = 0
 
 
 @define(eq=False)
@@ -60,6 +71,8 @@ class Record:
     How many answers had created events when one refused us over a body with
     this record; -1 if none did.
     """
+    spot: Spot | None = field(default=None, init=False)
+    """Where it is, or will be, on disk; None if it is in memory alone."""
 
 
 @frozen(eq=False)

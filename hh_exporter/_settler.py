@@ -18,6 +18,7 @@ from hh_exporter._clock import Clock
 from hh_exporter._outcomes import DropReason, Outcome, Settlement
 from hh_exporter._queue import RecordQueue
 from hh_exporter._records import Record
+from hh_exporter._spooler import Spooler
 
 __all__ = ["Settler"]
 
@@ -31,6 +32,8 @@ _ADVICE = {
     DropReason.QUEUE_FULL: "the queue is full: raise QueueLimits, or use put() to wait for room",
     DropReason.TOO_LARGE: "the server takes no body of that size (HTTP 413)",
     DropReason.RETRIES_EXHAUSTED: "the server did not take them within RetryPolicy.max_elapsed",
+    DropReason.SPOOL_FULL: "the spool has no room, or can't be written to",
+    DropReason.EXPIRED: "they waited in the spool for longer than its max_age",
     DropReason.CLOSED: "the exporter was closed: push before aclose(), or give it more time",
 }
 
@@ -58,8 +61,13 @@ class Settler:
     queue: RecordQueue
     clock: Clock
     on_outcome: Callable[[Settlement], None] | None = field(repr=False)
+    spooler: Spooler | None = None
     _episodes: dict[str, _Episode] = Factory(dict)
     _callback_failed: bool = field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        if self.spooler is not None:
+            self.spooler.on_loss = self.lose
 
     def settle(
         self,
@@ -68,17 +76,37 @@ class Settler:
         reason: DropReason | None = None,
         *,
         status: int | None = None,
+        answer: str = "",
     ) -> None:
         """
         Give records in flight their outcome, and announce it.
+
+        Args:
+            answer: The server's own words, which go to dead letters alone.
         """
         if records:
             self.queue.settle(records, outcome, reason)
+            if self.spooler is not None:
+                self.spooler.settle(records, outcome, reason, status=status, answer=answer)
             self.announce(_ids(records), outcome, reason, status=status)
+
+    def refuse(self, event_id: str, reason: DropReason, detail: str = "") -> None:
+        """
+        Count and announce an event that is pushed and dropped at once.
+        """
+        self.queue.refuse(reason)
+        self.announce((event_id,), Outcome.DROPPED, reason, detail=detail)
+
+    def lose(self, event_ids: tuple[str, ...], reason: DropReason) -> None:
+        """
+        Announce what was dropped on disk, where it is known which events those were.
+        """
+        if event_ids:
+            self.announce(event_ids, Outcome.DROPPED, reason)
 
     def drain(self, reason: DropReason) -> None:
         """
-        Drop all that is queued.
+        Spool all that is queued, and drop what can't be.
         """
         records = self.queue.drain(reason)
         if records:

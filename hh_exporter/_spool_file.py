@@ -223,10 +223,11 @@ class SpoolFile:
         """
         ids = range(self._next_id, self._next_id + len(records))
         self._db.executemany(
-            "INSERT INTO records (id, event_id, pushed_at, tried_for, session_id, session, data) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO records "
+            "(id, event_id, pushed_at, tried_for, seq, session_id, session, data) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (
-                (i, r.event_id, r.pushed_at, r.tried_for, r.session_id, r.session, r.data)
+                (i, r.event_id, r.pushed_at, r.tried_for, r.seq, r.session_id, r.session, r.data)
                 for i, r in zip(ids, records, strict=True)
             ),
         )
@@ -315,17 +316,17 @@ class SpoolFile:
 
     # Reading.
 
-    def ids(self, after: int = 0) -> list[int]:
+    def ids(self, limit: int = -1) -> list[int]:
         """
-        List the ids of its records, in order of arrival.
+        List the ids of its records, or of the first *limit* of them, in order of arrival.
         """
-        rows = self._db.execute("SELECT id FROM records WHERE id > ? ORDER BY id", (after,))
+        rows = self._db.execute("SELECT id FROM records ORDER BY id LIMIT ?", (limit,))
         return [id_ for (id_,) in rows]
 
     def record(self, id_: int) -> SpooledRecord | None:
         return self._read(
             SpooledRecord,
-            "SELECT id, event_id, pushed_at, tried_for, session_id, session, data "
+            "SELECT id, event_id, pushed_at, tried_for, seq, session_id, session, data "
             "FROM records WHERE id = ?",
             id_,
         )

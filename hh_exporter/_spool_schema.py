@@ -44,6 +44,7 @@ _STEPS: Final[tuple[tuple[str, ...], ...]] = (
             event_id TEXT NOT NULL,
             pushed_at REAL NOT NULL,
             tried_for REAL NOT NULL,
+            seq INTEGER NOT NULL,
             session_id TEXT,
             session BLOB,
             data BLOB NOT NULL

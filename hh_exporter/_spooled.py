@@ -47,6 +47,8 @@ class SpooledRecord:
     pushed_at: float
     tried_for: float = 0.0
     """Seconds for which deliveries tried in vain, held time not counted."""
+    seq: int = 0
+    """Order of admission by the exporter that wrote it, which means nothing to another."""
     session_id: str | None = None
     """The session that it has still to announce."""
     session: bytes | None = field(default=None, repr=False)

@@ -31,6 +31,7 @@ from hh_exporter._parts import Delivery
 from hh_exporter._probing import Prober
 from hh_exporter._queue import RecordQueue
 from hh_exporter._records import Batch
+from hh_exporter._recovery import Recovery
 from hh_exporter._shipping import Shipper
 from hh_exporter._transport import Transport
 from hh_exporter._waits import Wait, Waits
@@ -63,6 +64,7 @@ class Worker:
     transport: Transport
     clock: Clock
     max_in_flight: int
+    recovery: Recovery | None
     on_over: Callable[[], None]
     """Called when the task has ended and all it held is back in the queue."""
     is_serving: bool = False
@@ -341,6 +343,8 @@ class Worker:
                     size = self.batcher.room_bytes
         if self.queue.wake_at(events, size):
             return -inf
+        if self.recovery is not None:
+            look = min(look, self.recovery.look(self.clock.now()))
         look = min(look, closing)
         return None if look == inf else look
 

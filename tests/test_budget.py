@@ -252,8 +252,8 @@ class BudgetMachine(RuleBasedStateMachine):
         assert self.queue.ledger.session_bytes == sum(len(s.data) for s in sessions)
         assert self.queue._budget.bytes == self.measure() <= self.MAX_BYTES
         assert self.queue._budget.events == self.count() <= self.MAX_EVENTS
-        assert self.queue._record_bytes == sum(len(record.data) for record in self.queued)
-        assert list(self.queue._records) == self.queued
+        assert self.queue._backlog.size == sum(len(record.data) for record in self.queued)
+        assert list(self.queue._backlog.records) == self.queued
 
     @invariant()
     def has_room_is_exact(self) -> None:

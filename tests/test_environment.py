@@ -4,12 +4,13 @@ Settings from arguments, the environment and defaults.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
 
-from hh_exporter import BatchLimits, ConfigError, QueueLimits, RetryPolicy
+from hh_exporter import BatchLimits, ConfigError, QueueLimits, RetryPolicy, Spool
 from hh_exporter._environment import Settings, find_variable, read_settings, variables_of
 
 SECRET = "hh_secret"
@@ -39,11 +40,23 @@ VARIABLES: dict[str, tuple[str, Any]] = {
     "HH_EXPORTER_HIDE_OUTPUTS": ("on", True),
     "HH_EXPORTER_SAMPLE_RATE": ("0.25", 0.25),
     "HH_EXPORTER_ON_AMBIGUOUS": ("resend", "resend"),
+    "HH_EXPORTER_SPOOL_DIRECTORY": ("/spool", Path("/spool")),
+    "HH_EXPORTER_SPOOL_DURABLE": ("true", True),
+    "HH_EXPORTER_SPOOL_MAX_BYTES": ("15", 15),
+    "HH_EXPORTER_SPOOL_MAX_AGE": ("16", 16.0),
+    "HH_EXPORTER_SPOOL_FSYNC": ("true", True),
     "HH_EXPORTER_DISABLED": ("yes", True),
 }
 """Every scalar parameter: its variable, a text that is not its default, and its value."""
 
-GROUPS: dict[str, type[Any]] = {"queue": QueueLimits, "batch": BatchLimits, "retry": RetryPolicy}
+GROUPS: dict[str, type[Any]] = {
+    "queue": QueueLimits,
+    "batch": BatchLimits,
+    "retry": RetryPolicy,
+    "spool": Spool,
+}
+SPOOL = {"HH_EXPORTER_SPOOL_DIRECTORY": "/elsewhere"}
+"""Without a directory there is no spool, and nothing else of it is looked at."""
 OBJECTS = {"wait", "ssl_context", "before_send", "on_outcome"}
 """Parameters that have no form as text."""
 
@@ -87,13 +100,29 @@ def test_a_variable_sets_its_parameter_alone(path: str) -> None:
     variable = scalars(Settings, "HH_EXPORTER")[path]
     given, expected = VARIABLES[variable]
 
-    settings = read_settings({}, {variable: given})
+    before = SPOOL if path.startswith("spool.") else {}
+    settings, default = read_settings({}, before | {variable: given}), read_settings({}, before)
 
     assert value_at(settings, path) == expected
     assert type(value_at(settings, path)) is type(expected)
     for other in scalars(Settings, ""):
-        same = value_at(settings, other) == value_at(Settings(), other)
-        assert same == (other != path), other
+        if before or not other.startswith("spool."):
+            same = value_at(settings, other) == value_at(default, other)
+            assert same == (other != path), other
+
+
+def test_a_spool_needs_its_directory() -> None:
+    """
+    A directory alone makes one, given as an argument or not; nothing else does.
+    """
+    durable = {"HH_EXPORTER_SPOOL_DURABLE": "true"}
+
+    assert read_settings({}, durable).spool is None
+    assert read_settings({}, SPOOL).spool == Spool("/elsewhere")
+    assert read_settings({"spool": "/here"}, SPOOL | durable).spool == Spool("/here", durable=True)
+    assert read_settings({"spool": Spool("/here")}, durable).spool == Spool("/here")
+    with pytest.raises(ConfigError, match="spool must be a Spool or a directory"):
+        read_settings({"spool": 5}, {})
 
 
 def test_without_anything_the_defaults_stand() -> None:

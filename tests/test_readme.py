@@ -15,7 +15,7 @@ import attrs
 import pytest
 import uvicorn
 
-from hh_exporter import BatchLimits, Exporter, QueueLimits, RetryPolicy
+from hh_exporter import BatchLimits, Exporter, ModelEvent, QueueLimits, RetryPolicy, Spool
 from hh_exporter._collector import Collector
 from hh_exporter._dialects.v1 import V1Dialect
 from hh_exporter._environment import Settings, variables_of
@@ -134,11 +134,25 @@ async def test_the_redaction_example_removes_addresses(collector: Collector) -> 
     assert "\\u0040" not in str(stored)
 
 
+async def test_an_event_is_in_the_spool_that_readme_names(
+    collector: Collector, tmp_path: Path
+) -> None:
+    """
+    Both forms of the setting make a spool; with the durable one an event is on disk first.
+    """
+    namespace: dict[str, Any] = {}
+    exec(EXAMPLES[5].replace("/var/lib/my-app/events", str(tmp_path / "events")), namespace)
+
+    async with namespace["exporter"] as exporter:
+        assert await exporter.put(ModelEvent(model="gpt-4o"))
+        assert exporter.stats().spooled_bytes
+
+
 def test_no_example_goes_untested() -> None:
     """
     Every Python block of README is one of the above.
     """
-    assert len(EXAMPLES) == 5
+    assert len(EXAMPLES) == 6
 
 
 def test_the_table_of_the_v1_dialect_is_the_codes() -> None:
@@ -159,6 +173,7 @@ def test_the_table_of_settings_is_the_codes() -> None:
         "queue": QueueLimits,
         "batch": BatchLimits,
         "retry": RetryPolicy,
+        "spool": Spool,
     }
     expected = {}
     for name, owner in ({"": Settings} | groups).items():
@@ -174,5 +189,5 @@ def test_the_table_of_settings_is_the_codes() -> None:
     for path, (variables, text) in listed.items():
         assert variables == expected[path][0]
         default = expected[path][1]
-        shown = "none" if default is None else str(default).lower()
+        shown = "none" if default in (None, attrs.NOTHING) else str(default).lower()
         assert text.replace("`", "").startswith(shown), path

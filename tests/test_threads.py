@@ -50,7 +50,7 @@ STRIDE = 31
 
 LOCKED_FILES = {
     str(Path(hh_exporter.__file__).with_name(name))
-    for name in ("_queue.py", "_ledger.py", "_budget.py")
+    for name in ("_queue.py", "_backlog.py", "_ledger.py", "_budget.py")
 }
 """Where code runs under the one lock."""
 
@@ -405,7 +405,7 @@ class Interrupted:
         queue, ledger = self.queue, self.queue.ledger
         assert ledger.dropped.total() == self.outcomes
         records = queue.pull(100)
-        assert queue._record_bytes == 0
+        assert queue._backlog.size == 0
         assert len(records) + len(self.pulled) == ledger.queued
         assert ledger.queued_bytes == 20 * ledger.queued
         assert ledger.in_flight_bytes == 20 * ledger.in_flight
@@ -510,7 +510,7 @@ def test_a_push_drops_nothing_that_is_being_moved() -> None:
         assert queue.ledger.dropped.total() == sum(len(loss.records) for loss in losses if loss)
         assert queue.ledger.queued == len(records)
         assert queue.ledger.queued_bytes == sum(len(record.data) for record in records)
-        assert queue._record_bytes == 0
+        assert queue._backlog.size == 0
     assert at > 10
 
 

@@ -1,0 +1,54 @@
+"""
+Read the books: counters and health, as they are at one instant.
+"""
+
+from __future__ import annotations
+
+from math import inf
+
+from hh_exporter._clock import Clock
+from hh_exporter._outcomes import Stats
+from hh_exporter._queue import RecordQueue
+from hh_exporter._spooler import Spooler
+from hh_exporter._worker import Worker
+
+__all__ = ["read_books"]
+
+
+def read_books(
+    queue: RecordQueue,
+    worker: Worker | None,
+    spooler: Spooler | None,
+    clock: Clock,
+    health: tuple[str, str],
+) -> Stats:
+    """
+    Read the books of one exporter; they balance. Any thread.
+    """
+    with queue.lock:
+        ledger = queue.ledger
+        head = queue.oldest
+        oldest = min(
+            inf if head is None else head.pushed_at,
+            inf if worker is None else worker.oldest_pushed_at,
+        )
+        return Stats(
+            pushed=ledger.pushed,
+            recovered=ledger.recovered,
+            delivered=ledger.delivered,
+            rejected=ledger.rejected,
+            dropped=ledger.dropped.total(),
+            dropped_by_reason=dict(ledger.dropped),
+            queued=ledger.queued,
+            in_flight=ledger.in_flight,
+            spooled=ledger.spooled,
+            spooled_bytes=0 if spooler is None else spooler.size,
+            dead_letters=0 if spooler is None else spooler.letters,
+            commit_lag=0.0 if spooler is None else spooler.commit_lag,
+            queued_bytes=ledger.queued_bytes,
+            requests=ledger.requests,
+            retries=ledger.retries,
+            oldest_age=0.0 if oldest == inf else max(0.0, clock.now() - oldest),
+            health=health[0],
+            health_reason=health[1],
+        )

@@ -1,0 +1,219 @@
+"""
+The spool files that are ours: those of the dead, and one to write to.
+
+Which of their records are in memory is known here, so that none is loaded
+twice, and which file a record is in, so that none is copied. Used by one thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from attrs import Factory, define, evolve
+
+from hh_exporter._records import Spot
+from hh_exporter._spool_file import SpoolFile
+from hh_exporter._spool_place import list_files, make_directory, set_aside
+from hh_exporter._spool_schema import is_corrupt
+from hh_exporter._spooled import Identity, Letter, Match, SpooledRecord
+from hh_exporter.exceptions import SpoolError
+
+__all__ = ["Disk"]
+
+log = logging.getLogger(__name__)
+
+
+@define(eq=False)
+class _Held:
+    """
+    An open file, and what of it is in memory.
+    """
+
+    file: SpoolFile
+    inherited: int
+    """Records up to this id are of another life: their order of admission is not ours."""
+    loaded: set[int] = Factory(set)
+
+
+@define(eq=False, kw_only=True)
+class Disk:
+    """
+    All files of one exporter.
+    """
+
+    directory: Path
+    identity: Identity
+    fsync: bool
+    _files: list[_Held] = Factory(list)
+    _transaction: ExitStack = Factory(ExitStack)
+    """The one that is under way."""
+    _left: dict[Path, int] = Factory(dict)
+    """How many records there were in each file of ours when it was closed."""
+
+    @property
+    def size(self) -> int:
+        """
+        Bytes of records and dead letters.
+        """
+        return sum(held.file.size for held in self._files)
+
+    @property
+    def count(self) -> int:
+        return sum(held.file.count for held in self._files)
+
+    @property
+    def letters(self) -> int:
+        return sum(held.file.letters for held in self._files)
+
+    def open(self) -> tuple[int, int]:
+        """
+        Take all files in the directory that nobody holds and that are of this identity.
+
+        Returns:
+            How many records others left there, and how many that we did are gone.
+
+        Raises:
+            SpoolError, OSError: The directory is not ours, or can't be made.
+        """
+        make_directory(self.directory)
+        found = gone = 0
+        for path in list_files(self.directory):
+            file = self._adopt(path)
+            if file is None:
+                continue
+            self._files.append(_Held(file, inherited=max(file.ids(), default=0)))
+            new = file.count - self._left.pop(path, 0)
+            found += max(new, 0)
+            gone += max(-new, 0)
+        gone += sum(self._left.values())
+        self._left.clear()
+        return found, gone
+
+    def _adopt(self, path: Path) -> SpoolFile | None:
+        try:
+            return SpoolFile.adopt(path, self.identity, fsync=self.fsync)
+        except SpoolError as exc:
+            log.warning("a spool file is left alone: %s", exc)
+        except (OSError, sqlite3.Error) as exc:
+            if isinstance(exc, sqlite3.Error) and is_corrupt(exc):
+                log.warning("a corrupt spool file is set aside as %s", set_aside(path))
+            else:
+                log.warning("the spool file %s can't be opened: %s", path, exc)
+        return None
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """
+        Commit what is done in the block, all of it or nothing.
+        """
+        before = [(held, set(held.loaded)) for held in self._files]
+        try:
+            with ExitStack() as self._transaction:
+                for held in self._files:
+                    self._transaction.enter_context(held.file.transaction())
+                yield
+        except BaseException:
+            for held, loaded in before:
+                held.loaded = loaded
+            raise
+
+    # Within a transaction.
+
+    def add(self, records: Sequence[SpooledRecord], spots: Iterable[Spot], *, loaded: bool) -> None:
+        """
+        Write *records*, and where each is to its spot.
+
+        Args:
+            loaded: Whether they are in memory, too.
+        """
+        held = self._writable()
+        ids = held.file.add(records)
+        for spot, id_ in zip(spots, ids, strict=True):
+            spot.file, spot.id = held, id_
+        if loaded:
+            held.loaded.update(ids)
+
+    def unload(self, spot: Spot) -> None:
+        """
+        Note that a record left memory.
+        """
+        _held_at(spot).loaded.discard(spot.id)
+
+    def remove(self, spot: Spot) -> None:
+        """
+        Forget a record that has its outcome.
+        """
+        held = _held_at(spot)
+        held.file.remove((spot.id,))
+        held.loaded.discard(spot.id)
+
+    def bury(self, letters: Sequence[Letter]) -> None:
+        if letters:
+            self._writable().file.bury(letters)
+
+    def next(self, limit: int) -> list[tuple[SpooledRecord, Spot]]:
+        """
+        Read the *limit* records that wait longest, file by file.
+
+        They count as in memory only once `note_loaded` says so.
+        """
+        found: list[tuple[SpooledRecord, Spot]] = []
+        for held in self._files:
+            for id_ in held.file.ids(limit=limit + len(held.loaded)):
+                if len(found) == limit:
+                    return found
+                if id_ in held.loaded:
+                    continue
+                record = held.file.record(id_)
+                if record is not None:
+                    seq = record.seq if id_ > held.inherited else 0
+                    found.append((evolve(record, seq=seq), Spot(held, id_)))
+        return found
+
+    def note_loaded(self, spot: Spot) -> None:
+        _held_at(spot).loaded.add(spot.id)
+
+    def expire_letters(self, before: float) -> None:
+        """
+        Forget dead letters of events that were pushed before a Unix time.
+        """
+        for held in self._files:
+            _, letters = held.file.find(Match(before=before))
+            held.file.discard(letters)
+
+    def _writable(self) -> _Held:
+        """
+        Have a file to write to: the first, made where there is none.
+        """
+        if not self._files:
+            file = SpoolFile.create(self.directory, self.identity, fsync=self.fsync)
+            self._files.append(_Held(file, inherited=0))
+            self._transaction.enter_context(file.transaction())
+        return self._files[0]
+
+    # Outside of one.
+
+    def sweep(self) -> None:
+        """
+        Let go of files that are empty, but for the one that is written to.
+        """
+        for held in self._files[1:]:
+            if not held.file.count and not held.file.letters:
+                self._files.remove(held)
+                held.file.close()
+
+    def close(self) -> None:
+        for held in self._files:
+            if held.file.count:
+                self._left[held.file.path] = held.file.count
+            held.file.close()
+        self._files.clear()
+
+
+def _held_at(spot: Spot) -> _Held:
+    assert isinstance(spot.file, _Held)  # noqa: S101
+    return spot.file

@@ -1,0 +1,71 @@
+"""
+When records come back from disk: a batch at a time, once the server takes events.
+
+What waited longest is in no hurry to fail again, and a fleet that starts
+together must not come back together: the first batch is a trial, the next
+follow at jittered intervals that shrink as long as they are taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf
+
+from attrs import define, field
+
+from hh_exporter._breaker import Breaker
+from hh_exporter._queue import RecordQueue
+from hh_exporter._spooler import Spooler
+
+__all__ = ["Recovery"]
+
+_WIDEST, _NARROWEST = 1.0, 0.01
+"""Seconds from one batch to the next, before jitter."""
+
+
+@define(eq=False, kw_only=True)
+class Recovery:
+    """
+    The way back from disk, for one worker.
+    """
+
+    spooler: Spooler
+    queue: RecordQueue
+    breaker: Breaker
+    random: Callable[[], float]
+    max_events: int
+    """Records of a batch."""
+    _interval: float = field(default=_WIDEST, init=False)
+    _next_at: float = field(default=-inf, init=False)
+    _accepted: int = field(default=-1, init=False)
+    """How many answers had created events when the last batch was asked for."""
+    _is_asked: bool = field(default=False, init=False)
+
+    def look(self, now: float) -> float:
+        """
+        Ask for the next batch if its time has come.
+
+        Returns:
+            When to look again, if nothing happens before.
+        """
+        ledger = self.queue.ledger
+        in_memory = ledger.queued + ledger.in_flight
+        if not ledger.spooled or self._is_asked or self.queue.closed or self.breaker.is_blocked:
+            return inf
+        if in_memory >= self.max_events or (in_memory and self._accepted == self.breaker.accepted):
+            return inf  # whoever settles these rings
+        if now < self._next_at:
+            return self._next_at
+        is_taken = self._accepted != self.breaker.accepted
+        self._interval = max(_NARROWEST, self._interval / 2) if is_taken else _WIDEST
+        self._next_at = now + self._interval * (0.5 + self.random())
+        self._accepted = self.breaker.accepted
+        self._is_asked = True
+        self.spooler.load(self.max_events)
+        return inf
+
+    def note_loaded(self) -> None:
+        """
+        Note that what was asked for is there, or is not to be had. Any thread.
+        """
+        self._is_asked = False

@@ -1,0 +1,46 @@
+"""
+What a spool may be.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from attrs import field, frozen
+
+from hh_exporter._settings import Kind, flag, seconds, whole
+
+__all__ = ["Spool"]
+
+_DAY = 24 * 60 * 60
+
+_directory: Kind[Path] = Kind("a directory", lambda v: isinstance(v, Path), Path)
+
+
+def _to_path(value: Any) -> Any:
+    return Path(value).expanduser() if isinstance(value, str | os.PathLike) else value
+
+
+@frozen
+class Spool:
+    """
+    Where events wait on disk, for how long, and how many.
+
+    It holds what would be sent, in plain text, in files that nobody else may read.
+    """
+
+    directory: Path = field(converter=_to_path, validator=_directory)
+    """Made where it is missing; several exporters and processes may share one."""
+    durable: bool = field(default=False, validator=flag(), kw_only=True)
+    """
+    Whether each event is on disk before it is sent, and not only what memory has no room for:
+    `put` returns once it is, `push` within 50 ms.
+    """
+    max_bytes: int = field(default=512 * 2**20, validator=whole(1, unit="bytes"), kw_only=True)
+    """Bytes of the events and dead letters of one exporter."""
+    max_age: float = field(default=7.0 * _DAY, validator=seconds(), kw_only=True)
+    """Seconds after which an event on disk is dropped as `expired`, and a dead letter forgotten."""
+    fsync: bool = field(default=False, validator=flag(), kw_only=True)
+    """Whether a commit survives a power failure, too, and not only the end of the process."""

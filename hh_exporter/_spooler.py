@@ -1,0 +1,371 @@
+"""
+The one thread that owns the spool's files.
+
+Everybody else hands it work and goes on: what arrives during one commit is the
+next commit. What is handed over counts as on disk at once; what could not be
+written is counted as lost, so the books balance either way. How much may wait
+for it is bounded.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+
+from attrs import Factory, define, field
+
+from hh_exporter._bell import Bell
+from hh_exporter._clock import Clock
+from hh_exporter._disk import Disk
+from hh_exporter._outcomes import DropReason, Outcome
+from hh_exporter._queue import RecordQueue
+from hh_exporter._records import Record, Session, Spot
+from hh_exporter._sessions import Sessions
+from hh_exporter._spool import Spool
+from hh_exporter._spool_work import Load, Settle, Store, Work
+from hh_exporter._spooled import Identity, Letter, SpooledRecord
+from hh_exporter.exceptions import SpoolError
+
+__all__ = ["Spooler"]
+
+log = logging.getLogger(__name__)
+
+_GATHER = 0.02
+"""Seconds for which a commit that nobody waits for gathers work."""
+
+_MAX_WAITING = 32 * 2**20
+"""Bytes that may wait to be written: a disk that is slower than the events loses, and says so."""
+
+_LAST_COMMIT = 2.0
+"""Seconds that a close gives the disk at least."""
+
+_KEPT = frozenset({DropReason.RETRIES_EXHAUSTED, DropReason.TOO_LARGE})
+"""What is dropped and kept for a person, beside all that is rejected."""
+
+
+@define(eq=False, kw_only=True)
+class Spooler:
+    """
+    The spool of one exporter.
+    """
+
+    settings: Spool
+    identity: Identity
+    queue: RecordQueue
+    sessions: Sessions
+    clock: Clock
+    on_loss: Callable[[tuple[str, ...], DropReason], None] = lambda _, __: None
+    """Told of records that are dropped on disk."""
+    on_loaded: Callable[[], None] = lambda: None
+    """Called when records came back to memory, or none are there. Any thread."""
+    fault: str = ""
+    """Why the disk can't be used; empty if it can."""
+    size: int = field(default=0, init=False)
+    """Bytes on disk."""
+    letters: int = field(default=0, init=False)
+    is_open: bool = field(default=False, init=False)
+    _waiting: int = field(default=0, init=False)
+    """Bytes that were handed over and are not on disk; changed under the queue's lock."""
+    _since: float | None = field(default=None, init=False)
+    """When the oldest of that was handed over."""
+    _work: SimpleQueue[Work | None] = Factory(SimpleQueue)
+    _hurry: threading.Event = Factory(threading.Event)
+    _thread: threading.Thread | None = field(default=None, init=False)
+    _on_closed: list[Callable[[], None]] = Factory(list)
+    _disk: Disk = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._disk = Disk(
+            directory=self.settings.directory, identity=self.identity, fsync=self.settings.fsync
+        )
+        self.queue.spool = self.take
+        if self.settings.durable:
+            self.queue.keep = self.keep
+
+    # For the exporter. Any thread.
+
+    def start(self) -> None:
+        """
+        Open the files, in a thread of their own; not again while it runs.
+        """
+        with self.queue.lock:
+            if self._thread is not None:
+                return
+            self._work = SimpleQueue()
+            self.is_open = True
+            self._thread = threading.Thread(
+                target=self._run, args=(self._work,), name="hh_exporter spool", daemon=True
+            )
+        self._thread.start()
+
+    async def aclose(self, deadline: float) -> None:
+        """
+        Write what was handed over and let go of the files, or give up waiting for that.
+        """
+        bell = Bell(self.clock)
+        with self.queue.lock:
+            self.is_open = False
+            if self._thread is None:
+                return
+            self._on_closed.append(bell.ring)
+        self._work.put(None)
+        self._hurry.set()
+        await bell.wait(max(deadline, self.clock.now() + _LAST_COMMIT))
+
+    def take(self, record: Record) -> bool:
+        """
+        Have a record that leaves memory wait on disk. Under the queue's lock.
+
+        Returns:
+            Whether there is room for it.
+        """
+        return self._store(record, is_loaded=False)
+
+    def keep(self, record: Record) -> bool:
+        """
+        Have a record on disk while it is in memory. Under the queue's lock.
+        """
+        return self._store(record, is_loaded=True)
+
+    async def ensure(self, record: Record) -> bool:
+        """
+        Have a record on disk before it is admitted, if the spool is durable; without the lock.
+
+        Returns:
+            Whether it may be admitted.
+        """
+        if not self.settings.durable:
+            return True
+        bell = Bell(self.clock)
+        work = Store(record, self._to_row(record), is_loaded=True, on_end=bell.ring)
+        with self.queue.lock:
+            if not self._hand_over(work):
+                record.spot = None
+                return False
+        self._hurry.set()
+        await bell.wait()
+        return record.spot is not None
+
+    def settle(
+        self,
+        records: Sequence[Record],
+        outcome: Outcome,
+        reason: DropReason | None,
+        *,
+        status: int | None,
+        answer: str,
+    ) -> None:
+        """
+        Forget records that have their outcome, and bury those that a person may want to see.
+        """
+        spots = [record.spot for record in records if record.spot is not None]
+        letters: list[Letter] = []
+        if outcome is Outcome.REJECTED or reason in _KEPT:
+            died_at = self.clock.wall()
+            letters = [
+                Letter(
+                    event_id=record.event_id,
+                    data=record.data,
+                    pushed_at=self._to_wall(record.pushed_at),
+                    died_at=died_at,
+                    outcome=outcome,
+                    reason=reason or "",
+                    status=status,
+                    answer=answer,
+                )
+                for record in records
+            ]
+        if spots or letters:
+            with self.queue.lock:
+                if not self._hand_over(Settle(spots, letters)) and self.is_open:
+                    self._hand_over(Settle(spots, []))
+
+    def forget(self, record: Record) -> None:
+        """
+        Take back what `commit` was asked for.
+        """
+        if record.spot is not None:
+            with self.queue.lock:
+                self._hand_over(Settle([record.spot], []))
+
+    def load(self, limit: int) -> None:
+        """
+        Bring up to *limit* records back to memory, as far as there is room.
+        """
+        with self.queue.lock:
+            self._hand_over(Load(limit, self._oldest))
+        self._hurry.set()
+
+    @property
+    def _oldest(self) -> float:
+        """
+        The Unix time before which what was pushed is too old.
+        """
+        return self.clock.wall() - self.settings.max_age
+
+    @property
+    def commit_lag(self) -> float:
+        """
+        Seconds since the oldest record was handed over that is not on disk yet.
+        """
+        since = self._since
+        return 0.0 if since is None else max(0.0, self.clock.now() - since)
+
+    def _store(self, record: Record, *, is_loaded: bool) -> bool:
+        before = record.spot
+        is_taken = self._hand_over(Store(record, self._to_row(record), is_loaded=is_loaded))
+        if not is_taken:
+            record.spot = before
+        return is_taken
+
+    def _hand_over(self, work: Work) -> bool:
+        if not self.is_open or (
+            work.size
+            and (
+                self._waiting + work.size > _MAX_WAITING
+                or self.size + self._waiting + work.size > self.settings.max_bytes
+            )
+        ):
+            return False
+        self._waiting += work.size
+        if self._since is None:
+            self._since = self.clock.now()
+        self._work.put(work)
+        return True
+
+    # Its thread.
+
+    def _run(self, work: SimpleQueue[Work | None]) -> None:
+        try:
+            self._open()
+            while self._commit(_gather(work, self._hurry)):
+                pass
+        finally:
+            self._disk.close()
+            with self.queue.lock:
+                self._thread = None
+                waiting, self._on_closed = self._on_closed, []
+            for tell in waiting:
+                tell()
+
+    def _open(self) -> None:
+        try:
+            found, gone = self._disk.open()
+            with self._disk.transaction():
+                self._disk.expire_letters(self._oldest)
+        except (SpoolError, OSError, sqlite3.Error) as exc:
+            self._fail(exc)
+            return
+        self.queue.recover(found)
+        self.lose(gone, DropReason.PURGED)
+        self._measure()
+        self.on_loaded()
+
+    def _commit(self, works: Sequence[Work | None]) -> bool:
+        """
+        Do all of *works* in one transaction, or each in one of its own where that fails.
+
+        Returns:
+            Whether there may be more.
+        """
+        real = [work for work in works if work is not None]
+        groups = [real] if self._try(real) else []
+        if not groups:
+            for work in real:
+                work.end(self, is_done=self._try([work]))
+        else:
+            for work in real:
+                work.end(self, is_done=True)
+        with self.queue.lock:
+            self._waiting -= sum(work.size for work in real)
+            self._since = None if self._work.empty() else self.clock.now()
+        self._disk.sweep()
+        self._measure()
+        return None not in works
+
+    def _try(self, works: Sequence[Work]) -> bool:
+        try:
+            with self._disk.transaction():
+                for work in works:
+                    work.do(self._disk)
+        except (SpoolError, OSError, sqlite3.Error) as exc:
+            self._fail(exc)
+            return False
+        if any(work.size for work in works):
+            self.fault = ""
+        return True
+
+    def _fail(self, exc: Exception) -> None:
+        if not self.fault:
+            log.warning(
+                "the spool in %s can't be written to (%s): events stay in memory alone, and are "
+                "dropped as spool_full where that has no room",
+                self.settings.directory,
+                exc,
+            )
+        self.fault = str(exc)
+
+    def lose(self, count: int, reason: DropReason, event_ids: Sequence[str] = ()) -> None:
+        """
+        Drop records that are on disk alone.
+        """
+        if count:
+            self.queue.lose(count, reason)
+            self.on_loss(tuple(event_ids), reason)
+
+    def admit(self, found: Sequence[tuple[SpooledRecord, Spot]]) -> None:
+        """
+        Admit records from disk to memory, as far as there is room.
+        """
+        for record in self.queue.load([self._to_record(row, spot) for row, spot in found]):
+            assert record.spot is not None  # noqa: S101
+            self._disk.note_loaded(record.spot)
+        self.on_loaded()
+
+    def _measure(self) -> None:
+        self.size, self.letters = self._disk.size, self._disk.letters
+
+    # What is on disk, as a record and back.
+
+    def _to_row(self, record: Record) -> SpooledRecord:
+        session = record.session
+        return SpooledRecord(
+            event_id=record.event_id,
+            data=record.data,
+            pushed_at=self._to_wall(record.pushed_at),
+            tried_for=record.tried_for,
+            seq=record.seq,
+            session_id=None if session is None else session.session_id,
+            session=None if session is None else session.data,
+        )
+
+    def _to_wall(self, reading: float) -> float:
+        return self.clock.wall() - (self.clock.now() - reading)
+
+    def _to_record(self, row: SpooledRecord, spot: Spot) -> Record:
+        now = self.clock.now()
+        session: Session | None = None
+        if row.session_id is not None and row.session is not None:
+            with self.queue.lock:
+                if not self.sessions.is_known(row.session_id):
+                    session = self.sessions.add(Session(row.session_id, row.session))
+        record = Record(row.event_id, row.data, now - self.clock.wall() + row.pushed_at, session)
+        record.seq, record.tried_for, record.spot = row.seq, row.tried_for, spot
+        return record
+
+
+def _gather(work: SimpleQueue[Work | None], hurry: threading.Event) -> list[Work | None]:
+    """
+    Wait for work, and for more of it unless somebody waits for this.
+    """
+    works = [work.get()]
+    hurry.wait(_GATHER)
+    hurry.clear()
+    try:
+        while True:
+            works.append(work.get_nowait())
+    except Empty:
+        return works

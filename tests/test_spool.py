@@ -1,0 +1,464 @@
+"""
+What memory has no room for, or no time, waits on disk and comes back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hh_exporter import (
+    DropReason,
+    Exporter,
+    FlushResult,
+    Outcome,
+    QueueLimits,
+    RetryPolicy,
+    SessionProperties,
+    Settlement,
+    Spool,
+)
+from hh_exporter._spool_file import SpoolFile
+from hh_exporter._spool_place import list_files
+from hh_exporter._spooled import Letter
+from tests.conftest import MakeExporter
+from tests.scripted_server import ScriptedServer, refuse_if, status, unavailable
+from tests.support import FakeClock, assert_balanced, flushed, model_event, until
+
+DAY = 24 * 60 * 60
+OTHER_KEY = "hh_other_key"
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    return tmp_path / "spool"
+
+
+def names(count: int, prefix: str = "e") -> list[str]:
+    return [f"{prefix}{n}" for n in range(count)]
+
+
+def push(exporter: Exporter, event_ids: list[str], **fields: Any) -> None:
+    for event_id in event_ids:
+        assert exporter.push(model_event(event_id=event_id, **fields))
+
+
+def received(server: ScriptedServer) -> list[str]:
+    return sorted(event["event_id"] for request in server.requests for event in request.events)
+
+
+async def written(exporter: Exporter) -> None:
+    """
+    Wait until all that was handed over is on disk.
+    """
+    spooler = exporter._spooler
+    assert spooler is not None
+    await until(lambda: spooler._since is None)
+
+
+async def come_back(exporter: Exporter, clock: FakeClock) -> None:
+    """
+    Let time pass until nothing waits, on disk or in memory.
+    """
+    for _ in range(500):
+        stats = assert_balanced(exporter)
+        if not (stats.spooled or stats.queued or stats.in_flight):
+            return
+        await written(exporter)
+        await clock.advance(0.5)
+    raise AssertionError(exporter.stats())
+
+
+def on_disk(directory: Path) -> list[str]:
+    """
+    List the events in all files, without taking them.
+    """
+    found = []
+    for path in list_files(directory):
+        file = SpoolFile.peek(path)
+        if file is not None:
+            found += [r.event_id for i in file.ids() if (r := file.record(i)) is not None]
+            file.close()
+    return sorted(found)
+
+
+def files_in(directory: Path) -> list[Path]:
+    return list(directory.iterdir())
+
+
+def letters_in(directory: Path) -> list[Letter]:
+    found = []
+    for path in list_files(directory):
+        file = SpoolFile.peek(path)
+        if file is not None:
+            found += [letter for i in file.letter_ids() if (letter := file.letter(i)) is not None]
+            file.close()
+    return found
+
+
+# Memory first.
+
+
+@pytest.mark.parametrize("overflow", ["drop_oldest", "drop_newest"])
+async def test_what_memory_has_no_room_for_waits_on_disk(
+    make_exporter: MakeExporter,
+    server: ScriptedServer,
+    clock: FakeClock,
+    directory: Path,
+    overflow: Any,
+) -> None:
+    """
+    A full queue drops nothing while the spool has room, and all of it is delivered later.
+    """
+    limits = QueueLimits(max_events=5, overflow=overflow)
+    exporter = await make_exporter(queue=limits, spool=directory)
+
+    push(exporter, names(20))
+
+    assert exporter.stats().spooled == 15
+    assert not exporter.stats().dropped
+    await come_back(exporter, clock)
+    assert exporter.stats().delivered == 20
+    assert received(server) == sorted(names(20))
+    await written(exporter)
+    assert not on_disk(directory)
+
+
+async def test_nothing_is_written_while_all_goes_well(
+    make_exporter: MakeExporter, server: ScriptedServer, clock: FakeClock, directory: Path
+) -> None:
+    """
+    A spool that nothing had to go to has no file.
+    """
+    exporter = await make_exporter(spool=directory)
+    push(exporter, names(3))
+    await flushed(exporter, clock)
+    await exporter.aclose()
+
+    assert not files_in(directory)
+
+
+async def test_what_is_left_at_close_waits_for_the_next(
+    make_exporter: MakeExporter, server: ScriptedServer, clock: FakeClock, directory: Path
+) -> None:
+    """
+    Events that a close has no time for are on disk, and whoever starts next delivers them.
+    """
+    server.default = unavailable()
+    first = await make_exporter(spool=directory)
+    push(first, names(7))
+    result = await first.aclose(0.0)
+
+    assert (result.left, result.dropped) == (7, 0)
+    assert first.stats().spooled == 7
+    assert on_disk(directory) == names(7)
+    server.requests.clear()
+    server.default = status(200)
+    second = await make_exporter(spool=directory)
+    await until(lambda: second.stats().recovered == 7)
+    await come_back(second, clock)
+    assert second.stats().delivered == 7
+    assert received(server) == names(7)
+    await second.aclose()
+    assert not files_in(directory)
+
+
+async def test_who_starts_again_finds_its_own(
+    make_exporter: MakeExporter, server: ScriptedServer, clock: FakeClock, directory: Path
+) -> None:
+    """
+    An exporter that is started after its close counts none of its events twice.
+    """
+    server.default = unavailable()
+    exporter = await make_exporter(spool=directory)
+    push(exporter, names(4))
+    await exporter.aclose(0.0)
+    server.default = status(200)
+
+    await exporter.start()
+    await come_back(exporter, clock)
+
+    stats = assert_balanced(exporter)
+    assert (stats.pushed, stats.recovered, stats.delivered) == (4, 0, 4)
+
+
+async def test_what_somebody_else_took_meanwhile_is_counted_as_gone(
+    make_exporter: MakeExporter, server: ScriptedServer, clock: FakeClock, directory: Path
+) -> None:
+    """
+    Events of a closed exporter that another one delivered are its own no more.
+    """
+    server.default = unavailable()
+    first = await make_exporter(spool=directory)
+    push(first, names(4))
+    await first.aclose(0.0)
+    server.default = status(200)
+    second = await make_exporter(spool=directory)
+    await until(lambda: second.stats().recovered == 4)
+    await come_back(second, clock)
+
+    await first.start()
+
+    await until(lambda: first.stats().dropped == 4)
+    assert assert_balanced(first).dropped_by_reason == {DropReason.PURGED: 4}
+
+
+@pytest.mark.parametrize(
+    "other", [{"api_key": OTHER_KEY}, {"dialect": "v1"}, {"base_url": "http://127.0.0.1:9"}]
+)
+async def test_only_the_same_exporter_takes_a_file(
+    make_exporter: MakeExporter, server: ScriptedServer, directory: Path, other: dict[str, Any]
+) -> None:
+    """
+    Events go to no other address, in no other dialect and under no other key.
+    """
+    server.default = unavailable()
+    first = await make_exporter(spool=directory, dialect="legacy")
+    push(first, names(2))
+    await first.aclose(0.0)
+
+    second = await make_exporter(spool=directory, **{"dialect": "legacy"} | other)
+    await written(second)
+    await second.aclose(0.0)
+
+    assert not second.stats().recovered
+    assert on_disk(directory) == names(2)
+
+
+async def test_two_exporters_share_a_directory(
+    make_exporter: MakeExporter, server: ScriptedServer, clock: FakeClock, directory: Path
+) -> None:
+    """
+    Each has files of its own, and none takes what the other holds.
+    """
+    limits = QueueLimits(max_events=2)
+    first = await make_exporter(queue=limits, spool=directory)
+    push(first, names(10, "a"))
+    await written(first)
+    second = await make_exporter(queue=limits, spool=directory)
+    push(second, names(10, "b"))
+
+    await come_back(first, clock)
+    await come_back(second, clock)
+
+    assert first.stats().delivered == second.stats().delivered == 10
+    assert not first.stats().recovered
+    assert not second.stats().recovered
+    assert received(server) == names(10, "a") + names(10, "b")
+
+
+async def test_a_flush_waits_for_what_is_on_disk(
+    make_exporter: MakeExporter, server: ScriptedServer, clock: FakeClock, directory: Path
+) -> None:
+    """
+    What was pushed before has its outcome when a flush without a limit returns.
+    """
+    exporter = await make_exporter(queue=QueueLimits(max_events=2), spool=directory)
+    push(exporter, names(9))
+    flush = asyncio.create_task(exporter.flush())
+    while not flush.done():
+        await written(exporter)
+        await clock.advance(0.5)
+
+    assert flush.result() == FlushResult(9, 0, 0, 0)
+
+
+async def test_a_session_is_announced_from_disk(
+    make_exporter: MakeExporter, server: ScriptedServer, clock: FakeClock, directory: Path
+) -> None:
+    """
+    What there is to say of a session survives with the first of its events.
+    """
+    server.default = unavailable()
+    first = await make_exporter(spool=directory, dialect="legacy")
+    session = SessionProperties(session_name="chat", user_properties={"plan": "free"})
+    first.push(model_event(event_id="e0"), session)
+    await first.aclose(0.0)
+    server.default = status(200)
+    server.requests.clear()
+    second = await make_exporter(spool=directory, dialect="legacy")
+    await until(lambda: second.stats().recovered == 1)
+    await come_back(second, clock)
+
+    [request] = server.requests
+    assert request.json["session_properties"]["user_properties"] == {"plan": "free"}
+    assert request.json["session_properties"]["session_id"] == session.session_id
+
+
+# Durable.
+
+
+async def test_put_returns_once_the_event_is_on_disk(
+    make_exporter: MakeExporter, server: ScriptedServer, clock: FakeClock, directory: Path
+) -> None:
+    """
+    What a durable put acknowledged is in the file, and leaves it with its outcome.
+    """
+    exporter = await make_exporter(spool=Spool(directory, durable=True))
+
+    assert await exporter.put(model_event(event_id="e0"))
+
+    assert on_disk(directory) == ["e0"]
+    assert exporter.stats().queued == 1
+    assert not exporter.stats().spooled
+    await flushed(exporter, clock)
+    await written(exporter)
+    assert not on_disk(directory)
+    await exporter.aclose()
+    assert not files_in(directory)
+
+
+async def test_a_durable_push_is_on_disk_soon(
+    make_exporter: MakeExporter, server: ScriptedServer, clock: FakeClock, directory: Path
+) -> None:
+    """
+    push does not wait, and stats say when all of it is on disk.
+    """
+    exporter = await make_exporter(spool=Spool(directory, durable=True))
+    push(exporter, names(5))
+    await written(exporter)
+
+    assert on_disk(directory) == names(5)
+    assert exporter.stats().queued == 5
+    assert exporter.stats().spooled_bytes >= exporter.stats().queued_bytes
+
+
+async def test_an_event_that_can_not_be_on_disk_is_not_acknowledged(
+    make_exporter: MakeExporter, server: ScriptedServer, clock: FakeClock, directory: Path
+) -> None:
+    """
+    Where the spool is full a durable put returns False, and the event is dropped and counted.
+    """
+    exporter = await make_exporter(spool=Spool(directory, durable=True, max_bytes=1000))
+
+    taken = [await exporter.put(model_event(event_id=f"e{n}")) for n in range(10)]
+
+    assert taken == sorted(taken, reverse=True)
+    assert 0 < sum(taken) < 10
+    assert on_disk(directory) == names(sum(taken))
+    stats = assert_balanced(exporter)
+    assert stats.dropped_by_reason == {DropReason.SPOOL_FULL: 10 - sum(taken)}
+
+
+async def test_a_cancelled_put_leaves_nothing_on_disk(
+    make_exporter: MakeExporter, server: ScriptedServer, clock: FakeClock, directory: Path
+) -> None:
+    """
+    It is not counted, not sent and not kept.
+    """
+    exporter = await make_exporter(spool=Spool(directory, durable=True))
+    put = asyncio.create_task(exporter.put(model_event(event_id="e0")))
+    await asyncio.sleep(0)
+    put.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await put
+    await written(exporter)
+
+    assert not on_disk(directory)
+    assert not exporter.stats().pushed
+
+
+# Dead letters.
+
+
+async def test_what_the_server_refuses_is_kept_for_a_person(
+    make_exporter: MakeExporter, server: ScriptedServer, clock: FakeClock, directory: Path
+) -> None:
+    """
+    A rejected event is a dead letter, with its bytes and the server's own words.
+    """
+    server.default = refuse_if(lambda event: event["event_id"] == "bad")
+    exporter = await make_exporter(spool=directory)
+    push(exporter, ["good", "bad"])
+    await flushed(exporter, clock)
+    await written(exporter)
+
+    [letter] = letters_in(directory)
+    assert (letter.event_id, letter.outcome, letter.status) == ("bad", Outcome.REJECTED, 400)
+    assert b'"bad"' in letter.data
+    assert letter.answer
+    assert exporter.stats().dead_letters == 1
+    await exporter.aclose()
+    assert len(letters_in(directory)) == 1
+
+
+async def test_what_outlived_its_retries_is_kept_for_a_person(
+    make_exporter: MakeExporter, server: ScriptedServer, clock: FakeClock, directory: Path
+) -> None:
+    """
+    It is dropped, counted, and not lost.
+    """
+    server.default = unavailable()
+    retry = RetryPolicy(max_elapsed=1.0)
+    exporter = await make_exporter(spool=directory, retry=retry)
+    push(exporter, names(2))
+    await flushed(exporter, clock)
+    await written(exporter)
+
+    assert [letter.reason for letter in letters_in(directory)] == ["retries_exhausted"] * 2
+
+
+# Limits.
+
+
+async def test_what_is_too_old_is_dropped_as_expired(
+    make_exporter: MakeExporter, server: ScriptedServer, clock: FakeClock, directory: Path
+) -> None:
+    """
+    An event that waited on disk for longer than `max_age` is not sent any more.
+    """
+    server.default = unavailable()
+    first = await make_exporter(spool=directory)
+    push(first, names(3))
+    await first.aclose(0.0)
+    server.requests.clear()
+    server.default = status(200)
+    await clock.advance(8 * DAY)
+    settlements: list[Settlement] = []
+    second = await make_exporter(spool=directory, on_outcome=settlements.append)
+    await until(lambda: second.stats().recovered == 3)
+    await come_back(second, clock)
+
+    assert not server.requests
+    assert second.stats().dropped_by_reason == {DropReason.EXPIRED: 3}
+    assert [s.event_ids for s in settlements] == [("e0", "e1", "e2")]
+
+
+async def test_a_full_spool_leaves_it_to_the_queue(
+    make_exporter: MakeExporter, server: ScriptedServer, directory: Path
+) -> None:
+    """
+    What neither memory nor disk has room for is dropped by the overflow policy.
+    """
+    limits = QueueLimits(max_events=2)
+    exporter = await make_exporter(queue=limits, spool=Spool(directory, max_bytes=1000))
+    push(exporter, names(30))
+
+    stats = assert_balanced(exporter)
+    assert stats.spooled
+    assert stats.dropped_by_reason == {DropReason.QUEUE_FULL: 28 - stats.spooled}
+
+
+async def test_a_directory_that_can_not_be_used_costs_no_event_that_fits_memory(
+    make_exporter: MakeExporter,
+    server: ScriptedServer,
+    clock: FakeClock,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """
+    It is said once, health says so, and what was counted as on disk is counted as lost.
+    """
+    (tmp_path / "file").write_text("in the way")
+    exporter = await make_exporter(queue=QueueLimits(max_events=3), spool=tmp_path / "file")
+    push(exporter, names(5))
+    await until(lambda: exporter.stats().dropped == 2)
+
+    assert exporter.stats().dropped_by_reason == {DropReason.SPOOL_FULL: 2}
+    assert exporter.stats().health == "degraded"
+    assert len([r for r in caplog.records if r.name == "hh_exporter._spooler"]) == 1
+    await flushed(exporter, clock)
+    assert exporter.stats().delivered == 3
