@@ -51,6 +51,8 @@ class Disk:
     _files: list[_Held] = Factory(list)
     _transaction: ExitStack = Factory(ExitStack)
     """The one that is under way."""
+    _written: list[Spot] = Factory(list)
+    """Spots of records that it adds."""
     _left: dict[Path, int] = Factory(dict)
     """How many records there were in each file of ours when it was closed."""
 
@@ -119,7 +121,11 @@ class Disk:
         except BaseException:
             for held, loaded in before:
                 held.loaded = loaded
+            for spot in self._written:
+                spot.file = None
             raise
+        finally:
+            self._written.clear()
 
     # Within a transaction.
 
@@ -134,6 +140,7 @@ class Disk:
         ids = held.file.add(records)
         for spot, id_ in zip(spots, ids, strict=True):
             spot.file, spot.id = held, id_
+            self._written.append(spot)
         if loaded:
             held.loaded.update(ids)
 

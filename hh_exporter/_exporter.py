@@ -293,7 +293,8 @@ class Exporter:
         """
         Start the worker in the running loop, again after `aclose` too.
 
-        Without it the first push inside a running loop does.
+        Without it the first push inside a running loop does. Events that were left
+        on disk are counted once this returns.
         """
         if self._disabled:
             return
@@ -302,6 +303,8 @@ class Exporter:
             self._open_again()
         worker = self._life.need_worker()
         await run_in(worker.loop, worker.wait_started(), self._clock, None)
+        if self._spooler is not None:
+            await self._spooler.wait_open()
 
     async def flush(self, timeout: float | None = None) -> FlushResult:
         """
@@ -335,7 +338,7 @@ class Exporter:
                 self._close_watch = self._queue.watch(lambda: None)
         watch = self._close_watch
         self._queue.close()
-        if self._queue.has_open_records or (
+        if self._queue.has_records or (
             self._life.worker is not None and not self._life.worker.is_over
         ):
             worker = self._life.need_worker()

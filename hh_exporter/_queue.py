@@ -304,6 +304,14 @@ class RecordQueue:
         Whether any record has no outcome.
         """
         with self.lock:
+            return bool(self.ledger.spooled) or self.has_records
+
+    @property
+    def has_records(self) -> bool:
+        """
+        Whether any of those is in memory.
+        """
+        with self.lock:
             return bool(self.ledger.queued or self.ledger.in_flight)
 
     # Under the lock.

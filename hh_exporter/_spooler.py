@@ -39,6 +39,9 @@ _GATHER = 0.02
 _MAX_WAITING = 32 * 2**20
 """Bytes that may wait to be written: a disk that is slower than the events loses, and says so."""
 
+_LONGEST_OPENING = 5.0
+"""Seconds for which a start waits for the files to be looked at."""
+
 _LAST_COMMIT = 2.0
 """Seconds that a close gives the disk at least."""
 
@@ -74,6 +77,9 @@ class Spooler:
     _work: SimpleQueue[Work | None] = Factory(SimpleQueue)
     _hurry: threading.Event = Factory(threading.Event)
     _thread: threading.Thread | None = field(default=None, init=False)
+    _is_read: bool = field(default=False, init=False)
+    """Whether the files that others left have been looked at."""
+    _on_read: list[Callable[[], None]] = Factory(list)
     _on_closed: list[Callable[[], None]] = Factory(list)
     _disk: Disk = field(init=False)
 
@@ -100,6 +106,17 @@ class Spooler:
                 target=self._run, args=(self._work,), name="hh_exporter spool", daemon=True
             )
         self._thread.start()
+
+    async def wait_open(self) -> None:
+        """
+        Wait until what others left there is counted, or give up waiting for that.
+        """
+        bell = Bell(self.clock)
+        with self.queue.lock:
+            if not self.is_open or self._is_read:
+                return
+            self._on_read.append(bell.ring)
+        await bell.wait(self.clock.now() + _LONGEST_OPENING)
 
     async def aclose(self, deadline: float) -> None:
         """
@@ -241,13 +258,19 @@ class Spooler:
     def _run(self, work: SimpleQueue[Work | None]) -> None:
         try:
             self._open()
+            with self.queue.lock:
+                self._is_read = True
+                waiting, self._on_read = self._on_read, []
+            for tell in waiting:
+                tell()
             while self._commit(_gather(work, self._hurry)):
                 pass
         finally:
             self._disk.close()
             with self.queue.lock:
-                self._thread = None
-                waiting, self._on_closed = self._on_closed, []
+                self._thread, self._is_read = None, False
+                waiting = [*self._on_read, *self._on_closed]
+                self._on_read, self._on_closed = [], []
             for tell in waiting:
                 tell()
 
@@ -272,18 +295,15 @@ class Spooler:
             Whether there may be more.
         """
         real = [work for work in works if work is not None]
-        groups = [real] if self._try(real) else []
-        if not groups:
-            for work in real:
-                work.end(self, is_done=self._try([work]))
-        else:
-            for work in real:
-                work.end(self, is_done=True)
+        is_whole = self._try(real)
+        are_done = [is_whole or self._try([work]) for work in real]
+        self._disk.sweep()
         with self.queue.lock:
             self._waiting -= sum(work.size for work in real)
             self._since = None if self._work.empty() else self.clock.now()
-        self._disk.sweep()
-        self._measure()
+            self._measure()
+        for work, is_done in zip(real, are_done, strict=True):
+            work.end(self, is_done=is_done)
         return None not in works
 
     def _try(self, works: Sequence[Work]) -> bool:

@@ -5,6 +5,8 @@ What memory has no room for, or no time, waits on disk and comes back.
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from hh_exporter import (
 )
 from hh_exporter._spool_file import SpoolFile
 from hh_exporter._spool_place import list_files
-from hh_exporter._spooled import Letter
+from hh_exporter._spooled import Letter, SpooledRecord
 from tests.conftest import MakeExporter
 from tests.scripted_server import ScriptedServer, refuse_if, status, unavailable
 from tests.support import FakeClock, assert_balanced, flushed, model_event, until
@@ -424,6 +426,7 @@ async def test_what_is_too_old_is_dropped_as_expired(
 
     assert not server.requests
     assert second.stats().dropped_by_reason == {DropReason.EXPIRED: 3}
+    await until(lambda: settlements)
     assert [s.event_ids for s in settlements] == [("e0", "e1", "e2")]
 
 
@@ -462,3 +465,33 @@ async def test_a_directory_that_can_not_be_used_costs_no_event_that_fits_memory(
     assert len([r for r in caplog.records if r.name == "hh_exporter._spooler"]) == 1
     await flushed(exporter, clock)
     assert exporter.stats().delivered == 3
+
+
+async def test_one_event_that_can_not_be_written_costs_no_other(
+    make_exporter: MakeExporter,
+    server: ScriptedServer,
+    clock: FakeClock,
+    directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    Where a commit fails, each of its events has one of its own.
+    """
+    add = SpoolFile.add
+
+    def refuse_one(file: SpoolFile, records: Sequence[SpooledRecord]) -> range:
+        ids = add(file, records)
+        if any(record.event_id == "e3" for record in records):
+            raise sqlite3.OperationalError("disk I/O error")
+        return ids
+
+    monkeypatch.setattr(SpoolFile, "add", refuse_one)
+    exporter = await make_exporter(queue=QueueLimits(max_events=1), spool=directory)
+    push(exporter, names(6))
+    await written(exporter)
+    await until(lambda: exporter.stats().dropped == 1)
+
+    assert on_disk(directory) == ["e0", "e1", "e2", "e4"]
+    assert assert_balanced(exporter).dropped_by_reason == {DropReason.SPOOL_FULL: 1}
+    await come_back(exporter, clock)
+    assert received(server) == ["e0", "e1", "e2", "e4", "e5"]
