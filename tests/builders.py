@@ -19,6 +19,7 @@ from hh_exporter._dialect import Dialect
 from hh_exporter._dialects import DIALECTS
 from hh_exporter._dialects.legacy import LegacyDialect
 from hh_exporter._records import MAX_BODY_BYTES, Record, Session
+from hh_exporter._spooled import Letter, SpooledRecord
 from hh_exporter.events import ModelEvent, SessionProperties
 from tests.support import FakeClock
 
@@ -27,7 +28,9 @@ __all__ = [
     "described_body",
     "dialects",
     "make_codec",
+    "make_letter",
     "make_record",
+    "make_spooled",
     "model_events",
     "session_properties",
 ]
@@ -56,6 +59,42 @@ def make_record(
     record = Record(event_id, data, pushed_at, session)
     record.seq = seq
     return record
+
+
+def make_spooled(
+    event_id: str = "event",
+    data: bytes = b"{}",
+    pushed_at: float = 1.0,
+    session: bytes | None = None,
+) -> SpooledRecord:
+    """
+    Make a record as it is put on disk.
+    """
+    return SpooledRecord(event_id=event_id, data=data, pushed_at=pushed_at, session=session)
+
+
+def make_letter(
+    event_id: str = "event",
+    data: bytes = b"{}",
+    pushed_at: float = 1.0,
+    *,
+    reason: str = "",
+    status: int | None = 400,
+    answer: str = "thé answer",
+) -> Letter:
+    """
+    Make a dead letter: of a rejected event, or of one dropped for *reason*.
+    """
+    return Letter(
+        event_id=event_id,
+        data=data,
+        pushed_at=pushed_at,
+        died_at=pushed_at + 1.0,
+        outcome="dropped" if reason else "rejected",
+        reason=reason,
+        status=status,
+        answer=answer,
+    )
 
 
 def make_codec(clock: FakeClock | None = None, **arguments: Any) -> Codec:

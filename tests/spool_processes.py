@@ -20,7 +20,8 @@ from pathlib import Path
 from attrs import Factory, define
 
 from hh_exporter._spool_file import SpoolFile
-from hh_exporter._spooled import Identity, Letter, SpooledRecord
+from hh_exporter._spooled import Identity, SpooledRecord
+from tests.builders import make_letter
 
 __all__ = ["IDENTITY", "KEEP", "KEY", "Processes", "content", "processes", "records_of"]
 
@@ -131,19 +132,9 @@ def write(directory: str) -> None:
     added: list[range] = []
     while True:
         number = len(added)
-        letter = Letter(
-            event_id=str(number),
-            data=b"{}",
-            pushed_at=0.0,
-            died_at=0.0,
-            outcome="rejected",
-            reason="",
-            status=400,
-            answer="no",
-        )
         with file.transaction():
             added.append(file.add(records_of(number)))
-            file.bury([letter])
+            file.bury([make_letter(str(number))])
             if number >= KEEP:
                 file.remove(added[number - KEEP])
         say(number + 1)

@@ -14,6 +14,8 @@ from hh_exporter import __version__
 from tests.command import call, run
 
 ROOT = Path(__file__).parents[1]
+COMMANDS = ("demo", "send", "check", "collect", "dead-letters", "spool")
+SUBCOMMANDS = ("dead-letters list", "dead-letters show", "dead-letters purge")
 
 
 async def test_the_package_runs_as_a_module() -> None:
@@ -34,11 +36,11 @@ def test_help_names_every_command() -> None:
     finished = call("--help")
 
     assert finished.status == 0
-    for command in ("demo", "send", "check", "collect"):
+    for command in COMMANDS:
         assert f"\n  {command} " in finished.stdout
 
 
-@pytest.mark.parametrize("command", ["demo", "send", "check", "collect"])
+@pytest.mark.parametrize("command", [*COMMANDS, *SUBCOMMANDS])
 def test_help_of_a_command_fits_a_narrow_terminal(
     monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
@@ -46,7 +48,7 @@ def test_help_of_a_command_fits_a_narrow_terminal(
     No line of a command's help is wider than 80 columns.
     """
     monkeypatch.setenv("COLUMNS", "80")
-    finished = call(command, "-h")
+    finished = call(*command.split(), "-h")
 
     assert finished.status == 0
     assert max(map(len, finished.stdout.splitlines())) <= 80
@@ -61,6 +63,8 @@ def test_help_of_a_command_fits_a_narrow_terminal(
         ["send", "--url"],
         ["send", "--dialect", "v2"],
         ["check", "unexpected"],
+        ["dead-letters", "nonsense"],
+        ["dead-letters", "show"],
     ],
 )
 def test_a_wrong_call_ends_with_2(arguments: list[str]) -> None:

@@ -21,6 +21,7 @@ from hh_exporter._spool_file import SpoolFile, is_corrupt
 from hh_exporter._spool_place import is_held, list_files, set_aside
 from hh_exporter._spooled import Letter, Match, SpooledRecord
 from hh_exporter.exceptions import SpoolError
+from tests.builders import make_letter, make_spooled
 from tests.spool_processes import IDENTITY, KEY, Processes, content, processes, records_of
 
 OTHERS = [
@@ -41,27 +42,6 @@ EVENTS = {
     "no json": b"ann s1",
 }
 """What events say of whose they are, in their own ways."""
-
-
-def record(
-    event_id: str = "event", data: bytes = b"{}", pushed_at: float = 1.0, session: bytes = b""
-) -> SpooledRecord:
-    return SpooledRecord(
-        event_id=event_id, data=data, pushed_at=pushed_at, session=session or None, session_id=None
-    )
-
-
-def letter(event_id: str = "event", data: bytes = b"{}", pushed_at: float = 1.0) -> Letter:
-    return Letter(
-        event_id=event_id,
-        data=data,
-        pushed_at=pushed_at,
-        died_at=2.0,
-        outcome="rejected",
-        reason="",
-        status=400,
-        answer="thé answer",
-    )
 
 
 def add(file: SpoolFile, *records: SpooledRecord) -> range:
@@ -125,8 +105,8 @@ def left(directory: Path) -> Path:
     """
     file = SpoolFile.create(directory, IDENTITY)
     with file.transaction():
-        file.add([record("a"), record("b")])
-        file.bury([letter("c")])
+        file.add([make_spooled("a"), make_spooled("b")])
+        file.bury([make_letter("c")])
     file.close()
     return file.path
 
@@ -162,8 +142,8 @@ class TestRecords:
         """
         Ids rise from commit to commit, and those after a given one can be listed.
         """
-        first = add(file, record("a"), record("b"))
-        second = add(file, record("c"))
+        first = add(file, make_spooled("a"), make_spooled("b"))
+        second = add(file, make_spooled("c"))
 
         assert file.ids() == [*first, *second]
         assert file.ids(limit=len(first)) == [*first]
@@ -173,13 +153,13 @@ class TestRecords:
         """
         Also once its record is gone and the file was closed, an id stays its own.
         """
-        ids = add(file, record(), record())
-        bury(file, letter())
+        ids = add(file, make_spooled(), make_spooled())
+        bury(file, make_letter())
         with file.transaction():
             file.remove(ids)
         file.close()
         again = adopt(file.path)
-        later = add(again, record())
+        later = add(again, make_spooled())
         again.close()
 
         assert later.start == ids.stop
@@ -188,7 +168,7 @@ class TestRecords:
         """
         A removed record reads as None, and to remove it again removes nothing.
         """
-        ids = add(file, record())
+        ids = add(file, make_spooled())
         with file.transaction():
             removed = file.remove(ids), file.remove(ids)
 
@@ -200,8 +180,8 @@ class TestRecords:
         """
         Counts and bytes are kept as if they were counted each time.
         """
-        ids = add(file, record(data=b"12345", session=b"678"), record(data=b"9"))
-        bury(file, letter(data=b"123"), letter())
+        ids = add(file, make_spooled(data=b"12345", session=b"678"), make_spooled(data=b"9"))
+        bury(file, make_letter(data=b"123"), make_letter())
         assert (
             totals(file) == counted(file.path) == (2, 2, 9 + 3 + 2 + 2 * len("thé answer".encode()))
         )
@@ -216,7 +196,7 @@ class TestRecords:
         Whichever came first, the oldest record is told by when it was pushed.
         """
         assert file.oldest_pushed_at() is None
-        add(file, record(pushed_at=7.0), record(pushed_at=3.0))
+        add(file, make_spooled(pushed_at=7.0), make_spooled(pushed_at=3.0))
 
         assert file.oldest_pushed_at() == 3.0
 
@@ -224,14 +204,14 @@ class TestRecords:
         """
         After an exception in it, the file and its totals are as before.
         """
-        add(file, record("a"))
-        bury(file, letter("b"))
+        add(file, make_spooled("a"))
+        bury(file, make_letter("b"))
         before = totals(file)
 
         def change_and_fail() -> None:
             with file.transaction():
-                file.add([record("c")])
-                file.bury([letter("d")])
+                file.add([make_spooled("c")])
+                file.bury([make_letter("d")])
                 file.remove(file.ids()[:1])
                 file.discard(file.letter_ids()[:1])
                 raise ZeroDivisionError
@@ -242,7 +222,7 @@ class TestRecords:
         assert totals(file) == counted(file.path) == before
         assert event_ids(file) == ["a"]
         assert letter_event_ids(file) == ["b"]
-        assert add(file, record()).start == 2
+        assert add(file, make_spooled()).start == 2
 
 
 class TestLetters:
@@ -254,7 +234,9 @@ class TestLetters:
         """
         Every field of a letter survives, its bytes exactly.
         """
-        given = evolve(letter(), data=b"\xff\x00", status=None, outcome="dropped", reason="expired")
+        given = evolve(
+            make_letter(), data=b"\xff\x00", status=None, outcome="dropped", reason="expired"
+        )
         bury(file, given)
         (id_,) = file.letter_ids()
 
@@ -264,22 +246,22 @@ class TestLetters:
         """
         It goes behind all records with the bytes and the age that it had, and is no letter.
         """
-        bury(file, letter("a", b"1", pushed_at=3.0), letter("b"))
-        add(file, record("c"))
+        bury(file, make_letter("a", b"1", pushed_at=3.0), make_letter("b"))
+        add(file, make_spooled("c"))
         first, _ = file.letter_ids()
         with file.transaction():
             revived = file.revive([first, 99])
 
         assert revived == [first]
         assert letter_event_ids(file) == ["b"]
-        assert file.record(file.ids()[-1]) == evolve(record("a", b"1", pushed_at=3.0), id=2)
+        assert file.record(file.ids()[-1]) == evolve(make_spooled("a", b"1", pushed_at=3.0), id=2)
         assert totals(file) == counted(file.path)
 
     def test_a_discarded_letter_is_gone(self, file: SpoolFile) -> None:
         """
         It is not listed any more, and to discard it again discards nothing.
         """
-        bury(file, letter("a"), letter("b"))
+        bury(file, make_letter("a"), make_letter("b"))
         ids = file.letter_ids()[:1]
         with file.transaction():
             discarded = file.discard(ids), file.discard(ids)
@@ -297,8 +279,8 @@ class TestPurging:
     @pytest.fixture
     def full(self, file: SpoolFile) -> SpoolFile:
         for event_id, data in EVENTS.items():
-            add(file, record(event_id, data))
-            bury(file, letter(event_id, data))
+            add(file, make_spooled(event_id, data))
+            bury(file, make_letter(event_id, data))
         return file
 
     @pytest.mark.parametrize(
@@ -338,7 +320,7 @@ class TestPurging:
         A record that still announces the session of a user is that user's.
         """
         properties = b'{"session_id":"s","user_properties":{"user_id":"ann"}}'
-        add(file, record("a", session=dialect().announce(properties)), record("b"))
+        add(file, make_spooled("a", session=dialect().announce(properties)), make_spooled("b"))
 
         assert file.find(Match(user="ann")) == ([1], [])
         assert file.find(Match(session_id="s")) == ([1], [])
@@ -348,8 +330,13 @@ class TestPurging:
         """
         Records and letters pushed before a moment go; one pushed at that moment stays.
         """
-        add(file, record("a", pushed_at=1.0), record("b", pushed_at=2.0))
-        bury(file, letter("c", pushed_at=1.5), letter("d", pushed_at=0.5), letter("e", pushed_at=9))
+        add(file, make_spooled("a", pushed_at=1.0), make_spooled("b", pushed_at=2.0))
+        bury(
+            file,
+            make_letter("c", pushed_at=1.5),
+            make_letter("d", pushed_at=0.5),
+            make_letter("e", pushed_at=9),
+        )
         with file.transaction():
             numbers = file.expire(2.0)
 
@@ -363,8 +350,8 @@ class TestPurging:
         """
         secret = b"canary-in-a-payload"
         data = b'{"session_id": "s", "text": "%b"}' % (secret * 2_000)
-        add(file, record(), *[record(data=data) for _ in range(5)])
-        bury(file, letter(data=data), letter())
+        add(file, make_spooled(), *[make_spooled(data=data) for _ in range(5)])
+        bury(file, make_letter(data=data), make_letter())
         with file.transaction():
             file.purge(Match(session_id="s"))
         file.close()
@@ -393,7 +380,7 @@ class TestOwnership:
         """
         Nobody adopts what somebody holds; after close, somebody can.
         """
-        add(file, record())
+        add(file, make_spooled())
 
         assert is_held(file.path)
         assert SpoolFile.adopt(file.path, IDENTITY) is None
@@ -441,7 +428,7 @@ class TestOwnership:
         umask = os.umask(0)
         try:
             file = SpoolFile.create(directory, IDENTITY)
-            add(file, record())
+            add(file, make_spooled())
         finally:
             os.umask(umask)
         modes = {path.name.partition(".")[2]: path.stat().st_mode for path in directory.iterdir()}
@@ -455,7 +442,7 @@ class TestOwnership:
         """
         Neither the lock nor the database is open in a child that keeps its descriptors.
         """
-        add(file, record())
+        add(file, make_spooled())
         listing = subprocess.run(
             ["ls", "-l", "/proc/self/fd"],
             capture_output=True,
@@ -703,7 +690,7 @@ class TestLife:
         Each commit reaches the disk with it; without it the process's end loses nothing.
         """
         made = SpoolFile.create(directory, IDENTITY, fsync=fsync)
-        add(made, record())
+        add(made, make_spooled())
         levels = [made._db.execute("PRAGMA synchronous").fetchone()]
         made.close()
         adopted = SpoolFile.adopt(made.path, IDENTITY, fsync=fsync)
@@ -723,9 +710,9 @@ class TestPeeking:
         """
         A look takes no lock, and sees what is in the log.
         """
-        add(file, record("a"))
+        add(file, make_spooled("a"))
         with file.transaction():
-            file.add([record("b")])
+            file.add([make_spooled("b")])
             seen = SpoolFile.peek(file.path)
             assert seen is not None
             assert event_ids(seen) == ["a"]
@@ -770,7 +757,7 @@ class TestDamage:
     @staticmethod
     def fill(path: Path) -> None:
         file = adopt(path)
-        add(file, *[record(f"{n}", b"." * 40_000) for n in range(40)])
+        add(file, *[make_spooled(f"{n}", b"." * 40_000) for n in range(40)])
         file.close()
 
     @pytest.mark.parametrize("damage", ["truncated", "header", "garbage", "payload"])
@@ -808,7 +795,7 @@ class TestDamage:
         seen = SpoolFile.peek(left)
         assert seen is not None
         with pytest.raises(sqlite3.Error) as caught:
-            seen.add([record()])
+            seen.add([make_spooled()])
         seen.close()
 
         assert not is_corrupt(caught.value)

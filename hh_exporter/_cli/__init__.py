@@ -12,8 +12,10 @@ import click
 
 from hh_exporter._cli.check import check_command
 from hh_exporter._cli.collect import collect_command
+from hh_exporter._cli.dead_letters import dead_letters_command
 from hh_exporter._cli.demo import demo_command
 from hh_exporter._cli.send import send_command
+from hh_exporter._cli.spool import spool_command
 from hh_exporter._version import __version__
 
 __all__ = ["cli"]
@@ -27,5 +29,8 @@ def cli() -> None:
     """
 
 
-for command in (demo_command, send_command, check_command, collect_command):
+for command in (
+    *(demo_command, send_command, check_command, collect_command),
+    *(dead_letters_command, spool_command),
+):
     cli.add_command(command)

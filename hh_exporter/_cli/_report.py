@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,9 +26,11 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
-__all__ = ["ErrorConsole", "Report", "print_table"]
+__all__ = ["ErrorConsole", "Report", "print_columns", "print_table", "printable"]
 
+_WIDE = 10_000
 _TOLD_OTHERWISE = ("suspended", "resumed")
 """First words of log lines that commands put in their own words."""
 
@@ -136,7 +138,34 @@ def print_table(rows: Iterable[tuple[str, str, str]]) -> None:
     table.add_column(style="dim")
     for row in rows:
         table.add_row(*row)
-    console = Console()
+    _print(table, Console())
+
+
+def print_columns(names: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """
+    Print rows under the names of their columns to stdout, each in one line however long.
+    """
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for name in names:
+        table.add_column(name, no_wrap=True)
+    for row in rows:
+        table.add_row(*(Text(printable(cell)) for cell in row))
+    _print(table, Console(width=_WIDE))  # an id that is cut or wrapped can't be copied
+
+
+def printable(text: str) -> str:
+    """
+    Escape, as JSON does, what a terminal would obey instead of showing it; new lines stay.
+    """
+    return "".join(c if c.isprintable() or c == "\n" else _escape(c) for c in text)
+
+
+def _escape(character: str) -> str:
+    digits = character.encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{digits[at : at + 4]}" for at in range(0, len(digits), 4))
+
+
+def _print(table: Table, console: Console) -> None:
     with console.capture() as capture:
         console.print(table)
     click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))

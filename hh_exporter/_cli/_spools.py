@@ -1,0 +1,166 @@
+"""
+The files of a spool, as commands see them.
+
+To look is in nobody's way. To change anything takes the lock of a file, so one
+that a live process holds is named and left as it is.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+from collections.abc import Callable, Collection
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+import click
+from attrs import define, field
+
+from hh_exporter._cli._errors import CallError
+from hh_exporter._cli._report import Report
+from hh_exporter._environment import is_unset
+from hh_exporter._spool_file import SpoolFile
+from hh_exporter._spool_place import is_held, list_files
+from hh_exporter.exceptions import SpoolError
+
+__all__ = ["Spool", "find_directory", "tell_count", "tell_time"]
+
+T = TypeVar("T")
+
+_VARIABLE = "HH_EXPORTER_SPOOL_DIRECTORY"
+_SHORT = 6
+"""Characters of a file's name that stand for it, where no other begins like it."""
+
+
+def find_directory(given: str | None) -> Path:
+    """
+    Find the spool that is meant, by an argument or by the environment.
+
+    Raises:
+        CallError: None is named, or it is no directory.
+    """
+    name = os.environ.get(_VARIABLE) if is_unset(given) else given
+    if name is None or is_unset(name):
+        raise CallError(f"no spool is named: give its directory, or set {_VARIABLE}")
+    directory = Path(name.strip())
+    if not directory.is_dir():
+        raise CallError(f"{click.format_filename(directory)} is no directory")
+    return directory
+
+
+def tell_time(moment: float) -> str:
+    """
+    Write a Unix time for a person.
+    """
+    try:
+        return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except (OverflowError, ValueError, OSError):  # of a clock that was wrong by ages
+        return f"{moment:g}"
+
+
+def tell_count(number: int, noun: str) -> str:
+    """
+    Write how many there are of something.
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+@define(eq=False)
+class Spool:
+    """
+    The files that were in a directory at one moment.
+    """
+
+    directory: Path
+    _report: Report
+    paths: list[Path] = field(init=False)
+    held: list[str] = field(factory=list, init=False)
+    """Files that were left as they are, since a live process holds them."""
+    unreadable: list[str] = field(factory=list, init=False)
+
+    @paths.default
+    def _list(self) -> list[Path]:
+        return list_files(self.directory)
+
+    @property
+    def is_complete(self) -> bool:
+        """
+        Whether everything that was to be done could be done.
+        """
+        return not self.held and not self.unreadable
+
+    def names(self) -> dict[Path, str]:
+        """
+        Name each file by as many of its first characters as tell it from the others.
+        """
+        length = _SHORT
+        while len({path.stem[:length] for path in self.paths}) < len(self.paths):
+            length += 1
+        return {path: path.stem[:length] for path in self.paths}
+
+    def find(self, text: str) -> tuple[Path, int]:
+        """
+        Find where the dead letter that is called *text* is to be looked for.
+
+        Returns:
+            Its file and its number there.
+
+        Raises:
+            CallError: No file is called so, or several are.
+        """
+        name, _, number = text.rpartition("-")
+        paths = [path for path in self.paths if path.stem.startswith(name)]
+        if not name or not re.fullmatch(r"[0-9]{1,18}", number) or not paths:
+            raise CallError(f"there is no dead letter {text!r}: see hh-exporter dead-letters list")
+        if len(paths) > 1:
+            raise CallError(f"{text!r} may be in one of {len(paths)} files: give more of its name")
+        return paths[0], int(number)
+
+    def look(
+        self, action: Callable[[SpoolFile], T], paths: Collection[Path] | None = None
+    ) -> dict[Path, T]:
+        """
+        Do *action*, which changes nothing, with each of *paths*, or with every file.
+        """
+        return self._each(self.paths if paths is None else paths, SpoolFile.peek, action)
+
+    def take(self, paths: Collection[Path], action: Callable[[SpoolFile], T]) -> dict[Path, T]:
+        """
+        Do *action* with each of *paths* that no live process holds, in one transaction each.
+        """
+
+        def do(file: SpoolFile) -> T:
+            with file.transaction():
+                return action(file)
+
+        return self._each(paths, self._take, do)
+
+    def _take(self, path: Path) -> SpoolFile | None:
+        file = SpoolFile.adopt(path, None)
+        if file is None and is_held(path):
+            name = click.format_filename(path.name)
+            self.held.append(name)
+            self._report.say(f"{name} is held by a live process, and left as it is")
+        return file
+
+    def _each(
+        self,
+        paths: Collection[Path],
+        open_: Callable[[Path], SpoolFile | None],
+        action: Callable[[SpoolFile], T],
+    ) -> dict[Path, T]:
+        done = {}
+        for path in paths:
+            try:
+                file = open_(path)
+                if file is not None:
+                    with closing(file):
+                        done[path] = action(file)
+            except (SpoolError, sqlite3.Error, OSError) as exc:
+                self.unreadable.append(click.format_filename(path.name))
+                told = str(exc) if isinstance(exc, SpoolError) else f"{path}: {exc}"
+                self._report.say(f"warning: {told}")
+        return done

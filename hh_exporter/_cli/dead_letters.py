@@ -1,0 +1,293 @@
+"""
+`hh-exporter dead-letters`: what was rejected or dropped, for a person to look at.
+
+The server's answer and the event itself are shown by `show` alone: both can hold
+what somebody wrote.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import click
+import orjson
+from attrs import frozen
+
+from hh_exporter._cli._errors import CallError
+from hh_exporter._cli._report import Report, print_columns, printable
+from hh_exporter._cli._spools import Spool, find_directory, tell_count, tell_time
+from hh_exporter._clock import SystemClock
+from hh_exporter._spool_file import SpoolFile
+from hh_exporter._spooled import Letter, Match
+
+__all__ = ["dead_letters_command", "revive"]
+
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
+_COLUMNS = ("id", "died", "why", "bytes", "event_id")
+
+_spool_option = click.option(
+    "--spool",
+    "directory",
+    metavar="DIR",
+    help="Directory of the spool; default HH_EXPORTER_SPOOL_DIRECTORY.",
+)
+_json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one line of JSON instead."
+)
+
+
+@click.group("dead-letters")
+def dead_letters_command() -> None:
+    """
+    See, and forget, what was rejected or dropped.
+
+    A dead letter is an event that the server refused, or that was given up, as
+    it would have been sent. Commands end with status 0 if all was done, with 1
+    if not, and with 2 if they can't work as they were called.
+    """
+
+
+@dead_letters_command.command("list")
+@_spool_option
+@_json_option
+def list_command(directory: str | None, as_json: bool) -> None:
+    """
+    List the dead letters of a spool, and why each died.
+    """
+    spool = Spool(find_directory(directory), Report())
+    names = spool.names()
+    found = spool.look(lambda file: [Row.of(x, names[file.path]) for x in _letters(file)])
+    rows = [row for some in found.values() for row in some]
+    if as_json:
+        click.echo(orjson.dumps([attrs.asdict(row) for row in rows]).decode())
+    elif rows:
+        print_columns(_COLUMNS, (row.cells() for row in rows))
+    else:
+        click.echo("no dead letters")
+    raise SystemExit(0 if spool.is_complete else 1)
+
+
+@dead_letters_command.command("show")
+@click.argument("letter_id", metavar="ID")
+@_spool_option
+@_json_option
+def show_command(letter_id: str, directory: str | None, as_json: bool) -> None:
+    """
+    Show a dead letter whole: the event, and what the server said.
+    """
+    spool = Spool(find_directory(directory), Report())
+    path, number = spool.find(letter_id)
+    letter = spool.look(lambda file: file.letter(number), [path]).get(path)
+    if letter is None:
+        if spool.is_complete:
+            raise CallError(f"there is no dead letter {letter_id!r}")
+        raise SystemExit(1)
+    row = Row.of(letter, spool.names()[path])
+    event = _parse(letter.data)
+    if as_json:
+        shown = {**attrs.asdict(row), "answer": letter.answer, "event": event}
+        click.echo(printable(orjson.dumps(shown).decode()))
+        return
+    for name, value in row.lines():
+        click.echo(f"{name:<9} {printable(value)}")
+    if letter.answer:
+        click.echo(f"\nthe server said:\n{printable(letter.answer)}")
+    text = orjson.dumps(event, option=orjson.OPT_INDENT_2).decode()
+    click.echo(f"\nthe event:\n{printable(text)}")
+
+
+@dead_letters_command.command("purge")
+@_spool_option
+@click.option("--session", metavar="ID", help="Only events of this session.")
+@click.option("--user", help="Only events of this user: one of their user_properties is it.")
+@click.option(
+    "--older-than",
+    "age",
+    metavar="AGE",
+    callback=lambda _, __, text: None if text is None else _read_age(text),
+    help="Only events pushed longer ago than that: 90s, 30m, 12h, 7d.",
+)
+@click.option(
+    "--unsent", is_flag=True, help="Also records that wait to be sent, which they then never are."
+)
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@_json_option
+def purge_command(
+    directory: str | None,
+    session: str | None,
+    user: str | None,
+    age: float | None,
+    unsent: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """
+    Forget dead letters for good: all, or those that every option fits.
+
+    What is forgotten is overwritten in its file. A file that a live process holds
+    is left as it is, and named.
+    """
+    report = Report()
+    spool = Spool(find_directory(directory), report)
+    before = None if age is None else SystemClock().wall() - age
+    match = Match(session_id=session, user=user, before=before)
+    found = spool.look(lambda file: Count.of(file, match))
+    if not unsent and (waiting := sum(n.records for n in found.values())):
+        fit = "fits" if waiting == 1 else "fit"
+        report.say(f"{tell_count(waiting, 'record')} not sent yet {fit} too: see --unsent")
+    meant = {path: n for path, n in found.items() if n.letters or (unsent and n.records)}
+    if meant and not yes:
+        click.confirm(f"Forget {_tell(meant.values(), unsent)} for good?", abort=True, err=True)
+    done = spool.take(meant, lambda file: Count.purge(file, match, unsent=unsent))
+    if as_json:
+        told = {
+            "dead_letters": sum(n.letters for n in done.values()),
+            "records": sum(n.records for n in done.values()),
+            "held": spool.held,
+            "unreadable": spool.unreadable,
+        }
+        click.echo(orjson.dumps(told).decode())
+    else:
+        click.echo(f"forgot {_tell(done.values(), unsent)}")
+    raise SystemExit(0 if spool.is_complete else 1)
+
+
+def revive(spool: Spool, ids: Collection[str] | None) -> list[str]:
+    """
+    Make records again of dead letters, or of all of them where *ids* is None.
+
+    They wait for the next exporter that takes over their file. Files that a
+    live process holds are left as they are, and `spool.held` names them.
+
+    Returns:
+        The ids of those that were there.
+
+    Raises:
+        CallError: No file has a letter of that id, or several may.
+    """
+    wanted: dict[Path, list[int]] = {}
+    if ids is None:
+        wanted = spool.look(SpoolFile.letter_ids)
+    for path, number in map(spool.find, ids or ()):
+        wanted.setdefault(path, []).append(number)
+    names = spool.names()
+    paths = [path for path, numbers in wanted.items() if numbers]
+    revived = spool.take(paths, lambda file: file.revive(wanted[file.path]))
+    return [f"{names[path]}-{number}" for path, numbers in revived.items() for number in numbers]
+
+
+@frozen
+class Count:
+    """
+    How many records and letters of a file are meant.
+    """
+
+    records: int
+    letters: int
+
+    @classmethod
+    def of(cls, file: SpoolFile, match: Match) -> Count:
+        """
+        Count those that *match*.
+        """
+        records, letters = file.find(match)
+        return cls(len(records), len(letters))
+
+    @classmethod
+    def purge(cls, file: SpoolFile, match: Match, *, unsent: bool) -> Count:
+        """
+        Forget those that *match*; records only if *unsent*.
+        """
+        records, letters = file.find(match)
+        return cls(file.remove(records) if unsent else 0, file.discard(letters))
+
+
+@frozen(kw_only=True)
+class Row:
+    """
+    What there is to say of a letter, without what somebody wrote.
+    """
+
+    id: str
+    """What the command line calls it."""
+    event_id: str
+    outcome: str
+    reason: str
+    status: int | None
+    pushed_at: float
+    died_at: float
+    bytes: int
+
+    @classmethod
+    def of(cls, letter: Letter, name: str) -> Row:
+        return cls(
+            id=f"{name}-{letter.id}",
+            event_id=letter.event_id,
+            outcome=letter.outcome,
+            reason=letter.reason,
+            status=letter.status,
+            pushed_at=letter.pushed_at,
+            died_at=letter.died_at,
+            bytes=len(letter.data),
+        )
+
+    @property
+    def why(self) -> str:
+        """
+        Say its outcome, and what decided it.
+        """
+        status = "" if self.status is None else f"HTTP {self.status}"
+        return ", ".join(filter(None, (self.outcome, self.reason, status)))
+
+    def lines(self) -> Iterator[tuple[str, str]]:
+        """
+        Write it as names and values.
+        """
+        yield "id", self.id
+        yield "event_id", self.event_id
+        yield "why", self.why
+        yield "pushed", tell_time(self.pushed_at)
+        yield "died", tell_time(self.died_at)
+        yield "bytes", f"{self.bytes:,}"
+
+    def cells(self) -> tuple[str, ...]:
+        """
+        Write it under `_COLUMNS`.
+        """
+        return self.id, tell_time(self.died_at), self.why, f"{self.bytes:,}", self.event_id
+
+
+def _letters(file: SpoolFile) -> Iterator[Letter]:
+    for id_ in file.letter_ids():
+        letter = file.letter(id_)
+        if letter is not None:  # else its holder has just removed it
+            yield letter
+
+
+def _tell(counts: Collection[Count], unsent: bool) -> str:
+    told = tell_count(sum(n.letters for n in counts), "dead letter")
+    if unsent:
+        told += f" and {tell_count(sum(n.records for n in counts), 'unsent record')}"
+    return told
+
+
+def _parse(data: bytes) -> Any:
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return data.decode(errors="replace")
+
+
+def _read_age(text: str) -> float:
+    """
+    Read seconds, or a number of another unit.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", text.strip(), re.ASCII)
+    if found is None:
+        raise click.BadParameter(f"{text!r} is no age such as 90s, 30m, 12h or 7d")
+    number, unit = found.groups()
+    return float(number) * _UNITS[unit]

@@ -1,0 +1,105 @@
+"""
+`hh-exporter spool`: what is in a spool, whoever holds its files.
+"""
+
+from __future__ import annotations
+
+import attrs
+import click
+import orjson
+from attrs import frozen
+
+from hh_exporter._cli._report import Report, print_columns, printable
+from hh_exporter._cli._spools import Spool, find_directory, tell_count, tell_time
+from hh_exporter._spool_file import SpoolFile
+from hh_exporter._spool_place import ASIDE, SUFFIX, is_held
+
+__all__ = ["Row", "spool_command"]
+
+_COLUMNS = ("file", "records", "dead letters", "bytes", "oldest", "held", "dialect", "address")
+
+
+@click.command("spool")
+@click.argument("directory", metavar="[DIR]", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON instead.")
+def spool_command(directory: str | None, as_json: bool) -> None:
+    """
+    Say what is in the spool DIR; default HH_EXPORTER_SPOOL_DIRECTORY.
+
+    Each file has a line: its records, which wait to be sent, its dead letters,
+    the bytes of both, when the oldest record was pushed, and whether a live
+    process holds it. What nobody holds is taken over by the next exporter that
+    sends to the same address, with the same dialect and key.
+
+    Ends with status 0 if all files could be read, with 1 if not, and with 2 if
+    it can't work as it was called.
+    """
+    spool = Spool(find_directory(directory), Report())
+    names = spool.names()
+    found = spool.look(Row.of)
+    rows = list(found.values())
+    aside = sorted(path.name for path in spool.directory.glob(f"*{SUFFIX}{ASIDE}"))
+    records = sum(row.records for row in rows)
+    letters = sum(row.dead_letters for row in rows)
+    size = sum(row.bytes for row in rows)
+    if as_json:
+        files = [attrs.asdict(row) for row in rows]
+        others = {"unreadable": spool.unreadable, "set_aside": aside}
+        totals = {"records": records, "dead_letters": letters, "bytes": size}
+        click.echo(orjson.dumps({**totals, "files": files, **others}).decode())
+    else:
+        if rows:
+            print_columns(_COLUMNS, (row.cells(names[path]) for path, row in found.items()))
+            click.echo()
+        click.echo(
+            f"{tell_count(len(rows), 'file')}, {tell_count(records, 'record')}, "
+            f"{tell_count(letters, 'dead letter')}, {tell_count(size, 'byte')}"
+        )
+        for name in aside:
+            click.echo(f"set aside, since it can't be read: {printable(name)}")
+    raise SystemExit(0 if spool.is_complete else 1)
+
+
+@frozen(kw_only=True)
+class Row:
+    """
+    What there is to say of one file.
+    """
+
+    file: str
+    records: int
+    dead_letters: int
+    bytes: int
+    oldest_pushed_at: float | None
+    held: bool
+    dialect: str
+    base_url: str
+
+    @classmethod
+    def of(cls, file: SpoolFile) -> Row:
+        return cls(
+            file=file.path.name,
+            records=file.count,
+            dead_letters=file.letters,
+            bytes=file.size,
+            oldest_pushed_at=file.oldest_pushed_at(),
+            held=is_held(file.path),
+            dialect=file.dialect,
+            base_url=file.base_url,
+        )
+
+    def cells(self, name: str) -> tuple[str, ...]:
+        """
+        Write it under `_COLUMNS`.
+        """
+        oldest = self.oldest_pushed_at
+        return (
+            name,
+            f"{self.records:,}",
+            f"{self.dead_letters:,}",
+            f"{self.bytes:,}",
+            "" if oldest is None else tell_time(oldest),
+            "yes" if self.held else "no",
+            self.dialect,
+            self.base_url,
+        )
