@@ -27,8 +27,8 @@ from tests.scripted_server import (
 )
 from tests.support import PATIENCE
 
-MOST_ACKNOWLEDGED = 60
-"""Events after which a process is killed at the latest."""
+MOST_ACKNOWLEDGED = 30
+"""Events after which a process is killed at the latest: fewer than wait in an outage."""
 WRITERS = 5
 
 PROGRAM = """
