@@ -317,8 +317,8 @@ class RecordQueue:
     # Under the lock.
 
     def _append(self, record: Record) -> bool:
+        self.ledger.enter(record)  # first: whoever interrupts must not drop what has no number
         due = self._backlog.append(record)
-        self.ledger.enter(record)
         if self.keep is not None and record.spot is None:
             self.keep(record)
         return due
