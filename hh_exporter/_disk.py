@@ -54,7 +54,7 @@ class Disk:
     _written: list[Spot] = Factory(list)
     """Spots of records that it adds."""
     _left: dict[Path, int] = Factory(dict)
-    """How many records there were in each file of ours when it was closed."""
+    """How many records waited in each file of ours when it was closed."""
 
     @property
     def size(self) -> int:
@@ -84,20 +84,21 @@ class Disk:
         make_directory(self.directory)
         found = gone = 0
         for path in list_files(self.directory):
-            file = self._adopt(path)
-            if file is None:
+            held = self._adopt(path)
+            if held is None:
                 continue
-            self._files.append(_Held(file, inherited=max(file.ids(), default=0)))
-            new = file.count - self._left.pop(path, 0)
+            self._files.append(held)
+            new = held.file.count - self._left.pop(path, 0)
             found += max(new, 0)
             gone += max(-new, 0)
         gone += sum(self._left.values())
         self._left.clear()
         return found, gone
 
-    def _adopt(self, path: Path) -> SpoolFile | None:
+    def _adopt(self, path: Path) -> _Held | None:
         try:
-            return SpoolFile.adopt(path, self.identity, fsync=self.fsync)
+            file = SpoolFile.adopt(path, self.identity, fsync=self.fsync)
+            return None if file is None else _Held(file, max(file.ids(), default=0))
         except SpoolError as exc:
             log.warning("a spool file is left alone: %s", exc)
         except (OSError, sqlite3.Error) as exc:
@@ -146,7 +147,7 @@ class Disk:
 
     def unload(self, spot: Spot) -> None:
         """
-        Note that a record left memory.
+        Note that a record left memory, or did not get there.
         """
         _held_at(spot).loaded.discard(spot.id)
 
@@ -162,16 +163,17 @@ class Disk:
         if letters:
             self._writable().file.bury(letters)
 
-    def next(self, limit: int) -> list[tuple[SpooledRecord, Spot]]:
+    def next(self, limit: int, limit_bytes: int) -> list[tuple[SpooledRecord, Spot]]:
         """
-        Read the *limit* records that wait longest, file by file.
+        Read the records that wait longest, file by file, up to *limit* or about *limit_bytes*.
 
-        They count as in memory only once `note_loaded` says so.
+        They count as in memory from now on, unless `unload` says otherwise.
         """
         found: list[tuple[SpooledRecord, Spot]] = []
+        size = 0
         for held in self._files:
             for id_ in held.file.ids(limit=limit + len(held.loaded)):
-                if len(found) == limit:
+                if len(found) == limit or size >= limit_bytes:
                     return found
                 if id_ in held.loaded:
                     continue
@@ -179,10 +181,9 @@ class Disk:
                 if record is not None:
                     seq = record.seq if id_ > held.inherited else 0
                     found.append((evolve(record, seq=seq), Spot(held, id_)))
+                    held.loaded.add(id_)
+                    size += record.size
         return found
-
-    def note_loaded(self, spot: Spot) -> None:
-        _held_at(spot).loaded.add(spot.id)
 
     def expire_letters(self, before: float) -> None:
         """
@@ -214,11 +215,12 @@ class Disk:
                 held.file.close()
 
     def close(self) -> None:
-        for held in self._files:
-            if held.file.count:
-                self._left[held.file.path] = held.file.count
-            held.file.close()
-        self._files.clear()
+        files, self._files = self._files, []
+        with ExitStack() as closing:
+            for held in files:
+                closing.callback(held.file.close)
+                # Not what has its outcome and could not be removed: that is another's to find.
+                self._left[held.file.path] = held.file.count - len(held.loaded)
 
 
 def _held_at(spot: Spot) -> _Held:

@@ -238,11 +238,14 @@ class Exporter:
             is_kept = self._spooler is None or await self._spooler.ensure(record)
             if is_kept:
                 self._queue.enter(place, record)
+            else:
+                self._queue.check_open(place)
         except BaseException:
             self._queue.leave(place)
-            if self._spooler is not None:
-                self._spooler.forget(record)
             raise
+        finally:
+            if self._spooler is not None:
+                self._spooler.end_ensure(record)
         if not is_kept:
             self._queue.leave(place)
             self._settler.refuse(record.event_id, DropReason.SPOOL_FULL)

@@ -9,7 +9,7 @@ beside it calls it under the one lock they share.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from attrs import Factory, define
 
@@ -37,18 +37,15 @@ class Watch:
         Returns:
             Whether the last of them now has its outcome.
         """
-        seen = sum(record.seq <= self.last_seq for record in records)
+        return self.note_places((record.seq for record in records), outcome)
+
+    def note_places(self, seqs: Iterable[int], outcome: Outcome) -> bool:
+        """
+        Do the same for records of which only the place in the order is known.
+        """
+        seen = sum(seq <= self.last_seq for seq in seqs)
         self.left -= seen
         self.outcomes[outcome] += seen
-        return seen > 0 and self.left == 0
-
-    def note_lost(self, count: int) -> bool:
-        """
-        Count records that were dropped on disk, as far as it watches any.
-        """
-        seen = min(count, self.left)
-        self.left -= seen
-        self.outcomes[Outcome.DROPPED] += seen
         return seen > 0 and self.left == 0
 
     def result(self) -> FlushResult:
@@ -136,17 +133,22 @@ class Ledger:
         """
         self.recovered += count
         self.spooled += count
+        for watch in self._watches:  # they come before all others, so it will see their outcomes
+            watch.left += count
 
-    def lose(self, count: int, reason: DropReason) -> list[Watch]:
+    def lose(self, seqs: Sequence[int], reason: DropReason) -> list[Watch]:
         """
         Count records on disk that are dropped without coming back to memory.
+
+        Args:
+            seqs: Their places in the order.
 
         Returns:
             The watches that are complete with this.
         """
-        self.spooled -= count
-        self.dropped[reason] += count
-        return [watch for watch in self._watches if watch.note_lost(count)]
+        self.spooled -= len(seqs)
+        self.dropped[reason] += len(seqs)
+        return [watch for watch in self._watches if watch.note_places(seqs, Outcome.DROPPED)]
 
     def take(self, records: Iterable[Record]) -> None:
         """

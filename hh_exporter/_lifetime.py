@@ -199,6 +199,7 @@ class Lifetime:
             breaker=breaker,
             random=self.random,
             max_events=self.settings.batch.max_events,
+            max_bytes=self.settings.batch.max_bytes,
         )
 
         def note() -> None:

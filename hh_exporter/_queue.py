@@ -162,13 +162,21 @@ class RecordQueue:
         with self.lock:
             self.ledger.recover(count)
 
-    def lose(self, count: int, reason: DropReason) -> None:
+    def lose(self, seqs: Sequence[int], reason: DropReason) -> None:
         """
-        Count records that are dropped on disk.
+        Count records that are dropped on disk; *seqs* are their places in the order.
         """
         with self.lock:
-            done = self.ledger.lose(count, reason)
+            done = self.ledger.lose(seqs, reason)
         _tell(done, ())
+
+    def keep_queued(self) -> None:
+        """
+        Have all that is queued on disk, too, if that is asked for. Under the lock.
+        """
+        for record in tuple(self._backlog.records):
+            if self.keep is not None and record.spot is None:
+                self.keep(record)
 
     def bypass(self, record: Record) -> None:
         """

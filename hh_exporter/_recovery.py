@@ -3,7 +3,8 @@ When records come back from disk: a batch at a time, once the server takes event
 
 What waited longest is in no hurry to fail again, and a fleet that starts
 together must not come back together: the first batch is a trial, the next
-follow at jittered intervals that shrink as long as they are taken.
+follow at jittered intervals that shrink as long as they are taken. Where all
+sending is blocked and nothing else is there, a batch comes back to probe.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class Recovery:
     random: Callable[[], float]
     max_events: int
     """Records of a batch."""
+    max_bytes: int
     _interval: float = field(default=_WIDEST, init=False)
     _next_at: float = field(default=-inf, init=False)
     _accepted: int = field(default=-1, init=False)
@@ -50,19 +52,23 @@ class Recovery:
         """
         ledger = self.queue.ledger
         in_memory = ledger.queued + ledger.in_flight
-        if not ledger.spooled or self._is_asked or self.queue.closed or self.breaker.is_blocked:
-            return inf
-        if in_memory >= self.max_events or (in_memory and self._accepted == self.breaker.accepted):
-            return inf  # whoever settles these rings
-        if now < self._next_at:
-            return self._next_at
         is_taken = self._accepted != self.breaker.accepted
+        is_well = is_taken and not self.breaker.is_blocked
+        if not ledger.spooled or self._is_asked or self.queue.closed:
+            return inf
+        if in_memory >= self.max_events or (in_memory and not is_well):
+            return inf  # whoever settles these rings
+        due_at = max(self._next_at, self.breaker.free_at())
+        if now < due_at:
+            return due_at
         self._interval = max(_NARROWEST, self._interval / 2) if is_taken else _WIDEST
         self._next_at = now + self._interval * (0.5 + self.random())
         self._accepted = self.breaker.accepted
         self._is_asked = True
-        self.spooler.load(self.max_events)
-        return inf
+        if self.spooler.load(self.max_events, self.max_bytes):
+            return inf
+        self._is_asked = False
+        return self._next_at
 
     def note_loaded(self) -> None:
         """

@@ -7,7 +7,9 @@ over, so that nothing counts that was rolled back.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
 from typing import Protocol
 
 from attrs import Factory, define, field
@@ -17,7 +19,10 @@ from hh_exporter._outcomes import DropReason
 from hh_exporter._records import Record, Spot
 from hh_exporter._spooled import Letter, SpooledRecord
 
-__all__ = ["Load", "Owner", "Settle", "Store", "Work"]
+__all__ = ["Load", "Owner", "Settle", "Store", "Work", "gather"]
+
+_GATHER = 0.02
+"""Seconds for which a commit that nobody waits for gathers work."""
 
 
 class Owner(Protocol):
@@ -25,7 +30,9 @@ class Owner(Protocol):
     Whose thread it is.
     """
 
-    def lose(self, count: int, reason: DropReason, event_ids: Sequence[str]) -> None: ...
+    def lose(self, seqs: Sequence[int], reason: DropReason, event_ids: Sequence[str]) -> None: ...
+
+    def owe(self, work: Work) -> None: ...
 
     def admit(self, found: Sequence[tuple[SpooledRecord, Spot]]) -> None: ...
 
@@ -56,28 +63,28 @@ class Store:
     is_loaded: bool = field(kw_only=True)
     """Whether it is in memory, too."""
     on_end: Callable[[], None] | None = field(default=None, kw_only=True)
+    spot: Spot = field(init=False)
+    """The record's; kept here, since an earlier commit that fails takes it from the record."""
     size: int = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        if self.record.spot is None:
-            self.record.spot = Spot()
-            self.size = len(self.row.data) + len(self.row.session or b"")
-        else:
-            self.size = 0
+        self.size = self.row.size if self.record.spot is None else 0
+        self.spot = self.record.spot = self.record.spot or Spot()
 
     def do(self, disk: Disk) -> None:
-        spot = self.record.spot
-        assert spot is not None  # noqa: S101
-        if spot.file is None:
-            disk.add([self.row], [spot], loaded=self.is_loaded)
+        if self.spot.file is None:
+            disk.add([self.row], [self.spot], loaded=self.is_loaded)
         elif not self.is_loaded:
-            disk.unload(spot)
+            disk.unload(self.spot)
 
     def end(self, owner: Owner, *, is_done: bool) -> None:
-        if not is_done:
-            self.record.spot = None
+        if not is_done and self.spot.file is not None:
+            owner.owe(self)  # it is there, and was to be noted as not in memory
+        elif not is_done:
+            if self.record.spot is self.spot:
+                self.record.spot = None
             if not self.is_loaded:
-                owner.lose(1, DropReason.SPOOL_FULL, (self.record.event_id,))
+                owner.lose((self.row.seq,), DropReason.SPOOL_FULL, (self.row.event_id,))
         if self.on_end is not None:
             self.on_end()
 
@@ -103,8 +110,11 @@ class Settle:
 
     def end(self, owner: Owner, *, is_done: bool) -> None:
         """
-        Nothing is lost: they have their outcome.
+        Nothing is lost, they have their outcome; but what stays on disk would be sent again.
         """
+        if not is_done and self.spots:
+            self.letters, self.size = (), 0
+            owner.owe(self)
 
 
 @define(eq=False)
@@ -114,23 +124,39 @@ class Load:
     """
 
     limit: int
+    limit_bytes: int
     oldest: float
     """Unix time before which a record is too old."""
     found: list[tuple[SpooledRecord, Spot]] = Factory(list)
-    expired: list[str] = Factory(list)
+    expired: list[SpooledRecord] = Factory(list)
     size: int = 0
 
     def do(self, disk: Disk) -> None:
         self.found.clear()
         self.expired.clear()
-        for row, spot in disk.next(self.limit):
+        for row, spot in disk.next(self.limit, self.limit_bytes):
             if row.pushed_at < self.oldest:
                 disk.remove(spot)
-                self.expired.append(row.event_id)
+                self.expired.append(row)
             else:
                 self.found.append((row, spot))
 
     def end(self, owner: Owner, *, is_done: bool) -> None:
         owner.admit(self.found if is_done else [])
         if is_done:
-            owner.lose(len(self.expired), DropReason.EXPIRED, self.expired)
+            seqs, event_ids = [r.seq for r in self.expired], [r.event_id for r in self.expired]
+            owner.lose(seqs, DropReason.EXPIRED, event_ids)
+
+
+def gather(work: SimpleQueue[Work | None], hurry: threading.Event) -> list[Work | None]:
+    """
+    Wait for work, and for more of it unless somebody waits for this.
+    """
+    works = [work.get()]
+    hurry.wait(_GATHER)
+    hurry.clear()
+    try:
+        while True:
+            works.append(work.get_nowait())
+    except Empty:
+        return works

@@ -13,7 +13,8 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
-from queue import Empty, SimpleQueue
+from contextlib import suppress
+from queue import SimpleQueue
 
 from attrs import Factory, define, field
 
@@ -22,19 +23,17 @@ from hh_exporter._clock import Clock
 from hh_exporter._disk import Disk
 from hh_exporter._outcomes import DropReason, Outcome
 from hh_exporter._queue import RecordQueue
-from hh_exporter._records import Record, Session, Spot
+from hh_exporter._records import Record, Spot
 from hh_exporter._sessions import Sessions
 from hh_exporter._spool import Spool
-from hh_exporter._spool_work import Load, Settle, Store, Work
+from hh_exporter._spool_rows import Rows
+from hh_exporter._spool_work import Load, Settle, Store, Work, gather
 from hh_exporter._spooled import Identity, Letter, SpooledRecord
 from hh_exporter.exceptions import SpoolError
 
 __all__ = ["Spooler"]
 
 log = logging.getLogger(__name__)
-
-_GATHER = 0.02
-"""Seconds for which a commit that nobody waits for gathers work."""
 
 _MAX_WAITING = 32 * 2**20
 """Bytes that may wait to be written: a disk that is slower than the events loses, and says so."""
@@ -77,13 +76,19 @@ class Spooler:
     _work: SimpleQueue[Work | None] = Factory(SimpleQueue)
     _hurry: threading.Event = Factory(threading.Event)
     _thread: threading.Thread | None = field(default=None, init=False)
+    _owed: list[Work] = Factory(list)
+    """What could not be done, and is tried again with the next commit."""
+    _ensured: set[Record] = Factory(set)
+    """Records that are, or will be, on disk and are not admitted yet."""
     _is_read: bool = field(default=False, init=False)
     """Whether the files that others left have been looked at."""
     _on_read: list[Callable[[], None]] = Factory(list)
     _on_closed: list[Callable[[], None]] = Factory(list)
+    _rows: Rows = field(init=False)
     _disk: Disk = field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self._rows = Rows(self.clock, self.sessions, self.queue.lock)
         self._disk = Disk(
             directory=self.settings.directory, identity=self.identity, fsync=self.settings.fsync
         )
@@ -102,6 +107,7 @@ class Spooler:
                 return
             self._work = SimpleQueue()
             self.is_open = True
+            self.queue.keep_queued()
             self._thread = threading.Thread(
                 target=self._run, args=(self._work,), name="hh_exporter spool", daemon=True
             )
@@ -124,6 +130,9 @@ class Spooler:
         """
         bell = Bell(self.clock)
         with self.queue.lock:
+            for record in self._ensured:  # too late: their puts find the queue closed
+                self._take_back(record)
+            self._ensured.clear()
             self.is_open = False
             if self._thread is None:
                 return
@@ -151,17 +160,20 @@ class Spooler:
         """
         Have a record on disk before it is admitted, if the spool is durable; without the lock.
 
+        Follow with `end_ensure`, whatever happens.
+
         Returns:
             Whether it may be admitted.
         """
         if not self.settings.durable:
             return True
         bell = Bell(self.clock)
-        work = Store(record, self._to_row(record), is_loaded=True, on_end=bell.ring)
+        work = Store(record, self._rows.to_row(record), is_loaded=True, on_end=bell.ring)
         with self.queue.lock:
             if not self._hand_over(work):
                 record.spot = None
                 return False
+            self._ensured.add(record)
         self._hurry.set()
         await bell.wait()
         return record.spot is not None
@@ -186,7 +198,7 @@ class Spooler:
                 Letter(
                     event_id=record.event_id,
                     data=record.data,
-                    pushed_at=self._to_wall(record.pushed_at),
+                    pushed_at=self._rows.to_wall(record.pushed_at),
                     died_at=died_at,
                     outcome=outcome,
                     reason=reason or "",
@@ -200,21 +212,26 @@ class Spooler:
                 if not self._hand_over(Settle(spots, letters)) and self.is_open:
                     self._hand_over(Settle(spots, []))
 
-    def forget(self, record: Record) -> None:
+    def end_ensure(self, record: Record) -> None:
         """
-        Take back what `commit` was asked for.
-        """
-        if record.spot is not None:
-            with self.queue.lock:
-                self._hand_over(Settle([record.spot], []))
-
-    def load(self, limit: int) -> None:
-        """
-        Bring up to *limit* records back to memory, as far as there is room.
+        Take back what `ensure` was asked for, unless the record is admitted.
         """
         with self.queue.lock:
-            self._hand_over(Load(limit, self._oldest))
+            self._ensured.discard(record)
+            if not record.seq:
+                self._take_back(record)
+
+    def load(self, limit: int, limit_bytes: int) -> bool:
+        """
+        Bring records back to memory, up to *limit* and about *limit_bytes*, if there is room.
+
+        Returns:
+            Whether `on_loaded` will be called.
+        """
+        with self.queue.lock:
+            is_taken = self._hand_over(Load(limit, limit_bytes, self._oldest))
         self._hurry.set()
+        return is_taken
 
     @property
     def _oldest(self) -> float:
@@ -233,16 +250,22 @@ class Spooler:
 
     def _store(self, record: Record, *, is_loaded: bool) -> bool:
         before = record.spot
-        is_taken = self._hand_over(Store(record, self._to_row(record), is_loaded=is_loaded))
+        is_taken = self._hand_over(Store(record, self._rows.to_row(record), is_loaded=is_loaded))
         if not is_taken:
             record.spot = before
         return is_taken
+
+    def _take_back(self, record: Record) -> None:
+        spot, record.spot = record.spot, None
+        if spot is not None:
+            self._hand_over(Settle([spot], []))
 
     def _hand_over(self, work: Work) -> bool:
         if not self.is_open or (
             work.size
             and (
-                self._waiting + work.size > _MAX_WAITING
+                # What a close leaves was in memory before: that it waits costs no more.
+                (self._waiting + work.size > _MAX_WAITING and not self.queue.closed)
                 or self.size + self._waiting + work.size > self.settings.max_bytes
             )
         ):
@@ -263,12 +286,13 @@ class Spooler:
                 waiting, self._on_read = self._on_read, []
             for tell in waiting:
                 tell()
-            while self._commit(_gather(work, self._hurry)):
+            while self._commit(gather(work, self._hurry)):
                 pass
         finally:
-            self._disk.close()
+            with suppress(OSError, sqlite3.Error):
+                self._disk.close()
             with self.queue.lock:
-                self._thread, self._is_read = None, False
+                self._thread, self._is_read, self.is_open = None, False, False
                 waiting = [*self._on_read, *self._on_closed]
                 self._on_read, self._on_closed = [], []
             for tell in waiting:
@@ -277,13 +301,12 @@ class Spooler:
     def _open(self) -> None:
         try:
             found, gone = self._disk.open()
+            self.queue.recover(found)
+            self.lose([0] * gone, DropReason.PURGED)
             with self._disk.transaction():
                 self._disk.expire_letters(self._oldest)
         except (SpoolError, OSError, sqlite3.Error) as exc:
             self._fail(exc)
-            return
-        self.queue.recover(found)
-        self.lose(gone, DropReason.PURGED)
         self._measure()
         self.on_loaded()
 
@@ -294,16 +317,19 @@ class Spooler:
         Returns:
             Whether there may be more.
         """
-        real = [work for work in works if work is not None]
+        real = [*self._owed, *(work for work in works if work is not None)]
+        self._owed = []
         is_whole = self._try(real)
         are_done = [is_whole or self._try([work]) for work in real]
-        self._disk.sweep()
+        with suppress(OSError, sqlite3.Error):
+            self._disk.sweep()
+        size = sum(work.size for work in real)  # first: a finaliser may push while it is summed
         with self.queue.lock:
-            self._waiting -= sum(work.size for work in real)
+            self._waiting -= size
             self._since = None if self._work.empty() else self.clock.now()
             self._measure()
         for work, is_done in zip(real, are_done, strict=True):
-            work.end(self, is_done=is_done)
+            self._end(work, is_done=is_done)
         return None not in works
 
     def _try(self, works: Sequence[Work]) -> bool:
@@ -311,81 +337,53 @@ class Spooler:
             with self._disk.transaction():
                 for work in works:
                     work.do(self._disk)
-        except (SpoolError, OSError, sqlite3.Error) as exc:
+        except Exception as exc:
             self._fail(exc)
             return False
         if any(work.size for work in works):
             self.fault = ""
         return True
 
+    def _end(self, work: Work, *, is_done: bool) -> None:
+        try:
+            work.end(self, is_done=is_done)
+        except BaseException as exc:  # user code is told of losses: all rely on this thread
+            # Its type alone: the text may quote what that code knows.
+            log.error("what was told of a loss raised %s", type(exc).__name__)  # noqa: TRY400
+
     def _fail(self, exc: Exception) -> None:
+        what = str(exc) or type(exc).__name__
         if not self.fault:
             log.warning(
                 "the spool in %s can't be written to (%s): events stay in memory alone, and are "
                 "dropped as spool_full where that has no room",
                 self.settings.directory,
-                exc,
+                what,
             )
-        self.fault = str(exc)
+        self.fault = what
 
-    def lose(self, count: int, reason: DropReason, event_ids: Sequence[str] = ()) -> None:
+    def owe(self, work: Work) -> None:
+        """
+        Try *work* again with the next commit.
+        """
+        self._owed.append(work)
+
+    def lose(self, seqs: Sequence[int], reason: DropReason, event_ids: Sequence[str] = ()) -> None:
         """
         Drop records that are on disk alone.
         """
-        if count:
-            self.queue.lose(count, reason)
+        if seqs:
+            self.queue.lose(seqs, reason)
             self.on_loss(tuple(event_ids), reason)
 
     def admit(self, found: Sequence[tuple[SpooledRecord, Spot]]) -> None:
         """
         Admit records from disk to memory, as far as there is room.
         """
-        for record in self.queue.load([self._to_record(row, spot) for row, spot in found]):
-            assert record.spot is not None  # noqa: S101
-            self._disk.note_loaded(record.spot)
+        admitted = self.queue.load([self._rows.to_record(row, spot) for row, spot in found])
+        for _, spot in found[len(admitted) :]:
+            self._disk.unload(spot)
         self.on_loaded()
 
     def _measure(self) -> None:
         self.size, self.letters = self._disk.size, self._disk.letters
-
-    # What is on disk, as a record and back.
-
-    def _to_row(self, record: Record) -> SpooledRecord:
-        session = record.session
-        return SpooledRecord(
-            event_id=record.event_id,
-            data=record.data,
-            pushed_at=self._to_wall(record.pushed_at),
-            tried_for=record.tried_for,
-            seq=record.seq,
-            session_id=None if session is None else session.session_id,
-            session=None if session is None else session.data,
-        )
-
-    def _to_wall(self, reading: float) -> float:
-        return self.clock.wall() - (self.clock.now() - reading)
-
-    def _to_record(self, row: SpooledRecord, spot: Spot) -> Record:
-        now = self.clock.now()
-        session: Session | None = None
-        if row.session_id is not None and row.session is not None:
-            with self.queue.lock:
-                if not self.sessions.is_known(row.session_id):
-                    session = self.sessions.add(Session(row.session_id, row.session))
-        record = Record(row.event_id, row.data, now - self.clock.wall() + row.pushed_at, session)
-        record.seq, record.tried_for, record.spot = row.seq, row.tried_for, spot
-        return record
-
-
-def _gather(work: SimpleQueue[Work | None], hurry: threading.Event) -> list[Work | None]:
-    """
-    Wait for work, and for more of it unless somebody waits for this.
-    """
-    works = [work.get()]
-    hurry.wait(_GATHER)
-    hurry.clear()
-    try:
-        while True:
-            works.append(work.get_nowait())
-    except Empty:
-        return works

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ from typing import Any
 import pytest
 
 from hh_exporter import (
+    BatchLimits,
     DropReason,
     Exporter,
+    ExporterError,
     FlushResult,
     Outcome,
     QueueLimits,
@@ -22,13 +25,14 @@ from hh_exporter import (
     SessionProperties,
     Settlement,
     Spool,
+    _spooler,
 )
 from hh_exporter._spool_file import SpoolFile
 from hh_exporter._spool_place import list_files
 from hh_exporter._spooled import Letter, SpooledRecord
-from tests.conftest import MakeExporter
-from tests.scripted_server import ScriptedServer, refuse_if, status, unavailable
-from tests.support import FakeClock, assert_balanced, flushed, model_event, until
+from tests.conftest import BuildExporter, MakeExporter
+from tests.scripted_server import ScriptedServer, hang, refuse_if, status, unavailable
+from tests.support import PATIENCE, FakeClock, assert_balanced, flushed, model_event, settle, until
 
 DAY = 24 * 60 * 60
 OTHER_KEY = "hh_other_key"
@@ -495,3 +499,325 @@ async def test_one_event_that_can_not_be_written_costs_no_other(
     assert assert_balanced(exporter).dropped_by_reason == {DropReason.SPOOL_FULL: 1}
     await come_back(exporter, clock)
     assert received(server) == ["e0", "e1", "e2", "e4", "e5"]
+
+
+# When the disk, or its thread, fails.
+
+
+async def test_a_failed_commit_costs_no_other_of_a_durable_spool(
+    make_exporter: MakeExporter,
+    server: ScriptedServer,
+    clock: FakeClock,
+    directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    A record that leaves memory while its first commit fails has a second one.
+    """
+    add = SpoolFile.add
+    failures = 2  # the commit of all, and the one of its own
+    has_failed = threading.Event()
+
+    def fail_first(file: SpoolFile, records: Sequence[SpooledRecord]) -> range:
+        nonlocal failures
+        if failures:
+            failures -= 1
+            if not failures:
+                push(exporter, ["e1"])
+                has_failed.set()
+            raise sqlite3.OperationalError("disk I/O error")
+        return add(file, records)
+
+    exporter = await make_exporter(
+        queue=QueueLimits(max_events=1), spool=Spool(directory, durable=True)
+    )
+    monkeypatch.setattr(SpoolFile, "add", fail_first)
+    push(exporter, ["e0"])
+    assert has_failed.wait(PATIENCE)  # the loop does not turn: it is still in the queue
+
+    await come_back(exporter, clock)
+    assert exporter.stats().delivered == 2
+
+
+async def test_a_fault_of_ours_holds_nobody_up(
+    make_exporter: MakeExporter,
+    server: ScriptedServer,
+    directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    Whatever a commit fails of, put and aclose return, and the books balance.
+    """
+
+    def fail(file: SpoolFile, records: Sequence[SpooledRecord]) -> range:
+        raise AssertionError
+
+    monkeypatch.setattr(SpoolFile, "add", fail)
+    exporter = await make_exporter(spool=Spool(directory, durable=True))
+
+    assert not await exporter.put(model_event(event_id="e0"))
+    assert not await exporter.put(model_event(event_id="e1"))
+    assert assert_balanced(exporter).dropped_by_reason == {DropReason.SPOOL_FULL: 2}
+    await exporter.aclose(0.0)
+
+
+async def test_what_could_not_be_removed_is_removed_later(
+    make_exporter: MakeExporter,
+    server: ScriptedServer,
+    clock: FakeClock,
+    directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    A delivered event whose row the disk would not give up leaves it with the next commit.
+    """
+    remove = SpoolFile.remove
+    failures = 2  # the commit of all, and the one of its own
+
+    def fail_first(file: SpoolFile, ids: Any) -> int:
+        nonlocal failures
+        if failures:
+            failures -= 1
+            raise sqlite3.OperationalError("database or disk is full")
+        return remove(file, ids)
+
+    monkeypatch.setattr(SpoolFile, "remove", fail_first)
+    exporter = await make_exporter(spool=Spool(directory, durable=True))
+    assert await exporter.put(model_event(event_id="e0"))
+    await flushed(exporter, clock)
+    await until(lambda: not failures)
+    await exporter.aclose()
+
+    assert not files_in(directory)
+
+
+async def test_what_was_never_removed_is_another_record_for_the_next(
+    make_exporter: MakeExporter,
+    server: ScriptedServer,
+    clock: FakeClock,
+    directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    What the disk kept of delivered events counts as recovered, not as spooled all the time.
+    """
+
+    def fail(file: SpoolFile, ids: Any) -> int:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    exporter = await make_exporter(spool=Spool(directory, durable=True))
+    with monkeypatch.context() as patch:
+        patch.setattr(SpoolFile, "remove", fail)
+        assert await exporter.put(model_event(event_id="e0"))
+        await flushed(exporter, clock)
+        await exporter.aclose()
+    await exporter.start()
+    await come_back(exporter, clock)
+
+    stats = assert_balanced(exporter)
+    assert (stats.recovered, stats.delivered, stats.spooled) == (1, 2, 0)
+
+
+async def test_letters_that_can_not_be_forgotten_cost_no_record(
+    make_exporter: MakeExporter,
+    server: ScriptedServer,
+    clock: FakeClock,
+    directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    A full disk at start keeps nothing from being counted and sent.
+    """
+    server.default = unavailable()
+    first = await make_exporter(spool=directory)
+    push(first, names(3))
+    await first.aclose(0.0)
+    server.default = status(200)
+
+    def fail(file: SpoolFile, ids: Any) -> int:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(SpoolFile, "discard", fail)
+    second = await make_exporter(spool=directory)
+    assert second.stats().recovered == 3
+    await come_back(second, clock)
+    assert second.stats().delivered == 3
+
+
+# Flush, close and start.
+
+
+async def test_a_flush_before_the_files_are_read_ends(
+    make_exporter: MakeExporter,
+    build_exporter: BuildExporter,
+    server: ScriptedServer,
+    clock: FakeClock,
+    directory: Path,
+) -> None:
+    """
+    What is found on disk while it waits was pushed before, and is waited for.
+    """
+    server.default = unavailable()
+    first = await make_exporter(spool=directory)
+    push(first, names(7))
+    await first.aclose(0.0)
+    server.default = hang()
+    second = build_exporter(spool=directory)
+
+    with second._queue.lock:  # the thread waits for it with what it found
+        push(second, ["new"])
+        flush = asyncio.create_task(second.flush())
+        await asyncio.sleep(0)
+    await until(lambda: second.stats().recovered)
+    server.default = status(200)
+    server.release()
+    while not flush.done():
+        assert_balanced(second)
+        await written(second)
+        await clock.advance(0.5)
+
+    assert flush.result() == FlushResult(8, 0, 0, 0)
+
+
+async def test_a_flush_does_not_count_what_came_later(
+    make_exporter: MakeExporter, server: ScriptedServer, tmp_path: Path
+) -> None:
+    """
+    An event that is pushed during a flush and lost on disk does not end it.
+    """
+    (tmp_path / "file").write_text("in the way")
+    server.default = hang()
+    exporter = await make_exporter(
+        queue=QueueLimits(max_events=1), batch=BatchLimits(linger=0.0), spool=tmp_path / "file"
+    )
+    push(exporter, ["e0"])
+    await until(lambda: server.requests)
+    flush = asyncio.create_task(exporter.flush())
+    await settle()
+    push(exporter, ["late"])
+    await until(lambda: exporter.stats().dropped)
+    await settle()
+
+    assert not flush.done()
+    flush.cancel()
+
+
+async def test_a_close_keeps_more_than_may_wait_to_be_written(
+    make_exporter: MakeExporter,
+    server: ScriptedServer,
+    directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    What is left in memory goes to disk however much it is.
+    """
+    monkeypatch.setattr(_spooler, "_MAX_WAITING", 1000)
+    server.default = unavailable()
+    exporter = await make_exporter(spool=directory)
+    push(exporter, names(20))
+    result = await exporter.aclose(0.0)
+
+    assert (result.left, result.dropped) == (20, 0)
+    assert on_disk(directory) == sorted(names(20))
+
+
+async def test_a_put_that_meets_a_close_leaves_nothing_on_disk(
+    make_exporter: MakeExporter, server: ScriptedServer, directory: Path
+) -> None:
+    """
+    It raises, and its event is not sent by whoever starts next.
+    """
+    exporter = await make_exporter(spool=Spool(directory, durable=True))
+    put = asyncio.create_task(exporter.put(model_event(event_id="e0")))
+    await asyncio.sleep(0)
+    await exporter.aclose()
+
+    with pytest.raises(ExporterError):
+        await put
+    assert not on_disk(directory)
+    assert not exporter.stats().pushed
+
+
+async def test_what_was_pushed_before_the_start_is_durable_too(
+    build_exporter: BuildExporter, server: ScriptedServer, directory: Path
+) -> None:
+    """
+    A durable spool has all that waits in memory once it is open.
+    """
+    exporter = build_exporter(spool=Spool(directory, durable=True))
+    await asyncio.to_thread(push, exporter, names(3))
+    await exporter.start()
+    await written(exporter)
+
+    assert on_disk(directory) == names(3)
+
+
+# The way back.
+
+
+async def test_what_is_on_disk_probes_where_nothing_else_can(
+    make_exporter: MakeExporter, server: ScriptedServer, clock: FakeClock, directory: Path
+) -> None:
+    """
+    With nothing in memory, a server that failed is tried with what is on disk.
+    """
+    server.default = unavailable()
+    first = await make_exporter(spool=directory)
+    push(first, names(9))
+    await first.aclose(0.0)
+    server.default = refuse_if(lambda _: True)
+    second = await make_exporter(spool=directory, batch=BatchLimits(max_events=5))
+    await until(lambda: second.stats().recovered == 9)
+    for _ in range(20):
+        await clock.advance(0.5)
+        await settle()
+        if second.stats().health == "suspended":
+            break
+        await written(second)
+    server.default = status(200)
+
+    await come_back(second, clock)
+    assert second.stats().delivered
+
+
+async def test_nothing_is_loaded_twice(
+    make_exporter: MakeExporter, server: ScriptedServer, clock: FakeClock, directory: Path
+) -> None:
+    """
+    Two who ask at once, the workers of two loops, get each record once.
+    """
+    server.default = unavailable()
+    first = await make_exporter(spool=directory)
+    push(first, names(4))
+    await first.aclose(0.0)
+    server.default = status(200)
+    server.requests.clear()
+    second = await make_exporter(spool=directory)
+    assert second._spooler is not None
+    with second._queue.lock:  # the thread waits for it between two of its steps
+        second._spooler.load(10, 1_000_000)
+        second._spooler.load(10, 1_000_000)
+    await come_back(second, clock)
+    await written(second)
+
+    assert second.stats().spooled == 0
+    assert received(server) == names(4)
+
+
+async def test_no_more_is_loaded_than_a_batch_has_bytes(
+    make_exporter: MakeExporter, server: ScriptedServer, clock: FakeClock, directory: Path
+) -> None:
+    """
+    Large events come back few at a time, whatever their number.
+    """
+    server.default = unavailable()
+    first = await make_exporter(spool=directory)
+    push(first, names(10), error="x" * 1000)
+    await first.aclose(0.0)
+    server.default = hang()
+    second = await make_exporter(spool=directory, batch=BatchLimits(max_bytes=3000, linger=0.0))
+    await until(lambda: second.stats().recovered == 10)
+    await written(second)
+    await until(lambda: second.stats().in_flight)
+
+    assert second.stats().spooled >= 7
