@@ -4,7 +4,8 @@ When records come back from disk: a batch at a time, once the server takes event
 What waited longest is in no hurry to fail again, and a fleet that starts
 together must not come back together: the first batch is a trial, the next
 follow at jittered intervals that shrink as long as they are taken. Where all
-sending is blocked and nothing else is there, a batch comes back to probe.
+sending is blocked they come back to probe, as long as few others are there:
+those may be what the server can't stand.
 """
 
 from __future__ import annotations
@@ -53,10 +54,10 @@ class Recovery:
         ledger = self.queue.ledger
         in_memory = ledger.queued + ledger.in_flight
         is_taken = self._accepted != self.breaker.accepted
-        is_well = is_taken and not self.breaker.is_blocked
+        is_due = is_taken or self.breaker.is_blocked
         if not ledger.spooled or self._is_asked or self.queue.closed:
             return inf
-        if in_memory >= self.max_events or (in_memory and not is_well):
+        if in_memory >= self.max_events or (in_memory and not is_due):
             return inf  # whoever settles these rings
         due_at = max(self._next_at, self.breaker.free_at())
         if now < due_at:
