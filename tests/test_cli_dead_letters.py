@@ -5,21 +5,24 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from hh_exporter._cli._errors import CallError
 from hh_exporter._cli._report import Report, printable
 from hh_exporter._cli._spools import Spool
-from hh_exporter._cli.dead_letters import revive
+from hh_exporter._cli.dead_letters import find_letters, revive
 from hh_exporter._spool_file import SpoolFile
 from hh_exporter._spooled import Letter
 from tests.builders import make_letter, make_spooled
-from tests.command import Finished, call, run
+from tests.command import Finished, call, finish, run, started
+from tests.scripted_server import ScriptedServer, created, hang, refuse_if, status
 from tests.spool_processes import IDENTITY
+from tests.spools import KEY, contents, files_in, leave
 
 CANARY = "canary-3f1c"
 """Stands in payloads and answers, which only `show` may show."""
@@ -355,7 +358,7 @@ class TestReviving:
         [
             (None, ["aaaa11-1", "bbbb22-1"]),
             (["b-1"], ["bbbb22-1"]),
-            (["aaaa11-1", "aaaa11-7"], ["aaaa11-1"]),
+            (["aaaa11-1", "aaaa-1", "aaaa11-1"], ["aaaa11-1"]),
             ([], []),
         ],
     )
@@ -363,12 +366,15 @@ class TestReviving:
         self, spool: Path, wanted: list[str] | None, revived: list[str]
     ) -> None:
         """
-        Those that are named, or all, are records now; what is not there is not returned.
+        Those that are named, however often, or all, are records now.
         """
         some = Spool(spool, Report())
+        names = {"aaaa11-1": "old", "bbbb22-1": "new"}
 
-        assert revive(some, wanted) == revived
-        assert ids(spool) == [i for i in ("aaaa11-1", "bbbb22-1") if i not in revived]
+        found = revive(some, find_letters(some, wanted))
+
+        assert found == Counter(names[i] for i in revived)
+        assert ids(spool) == [i for i in names if i not in revived]
         assert sum(some.look(lambda file: file.count).values()) == len(revived)
         assert some.is_complete
 
@@ -379,14 +385,218 @@ class TestReviving:
         """
         some = Spool(spool, Report())
 
-        assert revive(some, None) == ["bbbb22-1"]
+        assert revive(some, find_letters(some, None)) == {"new": 1}
         assert some.held == ["aaaa11.spool"]
 
-    def test_an_id_of_no_file_revives_nothing(self, spool: Path) -> None:
+    def test_what_is_gone_meanwhile_is_not_counted(self, spool: Path) -> None:
         """
-        Of a call with a wrong id nothing is done.
+        A letter that somebody else took between the look and the lock is not there to be sent.
         """
-        with pytest.raises(CallError, match="no dead letter"):
-            revive(Spool(spool, Report()), ["aaaa11-1", "cccc-1"])
+        some = Spool(spool, Report())
 
-        assert len(ids(spool)) == 2
+        assert revive(some, {spool / "aaaa11.spool": [1, 7]}) == {"old": 1}
+
+
+@pytest.fixture
+def letters(tmp_path: Path, server: ScriptedServer) -> Path:
+    """
+    A spool of two files that go to `server`: three dead letters, and an event that waits.
+    """
+    leave(tmp_path / "aaaa11.spool", server.url, records=["r"], letters=["a1", "a2"])
+    leave(tmp_path / "bbbb22.spool", server.url, letters=["b"])
+    return tmp_path
+
+
+def replay(spool: Path, *arguments: str) -> tuple[str, ...]:
+    return "dead-letters", "replay", "--json", "--spool", str(spool), *arguments
+
+
+class TestReplay:
+    """
+    What died is sent again, and nothing is lost on the way.
+    """
+
+    async def test_all_of_two_files_are_delivered(
+        self, letters: Path, server: ScriptedServer
+    ) -> None:
+        """
+        Every dead letter arrives, however old it is, with what waited beside it; no file is left.
+        """
+        finished = await run(*replay(letters, "--all"), HH_API_KEY=KEY)
+
+        assert finished.status == 0
+        assert json.loads(finished.stdout) == {
+            "recovered": 3,
+            "delivered": 3,
+            "rejected": 0,
+            "dropped": 0,
+            "left": 0,
+            "requests": 1,
+            "retries": 0,
+            "held": [],
+            "others": [],
+            "unreadable": [],
+        }
+        assert finished.stderr == "1 other event waited in the same spool: 1 delivered too\n"
+        assert sorted(server.created_ids) == ["a1", "a2", "b", "r"]
+        assert files_in(letters) == []
+
+    async def test_one_by_its_id(self, letters: Path, server: ScriptedServer) -> None:
+        """
+        A letter that is not named stays dead; the table says what became of the one that is.
+        """
+        arguments = [a for a in replay(letters, "aaaa11-2") if a != "--json"]
+        finished = await run(*arguments, HH_API_KEY=KEY)
+
+        assert finished.status == 0
+        assert finished.stdout.splitlines()[:2] == ["recovered  1", "delivered  1"]
+        assert sorted(server.created_ids) == ["a2", "r"]
+        assert contents(letters) == ([], ["a1", "b"])
+
+    async def test_what_is_rejected_again_is_dead_again(
+        self, letters: Path, server: ScriptedServer
+    ) -> None:
+        """
+        A letter that the server still refuses is kept once more; the others are delivered.
+        """
+        server.default = refuse_if(lambda event: event["event_id"] == "a1")
+        arguments = [a for a in replay(letters, "--all") if a != "--json"]
+        finished = await run(*arguments, HH_API_KEY=KEY)
+
+        assert finished.status == 1
+        assert "rejected   1  HTTP 400, dead letters again\n" in finished.stdout
+        assert sorted(server.created_ids) == ["a2", "b", "r"]
+        assert contents(letters) == ([], ["a1"])
+
+    async def test_a_refused_key_stops_it(self, letters: Path, server: ScriptedServer) -> None:
+        """
+        Where the server refuses us it ends at once and says why; all waits to be sent.
+        """
+        server.default = status(401)
+        finished = await run(*replay(letters, "--all"), HH_API_KEY=KEY)
+
+        assert finished.status == 1
+        assert "stopped: HTTP 401" in finished.stderr
+        assert json.loads(finished.stdout)["left"] == 3
+        assert contents(letters) == (["a1", "a2", "b", "r"], [])
+
+    async def test_a_signal_loses_nothing(self, letters: Path, server: ScriptedServer) -> None:
+        """
+        What has no outcome by then is on disk, and a second signal ends it at once.
+        """
+        server.script(created())
+        server.default = hang()
+        with started(
+            *replay(letters, "--all"), HH_API_KEY=KEY, HH_EXPORTER_BATCH_MAX_EVENTS="1"
+        ) as process:
+            await server.requests_seen(2)
+            process.send_signal(signal.SIGINT)
+            process.send_signal(signal.SIGTERM)
+            finished = await finish(process)
+
+        told = json.loads(finished.stdout)
+        waiting, dead = contents(letters)
+        assert finished.status == 1
+        assert "stopped by a signal" in finished.stderr
+        assert sorted([*server.created_ids, *waiting]) == ["a1", "a2", "b", "r"]
+        assert len(server.created_ids) == 1
+        assert told["recovered"] == told["delivered"] + told["left"] == 3
+        assert dead == []
+
+    def test_a_wrong_key_revives_nothing(
+        self, letters: Path, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        The seal of a file tells that the key is not its own: it is named, and nothing is sent.
+        """
+        monkeypatch.setenv("HH_API_KEY", "hh_other")
+        finished = call(*replay(letters, "b-1"))
+
+        assert finished.status == 1
+        said = "bbbb22.spool is left as it is: HH_API_KEY is not the key with which it was written"
+        assert finished.stderr == f"{said}\n"
+        assert json.loads(finished.stdout)["others"] == ["bbbb22.spool"]
+        assert len(contents(letters)[1]) == 3
+        assert server.connections == 0
+
+    def test_without_the_key_it_says_which_to_set(self, letters: Path) -> None:
+        """
+        A file that was written with a key is not sent without one, to this machine either.
+        """
+        finished = call(*replay(letters, "b-1"))
+
+        assert finished.status == 1
+        assert "it was written with a key: set HH_API_KEY\n" in finished.stderr
+
+    def test_no_key_is_a_wrong_call(self, tmp_path: Path) -> None:
+        """
+        A server elsewhere needs a key, and the address that the file names is told.
+        """
+        leave(tmp_path / "aaaa11.spool", "https://api.example", letters=["a"])
+        finished = call(*replay(tmp_path, "--all"))
+
+        assert finished.status == 2
+        assert "no API key for https://api.example: set HH_API_KEY" in finished.stderr
+        assert contents(tmp_path) == ([], ["a"])
+
+    def test_a_held_file_is_left(self, letters: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """
+        What a live process holds is named, and nothing of it is sent.
+        """
+        monkeypatch.setenv("HH_API_KEY", KEY)
+        file = SpoolFile.adopt(letters / "bbbb22.spool", None)
+        assert file is not None
+        finished = call(*replay(letters, "bbbb22-1"))
+        file.close()
+
+        assert finished.status == 1
+        assert json.loads(finished.stdout)["held"] == ["bbbb22.spool"]
+        assert "bbbb22.spool is held by a live process, and left as it is\n" in finished.stderr
+        assert len(contents(letters)[1]) == 3
+
+    @pytest.mark.parametrize("wanted", [["cccc-1"], ["aaaa11-1", "b-7"], ["a-0"]])
+    def test_an_id_that_does_not_exist_is_a_wrong_call(
+        self, letters: Path, wanted: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        Of a call with one wrong id nothing is done.
+        """
+        monkeypatch.setenv("HH_API_KEY", KEY)
+        finished = call(*replay(letters, *wanted))
+
+        assert finished.status == 2
+        assert f"there is no dead letter '{wanted[-1]}'" in finished.stderr
+        assert contents(letters) == (["r"], ["a1", "a2", "b"])
+
+    @pytest.mark.parametrize("arguments", [[], ["--all", "aaaa11-1"]])
+    def test_which_are_meant_is_told_in_one_way(self, letters: Path, arguments: list[str]) -> None:
+        """
+        Neither ids nor --all is a wrong call, and so are both.
+        """
+        finished = call(*replay(letters, *arguments))
+
+        assert finished.status == 2
+        assert "give --all" in finished.stderr
+
+    def test_without_any_there_is_nothing_to_do(self, tmp_path: Path) -> None:
+        """
+        A spool without dead letters needs no key, and is done.
+        """
+        finished = call(*replay(tmp_path, "--all"))
+
+        assert finished.status == 0
+        assert finished.stderr == "there is nothing to be sent\n"
+        assert json.loads(finished.stdout)["recovered"] == 0
+
+    def test_a_file_that_cannot_be_read_is_named(
+        self, letters: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        Whether the letter is in there is not known, so its id is not called wrong.
+        """
+        monkeypatch.setenv("HH_API_KEY", KEY)
+        (letters / "cccc33.spool").write_bytes(b"garbage" * 1_000)
+        finished = call(*replay(letters, "cccc33-1"))
+
+        assert finished.status == 1
+        assert json.loads(finished.stdout)["unreadable"] == ["cccc33.spool"]

@@ -5,15 +5,21 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import signal
 from pathlib import Path
 
 import pytest
 
+from hh_exporter._collector import Collector
 from hh_exporter._spool_file import SpoolFile
 from hh_exporter._spool_place import set_aside
 from tests.builders import make_letter, make_spooled
-from tests.command import call
-from tests.spool_processes import IDENTITY, KEY
+from tests.command import call, finish, run, started
+from tests.scripted_server import ScriptedServer, created, hang, refuse_if
+from tests.spool_processes import IDENTITY
+from tests.spools import KEY, contents, files_in, leave
 
 
 @pytest.fixture
@@ -161,3 +167,220 @@ def test_what_was_set_aside_is_named(spool: Path) -> None:
 
     assert finished.status == 0
     assert finished.stdout.endswith("set aside, since it can't be read: broken.spool.corrupt\n")
+
+
+def drain(spool: Path, *arguments: str) -> tuple[str, ...]:
+    return "spool", str(spool), "--drain", "--json", *arguments
+
+
+class TestDrain:
+    """
+    What waits is delivered without the program that left it, or stays where it is.
+    """
+
+    @pytest.mark.parametrize("dialect", ["legacy", "v1"])
+    async def test_a_collector_gets_what_the_files_hold(self, tmp_path: Path, dialect: str) -> None:
+        """
+        Address and dialect are the files' own where none is told; dead letters stay.
+        """
+        async with Collector() as collector:
+            for name in ("aaaa11", "bbbb22"):
+                leave(
+                    tmp_path / f"{name}.spool",
+                    collector.url,
+                    records=[f"{name}-{n}" for n in range(3)],
+                    letters=[f"{name}-dead"],
+                    dialect=dialect,
+                    api_key=None,
+                )
+            finished = await run(*drain(tmp_path))
+            count = await collector.count()
+
+        assert finished.status == 0
+        assert finished.stderr == ""
+        assert json.loads(finished.stdout) == {
+            "recovered": 6,
+            "delivered": 6,
+            "rejected": 0,
+            "dropped": 0,
+            "left": 0,
+            "requests": 1,
+            "retries": 0,
+            "held": [],
+            "others": [],
+            "unreadable": [],
+        }
+        assert count == 6
+        assert contents(tmp_path) == ([], ["aaaa11-dead", "bbbb22-dead"])
+
+    async def test_a_server_that_is_down_gets_nothing(
+        self, server: ScriptedServer, tmp_path: Path
+    ) -> None:
+        """
+        Without an outcome for --timeout seconds it ends, says why, and all is still there.
+        """
+        leave(tmp_path / "aaaa11.spool", server.url, records=["a", "b"])
+        await server.stop()
+        finished = await run(*drain(tmp_path, "--timeout", "0.5"), HH_API_KEY=KEY)
+
+        assert finished.status == 1
+        assert "stopped after 0.5 s without an outcome: the server " in finished.stderr
+        assert json.loads(finished.stdout)["left"] == 2
+        assert contents(tmp_path) == (["a", "b"], [])
+
+    async def test_what_is_rejected_becomes_a_dead_letter(
+        self, server: ScriptedServer, tmp_path: Path
+    ) -> None:
+        """
+        What the server refuses is kept for a person; the status tells.
+        """
+        leave(tmp_path / "aaaa11.spool", server.url, records=["a", "b"])
+        server.default = refuse_if(lambda event: event["event_id"] == "a")
+        finished = await run(*drain(tmp_path), HH_API_KEY=KEY)
+
+        assert finished.status == 1
+        assert json.loads(finished.stdout)["rejected"] == 1
+        assert contents(tmp_path) == ([], ["a"])
+
+    async def test_a_signal_loses_nothing(self, server: ScriptedServer, tmp_path: Path) -> None:
+        """
+        After Ctrl-C each event is at the server or on disk, and the next call sends the rest.
+        """
+        names = [f"e{n:03}" for n in range(300)]
+        leave(tmp_path / "aaaa11.spool", server.url, records=names)
+        server.script(*[created()] * 5)
+        server.default = hang()
+        with started(
+            *drain(tmp_path), HH_API_KEY=KEY, HH_EXPORTER_BATCH_MAX_EVENTS="10"
+        ) as process:
+            await server.requests_seen(6)
+            process.send_signal(signal.SIGINT)
+            process.send_signal(signal.SIGTERM)
+            finished = await finish(process)
+        told = json.loads(finished.stdout)
+
+        assert finished.status == 1
+        assert "stopped by a signal, before all was delivered\n" in finished.stderr
+        assert (told["delivered"], told["left"]) == (50, 250)
+        assert sorted([*server.created_ids, *contents(tmp_path)[0]]) == names
+
+        server.default = created()
+        finished = await run(*drain(tmp_path), HH_API_KEY=KEY)
+        assert finished.status == 0
+        assert sorted(server.created_ids) == names
+        assert files_in(tmp_path) == []
+
+    async def test_a_person_sees_a_bar_and_a_table(
+        self, server: ScriptedServer, tmp_path: Path
+    ) -> None:
+        """
+        The bar is on stderr and gone at the end; the table on stdout has a line for each number.
+        """
+        leave(tmp_path / "aaaa11.spool", server.url, records=["a", "b"])
+        terminal, side = pty.openpty()
+        with os.fdopen(terminal, "rb", buffering=0) as shown:
+            with (
+                os.fdopen(side, "wb", buffering=0) as stderr,
+                started(
+                    *("spool", str(tmp_path), "--drain"),
+                    stderr=stderr,
+                    HH_API_KEY=KEY,
+                    TERM="xterm",
+                ) as process,
+            ):
+                finished = await finish(process)
+            seen = shown.read(65536).decode()
+
+        assert finished.stdout.splitlines() == [
+            *("recovered  2", "delivered  2", "rejected   0", "dropped    0", "left       0"),
+            *("requests   1", "retries    0"),
+        ]
+        assert "delivering" in seen
+
+    def test_a_held_file_is_left(
+        self, server: ScriptedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        What a live process holds is its own to send; one with nothing to send is no matter.
+        """
+        monkeypatch.setenv("HH_API_KEY", KEY)
+        leave(tmp_path / "aaaa11.spool", server.url, records=["a"])
+        leave(tmp_path / "bbbb22.spool", server.url, letters=["b"])
+        files = [SpoolFile.adopt(path, None) for path in sorted(tmp_path.glob("*.spool"))]
+        finished = call(*drain(tmp_path))
+        for file in files:
+            assert file is not None
+            file.close()
+
+        assert finished.status == 1
+        assert json.loads(finished.stdout)["held"] == ["aaaa11.spool"]
+        assert contents(tmp_path) == (["a"], ["b"])
+
+    def test_what_goes_elsewhere_is_named(
+        self, server: ScriptedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        A file of another address, dialect or key stays, and the text says what to call instead.
+        """
+        monkeypatch.setenv("HH_API_KEY", KEY)
+        leave(tmp_path / "aaaa11.spool", server.url, records=["a"], dialect="v1")
+        leave(tmp_path / "bbbb22.spool", server.url, records=["b"], api_key="hh_other")
+        leave(tmp_path / "cccc33.spool", "https://api.example", records=["c"])
+        finished = call(*drain(tmp_path, "--url", f"{server.url}/", "--dialect", "legacy"))
+
+        assert finished.status == 1
+        elsewhere = "is left as it is: what it holds goes elsewhere:"
+        assert finished.stderr.splitlines() == [
+            f"aaaa11.spool {elsewhere} --url {server.url} --dialect v1",
+            "bbbb22.spool is left as it is: HH_API_KEY is not the key with which it was written",
+            f"cccc33.spool {elsewhere} --url https://api.example --dialect legacy",
+        ]
+        assert len(json.loads(finished.stdout)["others"]) == 3
+        assert contents(tmp_path)[0] == ["a", "b", "c"]
+
+    async def test_the_environment_says_which_of_several_places(
+        self, server: ScriptedServer, tmp_path: Path
+    ) -> None:
+        """
+        What is told counts before what files say; what was not told is theirs.
+        """
+        leave(tmp_path / "aaaa11.spool", server.url, records=["a"], dialect="v1")
+        leave(tmp_path / "bbbb22.spool", "https://api.example", records=["b"])
+        finished = await run(*drain(tmp_path), HH_API_KEY=KEY, HH_API_URL=server.url)
+
+        assert finished.status == 1
+        assert [request.path for request in server.requests] == ["/v1/events/batch"]
+        assert contents(tmp_path) == (["b"], [])
+
+    def test_several_places_are_a_wrong_call(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        Where to is not guessed: the places are listed, as options to choose from.
+        """
+        monkeypatch.setenv("HH_API_KEY", KEY)
+        leave(tmp_path / "aaaa11.spool", "https://api.example", records=["a"])
+        leave(tmp_path / "bbbb22.spool", "https://api.example", records=["b"], dialect="v1")
+        finished = call(*drain(tmp_path))
+
+        assert finished.status == 2
+        assert "  --url https://api.example --dialect legacy\n" in finished.stderr
+        assert "  --url https://api.example --dialect v1\n" in finished.stderr
+
+    def test_an_empty_spool_is_drained(self, tmp_path: Path) -> None:
+        """
+        With nothing to send there is nothing to ask a key for.
+        """
+        finished = call(*drain(tmp_path))
+
+        assert finished.status == 0
+        assert finished.stderr == "there is nothing to be sent\n"
+
+    def test_a_place_without_drain_is_a_wrong_call(self, tmp_path: Path) -> None:
+        """
+        To look needs no address.
+        """
+        finished = call("spool", str(tmp_path), "--url", "http://127.0.0.1:1")
+
+        assert finished.status == 2
+        assert "go with --drain" in finished.stderr

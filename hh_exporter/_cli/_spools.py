@@ -79,6 +79,8 @@ class Spool:
     paths: list[Path] = field(init=False)
     held: list[str] = field(factory=list, init=False)
     """Files that were left as they are, since a live process holds them."""
+    others: list[str] = field(factory=list, init=False)
+    """Files that were left as they are, since what they hold is not to be sent by us."""
     unreadable: list[str] = field(factory=list, init=False)
 
     @paths.default
@@ -90,7 +92,7 @@ class Spool:
         """
         Whether everything that was to be done could be done.
         """
-        return not self.held and not self.unreadable
+        return not (self.held or self.others or self.unreadable)
 
     def names(self) -> dict[Path, str]:
         """
@@ -137,6 +139,14 @@ class Spool:
                 return action(file)
 
         return self._each(paths, self._take, do)
+
+    def leave(self, path: Path, why: str) -> None:
+        """
+        Name a file that is not to be sent by us, and say why.
+        """
+        name = click.format_filename(path.name)
+        self.others.append(name)
+        self._report.say(f"{name} is left as it is: {why}")
 
     def _take(self, path: Path) -> SpoolFile | None:
         file = SpoolFile.adopt(path, None)

@@ -8,7 +8,8 @@ what somebody wrote.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,13 @@ import click
 import orjson
 from attrs import frozen
 
+from hh_exporter._cli._draining import (
+    Tally,
+    deliver,
+    dialect_option,
+    patience_option,
+    url_option,
+)
 from hh_exporter._cli._errors import CallError
 from hh_exporter._cli._report import Report, print_columns, printable
 from hh_exporter._cli._spools import Spool, find_directory, tell_count, tell_time
@@ -24,7 +32,7 @@ from hh_exporter._clock import SystemClock
 from hh_exporter._spool_file import SpoolFile
 from hh_exporter._spooled import Letter, Match
 
-__all__ = ["dead_letters_command", "revive"]
+__all__ = ["dead_letters_command", "find_letters", "revive"]
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _COLUMNS = ("id", "died", "why", "bytes", "event_id")
@@ -43,7 +51,7 @@ _json_option = click.option(
 @click.group("dead-letters")
 def dead_letters_command() -> None:
     """
-    See, and forget, what was rejected or dropped.
+    See, send again, and forget what was rejected or dropped.
 
     A dead letter is an event that the server refused, or that was given up, as
     it would have been sent. Commands end with status 0 if all was done, with 1
@@ -156,28 +164,86 @@ def purge_command(
     raise SystemExit(0 if spool.is_complete else 1)
 
 
-def revive(spool: Spool, ids: Collection[str] | None) -> list[str]:
+@dead_letters_command.command("replay")
+@click.argument("letter_ids", metavar="[ID]...", nargs=-1)
+@click.option("--all", "are_all", is_flag=True, help="All dead letters of the spool.")
+@_spool_option
+@url_option
+@dialect_option
+@patience_option
+@_json_option
+def replay_command(
+    letter_ids: tuple[str, ...],
+    are_all: bool,
+    directory: str | None,
+    url: str | None,
+    dialect: str | None,
+    timeout: float,
+    as_json: bool,
+) -> None:
     """
-    Make records again of dead letters, or of all of them where *ids* is None.
+    Send dead letters again, and wait for their outcomes.
+
+    They go where they would have gone, unless --url or --dialect say which of
+    several places is meant; the key is taken from HH_API_KEY. What else waits
+    there to be sent is sent before them. What is rejected again is a dead letter
+    again; what has no outcome at the end waits for the next exporter. Files that
+    a live process holds are left as they are, and named.
+
+    Ends with status 0 only if every one was delivered.
+    """
+    if are_all == bool(letter_ids):
+        raise CallError("name dead letters by their ids, or give --all")
+    report = Report()
+    spool = Spool(find_directory(directory), report)
+    with report.logs():
+        wanted = find_letters(spool, None if are_all else letter_ids)
+
+        def take(paths: Collection[Path]) -> Tally:
+            revived = revive(spool, {path: wanted[path] for path in paths})
+            return Tally(revived.total(), revived)
+
+        given = {"base_url": url, "dialect": dialect}
+        deliver(spool, wanted, take, report, given=given, timeout=timeout, as_json=as_json)
+
+
+def find_letters(spool: Spool, ids: Collection[str] | None) -> dict[Path, list[int]]:
+    """
+    Find the files of dead letters, and their numbers there; of all where *ids* is None.
+
+    Raises:
+        CallError: There is no letter of that id, or there may be several.
+    """
+    if ids is None:
+        return {path: n for path, n in spool.look(SpoolFile.letter_ids).items() if n}
+    called = {id_: spool.find(id_) for id_ in ids}
+    there = spool.look(SpoolFile.letter_ids, {path for path, _ in called.values()})
+    wanted: dict[Path, list[int]] = {}
+    for id_, (path, number) in called.items():
+        if number in there.get(path, ()):
+            wanted.setdefault(path, []).append(number)
+        elif spool.is_complete:  # else it may be in a file that can't be read
+            raise CallError(f"there is no dead letter {id_!r}: see hh-exporter dead-letters list")
+    return {path: sorted(set(numbers)) for path, numbers in wanted.items()}
+
+
+def revive(spool: Spool, wanted: Mapping[Path, Collection[int]]) -> Counter[str]:
+    """
+    Make records again of the letters that have these numbers.
 
     They wait for the next exporter that takes over their file. Files that a
     live process holds are left as they are, and `spool.held` names them.
 
     Returns:
-        The ids of those that were there.
-
-    Raises:
-        CallError: No file has a letter of that id, or several may.
+        How many there were of each event id.
     """
-    wanted: dict[Path, list[int]] = {}
-    if ids is None:
-        wanted = spool.look(SpoolFile.letter_ids)
-    for path, number in map(spool.find, ids or ()):
-        wanted.setdefault(path, []).append(number)
-    names = spool.names()
-    paths = [path for path, numbers in wanted.items() if numbers]
-    revived = spool.take(paths, lambda file: file.revive(wanted[file.path]))
-    return [f"{names[path]}-{number}" for path, numbers in revived.items() for number in numbers]
+
+    def do(file: SpoolFile) -> list[str]:
+        letters = [letter for n in wanted[file.path] if (letter := file.letter(n)) is not None]
+        revived = set(file.revive([letter.id for letter in letters]))
+        return [letter.event_id for letter in letters if letter.id in revived]
+
+    return Counter(id_ for ids in spool.take(wanted, do).values() for id_ in ids)
 
 
 @frozen

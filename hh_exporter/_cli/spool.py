@@ -1,14 +1,26 @@
 """
-`hh-exporter spool`: what is in a spool, whoever holds its files.
+`hh-exporter spool`: what is in a spool, whoever holds its files; and to send it.
 """
 
 from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import NoReturn
 
 import attrs
 import click
 import orjson
 from attrs import frozen
 
+from hh_exporter._cli._draining import (
+    Tally,
+    deliver,
+    dialect_option,
+    patience_option,
+    url_option,
+)
+from hh_exporter._cli._errors import CallError
 from hh_exporter._cli._report import Report, print_columns, printable
 from hh_exporter._cli._spools import Spool, find_directory, tell_count, tell_time
 from hh_exporter._spool_file import SpoolFile
@@ -21,8 +33,19 @@ _COLUMNS = ("file", "records", "dead letters", "bytes", "oldest", "held", "diale
 
 @click.command("spool")
 @click.argument("directory", metavar="[DIR]", required=False)
+@click.option("--drain", is_flag=True, help="Deliver what waits there instead.")
+@url_option
+@dialect_option
+@patience_option
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON instead.")
-def spool_command(directory: str | None, as_json: bool) -> None:
+def spool_command(
+    directory: str | None,
+    drain: bool,
+    url: str | None,
+    dialect: str | None,
+    timeout: float,
+    as_json: bool,
+) -> None:
     """
     Say what is in the spool DIR; default HH_EXPORTER_SPOOL_DIRECTORY.
 
@@ -31,10 +54,32 @@ def spool_command(directory: str | None, as_json: bool) -> None:
     process holds it. What nobody holds is taken over by the next exporter that
     sends to the same address, with the same dialect and key.
 
-    Ends with status 0 if all files could be read, with 1 if not, and with 2 if
-    it can't work as it was called.
+    With --drain it does so itself: it delivers the records and says what became
+    of them, and whatever has no outcome stays. They go where they would have
+    gone, unless --url or --dialect say which of several places is meant; the key
+    is taken from HH_API_KEY.
+
+    Ends with status 0 if all files could be read, and all records delivered that
+    were to be, with 1 if not, and with 2 if it can't work as it was called.
     """
-    spool = Spool(find_directory(directory), Report())
+    report = Report()
+    spool = Spool(find_directory(directory), report)
+    if not drain:
+        if url or dialect:
+            raise CallError("--url and --dialect go with --drain")
+        _show(spool, as_json=as_json)
+
+    def take(paths: Collection[Path]) -> Tally:
+        return Tally(sum(spool.take(paths, lambda file: file.count).values()))
+
+    with report.logs():
+        found = spool.look(lambda file: file.count)
+        waiting = [path for path, count in found.items() if count]
+        given = {"base_url": url, "dialect": dialect}
+        deliver(spool, waiting, take, report, given=given, timeout=timeout, as_json=as_json)
+
+
+def _show(spool: Spool, *, as_json: bool) -> NoReturn:
     names = spool.names()
     found = spool.look(Row.of)
     rows = list(found.values())

@@ -1,0 +1,119 @@
+"""
+Where what is in spool files is to be sent, and whether this key may send it.
+
+A file says in clear where it goes, and its seal proves that this and a key belong
+together: the key goes to no address that nothing but a file names.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+from attrs import frozen
+
+from hh_exporter._cli._errors import CallError
+from hh_exporter._cli._report import printable
+from hh_exporter._cli._setup import read_usable_settings
+from hh_exporter._cli._spools import Spool
+from hh_exporter._environment import (
+    Settings,
+    find_variable,
+    is_unset,
+    read_settings,
+    variables_of,
+)
+from hh_exporter._spool_file import SpoolFile
+from hh_exporter._spool_schema import is_of_another
+from hh_exporter._spooled import Identity
+from hh_exporter.exceptions import ConfigError
+
+__all__ = ["find_target"]
+
+_AGELESS = 1e11
+_BOUNDLESS = 2**62
+"""A person asked for it: nothing is too old to be sent, or too much to be a dead letter again."""
+
+
+@frozen(order=True)
+class Place:
+    """
+    Where the records of a file are to be sent, and how they were made.
+    """
+
+    base_url: str
+    dialect: str
+
+    @classmethod
+    def of(cls, file: SpoolFile) -> Place:
+        return cls(file.base_url, file.dialect)
+
+    def __str__(self) -> str:
+        return printable(f"--url {shlex.quote(self.base_url)} --dialect {self.dialect}")
+
+    def is_of(self, path: Path, api_key: str | None) -> bool:
+        """
+        Say whether the file at *path* goes here by this key.
+        """
+        identity = Identity(base_url=self.base_url, dialect=self.dialect, api_key=api_key)
+        return not is_of_another(path, identity)
+
+
+def find_target(
+    spool: Spool, paths: Collection[Path], given: Mapping[str, Any]
+) -> tuple[Settings, list[Path]]:
+    """
+    Find the one place to send to, and those of *paths* that go there.
+
+    What is told by *given* or the environment counts, else what the files say.
+    Files that go elsewhere, or were written with another key, are named.
+
+    Raises:
+        CallError: They go to several places, and none is named; or see
+            `read_usable_settings`.
+    """
+    places = spool.look(Place.of, paths)
+    told, fixed = _read_told(given)
+    meant = {
+        path: place
+        for path, place in places.items()
+        if all(getattr(place, name) == value for name, value in fixed.items())
+    }
+    ours = [path for path, place in meant.items() if place.is_of(path, told.api_key)]
+    found = sorted({meant[path] for path in ours})
+    if len(found) > 1:
+        choices = "".join(f"\n  {place}" for place in found)
+        raise CallError(f"what is there goes to {len(found)} places: name one of them{choices}")
+    likely = next(iter(found or meant.values()), None)
+    chosen = given if likely is None else attrs.asdict(likely)
+    settings = read_usable_settings({**chosen, "spool": spool.directory.absolute()}, os.environ)
+    for path, place in places.items():
+        if path not in meant:
+            spool.leave(path, f"what it holds goes elsewhere: {place}")
+        elif path not in ours and settings.api_key is None:
+            spool.leave(path, "it was written with a key: set HH_API_KEY")
+        elif path not in ours:
+            spool.leave(path, "HH_API_KEY is not the key with which it was written")
+    assert settings.spool is not None  # noqa: S101 - it is given
+    own = attrs.evolve(settings.spool, durable=False, max_age=_AGELESS, max_bytes=_BOUNDLESS)
+    return attrs.evolve(settings, spool=own), ours
+
+
+def _read_told(given: Mapping[str, Any]) -> tuple[Settings, dict[str, str]]:
+    """
+    Read the settings, and which of a place's were told and are no defaults.
+    """
+    try:
+        told = read_settings(given, os.environ)
+    except ConfigError as exc:
+        raise CallError(str(exc)) from None
+    variables = variables_of(Settings)
+    return told, {
+        name: getattr(told, name)
+        for name in attrs.fields_dict(Place)
+        if not is_unset(given[name]) or find_variable(variables[name], os.environ)
+    }
