@@ -1,5 +1,5 @@
 """
-Build the parts, and be the door to them.
+The door to all the parts.
 
 push makes a record and queues it, on the caller's thread. All that waits is done in the
 worker's loop, whichever loop asks. Nothing here is done per event beyond that.
@@ -9,32 +9,24 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 from asyncio import _get_running_loop
 from collections.abc import Callable
 from contextlib import suppress
-from math import inf
 from ssl import SSLContext
 from typing import Any, Literal, Self
 
+from hh_exporter._assembly import assemble, jitter
 from hh_exporter._batcher import BatchLimits
 from hh_exporter._bell import Bell
 from hh_exporter._budget import QueueLimits
 from hh_exporter._clock import Clock, SystemClock
-from hh_exporter._codec import Codec
-from hh_exporter._dialects import DIALECTS
 from hh_exporter._environment import read_settings
-from hh_exporter._intake import Intake
 from hh_exporter._ledger import Watch
-from hh_exporter._lifetime import Lifetime, run_in
+from hh_exporter._lifetime import run_in
 from hh_exporter._outcomes import DropReason, FlushResult, Outcome, Settlement, Stats
-from hh_exporter._privacy import BeforeSend, Privacy
-from hh_exporter._queue import RecordQueue
+from hh_exporter._privacy import BeforeSend
 from hh_exporter._recording import Recording
-from hh_exporter._records import MAX_BODY_BYTES
 from hh_exporter._retry import RetryPolicy
-from hh_exporter._sessions import Sessions
-from hh_exporter._settler import Settler
 from hh_exporter.events import ModelEvent, SessionProperties
 from hh_exporter.exceptions import DeliveryError, EncodeError
 
@@ -114,51 +106,23 @@ class Exporter:
         on_ambiguous: Literal["reject", "resend"] | None = None,
         disabled: bool | None = None,
         _clock: Clock | None = None,
-        _random: Callable[[], float] = random.Random().random,  # noqa: B008, S311
+        _random: Callable[[], float] = jitter,
     ) -> None:
         arguments = {name: v for name, v in locals().items() if name[0] != "_" and name != "self"}
         self._settings = settings = read_settings(arguments, os.environ)
         self._clock = _clock or SystemClock()
-        wire = DIALECTS[settings.dialect]()
-        sessions = Sessions()
-        self._queue = RecordQueue(settings.queue)
-        self._settler = Settler(
-            queue=self._queue, clock=self._clock, on_outcome=settings.on_outcome
-        )
-        self._intake = Intake(
-            queue=self._queue,
-            settler=self._settler,
-            codec=Codec(
-                dialect=wire,
-                clock=self._clock,
-                project=settings.project,
-                source=settings.source,
-                max_bytes=min(MAX_BODY_BYTES - wire.overhead, settings.queue.max_bytes),
-            ),
-            sessions=sessions,
-            privacy=Privacy(
-                before_send=settings.before_send,
-                hide_inputs=settings.hide_inputs,
-                hide_outputs=settings.hide_outputs,
-            ),
-            sample_rate=settings.sample_rate,
-            disabled=settings.disabled_reason,
-        )
-        self._life = Lifetime(
-            settings=settings,
-            queue=self._queue,
-            settler=self._settler,
-            dialect=wire,
-            sessions=sessions,
-            clock=self._clock,
-            random=_random,
-        )
-        self._close_watch: Watch | None = None
+        self._random = _random
         self._disabled = settings.disabled_reason
+        self._build()
         if self._disabled and not settings.disabled:
             log.warning("all events are dropped: %s, or pass disabled=True", self._disabled)
         if settings.exposes_key:
             log.warning("base_url is plain http: the API key crosses the network unencrypted")
+
+    def _build(self) -> None:
+        self._intake, self._life = assemble(self._settings, self._clock, self._random)
+        self._queue, self._settler = self._life.queue, self._life.settler
+        self._close_watch: Watch | None = None
 
     # Ways in.
 
@@ -184,7 +148,11 @@ class Exporter:
         loss = self._queue.offer(record)
         worker = self._life.worker
         loop = _get_running_loop()
-        if worker is None or worker.is_over or (loop is not None and loop is not worker.loop):
+        if (
+            worker is None
+            or worker.is_over
+            or (loop is not worker.loop and (loop is not None or worker.loop.is_closed()))
+        ):
             self._life.see_to_worker()
         if loss is None:
             return True
@@ -350,35 +318,10 @@ class Exporter:
         """
         Read the books; they balance. Any thread.
         """
-        worker = self._life.worker
-        health, why = self._health()
-        with self._queue.lock:
-            ledger = self._queue.ledger
-            head = self._queue.oldest
-            oldest = min(
-                inf if head is None else head.pushed_at,
-                inf if worker is None else worker.oldest_pushed_at,
-            )
-            return Stats(
-                pushed=ledger.pushed,
-                recovered=ledger.recovered,
-                delivered=ledger.delivered,
-                rejected=ledger.rejected,
-                dropped=ledger.dropped.total(),
-                dropped_by_reason=dict(ledger.dropped),
-                queued=ledger.queued,
-                in_flight=ledger.in_flight,
-                spooled=ledger.spooled,
-                queued_bytes=ledger.queued_bytes,
-                requests=ledger.requests,
-                retries=ledger.retries,
-                oldest_age=0.0 if oldest == inf else max(0.0, self._clock.now() - oldest),
-                health=health,
-                health_reason=why,
-            )
+        return self._life.stats()
 
     def __repr__(self) -> str:
-        health, _ = self._health()
+        health, _ = self._life.health()
         return f"<Exporter {self._settings.base_url} {health}>"
 
     # Within.
@@ -389,10 +332,3 @@ class Exporter:
                 self._queue.unwatch(self._close_watch)
                 self._close_watch = None
             self._queue.closed = False
-
-    def _health(self) -> tuple[str, str]:
-        if self._disabled:
-            return "closed", self._disabled
-        if self._queue.closed:
-            return "closed", "aclose() was called"
-        return self._life.health()

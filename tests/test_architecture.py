@@ -19,7 +19,14 @@ MAX_LINES = 400
 
 LAYERS = {
     "doors": {"__init__", "__main__", "_cli"},
-    "builders": {"_environment", "_exporter", "_lifetime", "_recording"},
+    "builders": {
+        "_assembly",
+        "_endings",
+        "_environment",
+        "_exporter",
+        "_lifetime",
+        "_recording",
+    },
     "movers": {
         "_delivery",
         "_intake",
@@ -66,7 +73,9 @@ LAYERS = {
 
 SIDEWAYS = {
     "__main__": {"_cli"},
-    "_exporter": {"_environment", "_lifetime", "_recording"},
+    "_exporter": {"_assembly", "_environment", "_lifetime", "_recording"},
+    "_assembly": {"_endings", "_environment", "_lifetime"},
+    "_endings": {"_lifetime"},
     "_lifetime": {"_environment"},
     "_worker": {"_delivery", "_parts", "_probing", "_shipping", "_waits"},
     "_waits": {"_shipping"},
