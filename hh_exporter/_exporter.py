@@ -21,6 +21,7 @@ from hh_exporter._bell import Bell
 from hh_exporter._budget import QueueLimits
 from hh_exporter._clock import Clock, SystemClock
 from hh_exporter._environment import read_settings
+from hh_exporter._forks import in_child
 from hh_exporter._ledger import Watch
 from hh_exporter._lifetime import run_in
 from hh_exporter._outcomes import DropReason, FlushResult, Outcome, Settlement, Stats
@@ -114,6 +115,7 @@ class Exporter:
         self._random = _random
         self._disabled = settings.disabled_reason
         self._build()
+        in_child(self, Exporter._build_again)
         if self._disabled and not settings.disabled:
             log.warning("all events are dropped: %s, or pass disabled=True", self._disabled)
         if settings.exposes_key:
@@ -123,6 +125,14 @@ class Exporter:
         self._intake, self._life = assemble(self._settings, self._clock, self._random)
         self._queue, self._settler = self._life.queue, self._life.settler
         self._close_watch: Watch | None = None
+
+    def _build_again(self) -> None:
+        """
+        Begin from zero, in a forked child: all else is its parent's.
+        """
+        closed = self._queue.closed
+        self._build()
+        self._queue.closed = closed
 
     # Ways in.
 

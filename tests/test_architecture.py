@@ -24,6 +24,7 @@ LAYERS = {
         "_endings",
         "_environment",
         "_exporter",
+        "_forks",
         "_lifetime",
         "_recording",
     },
@@ -73,8 +74,9 @@ LAYERS = {
 
 SIDEWAYS = {
     "__main__": {"_cli"},
-    "_exporter": {"_assembly", "_environment", "_lifetime", "_recording"},
+    "_exporter": {"_assembly", "_environment", "_forks", "_lifetime", "_recording"},
     "_assembly": {"_endings", "_environment", "_lifetime"},
+    "_forks": {"_endings"},
     "_endings": {"_lifetime"},
     "_lifetime": {"_environment"},
     "_worker": {"_delivery", "_parts", "_probing", "_shipping", "_waits"},
