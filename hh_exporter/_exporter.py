@@ -28,6 +28,7 @@ from hh_exporter._outcomes import DropReason, FlushResult, Outcome, Settlement, 
 from hh_exporter._privacy import BeforeSend
 from hh_exporter._recording import Recording
 from hh_exporter._retry import RetryPolicy
+from hh_exporter._signals import install
 from hh_exporter.events import ModelEvent, SessionProperties
 from hh_exporter.exceptions import DeliveryError, EncodeError
 
@@ -314,6 +315,19 @@ class Exporter:
         self._settler.drain(DropReason.CLOSED)
         self._settler.say_rest()
         return watch.result()
+
+    def install_signal_handlers(self) -> None:
+        """
+        Send what is there before SIGTERM or SIGINT does what it did so far.
+
+        What was to happen, a handler of the program's own or its end, follows
+        within `close_timeout`, or at once when a second signal comes. Exporters
+        stay open meanwhile. Call it before a web server starts.
+
+        Raises:
+            ExporterError: This is not the main thread.
+        """
+        install()
 
     async def __aenter__(self) -> Self:
         await self.start()

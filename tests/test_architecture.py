@@ -27,6 +27,7 @@ LAYERS = {
         "_forks",
         "_lifetime",
         "_recording",
+        "_signals",
     },
     "movers": {
         "_delivery",
@@ -74,8 +75,9 @@ LAYERS = {
 
 SIDEWAYS = {
     "__main__": {"_cli"},
-    "_exporter": {"_assembly", "_environment", "_forks", "_lifetime", "_recording"},
+    "_exporter": {"_assembly", "_environment", "_forks", "_lifetime", "_recording", "_signals"},
     "_assembly": {"_endings", "_environment", "_lifetime"},
+    "_signals": {"_endings", "_forks", "_lifetime"},
     "_forks": {"_endings"},
     "_endings": {"_lifetime"},
     "_lifetime": {"_environment"},
