@@ -214,6 +214,13 @@ class Disk:
                 self._files.remove(held)
                 held.file.close()
 
+    def abandon(self) -> None:
+        """
+        Leave the files to the parent, in a forked child.
+        """
+        for held in self._files:
+            held.file.abandon()
+
     def close(self) -> None:
         files, self._files = self._files, []
         with ExitStack() as closing:

@@ -1,5 +1,5 @@
 """
-Build the parts, and be the door to them.
+The door to all the parts.
 
 push makes a record and queues it, on the caller's thread. All that waits is done in the
 worker's loop, whichever loop asks. Nothing here is done per event beyond that.
@@ -9,33 +9,26 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 from asyncio import _get_running_loop
 from collections.abc import Callable
 from ssl import SSLContext
 from typing import Any, Literal, Self
 
+from hh_exporter._assembly import assemble, jitter
 from hh_exporter._batcher import BatchLimits
 from hh_exporter._bell import Bell
-from hh_exporter._books import read_books
 from hh_exporter._budget import QueueLimits
 from hh_exporter._clock import Clock, SystemClock
-from hh_exporter._codec import Codec
-from hh_exporter._dialects import DIALECTS
 from hh_exporter._environment import read_settings
-from hh_exporter._intake import Intake
+from hh_exporter._forks import in_child
 from hh_exporter._ledger import Watch
-from hh_exporter._lifetime import Lifetime, run_in
+from hh_exporter._lifetime import run_in
 from hh_exporter._outcomes import DropReason, FlushResult, Outcome, Settlement, Stats
-from hh_exporter._privacy import BeforeSend, Privacy
-from hh_exporter._queue import RecordQueue
+from hh_exporter._privacy import BeforeSend
 from hh_exporter._recording import Recording
-from hh_exporter._records import MAX_BODY_BYTES
 from hh_exporter._retry import RetryPolicy
-from hh_exporter._sessions import Sessions
-from hh_exporter._settler import Settler
+from hh_exporter._signals import install
 from hh_exporter._spool import Spool
-from hh_exporter._spooler import Spooler
 from hh_exporter.events import ModelEvent, SessionProperties
 from hh_exporter.exceptions import DeliveryError, EncodeError
 
@@ -118,64 +111,33 @@ class Exporter:
         spool: str | os.PathLike[str] | Spool | None = None,
         disabled: bool | None = None,
         _clock: Clock | None = None,
-        _random: Callable[[], float] = random.Random().random,  # noqa: B008, S311
+        _random: Callable[[], float] = jitter,
     ) -> None:
         arguments = {name: v for name, v in locals().items() if name[0] != "_" and name != "self"}
         self._settings = settings = read_settings(arguments, os.environ)
         self._clock = _clock or SystemClock()
-        wire = DIALECTS[settings.dialect]()
-        sessions = Sessions()
-        self._queue = RecordQueue(settings.queue)
-        self._spooler: Spooler | None = None
-        if settings.spool is not None and not settings.disabled_reason:
-            self._spooler = Spooler(
-                settings=settings.spool,
-                identity=settings.identity,
-                queue=self._queue,
-                sessions=sessions,
-                clock=self._clock,
-            )
-        self._settler = Settler(
-            queue=self._queue,
-            clock=self._clock,
-            on_outcome=settings.on_outcome,
-            spooler=self._spooler,
-        )
-        self._intake = Intake(
-            queue=self._queue,
-            settler=self._settler,
-            codec=Codec(
-                dialect=wire,
-                clock=self._clock,
-                project=settings.project,
-                source=settings.source,
-                max_bytes=min(MAX_BODY_BYTES - wire.overhead, settings.queue.max_bytes),
-            ),
-            sessions=sessions,
-            privacy=Privacy(
-                before_send=settings.before_send,
-                hide_inputs=settings.hide_inputs,
-                hide_outputs=settings.hide_outputs,
-            ),
-            sample_rate=settings.sample_rate,
-            disabled=settings.disabled_reason,
-        )
-        self._life = Lifetime(
-            settings=settings,
-            queue=self._queue,
-            settler=self._settler,
-            dialect=wire,
-            sessions=sessions,
-            spooler=self._spooler,
-            clock=self._clock,
-            random=_random,
-        )
-        self._close_watch: Watch | None = None
+        self._random = _random
         self._disabled = settings.disabled_reason
+        self._build()
+        in_child(self, Exporter._build_again)
         if self._disabled and not settings.disabled:
             log.warning("all events are dropped: %s, or pass disabled=True", self._disabled)
         if settings.exposes_key:
             log.warning("base_url is plain http: the API key crosses the network unencrypted")
+
+    def _build(self) -> None:
+        self._intake, self._life = assemble(self._settings, self._clock, self._random)
+        self._queue, self._settler = self._life.queue, self._life.settler
+        self._spooler = self._life.spooler
+        self._close_watch: Watch | None = None
+
+    def _build_again(self) -> None:
+        """
+        Begin from zero, in a forked child: all else is its parent's.
+        """
+        closed = self._queue.closed
+        self._build()
+        self._queue.closed = closed
 
     # Ways in.
 
@@ -201,7 +163,11 @@ class Exporter:
         loss = self._queue.offer(record)
         worker = self._life.worker
         loop = _get_running_loop()
-        if worker is None or worker.is_over or (loop is not None and loop is not worker.loop):
+        if (
+            worker is None
+            or worker.is_over
+            or (loop is not worker.loop and (loop is not None or worker.loop.is_closed()))
+        ):
             self._life.see_to_worker()
         if loss is None:
             return True
@@ -352,6 +318,19 @@ class Exporter:
         self._settler.say_rest()
         return watch.result()
 
+    def install_signal_handlers(self) -> None:
+        """
+        Send what is there before SIGTERM or SIGINT does what it did so far.
+
+        What was to happen, a handler of the program's own or its end, follows
+        within `close_timeout`, or at once when a second signal comes. Exporters
+        stay open meanwhile. Call it before a web server starts.
+
+        Raises:
+            ExporterError: This is not the main thread.
+        """
+        install()
+
     async def __aenter__(self) -> Self:
         await self.start()
         return self
@@ -365,12 +344,10 @@ class Exporter:
         """
         Read the books; they balance. Any thread.
         """
-        return read_books(
-            self._queue, self._life.worker, self._spooler, self._clock, self._health()
-        )
+        return self._life.stats()
 
     def __repr__(self) -> str:
-        health, _ = self._health()
+        health, _ = self._life.health()
         return f"<Exporter {self._settings.base_url} {health}>"
 
     # Within.
@@ -381,10 +358,3 @@ class Exporter:
                 self._queue.unwatch(self._close_watch)
                 self._close_watch = None
             self._queue.closed = False
-
-    def _health(self) -> tuple[str, str]:
-        if self._disabled:
-            return "closed", self._disabled
-        if self._queue.closed:
-            return "closed", "aclose() was called"
-        return self._life.health()

@@ -1,5 +1,5 @@
 """
-Keep one worker in a loop that runs.
+Keep one worker in a loop that runs, and see to what is left where none does.
 
 A worker belongs to one event loop and ends with it; the queue does not. Where
 the loop went away the worker's records go back to the queue, and the next loop
@@ -12,6 +12,7 @@ import asyncio
 import logging
 from asyncio import _get_running_loop
 from collections.abc import Callable, Coroutine
+from concurrent import futures
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -19,12 +20,13 @@ from attrs import define, field
 
 from hh_exporter._batcher import Batcher
 from hh_exporter._bell import Bell
+from hh_exporter._books import read_books
 from hh_exporter._breaker import Breaker
 from hh_exporter._clock import Clock
 from hh_exporter._delivery import Deliverer
 from hh_exporter._dialect import Dialect
 from hh_exporter._environment import Settings
-from hh_exporter._outcomes import DropReason
+from hh_exporter._outcomes import DropReason, Stats
 from hh_exporter._probing import Prober
 from hh_exporter._queue import RecordQueue
 from hh_exporter._records import Record
@@ -46,6 +48,11 @@ T = TypeVar("T")
 _LOOPLESS_EVENTS = 1000
 """How many events may be queued without a loop before it is worth a warning."""
 
+_TO_HANG_UP = 1.0
+"""Seconds that the worker of another thread's loop may take to end once its time is up."""
+
+_ENDED = "the exporter was not closed: await aclose(), or use it as an async context manager"
+
 
 @define(eq=False, kw_only=True)
 class Lifetime:
@@ -63,6 +70,10 @@ class Lifetime:
     random: Callable[[], float]
     worker: Worker | None = field(default=None, init=False)
     _warned_loopless: bool = field(default=False, init=False)
+    _told: int = field(default=0, init=False)
+    """The last record of which the log says that it is left."""
+    _then: Callable[[], None] | None = field(default=None, init=False)
+    """What follows once the worker has sent what is there."""
 
     def see_to_worker(self) -> Worker | None:
         """
@@ -72,19 +83,22 @@ class Lifetime:
             The worker; None where there is none and no loop runs here.
         """
         loop = _get_running_loop()
+        is_orphaned = False
         with self.queue.lock:
             worker = self.worker
             if worker is not None and not worker.is_over:
                 if worker.loop.is_running():
                     return worker
-                if loop is not None:
+                is_orphaned = worker.loop.is_closed()
+                if loop is not None or is_orphaned:
                     worker.abandon()
             if self.queue.closed and not self.queue.ledger.queued:
                 return worker  # a push that lost its race with a close starts nothing
             if loop is not None:
                 worker = self.worker = self._make_worker(loop)
         if loop is None or worker is None:
-            self._warn_loopless()  # not under the lock: a log handler is user code
+            # Not under the lock: a log handler is user code.
+            self._say_left() if is_orphaned else self._warn_loopless()
             return None
         if self.spooler is not None:
             self.spooler.start()
@@ -122,10 +136,95 @@ class Lifetime:
             )
         return server_id
 
+    # How it ends where nobody closes it.
+
+    def wind_up(self, then: Callable[[], None]) -> bool:
+        """
+        Have the worker send what is there, for `close_timeout` at most.
+
+        Waits for nothing. Any thread, and signal handlers.
+
+        Args:
+            then: Called in the worker's loop once all that is there has its outcome,
+                or no more can be had in time.
+
+        Returns:
+            Whether there is anything to send and a loop runs to do so; if not,
+            *then* is not called.
+        """
+        worker = self.worker if _get_running_loop() is None else self.see_to_worker()
+        if worker is None or worker.is_over or not worker.loop.is_running():
+            return False
+        if not self.queue.has_records:
+            return False
+        self._then = then
+        flush = self._flush(worker)
+        try:
+            asyncio.run_coroutine_threadsafe(flush, worker.loop)
+        except RuntimeError:  # closed just now, by another thread
+            flush.close()
+            return False
+        return True
+
+    async def _flush(self, worker: Worker) -> None:
+        await worker.flush(self.clock.now() + self.settings.close_timeout)
+        # Not if this is cancelled: the loop ends then, and the worker still sends as it does.
+        self._go_on()
+
+    def _go_on(self) -> None:
+        worker, then, self._then = self.worker, self._then, None
+        if then is not None and worker is not None and not worker.loop.is_closed():
+            # Not here, within a task: it may raise KeyboardInterrupt.
+            worker.loop.call_soon(then)
+
+    def end(self) -> None:
+        """
+        Close, in the loop of another thread where one runs, and without any else.
+        """
+        self.queue.close()
+        worker, seconds = self.worker, self.settings.close_timeout
+        if worker is not None and not worker.is_over and worker.loop.is_running():
+            close = worker.close(self.clock.now() + seconds)
+            closed = asyncio.run_coroutine_threadsafe(close, worker.loop)
+            futures.wait((closed,), seconds + _TO_HANG_UP)
+        self.save_all()
+
+    def save_all(self) -> None:
+        """
+        Take no more, and give up what is in memory: no loop will run that could send it.
+
+        It goes to the spool, for who starts next. Else it is dropped, and said, unless the
+        log has told of it already.
+        """
+        self.queue.close()
+        worker = self.worker
+        if worker is not None and not worker.is_over:
+            worker.abandon()
+        self.settler.drain(DropReason.CLOSED, detail=_ENDED, told=self._told)
+        if self.spooler is not None:
+            self.spooler.close()
+        self.settler.say_rest()
+
+    def __del__(self) -> None:
+        if self.queue.has_records:
+            self.save_all()
+
+    # Looking in.
+
+    def stats(self) -> Stats:
+        """
+        Read the books; they balance. Any thread.
+        """
+        return read_books(self.queue, self.worker, self.spooler, self.clock, self.health())
+
     def health(self) -> tuple[str, str]:
         """
-        Say how the worker is, in one word, and why, in a few.
+        Say how the exporter is, in one word, and why, in a few.
         """
+        if self.settings.disabled_reason:
+            return "closed", self.settings.disabled_reason
+        if self.queue.closed:
+            return "closed", "aclose() was called"
         worker = self.worker
         if worker is None or not worker.is_serving or not worker.loop.is_running():
             if worker is not None and worker.fault:
@@ -140,6 +239,8 @@ class Lifetime:
         if self.spooler is not None and self.spooler.fault:
             return "degraded", f"the spool can't be written to: {self.spooler.fault}"
         return "ok", ""
+
+    # Within.
 
     def _make_worker(self, loop: asyncio.AbstractEventLoop) -> Worker:
         settings = self.settings
@@ -212,7 +313,14 @@ class Lifetime:
     def _on_worker_over(self) -> None:
         if self.queue.closed:
             self.settler.drain(DropReason.CLOSED)
-        elif left := self.queue.ledger.queued:
+        else:
+            self._say_left()
+        self._go_on()
+
+    def _say_left(self) -> None:
+        ledger = self.queue.ledger
+        if left := ledger.queued:
+            self._told = ledger.pushed + ledger.recovered
             log.warning(
                 "the event loop ends with %d events queued: await aclose() before it does", left
             )
@@ -241,7 +349,11 @@ async def run_in(
     """
     if loop is asyncio.get_running_loop():
         return await work
-    future = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, loop))
+    try:
+        future = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, loop))
+    except RuntimeError:  # closed since it was chosen
+        work.close()
+        return None
     try:
         async with clock.timeout_at(deadline):
             return await future

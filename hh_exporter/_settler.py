@@ -104,13 +104,18 @@ class Settler:
         if event_ids:
             self.announce(event_ids, Outcome.DROPPED, reason)
 
-    def drain(self, reason: DropReason) -> None:
+    def drain(self, reason: DropReason, *, detail: str = "", told: int = 0) -> None:
         """
         Spool all that is queued, and drop what can't be.
+
+        Args:
+            detail: What befell these events in particular, fit for a log.
+            told: The last record of which the log says already that it is left.
         """
         records = self.queue.drain(reason)
         if records:
-            self.announce(_ids(records), Outcome.DROPPED, reason)
+            said = sum(record.seq <= told for record in records)
+            self.announce(_ids(records), Outcome.DROPPED, reason, detail=detail, said=said)
 
     def announce(
         self,
@@ -120,15 +125,18 @@ class Settler:
         *,
         status: int | None = None,
         detail: str = "",
+        said: int = 0,
     ) -> None:
         """
         Announce an outcome that the ledger knows already.
 
         Args:
             detail: What is wrong with these events in particular, fit for a log.
+            said: Of how many of them the log knows.
         """
-        if outcome is not Outcome.DELIVERED and reason not in _INTENDED:
-            self._warn(len(event_ids), outcome, reason, status, detail)
+        unsaid = len(event_ids) - said
+        if unsaid and outcome is not Outcome.DELIVERED and reason not in _INTENDED:
+            self._warn(unsaid, outcome, reason, status, detail)
         if self.on_outcome is not None:
             self._call(
                 Settlement(outcome=outcome, reason=reason, event_ids=event_ids, status=status)

@@ -11,9 +11,10 @@ from threading import RLock
 from attrs import define
 
 from hh_exporter._clock import Clock
+from hh_exporter._outcomes import DropReason, Outcome
 from hh_exporter._records import Record, Session, Spot
 from hh_exporter._sessions import Sessions
-from hh_exporter._spooled import SpooledRecord
+from hh_exporter._spooled import Letter, SpooledRecord
 
 __all__ = ["Rows"]
 
@@ -39,6 +40,28 @@ class Rows:
             seq=record.seq,
             session_id=None if session is None else session.session_id,
             session=None if session is None else session.data,
+        )
+
+    def to_letter(
+        self,
+        record: Record,
+        outcome: Outcome,
+        reason: DropReason | None,
+        status: int | None,
+        answer: str,
+    ) -> Letter:
+        """
+        Make a dead letter of a record that has just died.
+        """
+        return Letter(
+            event_id=record.event_id,
+            data=record.data,
+            pushed_at=self.to_wall(record.pushed_at),
+            died_at=self.clock.wall(),
+            outcome=outcome,
+            reason=reason or "",
+            status=status,
+            answer=answer,
         )
 
     def to_wall(self, reading: float) -> float:

@@ -129,17 +129,22 @@ class Spooler:
         Write what was handed over and let go of the files, or give up waiting for that.
         """
         bell = Bell(self.clock)
-        with self.queue.lock:
-            for record in self._ensured:  # too late: their puts find the queue closed
-                self._take_back(record)
-            self._ensured.clear()
-            self.is_open = False
-            if self._thread is None:
-                return
-            self._on_closed.append(bell.ring)
-        self._work.put(None)
-        self._hurry.set()
-        await bell.wait(max(deadline, self.clock.now() + _LAST_COMMIT))
+        if self._retire(bell.ring) is not None:
+            await bell.wait(max(deadline, self.clock.now() + _LAST_COMMIT))
+
+    def abandon(self) -> None:
+        """
+        Leave the files to the parent, in a child that was forked while they were open.
+        """
+        self._disk.abandon()
+
+    def close(self) -> None:
+        """
+        Do the same as `aclose` where no event loop runs, and block for as long.
+        """
+        thread = self._retire(lambda: None)
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(_LAST_COMMIT)
 
     def take(self, record: Record) -> bool:
         """
@@ -193,20 +198,7 @@ class Spooler:
         spots = [record.spot for record in records if record.spot is not None]
         letters: list[Letter] = []
         if outcome is Outcome.REJECTED or reason in _KEPT:
-            died_at = self.clock.wall()
-            letters = [
-                Letter(
-                    event_id=record.event_id,
-                    data=record.data,
-                    pushed_at=self._rows.to_wall(record.pushed_at),
-                    died_at=died_at,
-                    outcome=outcome,
-                    reason=reason or "",
-                    status=status,
-                    answer=answer,
-                )
-                for record in records
-            ]
+            letters = [self._rows.to_letter(r, outcome, reason, status, answer) for r in records]
         if spots or letters:
             with self.queue.lock:
                 if not self._hand_over(Settle(spots, letters)) and self.is_open:
@@ -247,6 +239,22 @@ class Spooler:
         """
         since = self._since
         return 0.0 if since is None else max(0.0, self.clock.now() - since)
+
+    def _retire(self, on_closed: Callable[[], None]) -> threading.Thread | None:
+        """
+        Take no more, and have the thread end; *on_closed* is called by it.
+        """
+        with self.queue.lock:
+            for record in self._ensured:  # too late: their puts find the queue closed
+                self._take_back(record)
+            self._ensured.clear()
+            self.is_open = False
+            thread = self._thread
+            if thread is not None:
+                self._on_closed.append(on_closed)
+        self._work.put(None)
+        self._hurry.set()
+        return thread
 
     def _store(self, record: Record, *, is_loaded: bool) -> bool:
         before = record.spot

@@ -19,7 +19,17 @@ MAX_LINES = 400
 
 LAYERS = {
     "doors": {"__init__", "__main__", "_cli"},
-    "builders": {"_books", "_environment", "_exporter", "_lifetime", "_recording"},
+    "builders": {
+        "_assembly",
+        "_books",
+        "_endings",
+        "_environment",
+        "_exporter",
+        "_forks",
+        "_lifetime",
+        "_recording",
+        "_signals",
+    },
     "movers": {
         "_delivery",
         "_intake",
@@ -77,8 +87,12 @@ LAYERS = {
 
 SIDEWAYS = {
     "__main__": {"_cli"},
-    "_exporter": {"_books", "_environment", "_lifetime", "_recording"},
-    "_lifetime": {"_environment"},
+    "_exporter": {"_assembly", "_environment", "_forks", "_lifetime", "_recording", "_signals"},
+    "_assembly": {"_endings", "_environment", "_lifetime"},
+    "_signals": {"_endings", "_forks", "_lifetime"},
+    "_forks": {"_endings"},
+    "_endings": {"_lifetime"},
+    "_lifetime": {"_books", "_environment"},
     "_worker": {"_delivery", "_parts", "_probing", "_recovery", "_shipping", "_waits"},
     "_recovery": {"_spooler"},
     "_settler": {"_spooler"},

@@ -1,0 +1,97 @@
+"""
+Programs of users, each run as a process of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from textwrap import dedent
+
+from attrs import define
+
+from tests.command import Finished, finish
+
+__all__ = ["Program", "run_program", "running"]
+
+_ROOT = Path(__file__).parents[1]
+
+_PRELUDE = """
+import asyncio, os, signal, sys, threading
+from hh_exporter import BatchLimits, Exporter, ModelEvent
+
+def push(*event_ids):
+    for event_id in event_ids:
+        assert exporter.push(ModelEvent(model="m", event_id=event_id))
+
+def say(*words):
+    print(*words, flush=True)
+
+exporter = Exporter()
+"""
+"""What each program begins with."""
+
+
+@define(eq=False)
+class Program:
+    """
+    A program that runs.
+    """
+
+    process: subprocess.Popen[bytes]
+
+    async def line(self) -> str:
+        """
+        Wait for the next line that the program prints.
+        """
+        assert self.process.stdout
+        line = await asyncio.to_thread(self.process.stdout.readline)
+        assert line, await self.ended()
+        return line.decode().rstrip("\n")
+
+    async def said(self, line: str) -> None:
+        """
+        Wait until the program prints *line*, as its next.
+        """
+        assert await self.line() == line
+
+    def send(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    async def ended(self) -> Finished:
+        return await finish(self.process)
+
+
+@contextmanager
+def running(source: str, url: str, **environ: str) -> Iterator[Program]:
+    """
+    Run *source* with an `exporter` for the server at *url*, no longer than the block.
+    """
+    inherited = {name: v for name, v in os.environ.items() if name != "PYTHONASYNCIODEBUG"}
+    own = {"PYTHONPATH": str(_ROOT), "HH_API_URL": url}
+    with subprocess.Popen(
+        # Since 3.12 a fork beside threads is worth a warning; some of the programs do just that.
+        (sys.executable, "-W", "ignore::DeprecationWarning", "-c", _PRELUDE + dedent(source)),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=inherited | own | environ,
+    ) as process:
+        try:
+            yield Program(process)
+        finally:
+            process.kill()
+
+
+async def run_program(source: str, url: str, **environ: str) -> Finished:
+    """
+    Run *source* to its end.
+    """
+    with running(source, url, **environ) as program:
+        return await program.ended()
