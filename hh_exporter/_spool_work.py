@@ -120,32 +120,39 @@ class Settle:
 @define(eq=False)
 class Load:
     """
-    Bring records back to memory; those that are too old are dropped.
+    Bring records back to memory; those that are too old, or can never fit, are dropped.
     """
 
     limit: int
     limit_bytes: int
     oldest: float
     """Unix time before which a record is too old."""
+    largest: int
+    """Bytes that memory has room for: it may have had room for more when a record was written."""
     found: list[tuple[SpooledRecord, Spot]] = Factory(list)
-    expired: list[SpooledRecord] = Factory(list)
+    unfit: dict[DropReason, list[SpooledRecord]] = Factory(dict)
     size: int = 0
 
     def do(self, disk: Disk) -> None:
         self.found.clear()
-        self.expired.clear()
+        self.unfit = {DropReason.EXPIRED: [], DropReason.TOO_LARGE: []}
         for row, spot in disk.next(self.limit, self.limit_bytes):
-            if row.pushed_at < self.oldest:
-                disk.remove(spot)
-                self.expired.append(row)
-            else:
+            reason = self._judge(row)
+            if reason is None:
                 self.found.append((row, spot))
+            else:
+                disk.remove(spot)
+                self.unfit[reason].append(row)
+
+    def _judge(self, row: SpooledRecord) -> DropReason | None:
+        if row.pushed_at < self.oldest:
+            return DropReason.EXPIRED
+        return DropReason.TOO_LARGE if row.size > self.largest else None
 
     def end(self, owner: Owner, *, is_done: bool) -> None:
         owner.admit(self.found if is_done else [])
-        if is_done:
-            seqs, event_ids = [r.seq for r in self.expired], [r.event_id for r in self.expired]
-            owner.lose(seqs, DropReason.EXPIRED, event_ids)
+        for reason, rows in self.unfit.items() if is_done else ():
+            owner.lose([row.seq for row in rows], reason, [row.event_id for row in rows])
 
 
 def gather(work: SimpleQueue[Work | None], hurry: threading.Event) -> list[Work | None]:

@@ -221,7 +221,8 @@ class Spooler:
             Whether `on_loaded` will be called.
         """
         with self.queue.lock:
-            is_taken = self._hand_over(Load(limit, limit_bytes, self._oldest))
+            largest = self.queue.limits.max_bytes
+            is_taken = self._hand_over(Load(limit, limit_bytes, self._oldest, largest))
         self._hurry.set()
         return is_taken
 

@@ -821,3 +821,23 @@ async def test_no_more_is_loaded_than_a_batch_has_bytes(
     await until(lambda: second.stats().in_flight)
 
     assert second.stats().spooled >= 7
+
+
+async def test_an_event_that_memory_has_no_room_for_any_more_holds_up_no_other(
+    make_exporter: MakeExporter, server: ScriptedServer, clock: FakeClock, directory: Path
+) -> None:
+    """
+    Where the limits were lowered meanwhile, what can never fit is dropped as `too_large`.
+    """
+    server.default = unavailable()
+    first = await make_exporter(spool=directory)
+    push(first, ["large"], error="x" * 10_000)
+    push(first, ["small"])
+    await first.aclose(0.0)
+    server.default = status(200)
+    server.requests.clear()
+    second = await make_exporter(queue=QueueLimits(max_bytes=5_000), spool=directory)
+    await come_back(second, clock)
+
+    assert received(server) == ["small"]
+    assert second.stats().dropped_by_reason == {DropReason.TOO_LARGE: 1}
