@@ -13,9 +13,6 @@ import asyncio
 import gzip
 import json
 import re
-import socket
-import struct
-import traceback
 import zlib
 from collections import Counter, deque
 from contextlib import suppress
@@ -25,6 +22,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeAlias
 from uuid import uuid4
 
 from attrs import define, evolve, field, frozen
+
+from tests.listener import Connection, Listener
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -394,7 +393,7 @@ def limit_bytes(n: int) -> Scripted:
 
 
 @define(eq=False, repr=False)
-class ScriptedServer:
+class ScriptedServer(Listener):
     """
     A server on 127.0.0.1 that answers as scripted and remembers everything.
 
@@ -409,29 +408,20 @@ class ScriptedServer:
         created: Every event stored, in order, duplicates included, each with
             the event_id under which the server has it.
         requests: Every lawful request, in order of arrival.
-        connections: How many TCP connections were accepted.
         failures: What clients did wrong. Clear it if that was the point.
     """
 
     default: Scripted = field(factory=created)
     created: list[Event] = field(init=False, factory=list)
     requests: list[Request] = field(init=False, factory=list)
-    connections: int = field(init=False, default=0)
     failures: list[str] = field(init=False, factory=list)
     _script: deque[Scripted] = field(init=False, factory=deque)
     _sent_ids: Counter[str] = field(init=False, factory=Counter)
     _awaited: int = field(init=False, default=0)
     _changed: asyncio.Event = field(init=False, factory=asyncio.Event)
-    _socket: socket.socket = field(init=False)
-    _port: int = field(init=False)
-    _listening: bool = field(init=False, default=False)
-    _open: set[_Connection] = field(init=False, factory=set)
-    _conversations: set[asyncio.Task[None]] = field(init=False, factory=set)
 
     async def __aenter__(self) -> Self:
-        self._socket = _bound_socket(0)
-        self._port = self._socket.getsockname()[1]
-        self._listen()
+        await self.open()
         return self
 
     async def __aexit__(
@@ -440,19 +430,11 @@ class ScriptedServer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self.stop()
-        self._socket.close()
+        await self.close()
         if self.failures:
             if error is None:
                 self._raise_failures()
             error.add_note("\n".join(self.failures))
-
-    @property
-    def url(self) -> str:
-        """
-        Name the server's address, without a slash at the end.
-        """
-        return f"http://127.0.0.1:{self._port}"
 
     @property
     def created_ids(self) -> list[str]:
@@ -460,13 +442,6 @@ class ScriptedServer:
         List the ids of the stored events, in order, duplicates included.
         """
         return [event["event_id"] for event in self.created]
-
-    @property
-    def open_connections(self) -> int:
-        """
-        Count the TCP connections that are open now.
-        """
-        return len(self._conversations)
 
     def duplicates(self) -> set[str]:
         """
@@ -515,79 +490,7 @@ class ScriptedServer:
         """
         await self._until("the connections to close", lambda: not self._conversations)
 
-    async def stop(self) -> None:
-        """
-        Refuse new connections and reset the open ones; nothing is forgotten.
-        """
-        if self._listening:
-            self._listening = False
-            asyncio.get_running_loop().remove_reader(self._socket)
-            self._socket.close()
-            # Bound but not listening, it refuses connections and keeps the port ours.
-            self._socket = _bound_socket(self._port)
-        for connection in self._open:
-            connection.reset()
-        # Not cancelled: each ends by itself, and a task cancelled before its
-        # first step would leave its socket open.
-        await asyncio.gather(*self._conversations, return_exceptions=True)
-
-    async def restart(self) -> None:
-        """
-        Stop if need be, then listen on the same port again.
-        """
-        await self.stop()
-        self._listen()
-
-    def _listen(self) -> None:
-        self._socket.listen(128)
-        # Not asyncio's own server: a connection that arrives while that one is
-        # being closed leaves its socket open.
-        asyncio.get_running_loop().add_reader(self._socket, self._accept)
-        self._listening = True
-
-    def _accept(self) -> None:
-        try:
-            accepted, _ = self._socket.accept()
-        except (BlockingIOError, ConnectionAbortedError):
-            return  # gone before we looked
-        accepted.setblocking(False)
-        self.connections += 1
-        conversation = asyncio.create_task(self._converse(accepted, self.connections))
-        self._conversations.add(conversation)
-        conversation.add_done_callback(self._hang_up)
-
-    def _hang_up(self, conversation: asyncio.Task[None]) -> None:
-        self._conversations.discard(conversation)
-        self._notify()
-        if not conversation.cancelled() and (error := conversation.exception()):
-            # A fault of the script or of this file must not look like the client's.
-            self._fail("".join(traceback.format_exception(error)))
-
-    async def _converse(self, accepted: socket.socket, number: int) -> None:
-        """
-        Serve one connection until it is closed for good.
-        """
-        connection = _Connection(number)
-        loop = asyncio.get_running_loop()
-        await loop.connect_accepted_socket(lambda: connection, accepted)
-        self._open.add(connection)
-        try:
-            if not self._listening:
-                connection.reset()  # stopped since it was accepted
-            while await self._serve(connection):
-                pass
-        except (ConnectionError, EOFError):
-            pass  # the client has gone, as clients do
-        finally:
-            connection.writer.close()
-            with suppress(ConnectionError):
-                await connection.writer.wait_closed()
-            self._open.discard(connection)
-
-    async def _serve(self, connection: _Connection) -> bool:
-        """
-        Read and answer one request; return whether another one may follow.
-        """
+    async def _serve(self, connection: Connection) -> bool:
         try:
             request = await _read(connection)
         except _BadRequestError as error:
@@ -648,64 +551,7 @@ class _BadRequestError(Exception):
     """
 
 
-class _Connection(asyncio.StreamReaderProtocol):
-    """
-    The streams of one client, closed as soon as the client has gone.
-
-    Attributes:
-        gate: Opens once for each release, and when the connection is lost.
-    """
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.gate = asyncio.Semaphore(0)
-        self.reader = asyncio.StreamReader()
-        super().__init__(self.reader)
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        assert isinstance(transport, asyncio.Transport)
-        loop = asyncio.get_running_loop()
-        self.writer = asyncio.StreamWriter(transport, self, self.reader, loop)
-
-    def eof_received(self) -> bool:
-        # A stream stays half open by default, and a held answer would never
-        # learn that nobody waits for it any more.
-        super().eof_received()
-        return False
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        self.gate.release()
-
-    def reset(self) -> None:
-        """
-        Close at once with an RST; harmless on a closed connection.
-        """
-        if not self.writer.is_closing():
-            peer: socket.socket = self.writer.get_extra_info("socket")
-            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.writer.transport.abort()
-
-    async def released(self) -> None:
-        """
-        Wait for a release; raises ConnectionResetError once the client has gone.
-        """
-        if not self.writer.is_closing():
-            await self.gate.acquire()
-        if self.writer.is_closing():
-            raise ConnectionResetError("nobody waits for the answer")
-
-
-def _bound_socket(port: int) -> socket.socket:
-    bound = socket.socket()
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    bound.bind(("127.0.0.1", port))
-    bound.setblocking(False)
-    return bound
-
-
-async def _read(connection: _Connection) -> Request:
+async def _read(connection: Connection) -> Request:
     """
     Read one request.
 
@@ -781,7 +627,7 @@ def _events(path: str, parsed: Any) -> list[Event]:
     raise _BadRequestError(f"{path}: the body has no model events")
 
 
-async def _send(answer: Answer, connection: _Connection, *, last: bool) -> bool:
+async def _send(answer: Answer, connection: Connection, *, last: bool) -> bool:
     """
     Answer in the answer's manner; return whether the connection can go on.
     """

@@ -39,6 +39,7 @@ from tests.scripted_server import (
     reset_before_storing,
     status,
     too_many,
+    trickle,
     unavailable,
 )
 from tests.support import (
@@ -48,6 +49,7 @@ from tests.support import (
     delivered,
     model_event,
     push_all,
+    settle,
     until,
 )
 
@@ -493,3 +495,20 @@ async def test_a_flush_does_not_wait_for_one_that_backs_off_too_long(
     assert result == FlushResult(delivered=0, rejected=0, dropped=0, left=1)
     await exporter.aclose(0.0)
     assert "could not be delivered" in str(await fail(sending))
+
+
+@pytest.mark.xfail(strict=True, reason="the call's deadline cancels the attempt, status and all")
+async def test_a_status_that_arrived_counts_at_the_deadline_too(
+    make_exporter: MakeExporter, server: ScriptedServer, clock: FakeClock
+) -> None:
+    """
+    Where a 200 came and its body did not, the event is delivered, as at a request's timeout.
+    """
+    server.script(trickle())
+    exporter = await make_exporter(request_timeout=10.0)
+    sending = send(exporter, timeout=5.0)
+    await server.next_request()
+    await settle()
+    await clock.advance(5.0)
+
+    assert await sending == "e0"

@@ -37,12 +37,12 @@ from hh_exporter._queue import RecordQueue
 from hh_exporter._records import Loss, Record, Session
 from tests.builders import make_record
 from tests.conftest import KEY, MakeExporter
+from tests.crowds import THREADS, Bomb, handled, switching_often, threads
 from tests.scripted_server import ScriptedServer
 from tests.support import PATIENCE, FakeClock, assert_balanced, model_event, until
 
 Ts = TypeVarTuple("Ts")
 
-THREADS = 8
 EACH = 250
 
 STRIDE = 31
@@ -60,34 +60,8 @@ def _switch_often() -> Iterator[None]:
     """
     Have threads take turns as often as they can, so that races show.
     """
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(interval)
-
-
-@contextmanager
-def threads(target: Callable[[int], object], n: int = THREADS) -> Iterator[Callable[[], bool]]:
-    """
-    Run *target* in *n* threads; yields what tells whether one of them still runs.
-    """
-    errors: list[BaseException] = []
-
-    def run(number: int) -> None:
-        try:
-            target(number)
-        except BaseException as exc:
-            errors.append(exc)
-
-    crowd = [threading.Thread(target=run, args=(number,)) for number in range(n)]
-    for thread in crowd:
-        thread.start()
-    try:
-        yield lambda: any(thread.is_alive() for thread in crowd)
-    finally:
-        for thread in crowd:
-            thread.join()
-    assert not errors, errors
+    with switching_often():
+        yield
 
 
 def push_many(exporter: Exporter, number: int, n: int = EACH) -> None:
@@ -237,18 +211,6 @@ async def test_an_outcome_may_push(make_exporter: MakeExporter, server: Scripted
     assert len(server.created) == 25
 
 
-class Bomb:
-    """
-    An object whose finaliser pushes.
-    """
-
-    def __init__(self, push: Callable[[], object]) -> None:
-        self.push = push
-
-    def __del__(self) -> None:
-        self.push()
-
-
 @contextmanager
 def interrupted(lines: Iterable[int], interrupt: Callable[[], object]) -> Iterator[None]:
     """
@@ -274,18 +236,6 @@ def interrupted(lines: Iterable[int], interrupt: Callable[[], object]) -> Iterat
         yield
     finally:
         sys.settrace(before)
-
-
-@contextmanager
-def handled(handler: Callable[[], object]) -> Iterator[None]:
-    """
-    Have SIGUSR1 call *handler*.
-    """
-    before = signal.signal(signal.SIGUSR1, lambda *_: handler())
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGUSR1, before)
 
 
 @pytest.mark.parametrize("overflow", ["drop_oldest", "drop_newest"])

@@ -1,0 +1,253 @@
+"""
+What was said of each event, held against what happened to it.
+
+Reads the wire by itself, as the README's table of answers says, and asks the
+package nothing. The rule: three things are counted apart, what the program was
+told (`Settlement`), what the server has, and which answers got through.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from math import inf
+from typing import Any
+
+from attrs import define, field, frozen
+
+from hh_exporter import DropReason, Exporter, Outcome, Settlement, Stats
+from tests.chaos.proxy import Exchange
+from tests.scripted_server import Answer, Request
+from tests.support import assert_balanced
+
+__all__ = ["Accounts", "Letter"]
+
+EXPECTED_LOSSES = {
+    DropReason.QUEUE_FULL,
+    DropReason.RETRIES_EXHAUSTED,
+    DropReason.TOO_LARGE,
+    DropReason.SEND_FAILED,
+}
+
+
+@define(eq=False)
+class Accounts:
+    """
+    One exporter's events.
+
+    Attributes:
+        doubts_after: An answer that took longer may or may not have been read: where
+            time is real, the client's patience can end while it arrives. Seconds.
+        resends: Whether an ambiguous answer is no last word (`on_ambiguous="resend"`).
+        pushed: Whether the server has a reason of its own to refuse each event.
+        settlements: Each event and what was said of it, in order.
+        stored: How often the server stored each event.
+    """
+
+    doubts_after: float = inf
+    resends: bool = False
+    pushed: dict[str, bool] = field(init=False, factory=dict)
+    settlements: list[tuple[str, Settlement]] = field(init=False, factory=list)
+    stored: Counter[str] = field(init=False, factory=Counter)
+
+    def note_push(self, event_id: str, *, is_bad: bool = False) -> None:
+        """
+        Note an event before it is pushed. Any thread.
+        """
+        assert event_id not in self.pushed
+        self.pushed[event_id] = is_bad
+
+    def note_outcome(self, settlement: Settlement) -> None:
+        """
+        Note what on_outcome is told. Any thread.
+        """
+        self.settlements.extend((event_id, settlement) for event_id in settlement.event_ids)
+
+    def note_answer(self, request: Request, answer: Answer) -> None:
+        """
+        Note what the server has from now on.
+        """
+        self.stored.update(stored.event["event_id"] for stored in answer.stores)
+
+    def look(self, exporter: Exporter, *, is_alone: bool = True) -> Stats:
+        """
+        Check the books against what was announced; threads may be between the two.
+        """
+        stats = assert_balanced(exporter)
+        assert min(stats.queued, stats.in_flight, stats.queued_bytes) >= 0, stats
+        assert stats.health != "degraded", stats
+        if is_alone:
+            said = Counter(settlement.outcome for _, settlement in self.settlements)
+            books = (stats.delivered, stats.rejected, stats.dropped)
+            assert tuple(said[outcome] for outcome in Outcome) == books, (said, stats)
+        return stats
+
+    def audit(self, exchanges: Iterable[Exchange]) -> None:
+        """
+        Check that each event has one outcome, and that it is the truth.
+
+        Call it once the exporter is closed and the network is silent.
+        """
+        letters: defaultdict[str, list[Letter]] = defaultdict(list)
+        for letter in map(Letter.read, exchanges):
+            for event_id in letter.ids:
+                letters[event_id].append(letter)
+        fates: defaultdict[str, list[Settlement]] = defaultdict(list)
+        for event_id, settlement in self.settlements:
+            fates[event_id].append(settlement)
+        found = [
+            f"{event_id}: {complaint}\n{self._tell(event_id, fates[event_id], letters[event_id])}"
+            for event_id in self.pushed
+            for complaint in self._complain(event_id, fates[event_id], letters[event_id])
+        ]
+        found += [f"{i}: never pushed" for i in {*fates, *letters} - self.pushed.keys()]
+        assert not found, "\n".join([f"{len(found)} complaints, the first are:", *found[:5]])
+
+    def _complain(
+        self, event_id: str, fates: Sequence[Settlement], letters: Sequence[Letter]
+    ) -> Iterator[str]:
+        """
+        List what is wrong with the fate of one event.
+        """
+        if len(fates) != 1:
+            yield f"{len(fates)} outcomes"
+            return
+        [fate] = fates
+        telling = [letter for letter in letters if event_id in letter.told]
+        sure = [letter for letter in telling if not self._is_doubtful(letter.exchange)]
+        stored = self.stored[event_id]
+        if sure and letters[-1] is not sure[0]:
+            yield "sent again, after an answer that told of it"
+        if not self.resends and any(n.is_ambiguous for n in letters[:-1]):
+            yield "sent again, after an answer that might have told of it"
+        if not len(sure) <= stored <= len(letters):
+            yield "the server does not have it as often as the wire says"
+
+        match fate.outcome, fate.reason:
+            case Outcome.DELIVERED, _:
+                if not telling:
+                    yield "said to be delivered, though no answer told of it"
+            case _, DropReason.SEND_FAILED:
+                # Half an answer may be all there was when the caller's patience ended.
+                if any(letter.exchange.body is not None for letter in sure):
+                    yield "said to be lost, though an answer told of it"
+            case _ if sure:
+                yield "said to be lost, though an answer told of it"
+            case Outcome.REJECTED, _:
+                yield from self._question(event_id, fate, letters)
+            case _, DropReason.TOO_LARGE:
+                if not any(n.exchange.status == 413 and n.ids == (event_id,) for n in letters):
+                    yield "never refused as too large"
+            case _, reason if reason not in EXPECTED_LOSSES:
+                yield f"dropped as {reason}"
+
+    def _question(
+        self, event_id: str, fate: Settlement, letters: Sequence[Letter]
+    ) -> Iterator[str]:
+        """
+        List what is wrong with a rejection.
+        """
+        heard = [letter for letter in letters if letter.exchange.status is not None]
+        objections = [word for letter in heard if (word := letter.speaks_against(event_id))]
+        last = heard[-1].speaks_against(event_id) if heard else ""
+        if not last or fate.status != heard[-1].exchange.status:
+            yield "rejected, which the last answer did not say"
+        elif last in ("refused", "failed") and not self.pushed[event_id]:
+            yield "rejected, though there is nothing wrong with it"
+        elif last == "failed" and (len(objections) < 2 or heard[-1].ids != (event_id,)):
+            yield "rejected without a second chance of its own"
+
+    def _is_doubtful(self, exchange: Exchange) -> bool:
+        return exchange.ended - exchange.began > self.doubts_after
+
+    def _tell(self, event_id: str, fates: Sequence[Settlement], letters: Sequence[Letter]) -> str:
+        """
+        Tell the story of one event.
+        """
+        worth = "bad" if self.pushed[event_id] else "good"
+        lines = [f"{worth}, stored {self.stored[event_id]} times", *map(str, letters)]
+        return "\n".join(f"    {line}" for line in [*lines, *map(str, fates)])
+
+
+@frozen(eq=False)
+class Letter:
+    """
+    What an exchange says to a client that reads the table of answers.
+
+    Attributes:
+        ids: The events of the request; empty if it was not read whole.
+        told: Those that the client knows to be created once it has read the answer.
+        said: The answer's JSON, as far as it got through.
+    """
+
+    exchange: Exchange
+    ids: tuple[str, ...]
+    told: frozenset[str]
+    said: dict[str, Any]
+
+    @classmethod
+    def read(cls, exchange: Exchange) -> Letter:
+        ids = tuple(event["event_id"] for event in _find_events(exchange.request))
+        said = _load(exchange.body)
+        told: Iterable[str] = said.get("event_ids") or ()
+        if exchange.status is None:
+            told = ()
+        elif 200 <= exchange.status < 300 and not said.get("errors"):
+            told = () if exchange.is_page else ids
+        return cls(exchange, ids, frozenset(ids) & set(told), said)
+
+    @property
+    def is_ambiguous(self) -> bool:
+        """
+        Whether it says that something was created, and not what.
+        """
+        is_failure = self.exchange.status is not None and self.exchange.status >= 300
+        return is_failure and bool(self.said.get("event_ids")) and not self.told
+
+    def speaks_against(self, event_id: str) -> str:
+        """
+        Say why this may be the last word against an event; empty if it may not.
+        """
+        status, named = self.exchange.status, self.said.get("event_ids")
+        is_lone = self.ids == (event_id,)
+        if event_id in self.told or status is None:
+            return ""
+        if status in (400, 422) and is_lone and self.exchange.body is not None:
+            return "refused"
+        if self.is_ambiguous:
+            return "ambiguous"
+        if named is not None and self.said.get("errors"):
+            return "failed"
+        if self.exchange.is_page and status < 300:
+            return "refused with its sender" if is_lone else ""
+        if is_lone and 300 <= status < 500 and status not in (401, 408, 413, 425, 429):
+            return "refused with its sender"
+        return ""
+
+    def __str__(self) -> str:
+        one = self.exchange
+        return (
+            f"{one.number}: {one.began:.2f}-{one.ended:.2f} s, {len(self.ids)} events, "
+            f"status {one.status}, {one.passed} of {one.length} bytes, {one.fault}"
+        )
+
+
+def _find_events(request: bytes) -> list[dict[str, Any]]:
+    head, _, body = request.partition(b"\r\n\r\n")
+    if b"\r\ncontent-length: %d\r\n" % len(body) not in head.lower() + b"\r\n":
+        return []
+    if b"\r\ncontent-encoding: gzip" in head.lower():
+        body = gzip.decompress(body)
+    parsed = json.loads(body)
+    events = parsed.get("model_events") or parsed.get("events")
+    return events or [parsed.get("model_event", parsed)]
+
+
+def _load(body: bytes | None) -> dict[str, Any]:
+    try:
+        said = json.loads(body or b"{}")
+    except ValueError:
+        return {}
+    return said if isinstance(said, dict) else {}
