@@ -41,6 +41,9 @@ _UNANSWERED = Verdict(rest=Rest.RETRY, status=None, reason="no answer in time")
 
 _FAILURES_TO_BLAME = 3
 
+_LAST_MOMENT = 0.005
+"""Seconds before its deadline at which an attempt ends: what arrived by then counts."""
+
 
 @define(eq=False, kw_only=True)
 class Shipment:
@@ -218,12 +221,13 @@ class Shipper:
         self.queue.count_request(retry=retry)
         self.on_wire += 1
         try:
-            if shipment.compressed is None:
-                answer = await self.transport.post(shipment.path, shipment.body)
-            else:
-                answer = await self.transport.post(
-                    shipment.path, shipment.compressed, encoding="gzip"
-                )
+            is_plain = shipment.compressed is None
+            answer = await self.transport.post(
+                shipment.path,
+                shipment.compressed or shipment.body,
+                encoding="" if is_plain else "gzip",
+                deadline=shipment.deadline - _LAST_MOMENT,
+            )
         finally:
             self.on_wire -= 1
         shipment.retry_after = self._silence(answer)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Mapping
+from math import inf
 from typing import Any
 
 import aiohttp
@@ -27,10 +28,12 @@ from hh_exporter.exceptions import ConfigError
 
 __all__ = ["Transport"]
 
-_ANSWER_LIMIT = 2**24
+_ANSWER_LIMIT = 2**20
+_ECHOES = 4
 """
-Beyond what a server says of our largest body, even where it echoes it. A longer
-answer is abandoned, and its status alone counts: half a JSON text says nothing.
+An answer may be so long, and as many times what was sent: beyond what a server says of our
+body, even where it echoes it. A longer one is abandoned, and its status alone counts: half a
+JSON text says nothing, and to parse a hostile one takes thirty times its bytes.
 """
 
 _PIECEMEAL_ABOVE = 2**20
@@ -109,12 +112,15 @@ class Transport:
         else:
             self._headers |= admission
 
-    async def post(self, path: str, body: bytes, *, encoding: str = "") -> Answer:
+    async def post(
+        self, path: str, body: bytes, *, encoding: str = "", deadline: float = inf
+    ) -> Answer:
         """
         Send *body* once.
 
         Args:
             encoding: The Content-Encoding that *body* has already; "" for none.
+            deadline: When to end at the latest.
 
         Returns:
             The answer, cut short where it did not arrive whole; an answer
@@ -128,7 +134,7 @@ class Transport:
         answer = Answer(status=None, failure="no answer in time")
         try:
             async with (
-                self.clock.timeout_at(self.clock.now() + self.timeout),
+                self.clock.timeout_at(min(self.clock.now() + self.timeout, deadline)),
                 self._session.post(
                     self.base_url + path,
                     data=data,
@@ -144,7 +150,7 @@ class Transport:
                     location=response.headers.get("Location", ""),
                     cut_short=True,
                 )
-                return await _read_body(response, answer)
+                return await _read_body(response, answer, _ANSWER_LIMIT + _ECHOES * len(body))
         except TimeoutError:
             return answer
         except (aiohttp.ClientError, OSError, RuntimeError, ValueError) as exc:
@@ -179,11 +185,11 @@ class _Pieces(aiohttp.payload.Payload):
         await self.write(writer)
 
 
-async def _read_body(response: aiohttp.ClientResponse, answer: Answer) -> Answer:
+async def _read_body(response: aiohttp.ClientResponse, answer: Answer, limit: int) -> Answer:
     body = bytearray()
     async for chunk in response.content.iter_any():
         body += chunk
-        if len(body) > _ANSWER_LIMIT:
+        if len(body) > limit:
             return evolve(answer, cut_short=False)
     return evolve(answer, body=bytes(body), cut_short=False)
 

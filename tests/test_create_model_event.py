@@ -497,7 +497,6 @@ async def test_a_flush_does_not_wait_for_one_that_backs_off_too_long(
     assert "could not be delivered" in str(await fail(sending))
 
 
-@pytest.mark.xfail(strict=True, reason="the call's deadline cancels the attempt, status and all")
 async def test_a_status_that_arrived_counts_at_the_deadline_too(
     make_exporter: MakeExporter, server: ScriptedServer, clock: FakeClock
 ) -> None:

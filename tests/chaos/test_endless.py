@@ -30,8 +30,8 @@ ENOUGH = _ANSWER_LIMIT + 2**21
 A_LOT = 2**16
 """The same, of what costs much time to read."""
 
-MEMORY = 3 * _ANSWER_LIMIT
-"""What one answer may cost at its height, in bytes: read piece by piece, then joined."""
+MEMORY = 2**25
+"""What one answer may cost at its height, in bytes: read, joined and parsed."""
 
 
 def _headers() -> Iterator[bytes]:
