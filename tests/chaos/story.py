@@ -30,13 +30,10 @@ from tests.machine import HEALTHY, OUTAGES, REPLIES
 from tests.scripted_server import Answer, Request, ScriptedServer
 from tests.support import FakeClock, model_event, settle
 
-__all__ = ["EXPORTERS", "MakeExporter", "Phase", "Story", "answer_from", "plan", "spoil"]
+__all__ = ["MakeExporter", "Phase", "Story", "answer_from", "plan", "spoil"]
 
 T = TypeVar("T")
 MakeExporter = Callable[..., Exporter]
-
-EXPORTERS: dict[str, MakeExporter] = {"in memory": Exporter}
-"""The kinds of exporter of which every story must be true."""
 
 REQUEST_TIMEOUT = 5.0
 STEP = 1.0

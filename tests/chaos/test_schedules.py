@@ -14,14 +14,16 @@ from typing import Any
 
 import pytest
 
+from hh_exporter import Exporter, Spool
 from tests.chaos.proxy import Certificates
-from tests.chaos.story import EXPORTERS, Story
+from tests.chaos.story import Story
 from tests.conftest import in_both_dialects
 
 FIRST = int(os.environ.get("CHAOS_SEED", "1000"))
 STORIES = int(os.environ.get("CHAOS_STORIES", "300"))
 
-kinds = pytest.mark.parametrize("kind", list(EXPORTERS))
+IN_MEMORY, SPOOLED, DURABLE = "in memory", "memory first", "durable"
+kinds = pytest.mark.parametrize("kind", [IN_MEMORY, SPOOLED, DURABLE])
 
 
 @pytest.fixture(autouse=True)
@@ -30,28 +32,41 @@ def _quiet(caplog: pytest.LogCaptureFixture) -> None:
 
 
 @pytest.fixture
-def tell(certificates: Certificates, trusted: ssl.SSLContext) -> Callable[..., Any]:
+def tell(
+    certificates: Certificates,
+    trusted: ssl.SSLContext,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[..., Any]:
     """
     Tell the story of a seed; every other one is over TLS.
     """
 
     async def tell(seed: int, dialect: str, kind: str) -> None:
         tls = seed % 2 == 1
+        settings: dict[str, Any] = {"ssl_context": trusted} if tls else {}
+        if kind != IN_MEMORY:
+            directory = tmp_path_factory.mktemp("spool") / "events"
+            settings["spool"] = Spool(directory, durable=kind == DURABLE)
         story = Story(
             seed=seed,
             dialect=dialect,
-            make=EXPORTERS[kind],
+            make=Exporter,
             certificates=certificates if tls else None,
-            settings={"ssl_context": trusted} if tls else {},
+            settings=settings,
         )
         await story.tell()
 
     return tell
 
 
-@kinds
 @in_both_dialects
-@pytest.mark.parametrize("seed", [1, 7, 8, 19])
+@pytest.mark.parametrize(
+    ("kind", "seed"),
+    [
+        *((IN_MEMORY, seed) for seed in (1, 7, 8, 19)),
+        *((kind, seed) for kind in (SPOOLED, DURABLE) for seed in (7, 19)),
+    ],
+)
 async def test_the_truth_is_told_after_any_schedule_of_faults(
     tell: Callable[..., Any], kind: str, dialect: str, seed: int
 ) -> None:

@@ -17,8 +17,9 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
+from hh_exporter import Exporter
 from tests.chaos.proxy import Certificates
-from tests.chaos.story import EXPORTERS, Story
+from tests.chaos.story import Story
 
 CANARY = "canary-7d1f"
 KEY = f"hh_{CANARY}"
@@ -86,7 +87,7 @@ async def test_a_story_of_faults_shows_no_secret(
     story = Story(
         seed=SEED,
         dialect="v1",
-        make=EXPORTERS["in memory"],
+        make=Exporter,
         certificates=certificates,
         settings={"api_key": KEY, "ssl_context": trusted},
         secret=CANARY,

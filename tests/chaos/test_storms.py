@@ -10,11 +10,13 @@ import signal
 import threading
 from collections.abc import Iterator
 from itertools import count
+from pathlib import Path
 
 import pytest
 from attrs import define, field
 
-from tests.chaos.story import EXPORTERS, Story
+from hh_exporter import Exporter, Spool
+from tests.chaos.story import Story
 from tests.crowds import THREADS, Bomb, handled, switching_often, threads
 from tests.support import model_event, until
 
@@ -69,13 +71,16 @@ def _quiet(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL, "hh_exporter")
 
 
-@pytest.mark.parametrize("kind", list(EXPORTERS))
+@pytest.mark.parametrize("durable", [None, True], ids=["in memory", "durable"])
 @pytest.mark.parametrize("seed", [9, *(pytest.param(n, marks=LONG) for n in range(10, 70))])
-async def test_the_truth_is_told_after_a_storm(kind: str, seed: int) -> None:
+async def test_the_truth_is_told_after_a_storm(
+    tmp_path: Path, durable: bool | None, seed: int
+) -> None:
     """
     What eight threads and their interruptions push has one outcome each, and the right one.
     """
-    story = Story(seed=seed, dialect="legacy", make=EXPORTERS[kind])
+    settings = {} if durable is None else {"spool": Spool(tmp_path / "spool", durable=durable)}
+    story = Story(seed=seed, dialect="legacy", make=Exporter, settings=settings)
     storm = Storm(story)
     interrupting = handled(lambda: storm.push("signal"))
     with switching_often(), interrupting, threads(storm.run) as are_running:
