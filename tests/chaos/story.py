@@ -28,7 +28,7 @@ from tests.chaos.accounts import Accounts
 from tests.chaos.proxy import Certificates, Fault, FaultProxy, Greeting, Kind
 from tests.machine import HEALTHY, OUTAGES, REPLIES
 from tests.scripted_server import Answer, Request, ScriptedServer
-from tests.support import FakeClock, model_event, settle
+from tests.support import FakeClock, model_event, settle, until
 
 __all__ = ["MakeExporter", "Phase", "Story", "answer_from", "plan", "spoil"]
 
@@ -367,8 +367,9 @@ class Story:
 
     async def _calm_down(self) -> None:
         """
-        Turn the loop until nothing happens any more.
+        Turn the loop until nothing happens any more, on disk either: its thread has real time.
         """
+        spooler = self.exporter._spooler
         seen: object = None
         while seen != (
             seen := (
@@ -381,3 +382,5 @@ class Story:
             )
         ):
             await settle()
+            if spooler is not None:
+                await until(lambda: spooler._since is None)
