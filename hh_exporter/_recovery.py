@@ -57,7 +57,9 @@ class Recovery:
         is_due = is_taken or self.breaker.is_blocked
         if not ledger.spooled or self._is_asked or self.queue.closed:
             return inf
-        if in_memory >= self.max_events or (in_memory and not is_due):
+        # Half of the queue is for those who push meanwhile, who would only displace these again.
+        most = 0 if self.breaker.is_blocked else self.queue.limits.max_events // 2
+        if in_memory >= max(self.max_events, most) or (in_memory and not is_due):
             return inf  # whoever settles these rings
         due_at = max(self._next_at, self.breaker.free_at())
         if now < due_at:

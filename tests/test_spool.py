@@ -841,3 +841,25 @@ async def test_an_event_that_memory_has_no_room_for_any_more_holds_up_no_other(
 
     assert received(server) == ["small"]
     assert second.stats().dropped_by_reason == {DropReason.TOO_LARGE: 1}
+
+
+async def test_a_busy_memory_does_not_keep_the_disk_waiting(
+    build_exporter: BuildExporter, server: ScriptedServer, directory: Path
+) -> None:
+    """
+    Events come back from disk beside those that are pushed, as long as half the queue is free.
+    """
+    server.default = unavailable()
+    first = build_exporter(spool=directory)
+    await first.start()
+    push(first, names(7))
+    await first.aclose(0.0)
+    server.default = hang()
+    second = build_exporter(spool=directory, max_in_flight=1)
+    push(second, names(250, "new"))
+    await second.start()
+    assert second.stats().recovered == 7
+
+    await until(lambda: second.stats().spooled == 0)
+
+    assert assert_balanced(second).queued + second.stats().in_flight == 257
