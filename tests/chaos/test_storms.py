@@ -20,8 +20,6 @@ from tests.chaos.story import Story
 from tests.crowds import THREADS, Bomb, handled, switching_often, threads
 from tests.support import model_event, until
 
-LONG = pytest.mark.soak
-
 A_STEP = 4
 """How many events each thread pushes in a second of the story."""
 
@@ -72,7 +70,9 @@ def _quiet(caplog: pytest.LogCaptureFixture) -> None:
 
 
 @pytest.mark.parametrize("durable", [None, True], ids=["in memory", "durable"])
-@pytest.mark.parametrize("seed", [9, *(pytest.param(n, marks=LONG) for n in range(10, 70))])
+@pytest.mark.parametrize("seed", range(9, 70))
+@pytest.mark.soak
+@pytest.mark.timeout(0)
 async def test_the_truth_is_told_after_a_storm(
     tmp_path: Path, durable: bool | None, seed: int
 ) -> None:
