@@ -43,6 +43,9 @@ REQUEST_TIMEOUT = 0.5
 DOUBTFUL = REQUEST_TIMEOUT / 2
 """Seconds after which a busy machine may be too late for an answer."""
 
+OBJECTS_SLACK = 100
+"""Sessions and the like that are remembered for a while; a leak has one an event."""
+
 RSS_SLACK = 6 * 2**20
 """Bytes by which an allocator may differ from one hour to the next."""
 
@@ -185,7 +188,7 @@ async def test_nothing_grows(
         for name in asdict(held[0]):
             print(f"{name:12} first {first[name]:>12.0f}  last {last[name]:>12.0f}")
     assert last["rss"] < first["rss"] * 1.03 + RSS_SLACK
-    assert last["objects"] < first["objects"] * 1.03
+    assert last["objects"] < first["objects"] * 1.03 + OBJECTS_SLACK
     for name in ("descriptors", "tasks", "threads"):
         assert last[name] <= first[name] + 1, name
 
