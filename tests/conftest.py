@@ -76,7 +76,7 @@ def _nothing_left_open() -> Iterator[None]:
     gc.freeze()  # what is still there need not be looked at after each later test
     left = [t for t in threading.enumerate() if t not in threads]
     for thread in left:
-        if thread.name == "hh_exporter spool":
+        if thread.name.startswith(("hh_exporter spool", "asyncio-waitpid")):
             thread.join(PATIENCE)  # to say that it is done was the last that it did
     left = [t for t in left if t.is_alive()]
     # The default executor, where a loop resolves names, ends with its loop.
