@@ -23,7 +23,7 @@ from hh_exporter._dialect import Answer, Dialect
 from hh_exporter._outcomes import DropReason, Outcome, Rest, Verdict
 from hh_exporter._parts import Delivery, Part
 from hh_exporter._queue import RecordQueue
-from hh_exporter._records import Record
+from hh_exporter._records import Record, total_bytes
 from hh_exporter._sessions import Sessions
 from hh_exporter._settler import Settler
 from hh_exporter._shipping import Shipment, Shipper
@@ -329,7 +329,7 @@ class Deliverer:
             case Rest.TOO_LARGE:
                 # What the halves have; just below the refused size would be refused again
                 # as soon as the server's limit is a little lower.
-                size = self.dialect.overhead + sum(len(r.data) + 1 for r in part.records)
+                size = self.dialect.overhead + total_bytes(part.records) + len(part.records)
                 announced = len(part.announced.data) if part.announced else 0
                 delivery.fitting = min(delivery.fitting, size // 2 + announced)
             case Rest.INVALID if part.is_lone:
