@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
-from pathlib import Path
+
+from benchmarks._server import running, serve
 
 __all__ = ["HOSTILE", "SILENT"]
 
@@ -66,19 +66,8 @@ def _answering(pause: float | None) -> Iterator[str]:
     Args:
         pause: Seconds before each byte of an answer; None for no answer.
     """
-    with subprocess.Popen(
-        [sys.executable, "-m", __name__, str(pause or 0.0)],
-        cwd=Path(__file__).parents[1],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        start_new_session=True,  # Ctrl-C is for the benchmark
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            yield f"http://127.0.0.1:{int(process.stdout.readline())}"
-        finally:
-            process.stdin.close()
+    with running(__name__, pause or 0.0) as url:
+        yield url
 
 
 SILENT = "never answers"
@@ -109,14 +98,6 @@ class _Connection(asyncio.Protocol):
             asyncio.get_running_loop().call_later(self._pause, self._answer)
 
 
-async def _serve(pause: float) -> None:
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: _Connection(pause), "127.0.0.1", 0)
-    print(server.sockets[0].getsockname()[1], flush=True)
-    # However the benchmark ends, its end of the pipe goes with it.
-    await loop.run_in_executor(None, sys.stdin.read)
-    server.close()
-
-
 if __name__ == "__main__":
-    asyncio.run(_serve(float(sys.argv[1])))
+    pause = float(sys.argv[1])
+    asyncio.run(serve(lambda: _Connection(pause)))

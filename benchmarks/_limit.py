@@ -6,18 +6,17 @@ It cuts batches as the exporter does, and keeps as many requests in flight.
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
-from io import BytesIO
 
 import aiohttp
 import orjson
 
+from benchmarks._bare import HEADERS, make_bodies, post_in_turn
 from benchmarks._peers import Send, Start
 from benchmarks._workload import Fields
 from hh_exporter import BatchLimits
@@ -30,8 +29,6 @@ except ImportError:
 __all__ = ["COMPRESSOR", "start_limit"]
 
 COMPRESSOR = f"{'isal' if find_spec('isal') else 'zlib'}, in a thread"
-
-_HEAD, _TAIL = b'{"model_events":[', b"]}"
 
 
 def start_limit(
@@ -57,25 +54,19 @@ def start_limit(
         ready = [{**fields, "event_id": str(uuid.uuid4())} for fields in events]
 
         async def send() -> None:
-            bodies = _make_bodies(map(_stamp, events) if stamps else ready, batch)
-            sent = await asyncio.gather(*(post(bodies) for _ in range(in_flight)))
-            if sum(sent) != len(events):
-                raise RuntimeError(f"{sum(sent)} of {len(events)} events were acknowledged")
+            wires = map(_stamp, events) if stamps else ready
+            sent = await post_in_turn(
+                session,
+                url,
+                make_bodies(map(orjson.dumps, wires), batch),
+                in_flight=in_flight,
+                compress=_compress if compresses else None,
+            )
+            if sent != len(events):
+                raise RuntimeError(f"{sent} of {len(events)} events were acknowledged")
 
-        async def post(bodies: Iterator[bytes]) -> int:
-            acknowledged = 0
-            for body in bodies:
-                wire = await asyncio.to_thread(_compress, body) if compresses else body
-                # As aiohttp asks for large ones, and as the exporter does.
-                async with session.post(route, data=BytesIO(wire)) as response:
-                    acknowledged += len(orjson.loads(await response.read())["event_ids"])
-            return acknowledged
-
-        route = f"{url}/events/model/batch"
-        headers = {"Content-Type": "application/json"}
-        if compresses:
-            headers["Content-Encoding"] = "gzip"
-        async with aiohttp.ClientSession(headers=headers) as session:
+        encoding = {"Content-Encoding": "gzip"} if compresses else {}
+        async with aiohttp.ClientSession(headers=HEADERS | encoding) as session:
             yield send
 
     return start
@@ -83,23 +74,6 @@ def start_limit(
 
 def _stamp(fields: Fields) -> Fields:
     return {**fields, "event_id": str(uuid.uuid4()), "end_time": time.time() * 1000}
-
-
-def _make_bodies(wires: Iterable[Fields], batch: BatchLimits) -> Iterator[bytes]:
-    """
-    Encode events once their batch is wanted.
-    """
-    records: list[bytes] = []
-    room = batch.max_bytes - len(_HEAD) - len(_TAIL)
-    for wire in wires:
-        record = orjson.dumps(wire)
-        if len(records) == batch.max_events or len(record) > room:
-            yield _HEAD + b",".join(records) + _TAIL
-            records = []
-            room = batch.max_bytes - len(_HEAD) - len(_TAIL)
-        records.append(record)
-        room -= len(record) + 1
-    yield _HEAD + b",".join(records) + _TAIL
 
 
 def _compress(body: bytes) -> bytes:

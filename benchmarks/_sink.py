@@ -11,17 +11,16 @@ from __future__ import annotations
 
 import asyncio
 import re
-import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import orjson
 from attrs import Factory, asdict, define, frozen
 
+from benchmarks._server import running, serve
 from benchmarks._wires import Answer, read
 
 __all__ = ["Received", "Sink", "running_sink"]
@@ -78,19 +77,8 @@ def running_sink(latency: float = 0.0) -> Iterator[Sink]:
     """
     Run a sink in a process of its own, which answers *latency* seconds late.
     """
-    with subprocess.Popen(
-        [sys.executable, "-m", __name__, str(latency)],
-        cwd=Path(__file__).parents[1],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        start_new_session=True,  # Ctrl-C is for the benchmark
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            yield Sink(f"http://127.0.0.1:{int(process.stdout.readline())}")
-        finally:
-            process.stdin.close()
+    with running(__name__, latency) as url:
+        yield Sink(url)
 
 
 @define(eq=False)
@@ -175,15 +163,6 @@ class _Connection(asyncio.BufferedProtocol):
         return answer
 
 
-async def _serve(latency: float) -> None:
-    loop = asyncio.get_running_loop()
-    tally = _Tally()
-    server = await loop.create_server(lambda: _Connection(tally, latency), "127.0.0.1", 0)
-    print(server.sockets[0].getsockname()[1], flush=True)
-    # However the benchmark ends, its end of the pipe goes with it.
-    await loop.run_in_executor(None, sys.stdin.read)
-    server.close()
-
-
 if __name__ == "__main__":
-    asyncio.run(_serve(float(sys.argv[1])))
+    latency, tally = float(sys.argv[1]), _Tally()
+    asyncio.run(serve(lambda: _Connection(tally, latency)))

@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import subprocess
-import sys
 from collections.abc import Callable, Coroutine, Iterator
 from functools import partial
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -192,19 +189,3 @@ def test_no_figure_counts_unless_each_event_arrived_once(
     with pytest.raises(RuntimeError, match="should have arrived"):
         asyncio.run(measure(events, LossySink(sink.url)))
     sink.collect()  # what the other variants sent meanwhile
-
-
-@pytest.mark.parametrize("benchmark", [loop_lag, shutdown])
-def test_a_benchmark_can_be_run_alone(benchmark: Any) -> None:
-    """
-    Each benchmark is a module to run, and says which question it asks.
-    """
-    shown = subprocess.run(
-        [sys.executable, "-m", benchmark.__name__, "--help"],
-        cwd=Path(__file__).parents[1],
-        capture_output=True,
-        check=True,
-        text=True,
-    ).stdout
-
-    assert " ".join(benchmark.__doc__.split()) in " ".join(shown.split())

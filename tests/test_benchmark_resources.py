@@ -7,11 +7,7 @@ What they measured is not looked at: it depends on the machine.
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 from attrs import evolve
@@ -175,19 +171,3 @@ def test_a_fresh_process_has_not_what_this_one_has() -> None:
     assert run_in_fresh_process(read_resident) < len(ballast) < read_resident()
     with pytest.raises(ZeroDivisionError):
         run_in_fresh_process(divmod, 1, 0)
-
-
-@pytest.mark.parametrize("benchmark", [memory, scale, startup])
-def test_a_benchmark_of_resources_can_be_run_alone(benchmark: Any) -> None:
-    """
-    Each benchmark is a module to run, and says which question it asks.
-    """
-    shown = subprocess.run(
-        [sys.executable, "-m", benchmark.__name__, "--help"],
-        cwd=Path(__file__).parents[1],
-        capture_output=True,
-        check=True,
-        text=True,
-    ).stdout
-
-    assert " ".join(benchmark.__doc__.split()) in " ".join(shown.split())
