@@ -338,11 +338,26 @@ class TestPurging:
             make_letter("e", pushed_at=9),
         )
         with file.transaction():
-            numbers = file.expire(2.0)
+            records, letters = file.expire(2.0, 10)
 
-        assert numbers == (1, 2)
+        assert [event_id for *_, event_id in records] == ["a"]
+        assert letters == 2
         assert event_ids(file) == ["b"]
         assert letter_event_ids(file) == ["e"]
+        assert totals(file) == counted(file.path)
+
+    def test_no_more_expires_at_once_than_is_asked_for(self, file: SpoolFile) -> None:
+        """
+        The oldest go first, and what is spared stays.
+        """
+        add(file, *[make_spooled(f"{age}", pushed_at=age) for age in (3.0, 1.0, 2.0)])
+        bury(file, *[make_letter(f"{age}", pushed_at=age) for age in (3.0, 1.0, 2.0)])
+        with file.transaction():
+            records, letters = file.expire(9.0, 2, spared={2})
+
+        assert ([id_ for id_, *_ in records], letters) == ([3], 2)
+        assert event_ids(file) == ["3.0", "1.0"]
+        assert letter_event_ids(file) == ["3.0"]
 
     def test_no_bytes_of_what_was_purged_stay_in_the_file(self, file: SpoolFile) -> None:
         """

@@ -1,0 +1,269 @@
+"""
+What is in a spool file: records that wait, dead letters, and how many bytes they have.
+
+All changes are steps of a transaction. Used by one thread at a time.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from math import inf
+from typing import TypeVar
+
+from attrs import define, field
+
+from hh_exporter._spooled import Letter, Match, SpooledRecord
+
+__all__ = ["Tables"]
+
+T = TypeVar("T")
+
+
+@define(eq=False)
+class Tables:
+    """
+    The records and letters of one database.
+    """
+
+    _db: sqlite3.Connection
+    count: int = field(default=0, init=False)
+    """Records in it."""
+    letters: int = field(default=0, init=False)
+    record_size: int = field(default=0, init=False)
+    """Bytes of those records."""
+    letter_size: int = field(default=0, init=False)
+    _next_id: int = field(default=1, init=False)
+
+    @property
+    def size(self) -> int:
+        """
+        Bytes of its records and letters; the file keeps the room that it once needed.
+        """
+        return self.record_size + self.letter_size
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """
+        Commit what is done in the block, all of it or nothing.
+        """
+        before = self.count, self.letters, self.record_size, self.letter_size, self._next_id
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            self.count, self.letters, self.record_size, self.letter_size, self._next_id = before
+            with suppress(sqlite3.Error):  # a full disk ends the transaction by itself
+                self._db.execute("ROLLBACK")
+            raise
+
+    # Changes. Each of these within a transaction.
+
+    def add(self, records: Sequence[SpooledRecord]) -> range:
+        """
+        Put *records* behind all others.
+
+        Returns:
+            Their ids, in the same order.
+        """
+        ids = range(self._next_id, self._next_id + len(records))
+        self._db.executemany(
+            "INSERT INTO records "
+            "(id, event_id, pushed_at, tried_for, seq, session_id, session, data) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                (i, r.event_id, r.pushed_at, r.tried_for, r.seq, r.session_id, r.session, r.data)
+                for i, r in zip(ids, records, strict=True)
+            ),
+        )
+        self._next_id = ids.stop
+        self.count += len(records)
+        self.record_size += sum(record.size for record in records)
+        return ids
+
+    def remove(self, ids: Iterable[int]) -> int:
+        """
+        Forget records.
+
+        Returns:
+            How many of them were there.
+        """
+        sizes = self._delete(
+            "DELETE FROM records WHERE id = ? RETURNING length(data) + ifnull(length(session), 0)",
+            ids,
+        )
+        self.count -= len(sizes)
+        self.record_size -= sum(sizes)
+        return len(sizes)
+
+    def bury(self, letters: Iterable[Letter]) -> None:
+        """
+        Keep *letters* for a person.
+        """
+        for letter in letters:
+            self._db.execute(
+                "INSERT INTO letters "
+                "(event_id, pushed_at, died_at, outcome, reason, status, answer, data) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    *(letter.event_id, letter.pushed_at, letter.died_at, letter.outcome),
+                    *(letter.reason, letter.status, letter.answer, letter.data),
+                ),
+            )
+            self.letters += 1
+            self.letter_size += letter.size
+
+    def revive(self, ids: Iterable[int]) -> list[int]:
+        """
+        Make records of letters again, behind all others, as old as they were.
+
+        Returns:
+            The ids of the letters that were there.
+        """
+        revived = []
+        for id_ in ids:
+            letter = self.letter(id_)
+            if letter is not None:
+                self.add([letter.revived()])
+                self.discard([id_])
+                revived.append(id_)
+        return revived
+
+    def discard(self, ids: Iterable[int]) -> int:
+        """
+        Forget letters for good.
+
+        Returns:
+            How many of them were there.
+        """
+        sizes = self._delete(
+            "DELETE FROM letters WHERE id = ? "
+            "RETURNING length(data) + length(CAST(answer AS BLOB))",
+            ids,
+        )
+        self.letters -= len(sizes)
+        self.letter_size -= sum(sizes)
+        return len(sizes)
+
+    def purge(self, match: Match) -> tuple[int, int]:
+        """
+        Forget the records and letters that *match*; no bytes of them stay in the file.
+
+        Returns:
+            How many records and how many letters that were.
+        """
+        records, letters = self.find(match)
+        return self.remove(records), self.discard(letters)
+
+    def expire(
+        self, before: float, limit: int, *, spared: Container[int] = ()
+    ) -> tuple[list[tuple[int, int, str]], int]:
+        """
+        Forget what was pushed before a Unix time, the oldest first.
+
+        Args:
+            limit: How many records, and how many letters, to look at at most.
+            spared: Ids of records that stay.
+
+        Returns:
+            The records' ids, orders of admission and event ids, and how many letters that were.
+        """
+        rows = self._db.execute(
+            "SELECT id, seq, event_id FROM records WHERE pushed_at < ? ORDER BY pushed_at LIMIT ?",
+            (before, limit),
+        )
+        records = [row for row in rows if row[0] not in spared]
+        letters = self._db.execute(
+            "SELECT id FROM letters WHERE pushed_at < ? ORDER BY pushed_at LIMIT ?", (before, limit)
+        )
+        ids = [id_ for (id_,) in letters]
+        self.remove(id_ for id_, *_ in records)
+        return records, self.discard(ids)
+
+    # Reading.
+
+    def ids(self, limit: int = -1) -> list[int]:
+        """
+        List the ids of its records, or of the first *limit* of them, in order of arrival.
+        """
+        rows = self._db.execute("SELECT id FROM records ORDER BY id LIMIT ?", (limit,))
+        return [id_ for (id_,) in rows]
+
+    def record(self, id_: int) -> SpooledRecord | None:
+        return self._read(
+            SpooledRecord,
+            "SELECT id, event_id, pushed_at, tried_for, seq, session_id, session, data "
+            "FROM records WHERE id = ?",
+            id_,
+        )
+
+    def letter_ids(self) -> list[int]:
+        """
+        List the ids of its letters, in order of death.
+        """
+        return [id_ for (id_,) in self._db.execute("SELECT id FROM letters ORDER BY id")]
+
+    def oldest_letter(self) -> tuple[float, int] | None:
+        """
+        Find the letter that died first: when that was, as Unix time, and its id.
+        """
+        found = self._db.execute("SELECT died_at, id FROM letters ORDER BY id LIMIT 1").fetchone()
+        return None if found is None else (float(found[0]), int(found[1]))
+
+    def letter(self, id_: int) -> Letter | None:
+        return self._read(
+            Letter,
+            "SELECT id, event_id, pushed_at, died_at, outcome, reason, status, answer, data "
+            "FROM letters WHERE id = ?",
+            id_,
+        )
+
+    def find(self, match: Match) -> tuple[list[int], list[int]]:
+        """
+        List the ids of the records and of the letters that *match*.
+        """
+        before = inf if match.before is None else match.before
+        records = self._db.execute(
+            "SELECT id, pushed_at, data, session FROM records WHERE pushed_at < ?", (before,)
+        )
+        letters = self._db.execute(
+            "SELECT id, pushed_at, data FROM letters WHERE pushed_at < ?", (before,)
+        )
+        return (
+            [id_ for id_, *row in records if match.fits(*row)],
+            [id_ for id_, *row in letters if match.fits(*row)],
+        )
+
+    def oldest_pushed_at(self) -> float | None:
+        """
+        Say when the oldest record was pushed, as Unix time; None without one.
+        """
+        (oldest,) = self._db.execute("SELECT min(pushed_at) FROM records").fetchone()
+        return None if oldest is None else float(oldest)
+
+    # Within.
+
+    def _read(self, kind: Callable[..., T], statement: str, id_: int) -> T | None:
+        cursor = self._db.execute(statement, (id_,))
+        names = [name for name, *_ in cursor.description]
+        return next((kind(**dict(zip(names, row, strict=True))) for row in cursor), None)
+
+    def _delete(self, statement: str, ids: Iterable[int]) -> list[int]:
+        """
+        Execute *statement*, which returns the size of what it deletes, for each id.
+        """
+        return [size for id_ in ids for (size,) in self._db.execute(statement, (id_,))]
+
+    def _count(self) -> None:
+        self.count, self.record_size = self._db.execute(
+            "SELECT count(*), ifnull(sum(length(data) + ifnull(length(session), 0)), 0) "
+            "FROM records"
+        ).fetchone()
+        self.letters, self.letter_size = self._db.execute(
+            "SELECT count(*), ifnull(sum(length(data) + length(CAST(answer AS BLOB))), 0) "
+            "FROM letters"
+        ).fetchone()
+        last = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'records'").fetchone()
+        self._next_id = 1 + (last[0] if last else 0)
