@@ -22,6 +22,7 @@ __all__ = [
     "ASIDE",
     "SUFFIX",
     "check_ours",
+    "has_log",
     "is_held",
     "list_files",
     "make_directory",
@@ -126,6 +127,13 @@ def is_held(path: Path) -> bool:
     finally:
         os.close(lock)
     return False
+
+
+def has_log(path: Path) -> bool:
+    """
+    Say whether somebody has *path* open, or ended without closing it.
+    """
+    return Path(f"{path}{_LOG}").exists()
 
 
 def remove(path: Path) -> None:

@@ -14,6 +14,7 @@ from hmac import compare_digest
 from pathlib import Path
 from typing import Any, Final
 
+from hh_exporter._spool_place import has_log
 from hh_exporter._spooled import Identity
 from hh_exporter.exceptions import SpoolError
 
@@ -86,11 +87,15 @@ def look(path: Path) -> sqlite3.Connection | None:
     """
     Open the database at *path* to read what its holder, if any, has committed.
 
+    Nothing is left beside one that was closed: it is read as what can't change,
+    since SQLite would make a log and an index that a reader can't remove. Who
+    takes it over meanwhile writes to a log of their own first.
+
     Returns:
         None if it is gone.
     """
     try:
-        return connect(path, "ro")
+        return connect(path, "ro" if has_log(path) else "ro&immutable=1")
     except sqlite3.OperationalError:
         if path.exists():
             raise

@@ -749,6 +749,35 @@ class TestPeeking:
 
         assert counted(left)[:2] == (2, 1)
 
+    def test_a_look_leaves_the_directory_as_it_was(self, left: Path) -> None:
+        """
+        Nothing is made beside a file that nobody holds, by a look or by who must not have it.
+        """
+        before = sorted(left.parent.iterdir())
+        seen = SpoolFile.peek(left)
+        assert seen is not None
+        assert event_ids(seen) == ["a", "b"]
+        seen.close()
+        assert SpoolFile.adopt(left, OTHERS[0]) is None
+
+        assert sorted(left.parent.iterdir()) == before
+
+    def test_a_look_sees_what_the_dead_committed(self, nursery: Processes, directory: Path) -> None:
+        """
+        What a killed process had in its log is there, and stays as it was.
+        """
+        pid = nursery.start("write", directory)
+        path = Path(nursery.read())
+        acknowledged = int([nursery.read(), *nursery.kill(pid)][-1])
+        before = sorted(directory.iterdir())
+        seen = SpoolFile.peek(path)
+        assert seen is not None
+        found = set(event_ids(seen)), set(letter_event_ids(seen))
+        seen.close()
+
+        assert found in (content(acknowledged), content(acknowledged + 1))
+        assert sorted(directory.iterdir()) == before
+
     def test_a_look_is_in_nobodys_way(self, left: Path) -> None:
         """
         While it lasts, a file is adopted, emptied and removed.
