@@ -11,6 +11,7 @@ import logging
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from operator import itemgetter
 from pathlib import Path
 
 from attrs import Factory, define, evolve
@@ -19,7 +20,7 @@ from hh_exporter._records import Spot
 from hh_exporter._spool_file import SpoolFile
 from hh_exporter._spool_place import list_files, make_directory, set_aside
 from hh_exporter._spool_schema import is_corrupt
-from hh_exporter._spooled import Identity, Letter, Match, SpooledRecord
+from hh_exporter._spooled import Identity, Letter, SpooledRecord
 from hh_exporter.exceptions import SpoolError
 
 __all__ = ["Disk"]
@@ -37,6 +38,12 @@ class _Held:
     inherited: int
     """Records up to this id are of another life: their order of admission is not ours."""
     loaded: set[int] = Factory(set)
+
+    def order(self, id_: int, seq: int) -> int:
+        """
+        Say which place in our order of admission a record has; 0 if none.
+        """
+        return seq if id_ > self.inherited else 0
 
 
 @define(eq=False, kw_only=True)
@@ -62,6 +69,10 @@ class Disk:
         Bytes of records and dead letters.
         """
         return sum(held.file.size for held in self._files)
+
+    @property
+    def record_size(self) -> int:
+        return sum(held.file.record_size for held in self._files)
 
     @property
     def count(self) -> int:
@@ -128,6 +139,12 @@ class Disk:
         finally:
             self._written.clear()
 
+    def has(self, spot: Spot) -> bool:
+        """
+        Say whether a record is there; it may be in a file that was let go of since.
+        """
+        return spot.file in self._files
+
     # Within a transaction.
 
     def add(self, records: Sequence[SpooledRecord], spots: Iterable[Spot], *, loaded: bool) -> None:
@@ -149,15 +166,17 @@ class Disk:
         """
         Note that a record left memory, or did not get there.
         """
-        _held_at(spot).loaded.discard(spot.id)
+        if self.has(spot):
+            _held_at(spot).loaded.discard(spot.id)
 
     def remove(self, spot: Spot) -> None:
         """
         Forget a record that has its outcome.
         """
-        held = _held_at(spot)
-        held.file.remove((spot.id,))
-        held.loaded.discard(spot.id)
+        if self.has(spot):
+            held = _held_at(spot)
+            held.file.remove((spot.id,))
+            held.loaded.discard(spot.id)
 
     def bury(self, letters: Sequence[Letter]) -> None:
         if letters:
@@ -179,19 +198,53 @@ class Disk:
                     continue
                 record = held.file.record(id_)
                 if record is not None:
-                    seq = record.seq if id_ > held.inherited else 0
+                    seq = held.order(id_, record.seq)
                     found.append((evolve(record, seq=seq), Spot(held, id_)))
                     held.loaded.add(id_)
                     size += record.size
         return found
 
-    def expire_letters(self, before: float) -> None:
+    def expire(self, before: float, limit: int) -> tuple[list[tuple[int, str]], int]:
         """
-        Forget dead letters of events that were pushed before a Unix time.
+        Forget dead letters, and records that are not in memory, pushed before a Unix time.
+
+        Args:
+            limit: About how many of either to forget in each file.
+
+        Returns:
+            The records' places in the order and event ids, and how many letters that were.
         """
+        gone: list[tuple[int, str]] = []
+        count = 0
         for held in self._files:
-            _, letters = held.file.find(Match(before=before))
-            held.file.discard(letters)
+            records, letters = held.file.expire(
+                before, limit + len(held.loaded), spared=held.loaded
+            )
+            gone += [(held.order(id_, seq), event_id) for id_, seq, event_id in records]
+            count += letters
+        return gone, count
+
+    def make_room(self, size: int, max_bytes: int) -> int:
+        """
+        Forget the oldest dead letters where *size* bytes that are new go beyond *max_bytes*.
+
+        No more than those need: what was taken over may be more than that by itself.
+
+        Returns:
+            How many letters that were.
+        """
+        forgotten = 0
+        goal = max(max_bytes, self.size - size)
+        while self.size > goal and (
+            letters := [
+                (letter, held.file)
+                for held in self._files
+                if (letter := held.file.oldest_letter()) is not None
+            ]
+        ):
+            (_, id_), file = min(letters, key=itemgetter(0))
+            forgotten += file.discard([id_])
+        return forgotten
 
     def _writable(self) -> _Held:
         """

@@ -236,8 +236,8 @@ class Lifetime:
             return "retrying", f"the server fails: {worker.breaker.reason}"
         if worker.shipper.backing_off or worker.breaker.hold_until > self.clock.now():
             return "retrying", "the server can't be reached or asks for time"
-        if self.spooler is not None and self.spooler.fault:
-            return "degraded", f"the spool can't be written to: {self.spooler.fault}"
+        if self.spooler is not None and (fault := self.spooler.writer.fault):
+            return "degraded", f"the spool can't be written to: {fault}"
         return "ok", ""
 
     # Within.
@@ -307,7 +307,7 @@ class Lifetime:
             recovery.note_loaded()
             bell.ring()
 
-        self.spooler.on_loaded = note
+        self.spooler.writer.on_loaded = note
         return recovery
 
     def _on_worker_over(self) -> None:

@@ -46,11 +46,14 @@ class Recovery:
 
     def look(self, now: float) -> float:
         """
-        Ask for the next batch if its time has come.
+        Ask for the next batch if its time has come, and see to it that the old expire.
 
         Returns:
             When to look again, if nothing happens before.
         """
+        return min(self._ask(now), self.spooler.tend(now))
+
+    def _ask(self, now: float) -> float:
         ledger = self.queue.ledger
         in_memory = ledger.queued + ledger.in_flight
         is_taken = self._accepted != self.breaker.accepted

@@ -47,6 +47,8 @@ class _Episode:
     Losses of one kind that follow each other closely.
     """
 
+    noun: str
+    """What was lost."""
     last: float
     unsaid: int = 0
     """Losses since the last line of log."""
@@ -67,7 +69,8 @@ class Settler:
 
     def __attrs_post_init__(self) -> None:
         if self.spooler is not None:
-            self.spooler.on_loss = self.lose
+            self.spooler.writer.on_loss = self.lose
+            self.spooler.writer.on_letters_lost = self.lose_letters
 
     def settle(
         self,
@@ -103,6 +106,12 @@ class Settler:
         """
         if event_ids:
             self.announce(event_ids, Outcome.DROPPED, reason)
+
+    def lose_letters(self, count: int, why: str) -> None:
+        """
+        Say that *count* dead letters are not on disk, or not any more.
+        """
+        self._note(count, "dead letter", why, {})
 
     def drain(self, reason: DropReason, *, detail: str = "", told: int = 0) -> None:
         """
@@ -163,6 +172,13 @@ class Settler:
         why = detail or (_ADVICE.get(reason, "") if reason else f"HTTP {status}")
         what = f"{outcome} ({reason})" if reason else str(outcome)
         kind = f"{what}: {why}" if why else what
+        extra = {"hh_events": count, "hh_outcome": str(outcome), "hh_reason": str(reason or "")}
+        self._note(count, "event", kind, extra)
+
+    def _note(self, count: int, noun: str, kind: str, extra: dict[str, object]) -> None:
+        """
+        Log a loss of one kind, unless its episode goes on.
+        """
         now = self.clock.now()
         with self.queue.lock:
             episode = self._episodes.get(kind)
@@ -170,13 +186,12 @@ class Settler:
                 episode.last = now
                 episode.unsaid += count
                 return
-            self._episodes[kind] = _Episode(now)
+            self._episodes[kind] = _Episode(noun, now)
         if episode is not None:
             _say_unsaid(kind, episode)
         if len(self._episodes) > _MAX_EPISODES:
             self.say_rest()
-        extra = {"hh_events": count, "hh_outcome": str(outcome), "hh_reason": str(reason or "")}
-        log.warning("%s %s", _events(count), kind, extra=extra)
+        log.warning("%s %s", _tell_count(count, noun), kind, extra=extra)
 
     def _call(self, settlement: Settlement) -> None:
         assert self.on_outcome is not None  # noqa: S101
@@ -195,8 +210,8 @@ def _ids(records: Iterable[Record]) -> tuple[str, ...]:
 
 def _say_unsaid(kind: str, episode: _Episode) -> None:
     if episode.unsaid:
-        log.warning("%s more %s", _events(episode.unsaid), kind)
+        log.warning("%s more %s", _tell_count(episode.unsaid, episode.noun), kind)
 
 
-def _events(count: int) -> str:
-    return "1 event" if count == 1 else f"{count} events"
+def _tell_count(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -39,8 +39,14 @@ class Spool:
     `put` returns once it is, `push` within 50 ms.
     """
     max_bytes: int = field(default=512 * 2**20, validator=whole(1, unit="bytes"), kw_only=True)
-    """Bytes of the events and dead letters of one exporter."""
+    """
+    Bytes of the events and dead letters of one exporter. Dead letters make room for what is
+    new, the oldest first; where none are left, the queue's overflow policy decides.
+    """
     max_age: float = field(default=7.0 * _DAY, validator=seconds(), kw_only=True)
-    """Seconds after which an event on disk is dropped as `expired`, and a dead letter forgotten."""
+    """
+    Seconds after which an event on disk is dropped as `expired`, and a dead letter forgotten:
+    at the start, and within an hour while the exporter runs.
+    """
     fsync: bool = field(default=False, validator=flag(), kw_only=True)
     """Whether a commit survives a power failure, too, and not only the end of the process."""

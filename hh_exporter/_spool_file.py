@@ -139,7 +139,8 @@ class SpoolFile(Tables):
         Look at a file, whoever holds it; nothing in it can be changed.
 
         Its totals are those of this moment. Each later look at what is in it
-        sees the file of that moment, so what was there may be gone.
+        sees the file of that moment, so what was there may be gone; what whoever
+        takes it over meanwhile writes to it may not be seen.
 
         Returns:
             The file; None if it is gone, or has nothing in it yet.

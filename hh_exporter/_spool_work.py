@@ -19,10 +19,13 @@ from hh_exporter._outcomes import DropReason
 from hh_exporter._records import Record, Spot
 from hh_exporter._spooled import Letter, SpooledRecord
 
-__all__ = ["Load", "Owner", "Settle", "Store", "Work", "gather"]
+__all__ = ["Expire", "Load", "Owner", "Settle", "Store", "Work", "gather"]
 
 _GATHER = 0.02
 """Seconds for which a commit that nobody waits for gathers work."""
+
+_AT_ONCE = 1000
+"""Records, and letters, that expire in one commit: others wait for it."""
 
 
 class Owner(Protocol):
@@ -35,6 +38,8 @@ class Owner(Protocol):
     def owe(self, work: Work) -> None: ...
 
     def admit(self, found: Sequence[tuple[SpooledRecord, Spot]]) -> None: ...
+
+    def expire(self) -> None: ...
 
 
 class Work(Protocol):
@@ -72,7 +77,7 @@ class Store:
         self.spot = self.record.spot = self.record.spot or Spot()
 
     def do(self, disk: Disk) -> None:
-        if self.spot.file is None:
+        if not disk.has(self.spot):
             disk.add([self.row], [self.spot], loaded=self.is_loaded)
         elif not self.is_loaded:
             disk.unload(self.spot)
@@ -100,20 +105,18 @@ class Settle:
     size: int = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.size = sum(len(letter.data) for letter in self.letters)
+        self.size = sum(letter.size for letter in self.letters)
 
     def do(self, disk: Disk) -> None:
-        for spot in self.spots:
-            if spot.file is not None:  # else it could not be written
-                disk.remove(spot)
+        for spot in self.spots:  # those that could not be written are not there
+            disk.remove(spot)
         disk.bury(self.letters)
 
     def end(self, owner: Owner, *, is_done: bool) -> None:
         """
-        Nothing is lost, they have their outcome; but what stays on disk would be sent again.
+        What stays on disk would be sent again, and a letter would be lost.
         """
-        if not is_done and self.spots:
-            self.letters, self.size = (), 0
+        if not is_done:
             owner.owe(self)
 
 
@@ -153,6 +156,28 @@ class Load:
         owner.admit(self.found if is_done else [])
         for reason, rows in self.unfit.items() if is_done else ():
             owner.lose([row.seq for row in rows], reason, [row.event_id for row in rows])
+
+
+@define(eq=False)
+class Expire:
+    """
+    Forget what is too old, but for what is in memory: records are dropped, and letters gone.
+    """
+
+    oldest: float
+    """Unix time before which it is too old."""
+    gone: list[tuple[int, str]] = Factory(list)
+    letters: int = 0
+    size: int = 0
+
+    def do(self, disk: Disk) -> None:
+        self.gone, self.letters = disk.expire(self.oldest, _AT_ONCE)
+
+    def end(self, owner: Owner, *, is_done: bool) -> None:
+        if is_done and (self.gone or self.letters):
+            owner.expire()  # there may be more
+            event_ids = [event_id for _, event_id in self.gone]
+            owner.lose([seq for seq, _ in self.gone], DropReason.EXPIRED, event_ids)
 
 
 def gather(work: SimpleQueue[Work | None], hurry: threading.Event) -> list[Work | None]:

@@ -1,22 +1,41 @@
 """
-Spools as dead processes leave them: files that nobody holds, of a name that a test knows.
+Spools as dead processes leave them, and what becomes of those of the living.
 """
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
+import pytest
+from attrs import Factory, define
+
+from hh_exporter import Exporter
 from hh_exporter._codec import Codec
 from hh_exporter._dialects import DIALECTS
 from hh_exporter._spool_file import SpoolFile
+from hh_exporter._spool_place import list_files
 from hh_exporter._spooled import Identity, Letter, SpooledRecord
 from tests.builders import make_codec, make_letter
-from tests.support import model_event
+from tests.support import PATIENCE, FakeClock, assert_balanced, model_event, until
 
-__all__ = ["KEY", "contents", "files_in", "leave", "letter_of", "spooled"]
+__all__ = [
+    "KEY",
+    "Stall",
+    "come_back",
+    "contents",
+    "files_in",
+    "leave",
+    "letter_of",
+    "letters_in",
+    "on_disk",
+    "spooled",
+    "stall",
+    "written",
+]
 
 KEY = "hh_canary_key_3f1c"
 
@@ -71,8 +90,74 @@ def contents(directory: Path) -> tuple[list[str], list[str]]:
     return sorted(records), sorted(letters)
 
 
+def on_disk(directory: Path) -> list[str]:
+    """
+    List the events in all files that wait, without taking them.
+    """
+    return contents(directory)[0]
+
+
+def letters_in(directory: Path) -> list[Letter]:
+    found = []
+    for path in list_files(directory):
+        file = SpoolFile.peek(path)
+        if file is not None:
+            found += [letter for i in file.letter_ids() if (letter := file.letter(i)) is not None]
+            file.close()
+    return found
+
+
 def files_in(directory: Path) -> list[Path]:
     return list(directory.iterdir())
+
+
+async def written(exporter: Exporter) -> None:
+    """
+    Wait until all that was handed over is on disk.
+    """
+    spooler = exporter._spooler
+    assert spooler is not None
+    await until(lambda: spooler.writer.room.since is None)
+
+
+async def come_back(exporter: Exporter, clock: FakeClock) -> None:
+    """
+    Let time pass until nothing waits, on disk or in memory.
+    """
+    for _ in range(500):
+        stats = assert_balanced(exporter)
+        if not (stats.spooled or stats.queued or stats.in_flight):
+            return
+        await written(exporter)
+        await clock.advance(0.5)
+    raise AssertionError(exporter.stats())
+
+
+@define(eq=False)
+class Stall:
+    """
+    A disk that does nothing until it is told to.
+    """
+
+    is_reached: threading.Event = Factory(threading.Event)
+    """Set once the spool's thread waits for it."""
+    is_over: threading.Event = Factory(threading.Event)
+
+
+def stall(monkeypatch: pytest.MonkeyPatch, method: str) -> Stall:
+    """
+    Have the spool's thread wait where it calls *method* of a file.
+    """
+    do: Callable[..., object] = getattr(SpoolFile, method)
+    stall = Stall()
+
+    def wait(file: SpoolFile, *arguments: object, **named: object) -> object:
+        stall.is_reached.set()
+        assert stall.is_over.wait(PATIENCE)
+        return do(file, *arguments, **named)
+
+    monkeypatch.setattr(SpoolFile, method, wait)
+    return stall
 
 
 def _encode(event_id: str, dialect: str) -> bytes:

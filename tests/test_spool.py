@@ -25,13 +25,13 @@ from hh_exporter import (
     SessionProperties,
     Settlement,
     Spool,
-    _spooler,
+    _spool_room,
 )
 from hh_exporter._spool_file import SpoolFile
-from hh_exporter._spool_place import list_files
-from hh_exporter._spooled import Letter, SpooledRecord
+from hh_exporter._spooled import SpooledRecord
 from tests.conftest import BuildExporter, MakeExporter
 from tests.scripted_server import ScriptedServer, hang, refuse_if, status, unavailable
+from tests.spools import come_back, files_in, letters_in, on_disk, written
 from tests.support import PATIENCE, FakeClock, assert_balanced, flushed, model_event, settle, until
 
 DAY = 24 * 60 * 60
@@ -54,55 +54,6 @@ def push(exporter: Exporter, event_ids: list[str], **fields: Any) -> None:
 
 def received(server: ScriptedServer) -> list[str]:
     return sorted(event["event_id"] for request in server.requests for event in request.events)
-
-
-async def written(exporter: Exporter) -> None:
-    """
-    Wait until all that was handed over is on disk.
-    """
-    spooler = exporter._spooler
-    assert spooler is not None
-    await until(lambda: spooler._since is None)
-
-
-async def come_back(exporter: Exporter, clock: FakeClock) -> None:
-    """
-    Let time pass until nothing waits, on disk or in memory.
-    """
-    for _ in range(500):
-        stats = assert_balanced(exporter)
-        if not (stats.spooled or stats.queued or stats.in_flight):
-            return
-        await written(exporter)
-        await clock.advance(0.5)
-    raise AssertionError(exporter.stats())
-
-
-def on_disk(directory: Path) -> list[str]:
-    """
-    List the events in all files, without taking them.
-    """
-    found = []
-    for path in list_files(directory):
-        file = SpoolFile.peek(path)
-        if file is not None:
-            found += [r.event_id for i in file.ids() if (r := file.record(i)) is not None]
-            file.close()
-    return sorted(found)
-
-
-def files_in(directory: Path) -> list[Path]:
-    return list(directory.iterdir())
-
-
-def letters_in(directory: Path) -> list[Letter]:
-    found = []
-    for path in list_files(directory):
-        file = SpoolFile.peek(path)
-        if file is not None:
-            found += [letter for i in file.letter_ids() if (letter := file.letter(i)) is not None]
-            file.close()
-    return found
 
 
 # Memory first.
@@ -466,7 +417,7 @@ async def test_a_directory_that_can_not_be_used_costs_no_event_that_fits_memory(
 
     assert exporter.stats().dropped_by_reason == {DropReason.SPOOL_FULL: 2}
     assert exporter.stats().health == "degraded"
-    assert len([r for r in caplog.records if r.name == "hh_exporter._spooler"]) == 1
+    assert len([r for r in caplog.records if r.name == "hh_exporter._spool_writer"]) == 1
     await flushed(exporter, clock)
     assert exporter.stats().delivered == 3
 
@@ -711,7 +662,7 @@ async def test_a_close_keeps_more_than_may_wait_to_be_written(
     """
     What is left in memory goes to disk however much it is.
     """
-    monkeypatch.setattr(_spooler, "_MAX_WAITING", 1000)
+    monkeypatch.setattr(_spool_room, "MAX_WAITING", 1000)
     server.default = unavailable()
     exporter = await make_exporter(spool=directory)
     push(exporter, names(20))

@@ -383,4 +383,4 @@ class Story:
         ):
             await settle()
             if spooler is not None:
-                await until(lambda: spooler._since is None)
+                await until(lambda: spooler.writer.room.since is None)

@@ -1,0 +1,87 @@
+"""
+Whether there is room on disk, and what is said of events for which there is none.
+
+Read and changed under the queue's lock alone; said without it.
+"""
+
+from __future__ import annotations
+
+from attrs import define, field
+
+__all__ = ["MAX_WAITING", "Room"]
+
+MAX_WAITING = 32 * 2**20
+"""Bytes that may wait to be written: a disk that is slower than the events loses, and says so."""
+
+
+@define(eq=False)
+class Room:
+    """
+    How much one spool has, and how much of it is used.
+    """
+
+    max_bytes: int
+    used: int = field(default=0, init=False)
+    """Bytes of records on disk. Dead letters are not counted: they make room for what is new."""
+    waiting: int = field(default=0, init=False)
+    """Bytes that were handed over and are not on disk."""
+    since: float | None = field(default=None, init=False)
+    """When the oldest of that was handed over."""
+    _missed: int = field(default=0, init=False)
+    """Events in memory alone since room became short."""
+    _is_told: bool = field(default=False, init=False)
+
+    def has(self, size: int, *, is_last: bool) -> bool:
+        """
+        Say whether *size* more bytes may wait to be written.
+
+        Args:
+            is_last: Whether a close leaves them. They were in memory before: that they
+                wait costs no more.
+        """
+        return not size or (
+            (is_last or self.waiting + size <= MAX_WAITING)
+            and self.used + self.waiting + size <= self.max_bytes
+        )
+
+    def take(self, size: int, now: float) -> None:
+        self.waiting += size
+        if self.since is None:
+            self.since = now
+
+    def miss(self) -> bool:
+        """
+        Note an event that should be on disk and has no room there.
+
+        Returns:
+            Whether it is the first for a while.
+        """
+        self._missed += 1
+        return self._missed == 1
+
+    def tell(self, *, is_closing: bool = False) -> str:
+        """
+        Say, for a log, that room is short, and once half of it is free, that it is not.
+
+        Returns:
+            What was not said before; empty if there is nothing.
+        """
+        missed = f"{self._missed} event{'' if self._missed == 1 else 's'}"
+        if not self._missed:
+            return ""
+        if is_closing or self._is_half_free:
+            self._missed, self._is_told = 0, False
+            now = "is closed" if is_closing else "has room again"
+            return f"the spool {now}: {missed} in all were in memory alone meanwhile"
+        if self._is_told:
+            return ""
+        self._is_told = True
+        return (
+            "the spool has no room, for max_bytes or since its disk is slower than the events: "
+            f"they are in memory alone, {missed} so far"
+        )
+
+    @property
+    def _is_half_free(self) -> bool:
+        # Half, and not just enough for the next: else it would be said at each commit.
+        return self.waiting <= MAX_WAITING // 2 and self.used + self.waiting <= self.max_bytes // 2

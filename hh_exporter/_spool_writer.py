@@ -1,0 +1,306 @@
+"""
+The one thread that owns the spool's files.
+
+What arrives during one commit is the next commit. What could not be written is
+counted as lost, said, or tried again, so the books balance either way. A close
+ends a shift; what a start hands over while the disk is still busy with the last
+one is done in the next.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from queue import SimpleQueue
+
+from attrs import Factory, define, field
+
+from hh_exporter._clock import Clock
+from hh_exporter._disk import Disk
+from hh_exporter._outcomes import DropReason
+from hh_exporter._queue import RecordQueue
+from hh_exporter._records import Spot
+from hh_exporter._spool import Spool
+from hh_exporter._spool_room import Room
+from hh_exporter._spool_rows import Rows
+from hh_exporter._spool_work import Expire, Settle, Work, gather
+from hh_exporter._spooled import Identity, SpooledRecord
+from hh_exporter.exceptions import SpoolError
+
+__all__ = ["Shift", "Writer"]
+
+log = logging.getLogger(__name__)
+
+_MADE_ROOM = "forgotten, the oldest first: the spool is full (max_bytes), and they made room"
+_UNWRITTEN = "lost: the spool could not be written to before it was closed"
+
+
+@define(eq=False)
+class Shift:
+    """
+    The work from one start to the close that follows.
+    """
+
+    work: SimpleQueue[Work | None] = Factory(SimpleQueue)
+    """None is the last."""
+    is_read: bool = False
+    """Whether the files that others left have been looked at."""
+    is_closing: bool = False
+    """Whether it takes no more work."""
+    on_read: list[Callable[[], None]] = Factory(list)
+    on_over: list[Callable[[], None]] = Factory(list)
+
+
+@define(eq=False, kw_only=True)
+class Writer:
+    """
+    The thread of one spool, and what it is to do.
+    """
+
+    settings: Spool
+    identity: Identity
+    queue: RecordQueue
+    rows: Rows
+    clock: Clock
+    on_loss: Callable[[tuple[str, ...], DropReason], None] = lambda _, __: None
+    """Told of records that are dropped on disk."""
+    on_letters_lost: Callable[[int, str], None] = lambda _, __: None
+    """Told how many dead letters are not kept, and why."""
+    on_loaded: Callable[[], None] = lambda: None
+    """Called when records came back to memory, or none are there. Any thread."""
+    fault: str = ""
+    """Why the disk can't be used; empty if it can."""
+    size: int = field(default=0, init=False)
+    """Bytes on disk."""
+    letters: int = field(default=0, init=False)
+    room: Room = field(init=False)
+    disk: Disk = field(init=False)
+    hurry: threading.Event = Factory(threading.Event)
+    """Set where somebody waits for what was handed over."""
+    thread: threading.Thread | None = field(default=None, init=False)
+    _shifts: deque[Shift] = Factory(deque)
+    """The one that is under way, and those that follow; changed under the queue's lock."""
+    _owed: list[Work] = Factory(list)
+    """What could not be done, and is tried again with the next commit."""
+
+    def __attrs_post_init__(self) -> None:
+        self.room = Room(self.settings.max_bytes)
+        self.disk = Disk(
+            directory=self.settings.directory, identity=self.identity, fsync=self.settings.fsync
+        )
+
+    # For the spooler. Any thread, under the queue's lock.
+
+    @property
+    def shift(self) -> Shift | None:
+        """
+        The shift that takes work; None while it is closed.
+        """
+        return self._shifts[-1] if self._shifts and not self._shifts[-1].is_closing else None
+
+    def open(self) -> threading.Thread | None:
+        """
+        Take work, which is done once the files are open.
+
+        Returns:
+            The thread to be started; None where the one of an earlier shift still runs.
+        """
+        self._shifts.append(Shift())
+        if self.thread is not None:
+            return None
+        self.thread = threading.Thread(target=self._run, name="hh_exporter spool", daemon=True)
+        return self.thread
+
+    def hand_over(self, work: Work) -> bool:
+        """
+        Have *work* done, if there is room for what it writes.
+        """
+        shift = self.shift
+        if shift is None or not self.room.has(work.size, is_last=self.queue.closed):
+            return False
+        self.room.take(work.size, self.clock.now())
+        shift.work.put(work)
+        return True
+
+    def close(self, on_over: Callable[[], None]) -> threading.Thread | None:
+        """
+        Take no more; *on_over* is called once all that was taken is done and the files are closed.
+
+        Returns:
+            The thread that does so; None if it is over.
+        """
+        if self._shifts:
+            shift = self._shifts[-1]
+            shift.is_closing = True
+            shift.on_over.append(on_over)
+            shift.work.put(None)
+            self.hurry.set()
+        return self.thread
+
+    @property
+    def oldest(self) -> float:
+        """
+        The Unix time before which what was pushed is too old.
+        """
+        return self.clock.wall() - self.settings.max_age
+
+    # Its thread.
+
+    def _run(self) -> None:
+        has_more = True
+        while has_more:
+            shift = self._shifts[0]
+            try:
+                self._open()
+                with self.queue.lock:
+                    shift.is_read = True
+                    waiting, shift.on_read = shift.on_read, []
+                for tell in waiting:
+                    tell()
+                while self._commit(gather(shift.work, self.hurry)):
+                    pass
+            finally:
+                self._let_go()
+                with self.queue.lock:
+                    self._shifts.popleft()
+                    has_more = bool(self._shifts)
+                    if not has_more:
+                        self.thread = None
+                    waiting = [*shift.on_read, *shift.on_over]
+                for tell in waiting:
+                    tell()
+
+    def _open(self) -> None:
+        try:
+            found, gone = self.disk.open()
+            self.queue.recover(found)
+            self.lose([0] * gone, DropReason.PURGED)
+        except (SpoolError, OSError, sqlite3.Error) as exc:
+            self._fail(exc)
+        with self.queue.lock:
+            self._measure()
+        self.on_loaded()
+
+    def _let_go(self) -> None:
+        """
+        Close the files, and say what is lost with that.
+        """
+        with suppress(OSError, sqlite3.Error):
+            self.disk.close()
+        owed, self._owed = self._owed, []
+        lost = sum(len(work.letters) for work in owed if isinstance(work, Settle))
+        size = sum(work.size for work in owed)
+        with self.queue.lock:
+            self.room.waiting -= size
+        if lost:
+            self.on_letters_lost(lost, _UNWRITTEN)
+        self._tell_room(is_closing=True)
+
+    def _commit(self, works: Sequence[Work | None]) -> bool:
+        """
+        Do all of *works* in one transaction, or each in one of its own where that fails.
+
+        Returns:
+            Whether there may be more.
+        """
+        real = [*self._owed, *(work for work in works if work is not None)]
+        self._owed = []
+        is_whole = self._try(real)
+        are_done = [is_whole or self._try([work]) for work in real]
+        with suppress(OSError, sqlite3.Error):
+            self.disk.sweep()
+        size = sum(work.size for work in real)  # first: a finaliser may push while it is summed
+        if is_whole and size:  # not if a part is still owed: that would be said each time
+            self.fault = ""
+        with self.queue.lock:
+            self.room.waiting -= size
+            is_idle = all(shift.work.empty() for shift in self._shifts)
+            self.room.since = None if is_idle else self.clock.now()
+            self._measure()
+        for work, is_done in zip(real, are_done, strict=True):
+            self._end(work, is_done=is_done)
+        self._tell_room()
+        return None not in works
+
+    def _try(self, works: Sequence[Work]) -> bool:
+        try:
+            with self.disk.transaction():
+                for work in works:
+                    work.do(self.disk)
+                added = sum(work.size for work in works)
+                forgotten = self.disk.make_room(added, self.settings.max_bytes)
+        except Exception as exc:
+            self._fail(exc)
+            return False
+        if forgotten:
+            self.on_letters_lost(forgotten, _MADE_ROOM)
+        return True
+
+    def _end(self, work: Work, *, is_done: bool) -> None:
+        try:
+            work.end(self, is_done=is_done)
+        except BaseException as exc:  # user code is told of losses: all rely on this thread
+            # Its type alone: the text may quote what that code knows.
+            log.error("what was told of a loss raised %s", type(exc).__name__)  # noqa: TRY400
+
+    def _fail(self, exc: Exception) -> None:
+        what = str(exc) or type(exc).__name__
+        if not self.fault:
+            log.warning(
+                "the spool in %s can't be written to (%s): events stay in memory alone, and are "
+                "dropped as spool_full where that has no room",
+                self.settings.directory,
+                what,
+            )
+        self.fault = what
+
+    def _tell_room(self, *, is_closing: bool = False) -> None:
+        with self.queue.lock:
+            told = self.room.tell(is_closing=is_closing)
+        if told:
+            log.warning("%s", told)
+
+    def _measure(self) -> None:
+        self.size, self.letters = self.disk.size, self.disk.letters
+        self.room.used = self.disk.record_size
+
+    # What its work asks of it.
+
+    def owe(self, work: Work) -> None:
+        """
+        Try *work* again with the next commit.
+        """
+        self._owed.append(work)
+        with self.queue.lock:
+            self.room.waiting += work.size
+
+    def lose(self, seqs: Sequence[int], reason: DropReason, event_ids: Sequence[str] = ()) -> None:
+        """
+        Drop records that are on disk alone.
+        """
+        if seqs:
+            self.queue.lose(seqs, reason)
+            self.on_loss(tuple(event_ids), reason)
+
+    def admit(self, found: Sequence[tuple[SpooledRecord, Spot]]) -> None:
+        """
+        Admit records from disk to memory, as far as there is room.
+        """
+        records = [self.rows.to_record(row, spot) for row, spot in found]
+        with self.queue.lock:
+            # Not once it closes, though the queue may be open again: the next shift finds them.
+            admitted = [] if self._shifts[0].is_closing else self.queue.load(records)
+        for _, spot in found[len(admitted) :]:
+            self.disk.unload(spot)
+        self.on_loaded()
+
+    def expire(self) -> None:
+        """
+        Have a look at what is too old.
+        """
+        with self.queue.lock:
+            self.hand_over(Expire(self.oldest))
