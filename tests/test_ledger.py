@@ -42,6 +42,7 @@ from hh_exporter import (
     RetryPolicy,
     SessionProperties,
     Settlement,
+    Spool,
 )
 from hh_exporter._batcher import Batcher
 from hh_exporter._parts import Delivery
@@ -124,6 +125,8 @@ class Books(RuleBasedStateMachine):
     of timing too: the same choices tell the same story.
     """
 
+    spool: Spool | None = None
+
     def __init__(self) -> None:
         super().__init__()
         self.faults: list[str] = []
@@ -132,6 +135,7 @@ class Books(RuleBasedStateMachine):
         self.script: deque[Reply] = deque()
         self.usual = REPLIES["created"]
         self.is_stopped = False
+        self.is_disk_full = False
         self.is_well = False
         self.waiting: list[Waiting] = []
         self.turns: int | None = None
@@ -212,6 +216,7 @@ class Books(RuleBasedStateMachine):
             max_in_flight=MAX_IN_FLIGHT,
             on_outcome=self.note_outcome,
             on_ambiguous=on_ambiguous,
+            spool=self.spool,
             **set_up.settings,
             _clock=self.clock,
             _random=lambda: jitter,
@@ -383,7 +388,7 @@ class Books(RuleBasedStateMachine):
         assert self.counted(Outcome.DELIVERED) == stats.delivered, stats
         assert self.counted(Outcome.REJECTED) == stats.rejected, stats
         assert self.reasons == stats.dropped_by_reason, stats
-        assert stats.health != "degraded", stats
+        assert stats.health != "degraded" or self.is_disk_full, stats
         self.weigh_what_is_in_memory()
         if self.is_calm:
             assert len(self.unanswered_batches()) <= MAX_IN_FLIGHT
@@ -455,7 +460,7 @@ class Books(RuleBasedStateMachine):
         # All room is free again, neither more nor less: the loop does not turn meanwhile.
         await self.until_all_is_settled()
         assert not self.exporter._queue._budget.bytes
-        for _ in range(MAX_EVENTS + 1):
+        for _ in range(MAX_EVENTS + (self.spool is None)):
             event = self.new_event()
             while self.set_up.leaves_out(event):
                 event = self.new_event()
@@ -563,6 +568,10 @@ class Books(RuleBasedStateMachine):
             reason = None if self.is_closed else self.foresee(event, session)
             is_accepted = await self.exporter.put(event, session)
             self.pushed[id_of(event)] += 1
+            if not is_accepted and reason is None:
+                reason = DropReason.SPOOL_FULL
+                fates = self.outcomes[id_of(event)]
+                self.must((Outcome.DROPPED, reason) in fates, f"{event}: {fates}")
             self.must(is_accepted == (reason is None), f"{event}: {reason}")
 
     async def create_one(self, event: ModelEvent, timeout: float | None) -> None:
@@ -681,6 +690,8 @@ class Books(RuleBasedStateMachine):
                 return self.is_pushing
             case _, DropReason.CLOSED:
                 return self.is_closed
+            case _, DropReason.SPOOL_FULL:
+                return self.spool is not None
             case _, DropReason.SEND_FAILED:
                 return event_id in self.singles
             case _, DropReason.RETRIES_EXHAUSTED:

@@ -1,0 +1,160 @@
+"""
+The stories of test_ledger, told of exporters with a spool whose disk can be full.
+
+The spool's thread gets its turn wherever the network does, so that what a story
+finds on disk is no matter of timing.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+from collections.abc import Awaitable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from attrs import Factory, define
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import rule, run_state_machine_as_test
+
+from hh_exporter import Spool
+from hh_exporter._disk import Disk
+from hh_exporter._spool_file import SpoolFile
+from hh_exporter._spool_work import Owner
+from hh_exporter._spooled import SpooledRecord
+from tests.support import PATIENCE
+from tests.test_ledger import LONG, ORDINARY, Books
+
+FEW = settings(ORDINARY, max_examples=10)
+
+
+@define(eq=False)
+class Mark:
+    """
+    Work that changes nothing, and says when all before it is done.
+    """
+
+    size: int = 0
+    is_reached: threading.Event = Factory(threading.Event)
+
+    def do(self, disk: Disk) -> None: ...
+
+    def end(self, owner: Owner, *, is_done: bool) -> None:
+        self.is_reached.set()
+
+
+class SpooledBooks(Books):
+    """
+    A program whose exporter has a spool.
+    """
+
+    is_durable = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.directory = TemporaryDirectory()
+        self.spool = Spool(
+            Path(self.directory.name) / "spool", durable=self.is_durable, max_bytes=20_000
+        )
+        self.disk_is_full = threading.Event()
+        add = SpoolFile.add
+
+        def add_if_there_is_room(file: SpoolFile, records: Sequence[SpooledRecord]) -> range:
+            if self.disk_is_full.is_set():
+                raise sqlite3.OperationalError("database or disk is full")
+            return add(file, records)
+
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr(SpoolFile, "add", add_if_there_is_room)
+
+    @rule(is_full=st.booleans())
+    def fill_the_disk(self, is_full: bool) -> None:
+        if is_full:
+            self.is_disk_full = True  # health says so until the next commit that succeeds
+            self.disk_is_full.set()
+        else:
+            self.disk_is_full.clear()
+
+    def teardown(self) -> None:
+        self.disk_is_full.clear()
+        try:
+            super().teardown()
+        finally:
+            self.patch.undo()
+            self.directory.cleanup()
+
+    def weigh_what_is_in_memory(self) -> None:
+        super().weigh_what_is_in_memory()
+        spooler = self.exporter._spooler
+        assert spooler is not None
+        self.let_the_disk_finish()
+        stats = self.exporter.stats()
+        assert stats.spooled >= 0, stats
+        assert stats.recovered == 0, stats
+        assert spooler._waiting == 0 or not spooler.is_open
+        if spooler.is_open:
+            files = spooler._disk._files
+            assert stats.spooled == sum(h.file.count - len(h.loaded) for h in files), stats
+
+    def what_can_be_seen(self) -> object:
+        self.let_the_disk_finish()
+        return super().what_can_be_seen()
+
+    async def run_and_calm_down(self, work: Awaitable[object]) -> None:
+        await super().run_and_calm_down(work)
+        self.let_the_disk_finish()
+
+    async def calm_down(self) -> None:
+        await super().calm_down()
+        await super().calm_down()  # what the thread did last was perhaps not seen yet
+
+    def let_the_disk_finish(self) -> None:
+        """
+        Wait for the spool's thread, without a turn of the loop.
+        """
+        spooler = self.exporter._spooler if hasattr(self, "exporter") else None
+        thread = None if spooler is None else spooler._thread
+        if spooler is None or thread is None:
+            return
+        if not spooler.is_open:
+            thread.join(PATIENCE)
+            return
+        mark = Mark()
+        spooler._work.put(mark)
+        spooler._hurry.set()
+        assert mark.is_reached.wait(PATIENCE), "the spool's thread hangs"
+
+
+class DurableBooks(SpooledBooks):
+    """
+    One whose spool is durable.
+    """
+
+    is_durable = True
+
+
+@pytest.fixture(autouse=True)
+def _quiet(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL, "hh_exporter")
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("machine", [SpooledBooks, DurableBooks])
+def test_the_books_balance_with_a_spool(machine: type[SpooledBooks]) -> None:
+    """
+    Whatever is on disk, and whenever the disk fails, every event has exactly one outcome.
+    """
+    run_state_machine_as_test(machine, settings=FEW)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize("machine", [SpooledBooks, DurableBooks])
+def test_the_books_balance_with_a_spool_for_long(machine: type[SpooledBooks]) -> None:
+    """
+    The same holds in longer stories, and in many more of them.
+    """
+    run_state_machine_as_test(machine, settings=LONG)
