@@ -21,7 +21,7 @@ from statistics import median
 import pytest
 from attrs import asdict, frozen
 
-from hh_exporter import BatchLimits, Exporter, RetryPolicy, Settlement
+from hh_exporter import BatchLimits, Exporter, QueueLimits, RetryPolicy, Settlement, Spool
 from hh_exporter._clock import SystemClock
 from tests.chaos.accounts import Accounts
 from tests.chaos.proxy import FaultProxy
@@ -48,6 +48,9 @@ OBJECTS_SLACK = 100
 
 RSS_SLACK = 6 * 2**20
 """Bytes by which an allocator may differ from one hour to the next."""
+
+FEW = 200
+"""Events in memory, where there is a spool: an outage brings more, and they wait on disk."""
 
 FAULTY = tuple(name for name in NETWORKS if name not in ("impostor", "plain text"))
 
@@ -82,7 +85,8 @@ class Soak:
     One exporter under load, and what is between it and its server.
     """
 
-    def __init__(self, server: ScriptedServer) -> None:
+    def __init__(self, server: ScriptedServer, spool: Spool | None) -> None:
+        self.spool = spool
         self.random = Random(SEED)
         self.clock = SystemClock()
         self.server = server
@@ -105,9 +109,11 @@ class Soak:
         return Exporter(
             "hh_key",
             base_url=self.proxy.url,
+            queue=QueueLimits() if self.spool is None else QueueLimits(max_events=FEW),
             batch=BatchLimits(max_events=50, linger=0.1),
             retry=RetryPolicy(base=0.05, max_delay=0.2, retry_after_cap=0.2),
             request_timeout=REQUEST_TIMEOUT,
+            spool=self.spool,
             on_outcome=self.note_outcome,
         )
 
@@ -163,14 +169,20 @@ class Soak:
 
 @pytest.mark.soak
 @pytest.mark.timeout(0)
+@pytest.mark.parametrize("kind", ["in memory", "memory first", "durable"])
 async def test_nothing_grows(
-    server: ScriptedServer, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+    kind: str,
+    server: ScriptedServer,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """
     The last quarter of a long run under faults holds what the first one held.
     """
     caplog.set_level(logging.CRITICAL)
-    soak = Soak(server)
+    spool = None if kind == "in memory" else Spool(tmp_path / "spool", durable=kind == "durable")
+    soak = Soak(server, spool)
     await soak.proxy.open()
     held: list[Holdings] = []
     async with soak.make_exporter() as exporter:
