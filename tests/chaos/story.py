@@ -340,12 +340,19 @@ class Story:
         assert not stats.queued + stats.in_flight, stats
 
     async def _until_done(self, work: Awaitable[T]) -> T:
+        """
+        Let time pass until *work* ends: as long as outcomes come, however many are open.
+        """
         task = asyncio.ensure_future(work)
-        for _ in range(200):
+        outcomes, patience = -1, 200
+        while patience:
             await self._calm_down()
             if task.done():
                 return task.result()
             await self._pass(STEP)
+            stats = self.exporter.stats()
+            before, outcomes = outcomes, stats.delivered + stats.rejected + stats.dropped
+            patience = patience - 1 if outcomes == before else 200
         task.cancel()
         raise AssertionError(f"it does not end on a server that is well: {task}")
 
@@ -383,4 +390,5 @@ class Story:
         ):
             await settle()
             if spooler is not None:
+                spooler.writer.hurry.set()
                 await until(lambda: spooler.writer.room.since is None)
