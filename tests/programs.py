@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from textwrap import dedent
@@ -18,7 +18,7 @@ from attrs import define
 
 from tests.command import Finished, finish
 
-__all__ = ["Program", "run_program", "running"]
+__all__ = ["Program", "run_program", "running", "started"]
 
 _ROOT = Path(__file__).parents[1]
 
@@ -73,15 +73,29 @@ def running(source: str, url: str, **environ: str) -> Iterator[Program]:
     """
     Run *source* with an `exporter` for the server at *url*, no longer than the block.
     """
+    with started("-c", _PRELUDE + dedent(source), environ={"HH_API_URL": url} | environ) as program:
+        yield program
+
+
+@contextmanager
+def started(
+    *arguments: str, environ: Mapping[str, str], passes: Sequence[int] = ()
+) -> Iterator[Program]:
+    """
+    Run Python with *arguments*, no longer than the block.
+
+    Args:
+        passes: File descriptors that it shall have, too.
+    """
     inherited = {name: v for name, v in os.environ.items() if name != "PYTHONASYNCIODEBUG"}
-    own = {"PYTHONPATH": str(_ROOT), "HH_API_URL": url}
     with subprocess.Popen(
         # Since 3.12 a fork beside threads is worth a warning; some of the programs do just that.
-        (sys.executable, "-W", "ignore::DeprecationWarning", "-c", _PRELUDE + dedent(source)),
+        (sys.executable, "-W", "ignore::DeprecationWarning", *arguments),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=inherited | own | environ,
+        env={**inherited, "PYTHONPATH": str(_ROOT), **environ},
+        pass_fds=passes,
     ) as process:
         try:
             yield Program(process)

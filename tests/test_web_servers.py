@@ -1,0 +1,240 @@
+"""
+Under a web server with several processes each event arrives once, from whoever pushed it.
+
+Real servers: they fork or spawn, replace their workers and end them, each in its own way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+from attrs import define, field
+
+from tests.command import Finished
+from tests.programs import Program, started
+from tests.scripted_server import ScriptedServer
+from tests.support import PATIENCE
+from tests.test_endings import ADVICE
+from tests.test_readme import EXAMPLES
+
+pytest.importorskip("gunicorn", reason="needs gunicorn")
+pytest.importorskip("uvicorn_worker", reason="needs uvicorn-worker")
+
+APP = """
+import asyncio, os
+from hh_exporter import BatchLimits, Exporter, ModelEvent
+
+exporter = Exporter(batch=BatchLimits(linger=0.05))
+
+def push(event_id):
+    assert exporter.push(ModelEvent(model="m", event_id=event_id))
+
+def say(word):
+    stats = exporter.stats()
+    # In one piece, whoever else writes.
+    os.write(1, b"%s %d %d %d\\n" % (word, os.getpid(), stats.pushed, stats.delivered))
+
+push("import-%d" % os.getpid())
+
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        await receive()
+        async with exporter:
+            say(b"begun")
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            push("end-%d" % os.getpid())
+        say(b"ended")
+        await send({"type": "lifespan.shutdown.complete"})
+        return
+    if scope["path"] == "/endless":
+        with exporter.record(model="m", event_id="endless"):
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await asyncio.sleep(3600)
+    push(scope["path"][1:])
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"%d" % os.getpid()})
+"""
+
+CROWD = 4
+"""How many ask at once, without pause."""
+
+
+@define(eq=False)
+class Site:
+    """
+    A web server that runs `APP`, and the crowd that asks it.
+
+    Attributes:
+        answered: The worker that answered, by the event of the request.
+        done: How the server ended.
+    """
+
+    program: Program
+    url: str
+    answered: dict[str, int] = field(init=False, factory=dict)
+    done: Finished = field(init=False)
+    _asked: int = field(init=False, default=0)
+    _news: asyncio.Event = field(init=False, factory=asyncio.Event)
+
+    async def ask(self, session: aiohttp.ClientSession) -> None:
+        """
+        Have one request after the other answered, until nobody listens any more.
+        """
+        while True:
+            self._asked += 1
+            event_id = f"e{self._asked}"
+            try:
+                async with session.get(f"{self.url}/{event_id}") as response:
+                    pid = int(await response.read())
+            except aiohttp.ClientConnectorError:
+                return
+            except aiohttp.ClientError:
+                continue  # not answered, as is to be expected of a worker that ends
+            self.answered[event_id] = pid
+            self._news.set()
+
+    async def seen(self, workers: int) -> None:
+        """
+        Wait until so many workers have answered something.
+        """
+        async with asyncio.timeout(PATIENCE):
+            while len(set(self.answered.values())) < workers:
+                self._news.clear()
+                await self._news.wait()
+
+    def books(self, word: str) -> dict[int, tuple[int, int]]:
+        """
+        Say what each worker had pushed and delivered when it said *word*.
+        """
+        lines = [line.split() for line in self.done.stdout.splitlines()]
+        found = [line for line in lines if line[0] == word]
+        return {int(pid): (int(pushed), int(delivered)) for _, pid, pushed, delivered in found}
+
+
+@asynccontextmanager
+async def serving(server: ScriptedServer, directory: Path, command: str) -> AsyncIterator[Site]:
+    """
+    Run `APP` under the web server *command*, while the crowd asks, until that has ended.
+    """
+    (directory / "app.py").write_text(APP)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        words = command.format(directory=directory, fd=listener.fileno()).split()
+        with started(
+            *("-m", *words, "--workers", "2", "--log-level", "critical", "app:app"),
+            # gunicorn has a socket of its own where XDG_RUNTIME_DIR says.
+            environ={"HH_API_URL": server.url, "XDG_RUNTIME_DIR": str(directory)},
+            passes=(listener.fileno(),),
+        ) as program:
+            listener.close()  # ours, so that it is closed once the workers have closed theirs
+            site = Site(program, url)
+            # A connection for each request, or each of the crowd would keep to one worker.
+            connector = aiohttp.TCPConnector(force_close=True)
+            async with aiohttp.ClientSession(connector=connector) as session:
+                crowd = [asyncio.create_task(site.ask(session)) for _ in range(CROWD)]
+                yield site
+                site.done = await program.ended()
+                await asyncio.gather(*crowd)
+
+
+GUNICORN = (
+    "gunicorn --preload --worker-class uvicorn_worker.UvicornWorker"
+    " --chdir {directory} --bind fd://{fd}"
+)
+UVICORN = "uvicorn --app-dir {directory} --fd {fd}"
+
+
+def check(site: Site, server: ScriptedServer, pushed_before: int) -> None:
+    """
+    Check that all that was pushed arrived once, and that each worker's books say so of its own.
+    """
+    begun, ended = site.books("begun"), site.books("ended")
+    assert set(begun.values()) == {(pushed_before, 0)}
+    # A worker may be told to end before it has served anybody.
+    assert begun.keys() >= ended.keys() >= set(site.answered.values()), site.done
+    assert all(pushed == delivered for pushed, delivered in ended.values())
+    assert not server.duplicates()
+    assert len(server.created_ids) == sum(delivered for _, delivered in ended.values())
+    assert {*site.answered, *(f"end-{pid}" for pid in ended)} <= set(server.created_ids)
+
+
+async def test_workers_that_gunicorn_forks_deliver_what_they_answered(
+    server: ScriptedServer, tmp_path: Path
+) -> None:
+    """
+    SIGTERM to gunicorn ends them all well; what the import pushed in the master is lost, and said.
+    """
+    async with serving(server, tmp_path, GUNICORN) as site:
+        await site.seen(2)
+        site.program.send(signal.SIGTERM)
+
+    check(site, server, 0)
+    assert (site.done.status, site.done.stderr) == (0, f"1 event dropped (closed): {ADVICE}\n")
+
+
+async def test_workers_that_are_replaced_deliver_what_they_answered(
+    server: ScriptedServer, tmp_path: Path
+) -> None:
+    """
+    So does each worker that gunicorn replaces because it has done enough, or because of SIGHUP.
+    """
+    async with serving(server, tmp_path, f"{GUNICORN} --max-requests 20") as site:
+        await site.seen(4)
+        site.program.send(signal.SIGHUP)
+        await site.seen(6)
+        site.program.send(signal.SIGTERM)
+
+    check(site, server, 0)
+    assert site.done.status == 0
+
+
+async def test_workers_that_uvicorn_spawns_deliver_what_they_answered(
+    server: ScriptedServer, tmp_path: Path
+) -> None:
+    """
+    Each loads the app for itself, so what its import pushes arrives from each.
+    """
+    async with serving(server, tmp_path, UVICORN) as site:
+        await site.seen(2)
+        site.program.send(signal.SIGTERM)
+
+    check(site, server, 1)
+    assert (site.done.status, site.done.stderr) == (0, "")
+
+
+WORKER = EXAMPLES[6].replace("20", "1")
+"""The class that README shows, with less patience."""
+
+
+@pytest.mark.parametrize(
+    ("command", "pushed_before"),
+    [
+        (GUNICORN.replace("uvicorn_worker.UvicornWorker", "worker.Worker"), 0),
+        (f"{UVICORN} --timeout-graceful-shutdown 1", 1),
+    ],
+    ids=["gunicorn", "uvicorn"],
+)
+async def test_a_request_without_end_costs_no_event(
+    server: ScriptedServer, tmp_path: Path, command: str, pushed_before: int
+) -> None:
+    """
+    Where the server cuts off what still runs, the lifespan has its time, and all is sent.
+    """
+    (tmp_path / "worker.py").write_text(WORKER)
+    async with serving(server, tmp_path, command) as site, aiohttp.ClientSession() as session:
+        await site.seen(2)
+        endless = await session.get(f"{site.url}/endless")
+        site.program.send(signal.SIGTERM)
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await endless.read()
+
+    check(site, server, pushed_before)
+    assert "endless" in server.created_ids
