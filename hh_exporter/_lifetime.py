@@ -200,6 +200,8 @@ class Lifetime:
         worker = self.worker
         if worker is not None and not worker.is_over:
             worker.abandon()
+        if self.spooler is not None and self.queue.has_records:
+            self.spooler.start(is_ending=True)
         self.settler.drain(DropReason.CLOSED, detail=_ENDED, told=self._told)
         if self.spooler is not None:
             self.spooler.close()

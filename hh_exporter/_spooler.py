@@ -73,9 +73,11 @@ class Spooler:
 
     # For the exporter. Any thread.
 
-    def start(self) -> None:
+    def start(self, *, is_ending: bool = False) -> None:
         """
         Open the files, in a thread of their own; not again while they are open.
+
+        Where the process *is_ending* none can be started: `close` does its work.
         """
         with self.queue.lock:
             if self.writer.shift is not None:
@@ -84,7 +86,7 @@ class Spooler:
             self.queue.keep_queued()
             self._tend_at = self.clock.now()
             self.tend(self._tend_at)
-        if thread is not None:
+        if thread is not None and not is_ending:
             thread.start()
 
     async def wait_open(self) -> None:
@@ -118,8 +120,9 @@ class Spooler:
         Do the same as `aclose` where no event loop runs, and block for as long.
         """
         thread = self._retire(lambda: None)
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(_LAST_COMMIT)
+        if thread is None or thread is threading.current_thread():
+            return
+        thread.join(_LAST_COMMIT) if thread.ident else thread.run()
 
     def take(self, record: Record) -> bool:
         """

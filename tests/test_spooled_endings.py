@@ -12,6 +12,21 @@ from tests.programs import run_program
 from tests.scripted_server import ScriptedServer, created, unavailable
 
 ENDINGS = {
+    "no event loop runs": """
+        push("e0", "e1", "e2")
+    """,
+    "SIGTERM with handlers installed, and no event loop": """
+        exporter.install_signal_handlers()
+        push("e0", "e1", "e2")
+        signal.raise_signal(signal.SIGTERM)
+    """,
+    "nobody holds it any more, and no event loop runs": """
+        push("e0", "e1", "e2")
+        del exporter
+        import gc
+        gc.collect()
+        os._exit(0)
+    """,
     "asyncio.run returns without a close": """
         async def main():
             push("e0", "e1", "e2")
