@@ -19,7 +19,7 @@ from hh_exporter._outcomes import DropReason
 from hh_exporter._records import Record, Spot
 from hh_exporter._spooled import Letter, SpooledRecord
 
-__all__ = ["Expire", "Load", "Owner", "Settle", "Store", "Work", "gather"]
+__all__ = ["Expire", "Load", "Owner", "Settle", "Store", "Unload", "Work", "gather"]
 
 _GATHER = 0.02
 """Seconds for which a commit that nobody waits for gathers work."""
@@ -92,6 +92,30 @@ class Store:
                 owner.lose((self.row.seq,), DropReason.SPOOL_FULL, (self.row.event_id,))
         if self.on_end is not None:
             self.on_end()
+
+
+@define(eq=False)
+class Unload:
+    """
+    Note that a record, which is there, is not in memory any more.
+
+    Holds none of its bytes: it may wait for long behind others that are to be written.
+    """
+
+    spot: Spot
+    seq: int
+    event_id: str
+    size: int = field(default=0, init=False)
+
+    def do(self, disk: Disk) -> None:
+        if self.spot.file is not None:
+            disk.unload(self.spot)
+
+    def end(self, owner: Owner, *, is_done: bool) -> None:
+        if self.spot.file is None:  # the commit failed that was to write it
+            owner.lose((self.seq,), DropReason.SPOOL_FULL, (self.event_id,))
+        elif not is_done:
+            owner.owe(self)
 
 
 @define(eq=False)

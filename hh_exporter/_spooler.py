@@ -20,7 +20,7 @@ from hh_exporter._records import Record
 from hh_exporter._sessions import Sessions
 from hh_exporter._spool import Spool
 from hh_exporter._spool_rows import Rows
-from hh_exporter._spool_work import Load, Settle, Store
+from hh_exporter._spool_work import Load, Settle, Store, Unload
 from hh_exporter._spool_writer import Writer
 from hh_exporter._spooled import Identity, Letter
 
@@ -126,10 +126,7 @@ class Spooler:
 
     def take(self, record: Record) -> bool:
         """
-        Have a record that leaves memory wait on disk. Under the queue's lock.
-
-        Returns:
-            Whether there is room for it.
+        Have a record that leaves memory wait on disk, if there is room. Under the queue's lock.
         """
         return self._store(record, is_loaded=False)
 
@@ -247,6 +244,8 @@ class Spooler:
 
     def _store(self, record: Record, *, is_loaded: bool) -> bool:
         before = record.spot
+        if before is not None and before.file is not None and not is_loaded:
+            return self.writer.hand_over(Unload(before, record.seq, record.event_id))
         work = Store(record, self._rows.to_row(record), is_loaded=is_loaded)
         is_taken = self.writer.hand_over(work)
         if not is_taken:
