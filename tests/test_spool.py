@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,6 +28,7 @@ from hh_exporter import (
     Spool,
     _spool_room,
 )
+from hh_exporter._disk import Disk
 from hh_exporter._spool_file import SpoolFile
 from hh_exporter._spooled import SpooledRecord
 from tests.conftest import BuildExporter, MakeExporter
@@ -488,6 +490,85 @@ async def test_a_failed_commit_costs_no_other_of_a_durable_spool(
 
     await come_back(exporter, clock)
     assert exporter.stats().delivered == 2
+
+
+async def test_a_record_that_leaves_memory_amid_a_commit_that_fails_is_told_as_lost(
+    make_exporter: MakeExporter,
+    server: ScriptedServer,
+    clock: FakeClock,
+    directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    Where it seemed to be on disk by then, its loss is counted, and costs no other.
+    """
+    add = Disk.add
+    failures = 2  # the commit of all, and the one of its own
+    has_failed = threading.Event()
+
+    def fail_first(disk: Disk, *arguments: Any, loaded: bool) -> None:
+        nonlocal failures
+        add(disk, *arguments, loaded=loaded)
+        if failures:
+            failures -= 1
+            if not failures:
+                push(exporter, ["e1"])
+                has_failed.set()
+            raise sqlite3.OperationalError("disk I/O error")
+
+    exporter = await make_exporter(
+        queue=QueueLimits(max_events=1), spool=Spool(directory, durable=True)
+    )
+    monkeypatch.setattr(Disk, "add", fail_first)
+    push(exporter, ["e0"])
+    assert has_failed.wait(PATIENCE)  # the loop does not turn: it is still in the queue
+
+    await come_back(exporter, clock)
+    assert assert_balanced(exporter).dropped_by_reason == {DropReason.SPOOL_FULL: 1}
+    assert received(server) == ["e1"]
+
+
+async def test_what_is_on_disk_holds_no_memory_while_that_is_noted(
+    make_exporter: MakeExporter,
+    server: ScriptedServer,
+    clock: FakeClock,
+    directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    The bytes of a written record go as it leaves the queue, however busy the disk's thread is.
+    """
+    add, sweep = SpoolFile.add, Disk.sweep
+    is_written, is_busy, may_go_on = (threading.Event() for _ in range(3))
+
+    def add_slowly(file: SpoolFile, records: Sequence[SpooledRecord]) -> range:
+        is_busy.set()
+        may_go_on.wait(PATIENCE)
+        return add(file, records)
+
+    def sweep_after_commit(disk: Disk) -> None:
+        is_written.set()
+        sweep(disk)
+
+    exporter = await make_exporter(
+        queue=QueueLimits(max_events=2), spool=Spool(directory, durable=True)
+    )
+    await written(exporter)
+    monkeypatch.setattr(Disk, "sweep", sweep_after_commit)
+    push(exporter, ["e0"])
+    assert is_written.wait(PATIENCE)  # the loop does not turn: it is still in the queue
+    data = exporter._queue._backlog.records[0].data
+    monkeypatch.setattr(SpoolFile, "add", add_slowly)
+    push(exporter, ["e1"])
+    assert is_busy.wait(PATIENCE)
+    push(exporter, ["e2"])
+
+    try:
+        await until(lambda: sys.getrefcount(data) == 2)  # for us, and for the question
+    finally:
+        may_go_on.set()
+    await come_back(exporter, clock)
+    assert exporter.stats().delivered == 3
 
 
 async def test_a_fault_of_ours_holds_nobody_up(
