@@ -218,7 +218,7 @@ WORKER = EXAMPLES[6].replace("20", "1")
     ("command", "pushed_before"),
     [
         (GUNICORN.replace("uvicorn_worker.UvicornWorker", "worker.Worker"), 0),
-        (f"{UVICORN} --timeout-graceful-shutdown 1", 1),
+        pytest.param(f"{UVICORN} --timeout-graceful-shutdown 1", 1, marks=pytest.mark.soak),
     ],
     ids=["gunicorn", "uvicorn"],
 )
