@@ -302,6 +302,13 @@ class RecordQueue:
         return dropped
 
     @property
+    def is_held_here(self) -> bool:
+        """
+        Whether this thread holds the lock: a signal handler has interrupted who took it.
+        """
+        return bool(self.lock._is_owned())  # type: ignore[attr-defined]  # as Condition does
+
+    @property
     def oldest(self) -> Record | None:
         with self.lock:
             return self._backlog.records[0] if self._backlog.records else None

@@ -3,7 +3,8 @@ SIGTERM and SIGINT: send what is there first, then do what was to be done.
 
 A handler runs in the main thread between any two steps of the program, so it
 only asks the workers to wind up. The last of them raises the signal again, and
-that time it takes its course. signal.signal is used, not asyncio's
+that time it takes its course; never in the middle of a queue, which others may
+have to enter before all is saved. signal.signal is used, not asyncio's
 add_signal_handler, which can't say what was there before.
 """
 
@@ -12,7 +13,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 from functools import partial
-from threading import current_thread, main_thread
+from threading import RLock, Thread, current_thread, main_thread
 from types import FrameType
 from typing import Any, TypeAlias
 
@@ -41,6 +42,8 @@ class _Handler:
     """Whether the signal has come and they were asked to."""
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
+        if _comes_later(number):
+            return
         if not self._has_come:
             self._has_come = True
             self._wind_up(number)
@@ -74,6 +77,22 @@ class _Handler:
         self._busy.discard(life)
         if not self._busy and self._has_come:
             signal.pthread_kill(main_thread().ident or 0, number)
+
+
+def _comes_later(number: int) -> bool:
+    """
+    Have the signal come again once the queue is left that it has interrupted, if it has.
+    """
+    held = [life.queue.lock for life in living() if life.queue.is_held_here]
+    for lock in held[:1]:
+        Thread(target=_raise_after, args=(lock, number), daemon=True).start()
+    return bool(held)
+
+
+def _raise_after(lock: RLock, number: int) -> None:
+    with lock:
+        pass
+    signal.pthread_kill(main_thread().ident or 0, number)
 
 
 def install() -> None:

@@ -7,10 +7,10 @@ over, so that nothing counts that was rolled back.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from attrs import Factory, define, field
 
@@ -20,6 +20,8 @@ from hh_exporter._records import Record, Spot
 from hh_exporter._spooled import Letter, SpooledRecord
 
 __all__ = ["Expire", "Load", "Owner", "Settle", "Store", "Unload", "Work", "gather"]
+
+T = TypeVar("T")
 
 _GATHER = 0.02
 """Seconds for which a commit that nobody waits for gathers work."""
@@ -204,15 +206,23 @@ class Expire:
             owner.lose([seq for seq, _ in self.gone], DropReason.EXPIRED, event_ids)
 
 
-def gather(work: SimpleQueue[Work | None], hurry: threading.Event) -> list[Work | None]:
+def gather(work: SimpleQueue[Work | None], hurry: SimpleQueue[None]) -> list[Work | None]:
     """
     Wait for work, and for more of it unless somebody waits for this.
     """
     works = [work.get()]
-    hurry.wait(_GATHER)
-    hurry.clear()
-    try:
+    with suppress(Empty):
+        hurry.get(timeout=_GATHER)
+    empty(hurry)
+    return works + empty(work)
+
+
+def empty(queue: SimpleQueue[T]) -> list[T]:
+    """
+    Take all that is there.
+    """
+    found: list[T] = []
+    with suppress(Empty):
         while True:
-            works.append(work.get_nowait())
-    except Empty:
-        return works
+            found.append(queue.get_nowait())
+    return found

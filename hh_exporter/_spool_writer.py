@@ -79,8 +79,8 @@ class Writer:
     letters: int = field(default=0, init=False)
     room: Room = field(init=False)
     disk: Disk = field(init=False)
-    hurry: threading.Event = Factory(threading.Event)
-    """Set where somebody waits for what was handed over."""
+    _hurry: SimpleQueue[None] = Factory(SimpleQueue)
+    """Not an Event, whose own lock a signal handler could find held by whom it interrupts."""
     thread: threading.Thread | None = field(default=None, init=False)
     _shifts: deque[Shift] = Factory(deque)
     """The one that is under way, and those that follow; changed under the queue's lock."""
@@ -94,6 +94,12 @@ class Writer:
         )
 
     # For the spooler. Any thread, under the queue's lock.
+
+    def hurry(self) -> None:
+        """
+        Have what was handed over done at once: somebody waits for it. Needs no lock.
+        """
+        self._hurry.put(None)
 
     @property
     def shift(self) -> Shift | None:
@@ -138,7 +144,7 @@ class Writer:
             shift.is_closing = True
             shift.on_over.append(on_over)
             shift.work.put(None)
-            self.hurry.set()
+            self.hurry()
         return self.thread
 
     @property
@@ -161,7 +167,7 @@ class Writer:
                     waiting, shift.on_read = shift.on_read, []
                 for tell in waiting:
                     tell()
-                while self._commit(gather(shift.work, self.hurry)):
+                while self._commit(gather(shift.work, self._hurry)):
                     pass
             finally:
                 self._let_go()

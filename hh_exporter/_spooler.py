@@ -160,7 +160,7 @@ class Spooler:
                 record.spot = None
                 return False
             self._ensured.add(record)
-        self.writer.hurry.set()
+        self.writer.hurry()
         await bell.wait()
         return record.spot is not None
 
@@ -209,7 +209,7 @@ class Spooler:
             largest = self.queue.limits.max_bytes
             work = Load(limit, limit_bytes, self.writer.oldest, largest)
             is_taken = self.writer.hand_over(work)
-        self.writer.hurry.set()
+        self.writer.hurry()
         return is_taken
 
     def tend(self, now: float) -> float:

@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import Context
 from functools import cache, partial
@@ -31,14 +31,17 @@ from hh_exporter import (
     Outcome,
     QueueLimits,
     Settlement,
+    Spool,
 )
 from hh_exporter._ledger import Watch
 from hh_exporter._queue import RecordQueue
 from hh_exporter._records import Loss, Record, Session
+from hh_exporter._signals import _Handler
 from tests.builders import make_record
 from tests.conftest import KEY, MakeExporter
 from tests.crowds import THREADS, Bomb, handled, switching_often, threads
-from tests.scripted_server import ScriptedServer
+from tests.scripted_server import ScriptedServer, hang
+from tests.spools import on_disk
 from tests.support import PATIENCE, FakeClock, assert_balanced, model_event, until
 
 Ts = TypeVarTuple("Ts")
@@ -53,6 +56,15 @@ LOCKED_FILES = {
     for name in ("_queue.py", "_backlog.py", "_ledger.py", "_budget.py")
 }
 """Where code runs under the one lock."""
+
+SPOOL_FILES = {
+    threading.__file__,
+    *(
+        str(Path(hh_exporter.__file__).with_name(name))
+        for name in ("_spooler.py", "_spool_writer.py", "_spool_work.py", "_spool_room.py")
+    ),
+}
+"""Where work is handed over to the spool's thread."""
 
 
 @pytest.fixture(autouse=True)
@@ -212,28 +224,32 @@ async def test_an_outcome_may_push(make_exporter: MakeExporter, server: Scripted
 
 
 @contextmanager
-def interrupted(lines: Iterable[int], interrupt: Callable[[], object]) -> Iterator[None]:
+def interrupted(
+    lines: Iterable[int], interrupt: Callable[[], object], files: Container[str] = LOCKED_FILES
+) -> Iterator[Callable[[], bool]]:
     """
-    Call *interrupt* before each of *lines*, ascending numbers of the lines run under the lock.
+    Call *interrupt* before each of *lines*, ascending numbers of the lines run in *files*.
+
+    Yields what tells whether it was called.
     """
     remaining = iter(lines)
     ran, at = 0, next(remaining)
 
     def trace(frame: FrameType, event: str, _: Any) -> Any:
         nonlocal ran, at
-        if frame.f_code.co_filename not in LOCKED_FILES:
+        if frame.f_code.co_filename not in files:
             return None
         if event == "line":
             ran += 1
             if ran == at:
-                at = next(remaining)
+                at = next(remaining, 0)
                 interrupt()
         return trace
 
     before = sys.gettrace()
     sys.settrace(trace)
     try:
-        yield
+        yield lambda: not at
     finally:
         sys.settrace(before)
 
@@ -275,6 +291,42 @@ async def test_a_push_may_interrupt_whoever_holds_the_lock(
         delivered = [event_id for event_id, outcome in outcomes if outcome is Outcome.DELIVERED]
         assert sorted(server.created_ids) == sorted(delivered), first
         assert_balanced(exporter)
+
+
+async def test_a_signal_may_end_a_program_while_a_spool_is_given_work(
+    tmp_path: Path, server: ScriptedServer
+) -> None:
+    """
+    At whatever line the second one comes, the last commit is made, and nobody waits for a lock.
+    """
+    server.default = hang()
+    for at in count(1):
+        spool = Spool(tmp_path / f"{at}", durable=True)
+        exporter = Exporter(KEY, base_url=server.url, spool=spool, close_timeout=600.0)
+        await exporter.start()
+        spooler = exporter._spooler
+        assert spooler is not None
+        exporter.push(model_event())
+
+        def save(exporter: Exporter) -> None:
+            assert not exporter._queue.is_held_here
+            exporter._life.save_all()
+
+        handler = _Handler(lambda *_, exporter=exporter: save(exporter))
+        again = partial(signal.raise_signal, signal.SIGUSR1)
+        with handled(lambda handler=handler: handler(signal.SIGUSR1, None)):
+            again()
+            with interrupted((at,), again, SPOOL_FILES) as is_interrupted:
+                exporter.push(model_event())
+                spooler.load(1, 1)
+            if not is_interrupted():
+                again()
+            await until(lambda exporter=exporter: exporter._queue.closed)
+        await exporter.aclose(0.0)
+        assert len(on_disk(tmp_path / f"{at}")) == 2
+        if not is_interrupted():
+            break
+    assert at > 20, "nothing was interrupted"
 
 
 CALLS = ("CALL", "PRECALL", "RESUME", "JUMP_BACKWARD", "BEFORE_WITH")

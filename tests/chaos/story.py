@@ -390,5 +390,5 @@ class Story:
         ):
             await settle()
             if spooler is not None:
-                spooler.writer.hurry.set()
+                spooler.writer.hurry()
                 await until(lambda: spooler.writer.room.since is None)
