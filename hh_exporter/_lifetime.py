@@ -276,12 +276,13 @@ class Lifetime:
             clock=self.clock,
             limit_bytes=batcher.limit_bytes,
         )
-        recovery = self._make_recovery(breaker, bell)
+        prober = Prober(self.queue, settings.batch.max_events)
+        recovery = self._make_recovery(breaker, prober, bell)
         return Worker(
             loop=loop,
             queue=self.queue,
             batcher=batcher,
-            prober=Prober(self.queue, settings.batch.max_events),
+            prober=prober,
             breaker=breaker,
             shipper=shipper,
             deliverer=deliverer,
@@ -293,13 +294,14 @@ class Lifetime:
             bell=bell,
         )
 
-    def _make_recovery(self, breaker: Breaker, bell: Bell) -> Recovery | None:
+    def _make_recovery(self, breaker: Breaker, prober: Prober, bell: Bell) -> Recovery | None:
         if self.spooler is None:
             return None
         recovery = Recovery(
             spooler=self.spooler,
             queue=self.queue,
             breaker=breaker,
+            prober=prober,
             random=self.random,
             max_events=self.settings.batch.max_events,
             max_bytes=self.settings.batch.max_bytes,

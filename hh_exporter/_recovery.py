@@ -4,8 +4,8 @@ When records come back from disk: a batch at a time, once the server takes event
 What waited longest is in no hurry to fail again, and a fleet that starts
 together must not come back together: the first batch is a trial, the next
 follow at jittered intervals that shrink as long as they are taken. Where all
-sending is blocked they come back to probe, as long as few others are there:
-those may be what the server can't stand.
+sending is blocked they come back to probe, as long as few others are there that
+have not: all of those may be what the server can't stand.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from math import inf
 from attrs import define, field
 
 from hh_exporter._breaker import Breaker
+from hh_exporter._probing import Prober
 from hh_exporter._queue import RecordQueue
 from hh_exporter._spooler import Spooler
 
@@ -34,6 +35,7 @@ class Recovery:
     spooler: Spooler
     queue: RecordQueue
     breaker: Breaker
+    prober: Prober
     random: Callable[[], float]
     max_events: int
     """Records of a batch."""
@@ -56,15 +58,16 @@ class Recovery:
     def _ask(self, now: float) -> float:
         ledger = self.queue.ledger
         in_memory = ledger.queued + ledger.in_flight
-        is_taken = self._accepted != self.breaker.accepted
-        is_due = is_taken or self.breaker.is_blocked
+        is_taken, is_blocked = self._accepted != self.breaker.accepted, self.breaker.is_blocked
         if not ledger.spooled or self._is_asked or self.queue.closed:
             return inf
         # Half of the queue is for those who push meanwhile, who would only displace these again.
-        most = 0 if self.breaker.is_blocked else self.queue.limits.max_events // 2
-        if in_memory >= max(self.max_events, most) or (in_memory and not is_due):
+        most = 0 if is_blocked else self.queue.limits.max_events // 2
+        others = in_memory - (len(self.prober.aside) if is_blocked else 0)
+        if others >= max(self.max_events, most) or (in_memory and not (is_taken or is_blocked)):
             return inf  # whoever settles these rings
-        due_at = max(self._next_at, self.breaker.free_at())
+        # Where sending is blocked, whoever is here already takes the moment when it is free.
+        due_at = self._next_at if is_blocked else max(self._next_at, self.breaker.free_at())
         if now < due_at:
             return due_at
         self._interval = max(_NARROWEST, self._interval / 2) if is_taken else _WIDEST

@@ -28,7 +28,7 @@ from hh_exporter._spooled import SpooledRecord
 from tests.support import PATIENCE
 from tests.test_ledger import LONG, ORDINARY, Books
 
-FEW = settings(ORDINARY, max_examples=10)
+FEW = settings(ORDINARY, max_examples=20)
 
 
 @define(eq=False)
@@ -94,9 +94,9 @@ class SpooledBooks(Books):
         stats = self.exporter.stats()
         assert stats.spooled >= 0, stats
         assert stats.recovered == 0, stats
-        assert spooler._waiting == 0 or not spooler.is_open
-        if spooler.is_open:
-            files = spooler._disk._files
+        writer = spooler.writer
+        if writer.shift is not None:
+            files = writer.disk._files
             assert stats.spooled == sum(h.file.count - len(h.loaded) for h in files), stats
 
     def what_can_be_seen(self) -> object:
@@ -116,16 +116,17 @@ class SpooledBooks(Books):
         Wait for the spool's thread, without a turn of the loop.
         """
         spooler = self.exporter._spooler if hasattr(self, "exporter") else None
-        thread = None if spooler is None else spooler._thread
-        if spooler is None or thread is None:
+        if spooler is None:
             return
-        if not spooler.is_open:
+        writer, mark = spooler.writer, Mark()
+        with self.exporter._queue.lock:
+            thread = writer.thread
+            is_taken = writer.hand_over(mark)
+        writer.hurry()
+        if is_taken:
+            assert mark.is_reached.wait(PATIENCE), "the spool's thread hangs"
+        elif thread is not None:
             thread.join(PATIENCE)
-            return
-        mark = Mark()
-        spooler._work.put(mark)
-        spooler._hurry.set()
-        assert mark.is_reached.wait(PATIENCE), "the spool's thread hangs"
 
 
 class DurableBooks(SpooledBooks):
