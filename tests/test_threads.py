@@ -293,6 +293,15 @@ async def test_a_push_may_interrupt_whoever_holds_the_lock(
         assert_balanced(exporter)
 
 
+def save(exporter: Exporter, *_: object) -> None:
+    assert not exporter._queue.is_held_here
+    exporter._life.save_all()
+
+
+def is_closed(exporter: Exporter) -> bool:
+    return exporter._queue.closed
+
+
 async def test_a_signal_may_end_a_program_while_a_spool_is_given_work(
     tmp_path: Path, server: ScriptedServer
 ) -> None:
@@ -308,20 +317,16 @@ async def test_a_signal_may_end_a_program_while_a_spool_is_given_work(
         assert spooler is not None
         exporter.push(model_event())
 
-        def save(exporter: Exporter) -> None:
-            assert not exporter._queue.is_held_here
-            exporter._life.save_all()
-
-        handler = _Handler(lambda *_, exporter=exporter: save(exporter))
+        handler = _Handler(partial(save, exporter))
         again = partial(signal.raise_signal, signal.SIGUSR1)
-        with handled(lambda handler=handler: handler(signal.SIGUSR1, None)):
+        with handled(partial(handler, signal.SIGUSR1, None)):
             again()
             with interrupted((at,), again, SPOOL_FILES) as is_interrupted:
                 exporter.push(model_event())
                 spooler.load(1, 1)
             if not is_interrupted():
                 again()
-            await until(lambda exporter=exporter: exporter._queue.closed)
+            await until(partial(is_closed, exporter))
         await exporter.aclose(0.0)
         assert len(on_disk(tmp_path / f"{at}")) == 2
         if not is_interrupted():
