@@ -685,7 +685,7 @@ class TestDatabase:
                 assert [one.session_id for one in await known_sessions(collector)] == ["s"]
 
         with contextlib.closing(sqlite3.connect(db)) as connection:
-            found = connection.execute("SELECT event_id, event FROM events ORDER BY id").fetchall()
+            found = connection.execute("SELECT event_id, event FROM texts ORDER BY id").fetchall()
         assert [(one, json.loads(text)["event_id"]) for one, text in found] == [
             ("e0", "e0"),
             ("e1", "e1"),
@@ -715,7 +715,7 @@ class TestDatabase:
                 if kind == "sqlite in WAL mode":
                     connection.execute("PRAGMA journal_mode = WAL")
                 if kind == "same version":
-                    connection.execute("PRAGMA user_version = 2")
+                    connection.execute("PRAGMA user_version = 3")
                 connection.execute("CREATE TABLE notes (text)")
         before = db.read_bytes()
 
@@ -725,7 +725,7 @@ class TestDatabase:
         assert db.read_bytes() == before
         assert files(tmp_path) == [db]
 
-    @pytest.mark.parametrize("version", [1, 3])
+    @pytest.mark.parametrize("version", [1, 2, 4])
     async def test_a_file_of_another_version_is_left_alone(
         self, tmp_path: Path, version: int
     ) -> None:

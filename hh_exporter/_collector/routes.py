@@ -14,6 +14,7 @@ from attrs import frozen
 
 from hh_exporter._collector.bodies import MAX_BODY_BYTES, read_body
 from hh_exporter._collector.encoding import encode
+from hh_exporter._collector.reading import Reading
 from hh_exporter._collector.sessions import Session, shared_session
 from hh_exporter._collector.store import EventRow, SessionRow, Store
 from hh_exporter._collector.validation import (
@@ -26,14 +27,11 @@ from hh_exporter._collector.validation import (
 from hh_exporter.events import new_id
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
-    from typing import TypeVar
+    from collections.abc import Iterable
 
     from aiohttp.typedefs import Handler
 
     from hh_exporter._clock import Clock
-
-    RowT = TypeVar("RowT", EventRow, SessionRow)
 
 __all__ = ["Routes"]
 
@@ -43,6 +41,7 @@ _ERROR_CODES = {
     405: "method_not_allowed",
     413: "body_too_large",
     415: "unsupported_encoding",
+    503: "unavailable",
 }
 
 
@@ -64,8 +63,7 @@ class Routes:
         app.router.add_post("/events/model/batch", self.create_model_event_batch)
         app.router.add_post("/v1/events", self.create_event)
         app.router.add_post("/v1/events/batch", self.create_event_batch)
-        app.router.add_get("/api/events.jsonl", self.export_events, allow_head=False)
-        app.router.add_get("/api/sessions.jsonl", self.export_sessions, allow_head=False)
+        Reading(self.store, self.clock).add_to(app)
         return app
 
     async def create_model_event(self, request: web.Request) -> web.Response:
@@ -115,18 +113,6 @@ class Routes:
         answer = {"event_ids": event_ids, "success": True}
         return _json(answer if session is None else {**answer, "session_id": session.session_id})
 
-    async def export_events(self, request: web.Request) -> web.StreamResponse:
-        """
-        Send all stored events, one JSON object a line.
-        """
-        return await _stream(request, self.store.events(), _event_line)
-
-    async def export_sessions(self, request: web.Request) -> web.StreamResponse:
-        """
-        Send all known sessions, one JSON object a line.
-        """
-        return await _stream(request, self.store.sessions(), _session_line)
-
     async def _create(
         self, request: web.Request, events: Iterable[dict[str, Any]], session: Session | None = None
     ) -> list[str]:
@@ -161,38 +147,3 @@ async def _errors_as_json(request: web.Request, handler: Handler) -> web.StreamR
 
 def _json(answer: dict[str, Any], *, status: int = 200) -> web.Response:
     return web.Response(body=orjson.dumps(answer), status=status, content_type="application/json")
-
-
-async def _stream(
-    request: web.Request, pages: AsyncIterator[list[RowT]], line: Callable[[RowT], bytes]
-) -> web.StreamResponse:
-    response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
-    await response.prepare(request)
-    async for rows in pages:
-        await response.write(b"".join(map(line, rows)))
-    await response.write_eof()
-    return response
-
-
-def _event_line(row: EventRow) -> bytes:
-    return orjson.dumps(
-        {
-            "event": orjson.Fragment(row.event),
-            "event_id": row.event_id,
-            "session_id": row.session_id,
-            "path": row.path,
-            "time": row.time,
-        },
-        option=orjson.OPT_APPEND_NEWLINE,
-    )
-
-
-def _session_line(row: SessionRow) -> bytes:
-    return orjson.dumps(
-        {
-            "session_id": row.session_id,
-            "properties": orjson.Fragment(row.properties),
-            "time": row.time,
-        },
-        option=orjson.OPT_APPEND_NEWLINE,
-    )

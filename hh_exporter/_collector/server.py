@@ -15,7 +15,7 @@ from attrs import define, field, frozen
 
 from hh_exporter._clock import Clock, SystemClock
 from hh_exporter._collector.routes import Routes
-from hh_exporter._collector.store import Store
+from hh_exporter._collector.store import Retention, Store
 from hh_exporter.exceptions import ExporterError
 
 if TYPE_CHECKING:
@@ -64,12 +64,16 @@ class Collector:
     A HoneyHive-compatible server for tests, demos and the developer's machine.
 
     Events live in the SQLite file *db*, which is made if missing and added to
-    if not; without one they are gone after `aclose`. Port 0 takes a free one.
+    if not; without one they are gone after `aclose`. The newest *max_events*
+    are kept, and none that is older than *max_age* seconds; None for no bound.
+    Port 0 takes a free one.
     """
 
     db: Path | str | None = None
     host: str = "127.0.0.1"
     port: int = 0
+    max_events: int | None = 100_000
+    max_age: float | None = None
     clock: Clock = field(factory=SystemClock, repr=False)
     _store: Store | None = field(default=None, init=False, repr=False)
     _url: str = field(default="", init=False, repr=False)
@@ -99,7 +103,9 @@ class Collector:
         if self._store is not None:
             return
         async with AsyncExitStack() as stack:
-            store = await stack.enter_async_context(Store.open(self.db))
+            store = await stack.enter_async_context(
+                Store.open(self.db, Retention(self.max_events, self.max_age))
+            )
             runner = web.AppRunner(
                 Routes(store, self.clock).application(),
                 access_log=None,

@@ -1,8 +1,9 @@
 """
 What the collector was sent, in SQLite.
 
-One thread owns the connection, and the loop only waits for it. No row is ever
-removed, and none of an event changed: their order is the order of arrival.
+One thread owns the connection that writes, and the loop only waits for it.
+Nothing of an event is ever changed: the order of rows is the order of arrival,
+and the oldest go first, a few with each write, so that no write waits long.
 """
 
 from __future__ import annotations
@@ -11,68 +12,64 @@ import asyncio
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, closing
-from typing import TYPE_CHECKING, TypeVar
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import orjson
 from attrs import define, field, frozen
 
+from hh_exporter._collector.bell import Bell
 from hh_exporter._collector.encoding import encode
+from hh_exporter._collector.filters import EVERYTHING, Filter
+from hh_exporter._collector.lists import (
+    count,
+    event_rows,
+    first_event,
+    last_event,
+    last_session,
+    session_rows,
+)
+from hh_exporter._collector.reader import Reader
+from hh_exporter._collector.rows import EventRow, SessionRow
+from hh_exporter._collector.schema import claim, connect
 from hh_exporter._collector.sessions import merged
+from hh_exporter._collector.summary import COLUMNS, MAX_TEXT, short
 from hh_exporter.exceptions import ExporterError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
-    from pathlib import Path
 
-__all__ = ["EventRow", "SessionRow", "Store"]
+__all__ = ["EventRow", "Retention", "SessionRow", "Store"]
 
 T = TypeVar("T")
 
-_APPLICATION_ID = int.from_bytes(b"hhco", "big")
-_VERSION = 2
-_PAGE_BYTES = 2**20
-_ROW_BYTES = 2**8  # about what a row has beside its text
+_MAX_PROPERTIES = 32 * 2**20
+_MIN_PRUNED = 100
 
-# Ids have no gaps, and count(*) would read the whole file.
-_LAST_EVENT = "SELECT coalesce(max(id), 0) FROM events"
-_LAST_SESSION = "SELECT coalesce(max(id), 0) FROM sessions"
-_EVENTS = (
-    "SELECT id, CAST(event AS BLOB), event_id, session_id, path, time "
-    "FROM events WHERE id > ? AND id <= ? ORDER BY id"
+_NARROW: Final = ("id", "time", "event_id", "session_id", *COLUMNS, "path", "size")
+_ADD_SESSION: Final = (
+    "INSERT INTO sessions (short_id, session_id, properties, time, has_events) "
+    "VALUES (?, ?, '{}', ?, 1) "
+    "ON CONFLICT (short_id) DO UPDATE SET has_events = 1 WHERE NOT has_events"
 )
-_SESSIONS = (
-    "SELECT id, CAST(properties AS BLOB), session_id, time "
-    "FROM sessions WHERE id > ? AND id <= ? ORDER BY id"
+_ADD_EVENT: Final = "INSERT INTO events ({}) VALUES ({})".format(  # noqa: S608 - all ours
+    ", ".join(_NARROW), ", ".join("?" * len(_NARROW))
+)
+_ADD_TEXT: Final = (
+    "INSERT INTO texts (id, event_id, session_id, event) VALUES (?, ?, ?, CAST(? AS TEXT))"
 )
 
 
 @frozen
-class EventRow:
+class Retention:
     """
-    One stored event.
-    """
-
-    event: bytes = field(repr=False)
-    """Its JSON text."""
-    event_id: str
-    session_id: str
-    path: str
-    """The route that took it."""
-    time: int
-    """When it arrived, in Unix milliseconds."""
-
-
-@frozen
-class SessionRow:
-    """
-    One session.
+    How much is kept: so many events, or what is younger than that; None for no bound.
     """
 
-    properties: bytes = field(repr=False)
-    """The JSON text of what is said of it."""
-    session_id: str
-    time: int
-    """When it was first seen, in Unix milliseconds."""
+    max_events: int | None = None
+    max_age: float | None = None
+    """In seconds, at the time of the last write."""
 
 
 @define(eq=False)
@@ -81,26 +78,43 @@ class Store:
     The rows of one database file, or of a temporary one.
     """
 
-    _path: Path | str | None
-    _thread: ThreadPoolExecutor
-    _connection: sqlite3.Connection = field(init=False)
+    path: Path | str | None
+    retention: Retention
+    bell: Bell = field(init=False, factory=Bell)
+    """Rings when something has been added."""
+    _thread: ThreadPoolExecutor = field(
+        init=False, factory=lambda: ThreadPoolExecutor(1, "hh-collector-store")
+    )
+    _db: sqlite3.Connection = field(init=False)
+    _reader: Reader | None = field(default=None, init=False)
     _cleanup: ExitStack = field(factory=ExitStack, init=False)
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, path: Path | str | None) -> AsyncIterator[Store]:
+    async def open(
+        cls, path: Path | str | None, retention: Retention | None = None
+    ) -> AsyncIterator[Store]:
         """
         Open the database at *path*, or a temporary one, until the block ends.
 
         Raises `ExporterError` if the file can't be written or is not the
         collector's; it is left as it was.
         """
-        store = cls(path, ThreadPoolExecutor(1, "hh-collector-store"))
+        store = cls(path, retention or Retention())
         try:
             await store._run(store._open)
             yield store
         finally:
             await asyncio.shield(store._close())
+
+    @property
+    def reader(self) -> Reader:
+        """
+        Answers questions about what is stored.
+        """
+        if self._reader is None:
+            raise ExporterError("the store is not open")
+        return self._reader
 
     async def add(self, events: Sequence[EventRow], session: SessionRow | None = None) -> None:
         """
@@ -109,34 +123,37 @@ class Store:
         All of it or, if cancelled, maybe nothing.
         """
         await self._run(self._add, events, session)
+        self.bell.ring()
 
     async def count(self) -> int:
         """
         Count the events.
         """
-        return await self._run(self._last, _LAST_EVENT)
+        return await self.reader.ask(count)
 
-    def events(self) -> AsyncIterator[list[EventRow]]:
+    async def events(self, wanted: Filter = EVERYTHING) -> AsyncIterator[list[EventRow]]:
         """
         Read the events that are there when it begins, in order, about a megabyte at a time.
         """
-        return self._pages(EventRow, _EVENTS, _LAST_EVENT)
+        after, until = 0, await self.reader.ask(last_event)
+        while after < until:
+            after, rows = await self.reader.ask(event_rows, wanted, after, until)
+            if rows:
+                yield rows
 
-    def sessions(self) -> AsyncIterator[list[SessionRow]]:
+    async def sessions(self) -> AsyncIterator[list[SessionRow]]:
         """
         Read the sessions that are there when it begins, in the same way.
         """
-        return self._pages(SessionRow, _SESSIONS, _LAST_SESSION)
-
-    async def _pages(self, row: Callable[..., T], query: str, last: str) -> AsyncIterator[list[T]]:
-        after, until = 0, await self._run(self._last, last)
-        while True:
-            after, rows = await self._run(self._page, row, query, after, until)
-            if not rows:
-                return
-            yield rows
+        after, until = 0, await self.reader.ask(last_session)
+        while after < until:
+            after, rows = await self.reader.ask(session_rows, after, until)
+            if rows:
+                yield rows
 
     async def _close(self) -> None:
+        if self._reader is not None:
+            await self._reader.aclose()
         await self._run(self._cleanup.close)
         await asyncio.to_thread(self._thread.shutdown)  # joins it: not for the loop to wait
 
@@ -144,89 +161,125 @@ class Store:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *args)
 
     def _open(self) -> None:
+        name = str(self.path or "a temporary file")
         try:
-            # SQLite names, makes and removes a temporary file itself.
-            connection = sqlite3.connect(self._path or "")
-            self._connection = self._cleanup.enter_context(closing(connection))
-            connection.execute("PRAGMA page_size = 16384")  # an event has some kilobytes
-            with connection:
-                connection.execute("BEGIN IMMEDIATE")  # fails now, where an insert would later
-                self._claim()
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
-        except sqlite3.Error as exc:
+            path = self._place()
+            self._db = self._cleanup.enter_context(closing(connect(path)))
+            claim(self._db, name)
+        except (OSError, sqlite3.Error) as exc:
             raise ExporterError(
-                f"{self._path or 'a temporary file'} can't be the collector's database ({exc}): "
+                f"{name} can't be the collector's database ({exc}): "
                 "name a new file, in a directory that can be written"
             ) from exc
+        self._reader = Reader(path)
 
-    def _claim(self) -> None:
-        application_id, version, tables = self._connection.execute(
-            "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_master) "
-            "FROM pragma_application_id, pragma_user_version"
-        ).fetchone()
-        if (application_id, version) == (_APPLICATION_ID, _VERSION):
-            return
-        if application_id == _APPLICATION_ID:
-            raise ExporterError(
-                f"{self._path} is of another version of the collector: name another file"
-            )
-        if application_id or version or tables:
-            raise ExporterError(f"{self._path} is not the collector's: name another file")
-        self._connection.execute(
-            "CREATE TABLE events (id INTEGER PRIMARY KEY, event TEXT NOT NULL, event_id TEXT "
-            "NOT NULL, session_id TEXT NOT NULL, path TEXT NOT NULL, time INTEGER NOT NULL)"
-        )
-        self._connection.execute(
-            "CREATE TABLE sessions (id INTEGER PRIMARY KEY, session_id TEXT NOT NULL UNIQUE, "
-            "properties TEXT NOT NULL, time INTEGER NOT NULL)"
-        )
-        self._connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-        self._connection.execute(f"PRAGMA user_version = {_VERSION}")
+    def _place(self) -> Path:
+        if self.path:
+            return Path(self.path).absolute()  # never a name that SQLite has a meaning for
+        # SQLite's own temporary files are for one connection alone.
+        directory = TemporaryDirectory(prefix="hh-collector-", ignore_cleanup_errors=True)
+        return Path(self._cleanup.enter_context(directory)) / "events.db"
 
     def _add(self, events: Sequence[EventRow], session: SessionRow | None) -> None:
-        with self._connection as connection:
-            connection.execute("BEGIN IMMEDIATE")  # another program may have the file open, too
+        db = self._db
+        db.execute("BEGIN IMMEDIATE")  # another program may have the file open, too
+        try:
             if session is not None:
                 self._describe(session)
-            connection.executemany(
-                "INSERT INTO sessions (session_id, properties, time) VALUES (?, '{}', ?) "
-                "ON CONFLICT DO NOTHING",
-                ((row.session_id, row.time) for row in events),
-            )
-            connection.executemany(
-                "INSERT INTO events (event, event_id, session_id, path, time) "
-                "VALUES (CAST(? AS TEXT), ?, ?, ?, ?)",
-                ((row.event, row.event_id, row.session_id, row.path, row.time) for row in events),
-            )
+            if events:
+                self._insert(events)
+            self._prune(events, session)
+            db.execute("COMMIT")
+        except BaseException:
+            db.execute("ROLLBACK")
+            raise
 
-    def _describe(self, session: SessionRow) -> None:
-        known = self._connection.execute(
-            "SELECT CAST(properties AS BLOB) FROM sessions WHERE session_id = ?",
-            (session.session_id,),
-        ).fetchone()
-        said = orjson.loads(session.properties)
-        properties = encode(merged(orjson.loads(known[0]), said)) if known else session.properties
-        self._connection.execute(
-            "INSERT INTO sessions (session_id, properties, time) VALUES (?, CAST(? AS TEXT), ?) "
-            "ON CONFLICT (session_id) DO UPDATE SET properties = excluded.properties",
-            (session.session_id, properties, session.time),
+    def _insert(self, events: Sequence[EventRow]) -> None:
+        ids = range(last_event(self._db) + 1, last_event(self._db) + 1 + len(events))
+        self._db.executemany(
+            _ADD_SESSION, ((short(row.session_id), row.session_id, row.time) for row in events)
+        )
+        self._db.executemany(_ADD_EVENT, map(_narrow, ids, events))
+        self._db.executemany(
+            _ADD_TEXT,
+            (
+                (row_id, row.event_id, row.session_id, row.event)
+                for row_id, row in zip(ids, events, strict=True)
+            ),
         )
 
-    def _last(self, query: str) -> int:
-        (last,) = self._connection.execute(query).fetchone()
-        return int(last)
+    def _describe(self, session: SessionRow) -> None:
+        known = self._db.execute(
+            "SELECT CAST(properties AS BLOB) FROM sessions WHERE short_id = ?",
+            (short(session.session_id),),
+        ).fetchone()
+        properties = session.properties
+        if known is not None:
+            both = encode(merged(orjson.loads(known[0]), orjson.loads(properties)))
+            # What is said again and again must not pile up.
+            properties = both if len(both) <= _MAX_PROPERTIES else properties
+        self._db.execute(
+            "INSERT INTO sessions (short_id, session_id, properties, time, has_events) "
+            "VALUES (?, ?, CAST(? AS TEXT), ?, 0) "
+            "ON CONFLICT (short_id) DO UPDATE SET properties = excluded.properties",
+            (short(session.session_id), session.session_id, properties, session.time),
+        )
 
-    def _page(
-        self, row: Callable[..., T], query: str, after: int, until: int
-    ) -> tuple[int, list[T]]:
-        rows: list[T] = []
-        size = 0
-        with closing(self._connection.execute(query, (after, until))) as found:
-            for row_id, text, *columns in found:
-                after = row_id
-                rows.append(row(text, *columns))
-                size += len(text) + _ROW_BYTES
-                if size >= _PAGE_BYTES:
-                    break
-        return after, rows
+    def _prune(self, events: Sequence[EventRow], session: SessionRow | None) -> None:
+        """
+        Remove what is over the bounds, at most twice as much as was just added.
+
+        A session goes with its last event; one that never had any goes when
+        as many sessions as events are kept came after it, or at that age.
+        """
+        room = _MIN_PRUNED + 2 * len(events)
+        max_events, max_age = self.retention.max_events, self.retention.max_age
+        upto, oldest = 0, None
+        if max_events is not None:
+            upto = last_event(self._db) - max_events
+        if max_age is not None and (last := events[-1] if events else session):
+            oldest = last.time - int(max_age * 1000)
+            upto = max(upto, self._old(oldest, room))
+        self._remove_events(min(upto, first_event(self._db) + room))
+        self._db.execute(
+            "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE NOT has_events "
+            "AND (id <= ? OR time < ?) ORDER BY id LIMIT ?)",
+            (0 if max_events is None else last_session(self._db) - max_events, oldest, room),
+        )
+
+    def _old(self, oldest: int, room: int) -> int:
+        """
+        Find the last of the first *room* events that is, as all before it, older than *oldest*.
+        """
+        first_young, last = self._db.execute(
+            "SELECT min(id) FILTER (WHERE time >= ?), max(id) "
+            "FROM (SELECT id, time FROM events ORDER BY id LIMIT ?)",
+            (oldest, room),
+        ).fetchone()
+        return (last or 0) if first_young is None else first_young - 1
+
+    def _remove_events(self, upto: int) -> None:
+        if upto < first_event(self._db):
+            return
+        self._db.execute(
+            "DELETE FROM sessions WHERE short_id IN "
+            "(SELECT session_id FROM events WHERE id <= :upto) AND NOT EXISTS "
+            "(SELECT 1 FROM events WHERE session_id = short_id AND id > :upto)",
+            {"upto": upto},
+        )
+        self._db.execute("DELETE FROM texts WHERE id <= ?", (upto,))
+        self._db.execute("DELETE FROM events WHERE id <= ?", (upto,))
+
+
+def _narrow(row_id: int, row: EventRow) -> tuple[object, ...]:
+    start, *rest = row.summary.columns()
+    return (
+        row_id,
+        row.time,
+        short(row.event_id),
+        short(row.session_id),
+        row.time if start is None else start,
+        *rest,
+        row.path[:MAX_TEXT],
+        len(row.event),
+    )

@@ -1,0 +1,114 @@
+"""
+The collector's database file: what is in it, and whose it is.
+
+An event is two rows: a narrow one, to list and to count, and its text. Rows of
+events leave only from the front, so that their ids have no gaps.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING, Final
+
+from hh_exporter.events import new_id
+from hh_exporter.exceptions import ExporterError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["claim", "connect"]
+
+_APPLICATION_ID: Final = int.from_bytes(b"hhco", "big")
+_VERSION: Final = 3
+_MAX_LOG_BYTES: Final = 64 * 2**20
+
+_TABLES: Final = (
+    "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+    """
+    CREATE TABLE events (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        time INTEGER NOT NULL,
+        event_id TEXT NOT NULL,
+        session_id TEXT NOT NULL,
+        start NUMERIC NOT NULL,
+        name TEXT,
+        type TEXT NOT NULL,
+        model TEXT,
+        provider TEXT,
+        source TEXT,
+        tokens_in INTEGER,
+        tokens_out INTEGER,
+        cost NUMERIC,
+        duration NUMERIC,
+        error TEXT,
+        path TEXT NOT NULL,
+        size INTEGER NOT NULL
+    )
+    """,
+    """
+    CREATE TABLE texts (
+        id INTEGER PRIMARY KEY,
+        event_id TEXT NOT NULL,
+        session_id TEXT NOT NULL,
+        event TEXT NOT NULL
+    )
+    """,
+    """
+    CREATE TABLE sessions (
+        id INTEGER PRIMARY KEY,
+        short_id TEXT NOT NULL UNIQUE,
+        session_id TEXT NOT NULL,
+        properties TEXT NOT NULL,
+        time INTEGER NOT NULL,
+        has_events INTEGER NOT NULL
+    )
+    """,
+    "CREATE INDEX events_by_time ON events (time)",
+    "CREATE INDEX events_by_session ON events (session_id)",
+    "CREATE INDEX empty_sessions ON sessions (id) WHERE NOT has_events",
+)
+"""Ids are shortened, but in `texts` and in `sessions.session_id`, where they are whole."""
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """
+    Open the database at *path*, for one thread after the other.
+    """
+    return sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+
+
+def claim(db: sqlite3.Connection, name: str) -> None:
+    """
+    Make the tables of a new database, or check that it has them.
+
+    Raises `ExporterError`, naming the file *name*, if it is of something else;
+    it is left as it was.
+    """
+    db.execute("PRAGMA page_size = 16384")  # an event has some kilobytes
+    db.execute("BEGIN IMMEDIATE")  # fails now, where an insert would later
+    try:
+        if not _is_ours(db, name):
+            for statement in _TABLES:
+                db.execute(statement)
+            db.execute("INSERT INTO meta VALUES ('store', ?)", (new_id(),))
+            db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+            db.execute(f"PRAGMA user_version = {_VERSION}")
+        db.execute("COMMIT")
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = NORMAL")
+    db.execute(f"PRAGMA journal_size_limit = {_MAX_LOG_BYTES}")
+
+
+def _is_ours(db: sqlite3.Connection, name: str) -> bool:
+    application_id, version, tables = db.execute(
+        "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_master) "
+        "FROM pragma_application_id, pragma_user_version"
+    ).fetchone()
+    if application_id == _APPLICATION_ID and version != _VERSION:
+        raise ExporterError(f"{name} is of another version of the collector: name another file")
+    if application_id != _APPLICATION_ID and (application_id or version or tables):
+        raise ExporterError(f"{name} is not the collector's: name another file")
+    return bool(application_id)

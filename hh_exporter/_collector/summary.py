@@ -1,0 +1,137 @@
+"""
+What a list shows of an event: a few columns, read from whatever was sent.
+
+Every value is hostile. What is not of the right type is not there, and nothing
+here is longer or larger than a table of a thousand rows can bear.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import sha256
+from types import MappingProxyType
+from typing import Any, Final, TypeAlias
+
+from attrs import astuple, fields, frozen
+
+__all__ = ["COLUMNS", "MAX_TEXT", "SUMMARY", "Summary", "short", "summarize"]
+
+MAX_TEXT: Final = 200
+"""Characters of a text, at most."""
+
+_MAX_ERROR = 500
+_MAX_NUMBER = 2**53  # what JavaScript can count to, and SQLite can add up
+_DIGEST = 32
+
+Json: TypeAlias = Mapping[str, Any]
+
+_NOTHING: Final[Json] = MappingProxyType({})
+
+
+@frozen
+class Summary:
+    """
+    What is read from an event as it was sent; None where it doesn't say.
+    """
+
+    start: float | None
+    """When it began, in Unix milliseconds."""
+    name: str | None
+    type: str
+    model: str | None
+    provider: str | None
+    source: str | None
+    tokens_in: int | None
+    tokens_out: int | None
+    cost: float | None
+    """In USD."""
+    duration: float | None
+    """In milliseconds."""
+    error: str | None
+
+    def columns(self) -> tuple[object, ...]:
+        """
+        List the values in the order of COLUMNS.
+        """
+        return astuple(self, recurse=False)
+
+
+COLUMNS: Final = tuple(field.name for field in fields(Summary))
+
+SUMMARY: Final = ("id", "time", "event_id", "session_id", *COLUMNS, "path")
+"""The keys of the JSON object that shows one stored event."""
+
+
+def short(name: str) -> str:
+    """
+    Make what *name* is known by: itself, or if it is long its beginning and a digest of it.
+    """
+    if len(name) <= MAX_TEXT:
+        return name
+    digest = sha256(name.encode()).hexdigest()[:_DIGEST]
+    return f"{name[: MAX_TEXT - _DIGEST - 1]}~{digest}"
+
+
+def summarize(event: Json) -> Summary:
+    """
+    Read the summary of *event*, in either dialect.
+
+    A v1 event has what it says of a model in one of two places: where the
+    legacy route puts it (`inputs`), or where the API's examples have it
+    (`config` and `metadata`).
+    """
+    config, inputs, metadata = (_object(event, name) for name in ("config", "inputs", "metadata"))
+    usages = (_object(event, "usage"), _object(inputs, "usage"), metadata)
+    duration = _number(event.get("duration"), inputs.get("duration"))
+    end = _number(event.get("end_time"))
+    start = _number(event.get("start_time"))
+    if start is None and end is not None and duration is not None:
+        start = end - duration
+    return Summary(
+        start,
+        _text(event.get("event_name")),
+        _text(event.get("event_type")) or "model",
+        _text(
+            event.get("model"),
+            event.get("model_name"),
+            config.get("model"),
+            config.get("model_name"),
+            inputs.get("model_name"),
+        ),
+        _text(event.get("provider"), config.get("provider"), inputs.get("provider")),
+        _text(event.get("source")),
+        _tokens(usages, "prompt_tokens", "input_tokens"),
+        _tokens(usages, "completion_tokens", "output_tokens"),
+        _number(event.get("cost"), inputs.get("cost"), metadata.get("cost")),
+        duration,
+        _text(event.get("error"), inputs.get("error"), limit=_MAX_ERROR),
+    )
+
+
+def _object(parent: Json, name: str) -> Json:
+    value = parent.get(name)
+    return value if type(value) is dict else _NOTHING
+
+
+def _text(*values: object, limit: int = MAX_TEXT) -> str | None:
+    for value in values:
+        if type(value) is str and value:
+            return value[:limit]
+    return None
+
+
+def _number(*values: object) -> float | None:
+    for value in values:
+        # By type: a bool is no number. NaN compares as False.
+        if (type(value) is float or type(value) is int) and -_MAX_NUMBER <= value <= _MAX_NUMBER:
+            return value
+    return None
+
+
+def _tokens(usages: tuple[Json, ...], *names: str) -> int | None:
+    for usage in usages:
+        for name in names:
+            count = _number(usage.get(name))
+            if count is not None and count == int(count):
+                return int(count)
+    return None
