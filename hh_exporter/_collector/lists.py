@@ -42,7 +42,7 @@ __all__ = [
 Shown: TypeAlias = dict[str, Any]
 """The summary of a stored event, as JSON."""
 
-WITH_TEXTS: Final = "events JOIN texts USING (id)"
+WITH_TEXTS: Final = "events CROSS JOIN texts USING (id)"  # in this order
 
 _EXAMINED_ROWS: Final = 100_000
 _EXAMINED_BYTES: Final = 32 * 2**20  # of texts that are searched

@@ -28,7 +28,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _TICK = 1_000_000
-_MAX_TICKS = 500
+_MAX_TICKS = 100
 """Some seconds of work, counted in what SQLite does: it needs no clock."""
 
 
@@ -50,6 +50,7 @@ class Reader:
     )
     _connection: sqlite3.Connection | None = field(default=None, init=False)
     _ticks: int = field(default=0, init=False)
+    _is_closing: bool = field(default=False, init=False)
 
     async def ask(
         self,
@@ -82,8 +83,7 @@ class Reader:
         """
         Let go of the database; a question at hand is given up.
         """
-        if self._connection is not None:
-            self._connection.interrupt()
+        self._is_closing = True
         self._thread.submit(self._close)
         await asyncio.to_thread(self._thread.shutdown)  # joins it: not for the loop to wait
 
@@ -96,7 +96,7 @@ class Reader:
 
     def _tick(self) -> bool:
         self._ticks += 1
-        return self._ticks > _MAX_TICKS
+        return self._is_closing or self._ticks > _MAX_TICKS
 
     def _close(self) -> None:
         if self._connection is not None:

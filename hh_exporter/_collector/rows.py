@@ -6,10 +6,7 @@ A text is JSON that is kept as it is: only who wants to look into it reads it.
 
 from __future__ import annotations
 
-import orjson
-from attrs import Factory, field, frozen
-
-from hh_exporter._collector.summary import Summary, summarize
+from attrs import field, frozen
 
 __all__ = ["EventRow", "SessionRow"]
 
@@ -28,11 +25,6 @@ class EventRow:
     """The route that took it."""
     time: int
     """When it arrived, in Unix milliseconds."""
-    summary: Summary = field(
-        default=Factory(lambda self: summarize(orjson.loads(self.event)), takes_self=True),
-        repr=False,
-    )
-    """What lists show of it: read from the text unless it is given."""
 
 
 @frozen

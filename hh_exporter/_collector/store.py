@@ -34,7 +34,7 @@ from hh_exporter._collector.reader import Reader
 from hh_exporter._collector.rows import EventRow, SessionRow
 from hh_exporter._collector.schema import claim, connect
 from hh_exporter._collector.sessions import merged
-from hh_exporter._collector.summary import COLUMNS, MAX_TEXT, short
+from hh_exporter._collector.summary import COLUMNS, MAX_TEXT, short, summarize
 from hh_exporter.exceptions import ExporterError
 
 if TYPE_CHECKING:
@@ -272,7 +272,7 @@ class Store:
 
 
 def _narrow(row_id: int, row: EventRow) -> tuple[object, ...]:
-    start, *rest = row.summary.columns()
+    start, *rest = summarize(orjson.loads(row.event)).columns()
     return (
         row_id,
         row.time,

@@ -8,7 +8,6 @@ ready for more, so that a slow one costs nothing and misses no count.
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -44,7 +43,7 @@ class Stream:
 
     store: Store
     clock: Clock
-    _count: int = field(default=0, init=False)
+    _served: set[web.Request] = field(factory=set, init=False)
     _closing: asyncio.Event = field(factory=asyncio.Event, init=False)
 
     def add_to(self, app: web.Application) -> None:
@@ -63,13 +62,14 @@ class Stream:
         if after is None:
             after = values.get("after")
         wanted = read_filter(values)
-        if self._count >= _MAX_STREAMS:
+        # One whose reader went away ends late, at the next word to it.
+        if sum(_has_reader(served) for served in self._served) >= _MAX_STREAMS:
             raise web.HTTPServiceUnavailable(text=f"there are {_MAX_STREAMS} streams already")
-        self._count += 1
+        self._served.add(request)
         try:
             return await self._serve(request, wanted, after)
         finally:
-            self._count -= 1
+            self._served.remove(request)
 
     async def _serve(
         self, request: web.Request, wanted: Filter, after: int | None
@@ -78,12 +78,17 @@ class Stream:
             headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
         )
         await response.prepare(request)
-        with suppress(ConnectionError, TimeoutError):  # it went away, or doesn't read
-            await self._send(response, wanted, after)
+        try:
+            await self._tell(response, wanted, after)
             await response.write_eof()
+        except ConnectionError:
+            pass  # the reader went away
+        except TimeoutError:
+            if request.transport is not None:
+                request.transport.abort()  # else aiohttp would wait for it to read on
         return response
 
-    async def _send(self, response: web.StreamResponse, wanted: Filter, after: int | None) -> None:
+    async def _tell(self, response: web.StreamResponse, wanted: Filter, after: int | None) -> None:
         ask = self.store.reader.ask
         store, last = (await ask(stats))["store"], await ask(last_event)
         # Beyond the end: that was another database.
@@ -96,7 +101,7 @@ class Stream:
             if new.events or new.skipped:
                 data = {"events": new.events, "skipped": new.skipped}
                 await self._write(response, _message("events", after, data))
-                await self._wait(self._closing, _PAUSE)
+            await self._wait(self._closing, _PAUSE)
             if not await self._wait(rung, _HEARTBEAT):
                 await self._write(response, b": still here\nid: %d\n\n" % after)
 
@@ -115,6 +120,10 @@ class Stream:
     async def _close(self, _: web.Application) -> None:
         self._closing.set()
         self.store.bell.ring()
+
+
+def _has_reader(request: web.Request) -> bool:
+    return request.transport is not None
 
 
 def _last_event_id(request: web.Request) -> int | None:
