@@ -47,8 +47,8 @@ _PERCENTILES: Final = {"p50": 50, "p95": 95}
 _PER_BUCKET: Final = "SELECT bucket, place, {columns} FROM ({rows}) GROUP BY bucket, place"
 _RANKED: Final = """
     SELECT bucket, place, duration,
-        row_number() OVER (PARTITION BY bucket, name ORDER BY duration) AS rank,
-        count(*) OVER (PARTITION BY bucket, name) AS of
+        row_number() OVER (PARTITION BY bucket, place ORDER BY duration) AS rank,
+        count(*) OVER (PARTITION BY bucket, place) AS of
     FROM ({rows}) WHERE duration IS NOT NULL
 """
 
