@@ -43,7 +43,7 @@ class Stream:
 
     store: Store
     clock: Clock
-    _served: set[web.Request] = field(factory=set, init=False)
+    _readers: set[asyncio.Transport] = field(factory=set, init=False)
     _closing: asyncio.Event = field(factory=asyncio.Event, init=False)
 
     def add_to(self, app: web.Application) -> None:
@@ -62,17 +62,20 @@ class Stream:
         if after is None:
             after = values.get("after")
         wanted = read_filter(values)
-        # One whose reader went away ends late, at the next word to it.
-        if sum(_has_reader(served) for served in self._served) >= _MAX_STREAMS:
+        reader = request.transport
+        if reader is None:
+            return web.Response()  # it went away, so that no one sees this
+        # A stream ends late after its reader went away: at the next word to it.
+        if sum(not reader.is_closing() for reader in self._readers) >= _MAX_STREAMS:
             raise web.HTTPServiceUnavailable(text=f"there are {_MAX_STREAMS} streams already")
-        self._served.add(request)
+        self._readers.add(reader)
         try:
-            return await self._serve(request, wanted, after)
+            return await self._serve(request, reader, wanted, after)
         finally:
-            self._served.remove(request)
+            self._readers.remove(reader)
 
     async def _serve(
-        self, request: web.Request, wanted: Filter, after: int | None
+        self, request: web.Request, reader: asyncio.Transport, wanted: Filter, after: int | None
     ) -> web.StreamResponse:
         response = web.StreamResponse(
             headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
@@ -84,8 +87,7 @@ class Stream:
         except ConnectionError:
             pass  # the reader went away
         except TimeoutError:
-            if request.transport is not None:
-                request.transport.abort()  # else aiohttp would wait for it to read on
+            reader.abort()  # else aiohttp would wait for it to read on
         return response
 
     async def _tell(self, response: web.StreamResponse, wanted: Filter, after: int | None) -> None:
@@ -120,10 +122,6 @@ class Stream:
     async def _close(self, _: web.Application) -> None:
         self._closing.set()
         self.store.bell.ring()
-
-
-def _has_reader(request: web.Request) -> bool:
-    return request.transport is not None
 
 
 def _last_event_id(request: web.Request) -> int | None:
