@@ -98,7 +98,6 @@ def claim(db: sqlite3.Connection, name: str) -> None:
         db.execute("ROLLBACK")
         raise
     db.execute("PRAGMA journal_mode = WAL")
-    db.execute("PRAGMA synchronous = NORMAL")
     db.execute(f"PRAGMA journal_size_limit = {_MAX_LOG_BYTES}")
 
 

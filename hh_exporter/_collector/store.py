@@ -165,6 +165,8 @@ class Store:
         try:
             path = self._place()
             self._db = self._cleanup.enter_context(closing(connect(path)))
+            # A temporary file is gone with the process, whatever the disk has of it.
+            self._db.execute(f"PRAGMA synchronous = {'NORMAL' if self.path else 'OFF'}")
             claim(self._db, name)
         except (OSError, sqlite3.Error) as exc:
             raise ExporterError(
