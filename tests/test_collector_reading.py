@@ -322,6 +322,18 @@ class TestText:
         for name in ("event_id", "session_id"):
             assert await listed(collector, text=newest[name][4:]) == [newest["event_id"]]
 
+    async def test_the_worst_search_takes_no_longer(self, tmp_path: Path) -> None:
+        """
+        What is almost found everywhere is looked for as fast as anything else.
+        """
+        async with Store.open(tmp_path / "events.db") as store:
+            text = b'{"text":"%b"}' % (b"x" * 30 * 2**20)
+            await store.add([EventRow(text, "e", "s", ONE, NOW)])
+
+        async with Collector(db=tmp_path / "events.db") as collector:
+            assert await listed(collector, text="x" * 1999 + "y") == []
+            assert len(await listed(collector, text="X" * 2000)) == 1
+
     async def test_a_search_is_done_bit_by_bit(self, tmp_path: Path) -> None:
         """
         One request looks through so many megabytes, and says from where to go on.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from attrs import define, field
 
+from hh_exporter._collector.filters import contains
 from hh_exporter._collector.schema import connect
 from hh_exporter.exceptions import ExporterError
 
@@ -67,15 +68,14 @@ class Reader:
         def answer() -> T:
             db = self._open()
             self._ticks = 0
-            db.execute("BEGIN")
             try:
-                return question(db, *args, **kwargs)
+                with db:
+                    db.execute("BEGIN")
+                    return question(db, *args, **kwargs)
             except sqlite3.OperationalError as exc:
                 if self._ticks > _MAX_TICKS:
-                    raise TooMuchError("takes too long: ask for less time or for less") from exc
+                    raise TooMuchError("that takes too long: ask for less, or less time") from exc
                 raise
-            finally:
-                db.execute("ROLLBACK")
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, answer)
 
@@ -91,6 +91,7 @@ class Reader:
         if self._connection is None:
             self._connection = connect(self._path)
             self._connection.execute("PRAGMA query_only = ON")
+            self._connection.create_function("contains", 2, contains, deterministic=True)
             self._connection.set_progress_handler(self._tick, _TICK)
         return self._connection
 

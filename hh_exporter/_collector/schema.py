@@ -85,18 +85,14 @@ def claim(db: sqlite3.Connection, name: str) -> None:
     it is left as it was.
     """
     db.execute("PRAGMA page_size = 16384")  # an event has some kilobytes
-    db.execute("BEGIN IMMEDIATE")  # fails now, where an insert would later
-    try:
+    with db:
+        db.execute("BEGIN IMMEDIATE")  # fails now, where an insert would later
         if not _is_ours(db, name):
             for statement in _TABLES:
                 db.execute(statement)
             db.execute("INSERT INTO meta VALUES ('store', ?)", (new_id(),))
             db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
             db.execute(f"PRAGMA user_version = {_VERSION}")
-        db.execute("COMMIT")
-    except BaseException:
-        db.execute("ROLLBACK")
-        raise
     db.execute("PRAGMA journal_mode = WAL")
     db.execute(f"PRAGMA journal_size_limit = {_MAX_LOG_BYTES}")
 

@@ -183,21 +183,16 @@ class Store:
         return Path(self._cleanup.enter_context(directory)) / "events.db"
 
     def _add(self, events: Sequence[EventRow], session: SessionRow | None) -> None:
-        db = self._db
-        db.execute("BEGIN IMMEDIATE")  # another program may have the file open, too
-        try:
+        with self._db as db:
+            db.execute("BEGIN IMMEDIATE")  # another program may have the file open, too
             if session is not None:
                 self._describe(session)
-            if events:
-                self._insert(events)
+            self._insert(events)
             self._prune(events, session)
-            db.execute("COMMIT")
-        except BaseException:
-            db.execute("ROLLBACK")
-            raise
 
     def _insert(self, events: Sequence[EventRow]) -> None:
-        ids = range(last_event(self._db) + 1, last_event(self._db) + 1 + len(events))
+        following = last_event(self._db) + 1
+        ids = range(following, following + len(events))
         self._db.executemany(
             _ADD_SESSION, ((short(row.session_id), row.session_id, row.time) for row in events)
         )
