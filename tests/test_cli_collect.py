@@ -16,7 +16,7 @@ from aiohttp import ClientSession
 
 from hh_exporter import Exporter
 from hh_exporter._cli._report import Report
-from hh_exporter._cli.collect import collect
+from hh_exporter._cli.collect import collect, collect_command
 from hh_exporter._collector import Collector
 from tests.command import call, finish, started
 from tests.support import model_event, until
@@ -41,8 +41,10 @@ async def test_collects_until_a_signal(number: signal.Signals, tmp_path: Path) -
         assert line.startswith("collecting at http://127.0.0.1:")
         url = line.split()[-1]
         await push_one(url)
+        page = (await asyncio.to_thread(process.stdout.readline)).decode()
+        assert page == f"look at them at {url}/\n"
         where = (await asyncio.to_thread(process.stdout.readline)).decode()
-        assert f"{url}/api/events.jsonl" in where
+        assert where == f"read them at {url}/api/events.jsonl; Ctrl-C ends\n"
         async with ClientSession() as client, client.get(f"{url}/api/events.jsonl") as response:
             stored = [orjson.loads(line) for line in (await response.text()).splitlines()]
 
@@ -76,14 +78,108 @@ async def test_without_a_file_it_says_how_many_it_had(
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org", "localhost.evil"])
-def test_serves_this_machine_alone(host: str) -> None:
+@pytest.mark.parametrize("key", [None, "", " "])
+def test_serves_this_machine_alone(
+    host: str, key: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """
-    A host that is not loopback is a wrong call: the collector asks for no key.
+    A host that others can reach is a wrong call without a key, and it says what to set.
     """
+    if key is not None:
+        monkeypatch.setenv("HH_COLLECTOR_API_KEY", key)
+
     finished = call("collect", "--host", host)
 
     assert finished.status == 2
     assert "is no loopback address" in finished.stderr
+    assert "set HH_COLLECTOR_API_KEY" in finished.stderr
+
+
+async def test_with_a_key_others_may_reach_it() -> None:
+    """
+    Then whoever has no key gets nothing, and the key is never printed.
+    """
+    with started(
+        *("collect", "--host", "0.0.0.0", "--port", "0"), HH_COLLECTOR_API_KEY=" hh_key "
+    ) as process:
+        assert process.stdout is not None
+        url = (await asyncio.to_thread(process.stdout.readline)).decode().split()[-1]
+        statuses = []
+        for headers in ({}, {"Authorization": "Bearer hh_key"}):
+            async with (
+                ClientSession(headers=headers) as client,
+                client.get(f"{url}/api/events.jsonl") as response,
+            ):
+                statuses.append(response.status)
+        process.send_signal(signal.SIGTERM)
+        finished = await finish(process)
+
+    assert statuses == [401, 200]
+    assert finished.status == 0
+    assert "hh_key" not in finished.stdout + finished.stderr
+
+
+async def test_faults_are_as_told() -> None:
+    """
+    Each option reaches the collector, and is what its API tells.
+    """
+    with started(
+        *("collect", "--port", "0", "--latency", "1.5ms", "--rate-limit", "100/s"),
+        *("--fault", "503:5%", "--fault", "hang:0.1%", "--fault", "partial:1%"),
+        *("--max-events", "10", "--max-age", "7d"),
+    ) as process:
+        assert process.stdout is not None
+        url = (await asyncio.to_thread(process.stdout.readline)).decode().split()[-1]
+        async with ClientSession() as client, client.get(f"{url}/api/faults") as response:
+            told = await response.json()
+
+    assert told == {
+        "latency": 0.0015,
+        "rate_limit": 100.0,
+        "faults": {"503": 0.05, "hang": 0.001, "partial": 0.01},
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--latency", "30"], "'30' is no time such as 30ms"),
+        (["--latency", "-1s"], "'-1s' is no time"),
+        (["--latency", "61s"], "latency must be from 0 to 60 seconds"),
+        (["--max-age", "7 days"], "'7 days' is no time"),
+        (["--max-age", "1e3s"], "'1e3s' is no time"),
+        (["--max-events", "0"], "0 is not in the range"),
+        (["--rate-limit", "100"], "'100' is no rate such as 100/s"),
+        (["--rate-limit", "0/s"], "'0/s' is no rate"),
+        (["--fault", "503"], "'503' is no share such as 503:5%"),
+        (["--fault", "503:5"], "'503:5' is no share"),
+        (["--fault", "503:101%"], "the share of 503 must be from 0 to 1"),
+        (["--fault", "200:5%"], "a fault must be a status from 400 to 599, partial, reset or hang"),
+        (["--fault", "503:5%", "--fault", "503:6%"], "503 is given twice"),
+        (["--fault", "503:60%", "--fault", "500:60%"], "no more than 1 together"),
+    ],
+    ids=str,
+)
+def test_a_bad_value_is_named(arguments: list[str], problem: str) -> None:
+    """
+    What can't be meant is status 2 and one line that says what can.
+    """
+    finished = call("collect", "--port", "0", *arguments)
+
+    assert finished.status == 2
+    assert finished.stdout == ""
+    assert problem in finished.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("30ms", 0.03), ("2s", 2.0), ("1.5m", 90.0), ("12h", 43_200.0), ("7d", 604_800.0)],
+)
+def test_a_time_has_a_unit(text: str, seconds: float) -> None:
+    """
+    From milliseconds to days.
+    """
+    assert collect_command.make_context("collect", ["--max-age", text]).params["max_age"] == seconds
 
 
 def test_a_taken_port_is_one_line() -> None:

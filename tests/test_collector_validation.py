@@ -14,12 +14,17 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from hh_exporter._collector.validation import (
+    EVENT,
+    EVENT_BATCH_REQUEST,
+    EVENT_REQUEST,
     MODEL_EVENT,
     MODEL_EVENT_BATCH_REQUEST,
     MODEL_EVENT_REQUEST,
     SESSION_PROPERTIES,
+    SESSION_START,
     V1_EVENT,
     V1_EVENT_BATCH,
+    V1_SESSION,
     V1_SESSION_PROPERTIES,
     Schema,
 )
@@ -130,6 +135,8 @@ SAMPLES: list[Any] = [
         (SESSION_PROPERTIES, "SessionPropertiesBatch", {}),
         (V1_EVENT, "V1Event", V1_MINIMAL),
         (V1_SESSION_PROPERTIES, "V1SessionProperties", {}),
+        (SESSION_START, "SessionStart", {}),
+        (V1_SESSION, "V1Session", {}),
     ],
 )
 @pytest.mark.parametrize("sample", SAMPLES, ids=str)
@@ -201,6 +208,8 @@ def test_v1_batches_are_judged_as_the_description_judges_them(body: Any) -> None
         (V1_EVENT, "V1Event"),
         (V1_SESSION_PROPERTIES, "V1SessionProperties"),
         (V1_EVENT_BATCH, "V1EventBatch"),
+        (SESSION_START, "SessionStart"),
+        (V1_SESSION, "V1Session"),
     ],
 )
 def test_every_described_field_is_checked(schema: Schema, name: str) -> None:
@@ -210,6 +219,17 @@ def test_every_described_field_is_checked(schema: Schema, name: str) -> None:
     assert list(schema.fields) == list(SCHEMAS[name]["properties"])
     assert list(schema.required) == SCHEMAS[name].get("required", [])
     assert schema.is_closed == (SCHEMAS[name].get("additionalProperties") is False)
+
+
+def test_wrapped_events_are_v1_events_with_more_fields_allowed() -> None:
+    """
+    The deprecated routes have v1's table, open, in the wrappers of the legacy routes.
+    """
+    assert (EVENT.fields, EVENT.required) == (V1_EVENT.fields, V1_EVENT.required)
+    assert not EVENT.is_closed
+    assert list(EVENT_REQUEST.fields) == list(EVENT_REQUEST.required) == ["event"]
+    wrapper = ["events", *list(MODEL_EVENT_BATCH_REQUEST.fields)[1:]]
+    assert list(EVENT_BATCH_REQUEST.fields) == wrapper
 
 
 def test_a_problem_names_each_wrong_field() -> None:

@@ -1,21 +1,28 @@
 """
 `hh-exporter collect`: a server of model events on this machine, until a signal.
+
+The key is never an option: other users of a machine can read a command line.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
+from collections.abc import Mapping
 from ipaddress import ip_address
 
 import click
 
 from hh_exporter._cli._errors import CallError
+from hh_exporter._cli._quantities import read_duration, read_rate, read_shares
 from hh_exporter._cli._report import Report
 from hh_exporter._cli._waiting import caught_signals
-from hh_exporter._collector import Collector
-from hh_exporter.exceptions import ExporterError
+from hh_exporter._collector import Collector, Faults
+from hh_exporter.exceptions import ConfigError, ExporterError
 
 __all__ = ["collect", "collect_command"]
+
+_KEY = "HH_COLLECTOR_API_KEY"
 
 
 @click.command("collect")
@@ -23,8 +30,7 @@ __all__ = ["collect", "collect_command"]
     "--host",
     default="127.0.0.1",
     show_default=True,
-    callback=lambda _, __, host: _check_host(host),
-    help="Address of this machine to listen on; loopback only.",
+    help=f"Address of this machine to listen on; beyond loopback {_KEY} must be set.",
 )
 @click.option(
     "--port",
@@ -39,14 +45,76 @@ __all__ = ["collect", "collect_command"]
     type=click.Path(),
     help="Keep the events in this SQLite file; without it they end with the command.",
 )
-def collect_command(host: str, port: int, db: str | None) -> None:
+@click.option(
+    "--max-events",
+    type=click.IntRange(1),
+    default=100_000,
+    show_default=True,
+    help="Keep no more than the latest so many.",
+)
+@click.option(
+    "--max-age", metavar="TIME", callback=read_duration, help="Keep none longer, as 12h or 7d."
+)
+@click.option(
+    "--latency",
+    metavar="TIME",
+    default="0s",
+    callback=read_duration,
+    help="Answer so much later, as 30ms.",
+)
+@click.option(
+    "--fault",
+    "faults",
+    metavar="KIND:PERCENT",
+    multiple=True,
+    callback=read_shares,
+    help="Fail so many requests, as 503:5%: a status from 400 to 599, partial (of a batch every "
+    "second event is refused), reset, or hang (no answer). May be repeated.",
+)
+@click.option(
+    "--rate-limit",
+    metavar="RATE",
+    callback=read_rate,
+    help="Answer 429 and Retry-After to requests beyond it, as 100/s.",
+)
+def collect_command(
+    host: str,
+    port: int,
+    db: str | None,
+    max_events: int,
+    max_age: float | None,
+    latency: float,
+    faults: Mapping[str, float],
+    rate_limit: float | None,
+) -> None:
     """
     Collect model events on this machine, until Ctrl-C.
 
-    Takes what the HoneyHive API takes, and asks for no key. To send to it, give
-    its address as `--url` or HH_API_URL.
+    Takes what the HoneyHive API takes, and shows it on a page. Asks for no key,
+    unless HH_COLLECTOR_API_KEY is set. To send to it, give its address as `--url`
+    or HH_API_URL.
     """
-    asyncio.run(collect(Collector(host=host, port=port, db=db), Report()))
+    api_key = os.environ.get(_KEY, "").strip() or None
+    if api_key is None and not _is_loopback(host):
+        raise click.BadParameter(
+            f"{host} is no loopback address, so others can reach it: set {_KEY} to a key that "
+            "they must know, or serve this machine alone: 127.0.0.1, ::1 or localhost.",
+            param_hint="'--host'",
+        )
+    try:
+        injected = Faults(latency=latency, rate_limit=rate_limit, faults=faults)
+    except ConfigError as exc:
+        raise CallError(str(exc)) from None
+    collector = Collector(
+        db=db,
+        host=host,
+        port=port,
+        api_key=api_key,
+        max_events=max_events,
+        max_age=max_age,
+        faults=injected,
+    )
+    asyncio.run(collect(collector, Report()))
 
 
 async def collect(collector: Collector, report: Report) -> None:
@@ -65,7 +133,8 @@ async def collect(collector: Collector, report: Report) -> None:
             # In one piece: a script may read the first line and hang up.
             click.echo(
                 f"collecting at {collector.url}\n"
-                f"read the events at {collector.url}/api/events.jsonl; Ctrl-C ends"
+                f"look at them at {collector.url}/\n"
+                f"read them at {collector.url}/api/events.jsonl; Ctrl-C ends"
             )
             await signals.first.wait()
             count = await collector.count()
@@ -76,14 +145,8 @@ async def collect(collector: Collector, report: Report) -> None:
     report.say(f"{noun} {verb} collected{where}")
 
 
-def _check_host(host: str) -> str:
+def _is_loopback(host: str) -> bool:
     try:
-        is_loopback = ip_address(host).is_loopback
+        return ip_address(host).is_loopback
     except ValueError:
-        is_loopback = host == "localhost"
-    if not is_loopback:
-        raise click.BadParameter(
-            f"{host} is no loopback address. The collector asks for no key, so it serves "
-            "this machine alone: 127.0.0.1, ::1 or localhost."
-        )
-    return host
+        return host == "localhost"

@@ -2,40 +2,103 @@
 The body of a request: unpacked, parsed and checked, or refused.
 
 Neither packed nor unpacked may it have more than MAX_BODY_BYTES, and no more
-than that is ever unpacked.
+than that is ever unpacked. It must arrive within BODY_TIMEOUT, and all that are
+at hand share MAX_ROOM: what has no room is sent again later.
 """
 
 from __future__ import annotations
 
 import zlib
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import orjson
 from aiohttp import web
+from attrs import define
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from hh_exporter._clock import Clock
     from hh_exporter._collector.validation import Schema
 
-__all__ = ["MAX_BODY_BYTES", "read_body"]
+__all__ = ["BODY_TIMEOUT", "MAX_BODY_BYTES", "MAX_ROOM", "Bodies"]
 
 MAX_BODY_BYTES = 32 * 2**20
+MAX_ROOM = 8 * MAX_BODY_BYTES
+BODY_TIMEOUT = 30.0
 
 
-async def read_body(request: web.Request, schema: Schema) -> dict[str, Any]:
+@define(eq=False)
+class Bodies:
     """
-    Read the object that *request* sends, which *schema* allows.
-
-    Raises aiohttp's 400, 413 or 415, with a text that says why. The server
-    must leave the body packed.
+    The bodies that are read or waited for, and the room that they share.
     """
+
+    clock: Clock
+    _used: int = 0
+
+    @asynccontextmanager
+    async def read(
+        self, request: web.Request, schema: Schema, limit: int = MAX_BODY_BYTES
+    ) -> AsyncIterator[dict[str, Any]]:
+        """
+        Read the object that *request* sends, which *schema* allows; it has room in the block.
+
+        Raises aiohttp's 400, 408, 413, 415 or 503, with a text that says why.
+        The server must leave the body packed.
+        """
+        with self._share() as take:
+            sent = await self._receive(request, limit, take)
+            text = _unpack(sent, request.headers.get("Content-Encoding", ""), limit)
+            if text is not sent:
+                take(len(text))
+            body = _parse(text, schema)
+            del sent, text  # the body alone is waited with
+            yield body
+
+    async def _receive(
+        self, request: web.Request, limit: int, take: Callable[[int], None]
+    ) -> bytearray:
+        sent = bytearray()
+        try:
+            async with self.clock.timeout_at(self.clock.now() + BODY_TIMEOUT):
+                while chunk := await request.content.readany():
+                    sent += chunk
+                    if len(sent) > limit:
+                        raise web.HTTPRequestEntityTooLarge(limit, len(sent))
+                    take(len(chunk))
+        except (web.RequestPayloadError, ConnectionError):
+            _refuse("is cut short")
+        except TimeoutError:
+            raise web.HTTPRequestTimeout(
+                text=f"body: did not arrive within {BODY_TIMEOUT:.0f} seconds"
+            ) from None
+        return sent
+
+    @contextmanager
+    def _share(self) -> Iterator[Callable[[int], None]]:
+        taken = 0
+
+        def take(size: int) -> None:
+            nonlocal taken
+            if self._used + size > MAX_ROOM:
+                raise web.HTTPServiceUnavailable(
+                    text="body: too much arrives at once: send it again",
+                    headers={"Retry-After": "1"},
+                )
+            self._used += size
+            taken += size
+
+        try:
+            yield take
+        finally:
+            self._used -= taken
+
+
+def _parse(text: bytes | bytearray, schema: Schema) -> dict[str, Any]:
     try:
-        sent = await request.read()
-    except (web.RequestPayloadError, ConnectionError):
-        _refuse("is cut short")
-    try:
-        body: dict[str, Any] = orjson.loads(
-            _unpack(sent, request.headers.get("Content-Encoding", ""))
-        )
+        body: dict[str, Any] = orjson.loads(text)
     except orjson.JSONDecodeError as exc:
         _refuse(f"is not JSON: {exc}")
     if (problem := schema.problem(body)) is not None:
@@ -43,7 +106,7 @@ async def read_body(request: web.Request, schema: Schema) -> dict[str, Any]:
     return body
 
 
-def _unpack(sent: bytes, encoding: str) -> bytes:
+def _unpack(sent: bytearray, encoding: str, limit: int) -> bytes | bytearray:
     match encoding.lower():
         case "" | "identity":
             return sent
@@ -60,11 +123,11 @@ def _unpack(sent: bytes, encoding: str) -> bytes:
             )
     unpacker = zlib.decompressobj(window)
     try:
-        unpacked = unpacker.decompress(sent, MAX_BODY_BYTES + 1)
+        unpacked = unpacker.decompress(sent, limit + 1)
     except zlib.error:
         _refuse("is not in its Content-Encoding")
-    if len(unpacked) > MAX_BODY_BYTES:
-        raise web.HTTPRequestEntityTooLarge(MAX_BODY_BYTES, len(unpacked))
+    if len(unpacked) > limit:
+        raise web.HTTPRequestEntityTooLarge(limit, len(unpacked))
     if not unpacker.eof or unpacker.unused_data:
         _refuse("is not in its Content-Encoding")
     return unpacked

@@ -6,6 +6,9 @@ Whatever start() opened, aclose() closes, in the opposite order.
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import random
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Self
 
@@ -14,17 +17,25 @@ from aiohttp import web
 from attrs import define, field, frozen
 
 from hh_exporter._clock import Clock, SystemClock
+from hh_exporter._collector.bodies import Bodies
+from hh_exporter._collector.connections import Connections
+from hh_exporter._collector.faults import FaultInjector, Faults
+from hh_exporter._collector.guard import Guard
 from hh_exporter._collector.routes import Routes
 from hh_exporter._collector.store import Retention, Store
 from hh_exporter.exceptions import ExporterError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
 __all__ = ["Collector", "StoredEvent", "StoredSession"]
 
 _SHUTDOWN_TIMEOUT = 0.5
+_KEEPALIVE_TIMEOUT = 75.0
+_UNHEARD = logging.Logger("aiohttp.server", logging.CRITICAL + 1)  # noqa: LOG001 - of no hierarchy
+"""For what aiohttp has to say of bad requests, which it quotes."""
+_BACKLOG = 128
 
 
 @frozen(kw_only=True)
@@ -72,9 +83,17 @@ class Collector:
     db: Path | str | None = None
     host: str = "127.0.0.1"
     port: int = 0
+    api_key: str | None = field(default=None, repr=False)
+    """What whoever asks must know; None: nothing."""
     max_events: int | None = 100_000
+    """How many events are kept, the latest; None: all."""
     max_age: float | None = None
+    """Seconds that an event is kept; None: for ever."""
+    faults: Faults = field(factory=Faults)
+    """What is to go wrong, until told otherwise."""
     clock: Clock = field(factory=SystemClock, repr=False)
+    random: Callable[[], float] = field(default=random.random, repr=False)
+    """Decides which requests meet with a fault."""
     _store: Store | None = field(default=None, init=False, repr=False)
     _url: str = field(default="", init=False, repr=False)
     _cleanup: AsyncExitStack = field(factory=AsyncExitStack, init=False, repr=False)
@@ -106,24 +125,40 @@ class Collector:
             store = await stack.enter_async_context(
                 Store.open(self.db, Retention(self.max_events, self.max_age))
             )
+            bodies = Bodies(self.clock)
+            connections = Connections()
+            routes = Routes(
+                store=store,
+                clock=self.clock,
+                bodies=bodies,
+                guard=Guard(self.host, self.api_key, self.clock, bodies),
+                faults=FaultInjector(self.clock, self.random, self.faults),
+                connections=connections,
+            )
             runner = web.AppRunner(
-                Routes(store, self.clock).application(),
+                routes.application(),
                 access_log=None,
                 auto_decompress=False,  # by aiohttp it would have no bound
                 handle_signals=False,
+                keepalive_timeout=_KEEPALIVE_TIMEOUT,
+                logger=_UNHEARD,
                 shutdown_timeout=_SHUTDOWN_TIMEOUT,
             )
             stack.push_async_callback(runner.cleanup)
             await runner.setup()
+            connections.server = runner.server
             try:
-                await web.TCPSite(runner, self.host, self.port).start()
+                listener = await asyncio.get_running_loop().create_server(
+                    connections, self.host, self.port, backlog=_BACKLOG
+                )
             except OSError as exc:
                 raise ExporterError(
                     f"can't listen on {self.host}, port {self.port} ({exc.strerror}): "
                     "choose another host or port, or port 0 for any that is free"
                 ) from exc
+            stack.callback(listener.close)
             self._store = store
-            self._url = _url(*runner.addresses[0][:2])
+            self._url = _url(*listener.sockets[0].getsockname()[:2])
             self._cleanup = stack.pop_all()
 
     async def aclose(self) -> None:

@@ -14,18 +14,31 @@ from typing import TypeAlias
 from attrs import frozen
 
 __all__ = [
+    "EVENT",
+    "EVENT_BATCH_REQUEST",
+    "EVENT_REQUEST",
+    "FAULTS",
+    "LOGIN",
+    "MAX_EVENTS",
     "MODEL_EVENT",
     "MODEL_EVENT_BATCH_REQUEST",
     "MODEL_EVENT_REQUEST",
     "SESSION_PROPERTIES",
+    "SESSION_START",
+    "SESSION_START_REQUEST",
     "V1_EVENT",
     "V1_EVENT_BATCH",
+    "V1_SESSION",
+    "V1_SESSION_EVENT_BATCH",
     "V1_SESSION_PROPERTIES",
     "Schema",
 ]
 
 Check: TypeAlias = Callable[[object], str | None]
 """Says what is wrong with a value, None if nothing is."""
+
+MAX_EVENTS = 100_000
+"""Of one request: each may want an error of its own, of more than the three bytes that it has."""
 
 
 @frozen
@@ -62,10 +75,16 @@ class Schema:
 
         Not with each of them: the text would be longer than the request.
         """
-        if type(values) is not list:
-            return "must be an array"
+        if type(values) is not list or len(values) > MAX_EVENTS:
+            return _events(values)
         problems = ((index, self.problem(value)) for index, value in enumerate(values))
         return next((f"[{index}]: {problem}" for index, problem in problems if problem), None)
+
+
+def _events(values: object) -> str | None:
+    if type(values) is not list:
+        return "must be an array"
+    return None if len(values) <= MAX_EVENTS else f"must hold no more than {MAX_EVENTS:,} events"
 
 
 def _only(expected: str, *types: type) -> Check:
@@ -97,7 +116,6 @@ _STRING_OR_NULL = _only("a string or null", str, type(None))
 _NUMBER = _only("a number", int, float)
 _BOOLEAN = _only("true or false", bool)
 _OBJECT = _only("an object", dict)
-_ARRAY = _only("an array", list)
 _OBJECTS = _array_of(dict, "objects")
 _STRINGS = _array_of(str, "strings")
 _EVENT_TYPE = _one_of("model", "tool", "chain", "session")
@@ -167,15 +185,15 @@ MODEL_EVENT_REQUEST = Schema(
 )
 """Body of POST /events/model."""
 
+_SINGLE_SESSION = {
+    "is_single_session": _BOOLEAN,
+    "single_session": _BOOLEAN,
+    "session_properties": SESSION_PROPERTIES.problem,
+    "session": SESSION_PROPERTIES.problem,
+}
+
 MODEL_EVENT_BATCH_REQUEST = Schema(
-    required=("model_events",),
-    fields={
-        "model_events": _ARRAY,
-        "is_single_session": _BOOLEAN,
-        "single_session": _BOOLEAN,
-        "session_properties": SESSION_PROPERTIES.problem,
-        "session": SESSION_PROPERTIES.problem,
-    },
+    required=("model_events",), fields={"model_events": _events, **_SINGLE_SESSION}
 )
 """
 Body of POST /events/model/batch, but for the events.
@@ -183,31 +201,64 @@ Body of POST /events/model/batch, but for the events.
 Each of them is checked on its own: a bad one does not spoil the request.
 """
 
-V1_EVENT = Schema(
-    required=("event_type", "inputs"),
-    is_closed=True,
+_EVENT_FIELDS = {
+    "project_id": _STRING,
+    "source": _STRING,
+    "event_name": _STRING,
+    "event_type": _EVENT_TYPE,
+    "event_id": _STRING,
+    "session_id": _STRING,
+    "parent_id": _STRING,
+    "children_ids": _STRINGS,
+    "config": _OBJECT,
+    "inputs": _OBJECT,
+    "outputs": _OBJECT,
+    "error": _STRING_OR_NULL,
+    "start_time": _NUMBER,
+    "end_time": _NUMBER,
+    "duration": _NUMBER,
+    "metadata": _OBJECT,
+    "feedback": _OBJECT,
+    "metrics": _OBJECT,
+    "user_properties": _OBJECT,
+}
+
+EVENT = Schema(required=("event_type", "inputs"), fields=_EVENT_FIELDS)
+"""An event of the deprecated routes /events and /events/batch: v1's, and open."""
+
+EVENT_REQUEST = Schema(required=("event",), fields={"event": EVENT.problem})
+"""Body of POST /events."""
+
+EVENT_BATCH_REQUEST = Schema(required=("events",), fields={"events": _events, **_SINGLE_SESSION})
+"""Body of POST /events/batch, but for the events."""
+
+SESSION_START = Schema(
     fields={
-        "project_id": _STRING,
-        "source": _STRING,
+        "project": _STRING,
+        "session_name": _STRING,
         "event_name": _STRING,
-        "event_type": _EVENT_TYPE,
-        "event_id": _STRING,
+        "source": _STRING,
         "session_id": _STRING,
-        "parent_id": _STRING,
         "children_ids": _STRINGS,
         "config": _OBJECT,
         "inputs": _OBJECT,
         "outputs": _OBJECT,
         "error": _STRING_OR_NULL,
+        "duration": _NUMBER,
         "start_time": _NUMBER,
         "end_time": _NUMBER,
-        "duration": _NUMBER,
-        "metadata": _OBJECT,
-        "feedback": _OBJECT,
-        "metrics": _OBJECT,
         "user_properties": _OBJECT,
+        "metrics": _OBJECT,
+        "feedback": _OBJECT,
+        "metadata": _OBJECT,
     },
 )
+"""SessionStart."""
+
+SESSION_START_REQUEST = Schema(required=("session",), fields={"session": SESSION_START.problem})
+"""Body of POST /session/start."""
+
+V1_EVENT = Schema(required=("event_type", "inputs"), is_closed=True, fields=_EVENT_FIELDS)
 """V1Event, the body of POST /v1/events."""
 
 V1_SESSION_PROPERTIES = Schema(
@@ -230,3 +281,41 @@ V1_EVENT_BATCH = Schema(
     },
 )
 """V1EventBatch, the body of POST /v1/events/batch: a bad event spoils it."""
+
+V1_SESSION = Schema(
+    is_closed=True,
+    fields={
+        "session_id": _STRING,
+        "session_name": _STRING,
+        "event_name": _STRING,
+        "source": _STRING,
+        "start_time": _NUMBER,
+        "end_time": _NUMBER,
+        "duration": _NUMBER,
+        "config": _OBJECT,
+        "inputs": _OBJECT,
+        "outputs": _OBJECT,
+        "metadata": _OBJECT,
+        "user_properties": _OBJECT,
+        "children_ids": _STRINGS,
+    },
+)
+"""V1Session, the body of POST /v1/sessions."""
+
+V1_SESSION_EVENT_BATCH = Schema(
+    required=("events",), is_closed=True, fields={"events": V1_EVENT.first_problem}
+)
+"""Body of POST /v1/sessions/{session_id}/events/batch."""
+
+FAULTS = Schema(
+    is_closed=True,
+    fields={
+        "latency": _NUMBER,
+        "rate_limit": _only("a number or null", int, float, type(None)),
+        "faults": _OBJECT,
+    },
+)
+"""Body of PUT /api/faults; ours, as is the next."""
+
+LOGIN = Schema(required=("key",), is_closed=True, fields={"key": _STRING})
+"""Body of POST /api/login."""

@@ -1,0 +1,61 @@
+"""
+What every answer has in common: JSON, of errors too, with a text and a code.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from aiohttp import web
+
+if TYPE_CHECKING:
+    from aiohttp.typedefs import Handler
+
+__all__ = ["errors_as_json", "json_answer"]
+
+log = logging.getLogger(__name__)
+
+_ERROR_CODES = {
+    400: "invalid_request",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "request_timeout",
+    413: "body_too_large",
+    415: "unsupported_encoding",
+    421: "misdirected_request",
+    429: "rate_limited",
+    503: "unavailable",
+}
+
+
+@web.middleware
+async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """
+    Answer an error with `message` and `errorCode`, which the official clients read.
+    """
+    try:
+        return await handler(request)
+    except web.HTTPException as exc:
+        answer = {"message": exc.text, "errorCode": _ERROR_CODES.get(exc.status, "refused")}
+        exc.text = orjson.dumps(answer).decode()
+        exc.content_type = "application/json"
+        raise
+    except ConnectionError:
+        raise  # nobody is there to be told
+    except Exception:
+        log.exception("can't answer %s %r", request.method, request.path)
+        if request.writer.output_size:
+            raise  # half an answer can only be cut
+        answer = {"message": "the collector failed: see its log", "errorCode": "internal_error"}
+        return json_answer(answer, status=500)
+
+
+def json_answer(answer: dict[str, Any], *, status: int = 200) -> web.Response:
+    """
+    Make an answer that says *answer*.
+    """
+    return web.Response(body=orjson.dumps(answer), status=status, content_type="application/json")

@@ -1,0 +1,255 @@
+"""
+The routes that take events and sessions, legacy and v1.
+
+An answer calls something created only once its row is committed. What a fault
+refuses is not stored.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+from uuid import UUID
+
+from aiohttp import web
+from attrs import field, frozen
+
+from hh_exporter._collector.answers import json_answer
+from hh_exporter._collector.encoding import encode
+from hh_exporter._collector.faults import PARTIAL
+from hh_exporter._collector.sessions import Session, shared_session
+from hh_exporter._collector.store import EventRow, SessionRow, Store
+from hh_exporter._collector.validation import (
+    EVENT,
+    EVENT_BATCH_REQUEST,
+    EVENT_REQUEST,
+    MODEL_EVENT,
+    MODEL_EVENT_BATCH_REQUEST,
+    MODEL_EVENT_REQUEST,
+    SESSION_START_REQUEST,
+    V1_EVENT,
+    V1_EVENT_BATCH,
+    V1_SESSION,
+    V1_SESSION_EVENT_BATCH,
+    Schema,
+)
+from hh_exporter.events import new_id
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from aiohttp.typedefs import Handler
+
+    from hh_exporter._clock import Clock
+    from hh_exporter._collector.bodies import Bodies
+    from hh_exporter._collector.faults import FaultInjector
+
+__all__ = ["Ingestion"]
+
+Event: TypeAlias = dict[str, Any]
+
+_NOWHERE = {"org_id": "local", "workspace_id": "local", "project_id": "local"}
+"""Of a session's answer: what an official client insists on, and this machine has not."""
+
+
+@frozen
+class Call:
+    """
+    A request of a client that meets with no fault, or by half.
+    """
+
+    request: web.Request
+    body: dict[str, Any] = field(repr=False)
+    is_partial: bool
+
+    @property
+    def route(self) -> str:
+        """
+        The path, without what varies in it.
+        """
+        resource = self.request.match_info.route.resource
+        assert resource is not None  # noqa: S101 - it has been routed
+        return resource.canonical
+
+
+@frozen
+class Ingestion:
+    """
+    The handlers, around the store that they fill.
+    """
+
+    store: Store
+    clock: Clock
+    bodies: Bodies
+    faults: FaultInjector
+
+    def add_to(self, app: web.Application) -> None:
+        """
+        Let *app* serve them.
+        """
+        for path, schema, handle in (
+            ("/events/model", MODEL_EVENT_REQUEST, self.create_model_event),
+            ("/events/model/batch", MODEL_EVENT_BATCH_REQUEST, self.create_model_event_batch),
+            ("/events", EVENT_REQUEST, self.create_wrapped_event),
+            ("/events/batch", EVENT_BATCH_REQUEST, self.create_wrapped_event_batch),
+            ("/session/start", SESSION_START_REQUEST, self.start_session),
+            ("/v1/events", V1_EVENT, self.create_event),
+            ("/v1/events/batch", V1_EVENT_BATCH, self.create_event_batch),
+            ("/v1/sessions", V1_SESSION, self.create_session),
+            (
+                "/v1/sessions/{session_id}/events/batch",
+                V1_SESSION_EVENT_BATCH,
+                self.create_session_event_batch,
+            ),
+        ):
+            app.router.add_post(path, self._taking(schema, handle))
+
+    async def create_model_event(self, call: Call) -> web.Response:
+        """
+        Store one legacy event, or refuse the request.
+        """
+        return await self._create_one(call, call.body["model_event"])
+
+    async def create_model_event_batch(self, call: Call) -> web.Response:
+        """
+        Store the good events of a legacy batch, and say what is wrong with the others.
+        """
+        return await self._create_good(call, "model_events", MODEL_EVENT)
+
+    async def create_wrapped_event(self, call: Call) -> web.Response:
+        """
+        Store one event, or refuse the request.
+        """
+        return await self._create_one(call, call.body["event"])
+
+    async def create_wrapped_event_batch(self, call: Call) -> web.Response:
+        """
+        Store the good events of a batch, and say what is wrong with the others.
+        """
+        return await self._create_good(call, "events", EVENT)
+
+    async def create_event(self, call: Call) -> web.Response:
+        """
+        Store one v1 event, or refuse the request.
+        """
+        return await self._create_one(call, call.body)
+
+    async def create_event_batch(self, call: Call) -> web.Response:
+        """
+        Store a v1 batch, or refuse it as a whole.
+        """
+        session = shared_session(call.body, call.body["events"])
+        return await self._create_many(call, call.body["events"], session, is_told=True)
+
+    async def create_session_event_batch(self, call: Call) -> web.Response:
+        """
+        Store a v1 batch in the session that the path names, or refuse it as a whole.
+
+        The answer names no event.
+        """
+        session_id = call.request.match_info["session_id"]
+        if not _is_uuid(session_id):
+            raise web.HTTPBadRequest(text="path: session_id: must be a UUID")
+        answer = await self._create_many(call, call.body["events"], Session(session_id, {}))
+        return answer if answer.status != web.HTTPOk.status_code else json_answer({"success": True})
+
+    async def start_session(self, call: Call) -> web.Response:
+        """
+        Note a session of the legacy dialect.
+        """
+        said = call.body["session"]
+        return await self._note_session(Session(said.get("session_id", new_id()), said))
+
+    async def create_session(self, call: Call) -> web.Response:
+        """
+        Note a session of the v1 dialect; an id that is no UUID is replaced, as the API does.
+        """
+        session_id = call.body.get("session_id", "")
+        return await self._note_session(
+            Session(session_id if _is_uuid(session_id) else new_id(), call.body)
+        )
+
+    def _taking(self, schema: Schema, handle: Callable[[Call], Awaitable[web.Response]]) -> Handler:
+        async def take(request: web.Request) -> web.StreamResponse:
+            fault = await self.faults.due()
+            if fault not in (None, PARTIAL):
+                return await self.faults.fail(request, fault)
+            async with self.bodies.read(request, schema) as body:
+                return await handle(Call(request, body, fault == PARTIAL))
+
+        return take
+
+    async def _create_one(self, call: Call, event: Event) -> web.Response:
+        [event_id] = await self._create(call, [event])
+        return json_answer({"event_id": event_id, "success": True})
+
+    async def _create_good(self, call: Call, key: str, schema: Schema) -> web.Response:
+        events: list[Event] = []
+        errors: list[str] = []
+        for index, event in enumerate(call.body[key]):
+            problem = schema.problem(event)
+            if problem is None:
+                events.append(event)
+            else:
+                errors.append(f"{key}[{index}]: {problem}")
+        session = shared_session(call.body, events)
+        # Of the legacy routes one alone is described to say which session it was.
+        return await self._create_many(call, events, session, errors, is_told=key == "events")
+
+    async def _create_many(
+        self,
+        call: Call,
+        events: list[Event],
+        session: Session | None,
+        errors: list[str] | None = None,
+        *,
+        is_told: bool = False,
+    ) -> web.Response:
+        """
+        Store *events*, and answer as the API does a batch that it creates in part, if it is one.
+        """
+        errors = errors or []
+        if call.is_partial:
+            errors += ["refused by the fault: partial"] * (len(events) // 2)
+            events = events[::2]
+        event_ids = await self._create(call, events, session)
+        answer = {"event_ids": event_ids, "success": True}
+        if errors:
+            return json_answer({**answer, "errors": errors}, status=500)
+        if session is not None and is_told:
+            answer["session_id"] = session.session_id
+        return json_answer(answer)
+
+    async def _create(
+        self, call: Call, events: list[Event], session: Session | None = None
+    ) -> list[str]:
+        time = int(self.clock.wall() * 1000)
+        path = call.route
+        rows = [
+            EventRow(
+                event=encode(event),
+                event_id=event.get("event_id", new_id()),
+                session_id=event.get("session_id", session.session_id if session else new_id()),
+                path=path,
+                time=time,
+            )
+            for event in events
+        ]
+        described = None
+        if session is not None:
+            described = SessionRow(encode(session.properties), session.session_id, time)
+        await self.store.add(rows, described)
+        return [row.event_id for row in rows]
+
+    async def _note_session(self, session: Session) -> web.Response:
+        time = int(self.clock.wall() * 1000)
+        row = SessionRow(encode(session.properties), session.session_id, time)
+        await self.store.add([], row)
+        ids = {"session_id": session.session_id, "event_id": session.session_id}
+        return json_answer({**session.properties, "event_type": "session", **ids, **_NOWHERE})
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        return str(UUID(text)) == text.lower()
+    except ValueError:
+        return False
