@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from contextlib import AsyncExitStack, suppress
+from math import isclose
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
@@ -103,11 +104,15 @@ async def collector(clock: FakeClock) -> AsyncIterator[Collector]:
         yield collector
 
 
-async def pause_over(clock: FakeClock, waits: int) -> None:
+async def waiting(clock: FakeClock, seconds: float) -> None:
     """
-    Let the pause pass that a stream makes as its wait of that number.
+    Wait until a stream begins to wait for that long.
     """
-    await until(lambda: clock.waits >= waits)
+    await until(lambda: any(isclose(when - clock.now(), seconds) for when, *_ in clock._timers))
+
+
+async def pause_over(clock: FakeClock) -> None:
+    await waiting(clock, PAUSE)
     await clock.advance(PAUSE)
 
 
@@ -129,7 +134,7 @@ class TestNews:
             assert await listener.next() == Message("hello", 1, {"store": store, "last": 1})
 
             await send(collector, "new")
-            await pause_over(clock, 2)
+            await pause_over(clock)
 
             assert (await listener.next()).ids == ["new"]
 
@@ -142,7 +147,7 @@ class TestNews:
         async with listen(collector) as listener:
             await listener.next()
             await send(collector, "a", "b", cost=0.5)
-            await pause_over(clock, 2)
+            await pause_over(clock)
 
             message = await listener.next()
 
@@ -159,7 +164,7 @@ class TestNews:
         """
         async with listen(collector) as listener:
             await listener.next()
-            await until(lambda: clock.waits >= 2)
+            await waiting(clock, PAUSE)
             for name in ("a", "b", "c"):
                 await send(collector, name)
             await clock.advance(PAUSE)
@@ -174,10 +179,11 @@ class TestNews:
         """
         async with listen(collector, error="yes", text="needle") as listener:
             await listener.next()
+            await waiting(clock, PAUSE)
             await send(collector, "a", error="no needle")
             await send(collector, "b", error="nothing")
             await send(collector, "c")
-            await pause_over(clock, 2)
+            await clock.advance(PAUSE)
 
             message = await listener.next()
 
@@ -191,11 +197,11 @@ class TestNews:
         """
         async with listen(collector, error="yes") as listener:
             assert (await listener.next()).id == 0
-            await until(lambda: clock.waits >= 2)
+            await waiting(clock, PAUSE)
             await send(collector, "a")
             await clock.advance(PAUSE)
-            await pause_over(clock, 4)
-            await until(lambda: clock.waits >= 5)
+            await pause_over(clock)
+            await waiting(clock, HEARTBEAT)
             await clock.advance(HEARTBEAT)
 
             assert await listener.next() == Message(id=1, comment="still here")
@@ -244,7 +250,7 @@ class TestReplay:
         async with listen(collector, last_event_id="99") as listener:
             assert (await listener.next()).id == 1
             await send(collector, "b")
-            await pause_over(clock, 2)
+            await pause_over(clock)
 
             assert (await listener.next()).ids == ["b"]
 
@@ -340,7 +346,7 @@ class TestLimits:
         connection.setblocking(False)
         await asyncio.get_running_loop().sock_connect(connection, (address.hostname, address.port))
         reader, writer = await asyncio.open_connection(sock=connection, limit=2**10)
-        writer.write(b"GET /api/stream HTTP/1.1\r\nHost: x\r\n\r\n")
+        writer.write(f"GET /api/stream HTTP/1.1\r\nHost: {address.netloc}\r\n\r\n".encode())
         await reader.readuntil(b"event: hello")
         large = "🎈" * 200
         for _ in range(12):
@@ -380,7 +386,7 @@ async def test_a_reader_that_goes_away_leaves_no_trace(
     tasks = asyncio.all_tasks()
     async with listen(collector) as listener:
         await listener.next()
-    await until(lambda: clock.waits >= 2)
+    await waiting(clock, PAUSE)
     await send(collector, "a")
     await clock.advance(HEARTBEAT)
 

@@ -8,12 +8,13 @@ thousand summaries, but for the exports, which are sent as they are read.
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 import orjson
 from aiohttp import web
 from attrs import asdict, frozen
 
+from hh_exporter._collector.answers import json_answer
 from hh_exporter._collector.charts import MAX_BUCKETS, Buckets, facets, series, stats
 from hh_exporter._collector.lists import one_event, one_session, page
 from hh_exporter._collector.parameters import FILTERS, at_least, read_filter, read_query, refuse
@@ -76,7 +77,7 @@ class Reading:
         values = read_query(request.query, FILTERS | _LIMIT | _BEFORE | _AFTER)
         wanted = read_filter(values)
         limit = values.pop("limit", _DEFAULT_EVENTS)
-        return _json(asdict(await self._ask(page, wanted, limit, **values), recurse=False))
+        return json_answer(asdict(await self._ask(page, wanted, limit, **values), recurse=False))
 
     async def show_event(self, request: web.Request) -> web.Response:
         """
@@ -86,7 +87,7 @@ class Reading:
         found = await self._ask(one_event, int(request.match_info["id"]))
         if found is None:
             raise web.HTTPNotFound(text="there is no such event, or no more")
-        return _json({"summary": found.summary, "event": orjson.Fragment(found.event)})
+        return json_answer({"summary": found.summary, "event": orjson.Fragment(found.event)})
 
     async def show_session(self, request: web.Request) -> web.Response:
         """
@@ -104,14 +105,14 @@ class Reading:
             "time": found.time,
             **asdict(found.page, recurse=False),
         }
-        return _json(answer)
+        return json_answer(answer)
 
     async def count_facets(self, request: web.Request) -> web.Response:
         """
         Count the values that one can filter by.
         """
         read_query(request.query, {})
-        return _json(await self._ask(facets))
+        return json_answer(await self._ask(facets))
 
     async def count_series(self, request: web.Request) -> web.Response:
         """
@@ -132,7 +133,7 @@ class Reading:
         if len(buckets.times) > MAX_BUCKETS:
             refuse(f"step: must make at most {MAX_BUCKETS} steps of the time")
         groups = await self._ask(series, wanted, buckets, by_model="by" in values)
-        return _json({**asdict(buckets), "times": list(buckets.times), "groups": groups})
+        return json_answer({**asdict(buckets), "times": list(buckets.times), "groups": groups})
 
     async def show_stats(self, request: web.Request) -> web.Response:
         """
@@ -140,7 +141,7 @@ class Reading:
         """
         read_query(request.query, {})
         known = await self._ask(stats)
-        return _json({**known, **asdict(self.store.retention), "version": __version__})
+        return json_answer({**known, **asdict(self.store.retention), "version": __version__})
 
     async def export_events(self, request: web.Request) -> web.StreamResponse:
         """
@@ -175,10 +176,6 @@ def _one_of(*choices: str) -> Callable[[str], str]:
         return text
 
     return read
-
-
-def _json(answer: dict[str, Any]) -> web.Response:
-    return web.Response(body=orjson.dumps(answer), content_type="application/json")
 
 
 async def _send_lines(
