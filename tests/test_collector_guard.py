@@ -154,20 +154,20 @@ class TestHost:
     async def test_the_name_that_it_listens_on_is_served(self) -> None:
         """
         Where it listens on all addresses, a request may name that at which it arrived.
+
+        Then it is asked for the key.
         """
         async with Collector(host="0.0.0.0", api_key=KEY) as collector:
             port = urlsplit(collector.url).port
             answers = {
-                host: (
-                    await ask(collector, "GET", FAULTS, Host=f"{host}:{port}", **bearer())
-                ).status
+                host: (await ask(collector, "GET", FAULTS, Host=f"{host}:{port}")).status
                 for host in ("0.0.0.0", "127.0.0.1", "localhost", "192.0.2.1", "evil.example")
             }
 
         assert answers == {
-            "0.0.0.0": 200,
-            "127.0.0.1": 200,
-            "localhost": 200,
+            "0.0.0.0": 401,
+            "127.0.0.1": 401,
+            "localhost": 401,
             "192.0.2.1": 421,
             "evil.example": 421,
         }
@@ -268,6 +268,17 @@ class TestKey:
             headers = {"Authorization": f"{scheme} {KEY}"}
             assert (await ask(locked, "POST", ONE, ENTRY, **headers)).status == 200
             assert (await ask(locked, "GET", EXPORT, **headers)).status == 200
+
+    async def test_with_it_any_name_is_served(self, locked: Collector) -> None:
+        """
+        An app in a container knows this machine by another name; a page does not know the key.
+        """
+        host = "host.docker.internal:8765"
+        for authorization, expected in ((f"Bearer {KEY}", 200), ("Bearer x", 421)):
+            async with ClientSession(locked.url) as client:
+                headers = {"Host": host, "Authorization": authorization}
+                async with client.post(ONE, json=ENTRY, headers=headers) as response:
+                    assert response.status == expected
 
     async def test_what_is_static_needs_none(self, locked: Collector) -> None:
         """

@@ -142,7 +142,8 @@ async def collect(collector: Collector, report: Report) -> None:
             await collector.aclose()
     verb, noun = ("was", "1 event") if count == 1 else ("were", f"{count:,} events")
     where = f" in {click.format_filename(collector.db)}" if collector.db else ""
-    report.say(f"{noun} {verb} collected{where}")
+    latest = "the latest " if count == collector.max_events else ""  # older ones made room
+    report.say(f"{latest}{noun} {verb} collected{where}")
 
 
 def _is_loopback(host: str) -> bool:

@@ -3,7 +3,8 @@ Who may ask: the collector's own pages and programs, and no other website.
 
 A browser lets any page send requests to this machine, also under a name of the
 page's own that leads here. So a request must name an address of the collector
-as its host, and, if a page sent it, come from a page of the collector.
+as its host, or show the key, which no such page knows; and if a page sent it,
+that must be one of the collector's.
 """
 
 from __future__ import annotations
@@ -75,13 +76,14 @@ class Guard:
         """
         Handle *request* if it may ask for what it does; 401, 403 or 421 otherwise.
         """
-        if not self._is_here(request):
+        shows_key = self._shows_key(request)
+        if not (shows_key or _is_here(request, self.host)):
             raise web.HTTPMisdirectedRequest(
                 text="Host: is none of the collector's; use an address that it listens on"
             )
         if not _is_ours(request):
             raise web.HTTPForbidden(text="Origin: other websites may not use the collector")
-        if not self._is_known(request):
+        if not (shows_key or self._is_known(request)):
             raise web.HTTPUnauthorized(
                 text="Authorization: must be Bearer and the collector's key",
                 headers={"WWW-Authenticate": "Bearer"},
@@ -107,28 +109,32 @@ class Guard:
         for name, value in _HEADERS.items():
             response.headers.setdefault(name, value)
 
-    def _is_here(self, request: web.Request) -> bool:
-        """
-        Say whether *request* names as its host the address at which it arrived.
-        """
-        named = request.headers.getall("Host", [])
-        authority = _AUTHORITY.fullmatch(named[0].lower()) if len(named) == 1 else None
-        if authority is None or request.transport is None:
+    def _shows_key(self, request: web.Request) -> bool:
+        if self.api_key is None:
             return False
-        address, port = request.transport.get_extra_info("sockname")[:2]
-        host = authority[1].strip("[]")
-        if int(authority[2] or 80) != port:
-            return False
-        return host in ("localhost", self.host.lower()) or _is_same_address(host, address)
+        scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+        return scheme.lower() == "bearer" and _is_same(key.strip(), self.api_key)
 
     def _is_known(self, request: web.Request) -> bool:
         if self.api_key is None or not _needs_key(request):
             return True
-        scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and _is_same(key.strip(), self.api_key):
-            return True
         token = request.cookies.get(_cookie(request), "")
         return any(_is_same(token, login) for login in self._logins)
+
+
+def _is_here(request: web.Request, listens_on: str) -> bool:
+    """
+    Say whether *request* names as its host the address at which it arrived.
+    """
+    named = request.headers.getall("Host", [])
+    authority = _AUTHORITY.fullmatch(named[0].lower()) if len(named) == 1 else None
+    if authority is None or request.transport is None:
+        return False
+    address, port = request.transport.get_extra_info("sockname")[:2]
+    host = authority[1].strip("[]")
+    if int(authority[2] or 80) != port:
+        return False
+    return host in ("localhost", listens_on.lower()) or _is_same_address(host, address)
 
 
 def _is_ours(request: web.Request) -> bool:
@@ -139,7 +145,7 @@ def _is_ours(request: web.Request) -> bool:
     """
     headers = request.headers
     origins = headers.getall("Origin", [])
-    if any(origin.lower() != f"http://{headers['Host']}".lower() for origin in origins):
+    if any(origin.lower() != f"http://{headers.get('Host')}".lower() for origin in origins):
         return False
     follows_link = (
         request.method == "GET"
