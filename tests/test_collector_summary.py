@@ -31,6 +31,14 @@ READ = {
         "source": "dev",
         "error": "no",
     },
+    "legacy, tokens as Google counts them": model_event(
+        usage={"prompt_token_count": 3, "candidates_token_count": 4},
+        cost=0.5,
+        source="dev",
+        event_name="chat",
+        start_time=7,
+        error="no",
+    ),
     "v1 as the legacy route stores it": v1_event(
         config={"model_name": "gpt-4o"},
         inputs={"provider": "openai", "usage": USAGE, "cost": 0.5, "duration": 42.5, "error": "no"},
