@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 from aiohttp import ClientSession
 
+from hh_exporter import Exporter, ModelEvent
 from hh_exporter._collector import Collector, StoredEvent, StoredSession
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "known_sessions",
     "model_event",
     "post",
+    "push",
     "stored",
     "v1_event",
 ]
@@ -76,6 +78,15 @@ async def post(
     ):
         assert response.content_type == "application/json"
         return response.status, orjson.loads(await response.read())
+
+
+async def push(collector: Collector, *events: ModelEvent) -> None:
+    """
+    Send events as an app does.
+    """
+    async with Exporter(base_url=collector.url) as exporter:
+        for event in events:
+            assert exporter.push(event)
 
 
 async def stored(collector: Collector) -> list[StoredEvent]:

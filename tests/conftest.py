@@ -16,7 +16,9 @@ import pytest
 from hypothesis import settings
 
 from hh_exporter import BatchLimits, Exporter
+from hh_exporter._collector import Collector
 from hh_exporter._dialects import DIALECTS
+from tests.browser import Browser, find_chromium, started_browser
 from tests.scripted_server import ScriptedServer
 from tests.support import PATIENCE, FakeClock, assert_balanced
 
@@ -55,6 +57,34 @@ def _imports_are_not_garbage() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """
+    Chromium, started once for all tests that look at the page.
+    """
+    found = find_chromium()
+    if found is None:
+        pytest.skip("needs Chromium")
+    with started_browser(*found) as browser:
+        yield browser
+
+
+@pytest.fixture
+async def page(browser: Browser, collector: Collector) -> AsyncIterator[Browser]:
+    """
+    The page of the test's `collector`, open; it must log nothing, and ask nobody else.
+    """
+    await browser.reset()
+    await browser.open(collector.url)
+    own = f"{collector.url}/"
+    yield browser
+    asked = await browser.requests()
+    assert asked
+    assert [address for address in asked if not address.startswith(own)] == []
+    assert await browser.problems() == []
+    await browser.open("about:blank")
 
 
 @pytest.fixture(autouse=True)

@@ -470,7 +470,7 @@ class TestExport:
 @pytest.mark.parametrize(
     ("method", "path", "status", "code"),
     [
-        ("GET", "/", 404, "not_found"),
+        ("GET", "/nothing", 404, "not_found"),
         ("POST", "/events/model/", 404, "not_found"),
         ("POST", "/v1/sessions/s/events", 404, "not_found"),
         ("GET", ONE, 405, "method_not_allowed"),

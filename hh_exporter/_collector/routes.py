@@ -12,6 +12,7 @@ from attrs import frozen
 from hh_exporter._collector.answers import errors_as_json
 from hh_exporter._collector.faults import FaultRoutes
 from hh_exporter._collector.ingestion import Ingestion
+from hh_exporter._collector.page import Page
 from hh_exporter._collector.reading import Reading
 
 if TYPE_CHECKING:
@@ -47,4 +48,5 @@ class Routes:
         Ingestion(self.store, self.clock, self.bodies, self.faults).add_to(app)
         FaultRoutes(self.faults, self.bodies).add_to(app)
         Reading(self.store, self.clock).add_to(app)
+        Page().add_to(app)
         return app

@@ -1,0 +1,74 @@
+/*
+ * The collector's HTTP API.
+ *
+ * Whoever asks gets data or an exception with a text for people; a missing key is asked for first.
+ */
+
+export class ApiError extends Error {
+  constructor(status, message) {
+    super(message);
+    this.status = status;
+  }
+}
+
+let askForKey = async () => {};
+
+/** Name who asks for a key when the collector wants one; it returns once there is one. */
+export function onKeyNeeded(ask) {
+  askForKey = ask;
+}
+
+/** The address of a route with its parameters; those that are null or empty are left out. */
+export function route(path, parameters = {}) {
+  const given = Object.entries(parameters).filter(
+    ([, value]) => value !== null && value !== undefined && value !== "",
+  );
+  return given.length ? `${path}?${new URLSearchParams(given)}` : path;
+}
+
+/** Read a route's answer as data. */
+export async function readJson(path, parameters = {}, options = {}) {
+  return (await request(route(path, parameters), options)).json();
+}
+
+/** Read a route's answer as its text. */
+export async function readText(path, options = {}) {
+  return (await request(path, options)).text();
+}
+
+/** Exchange the key for a cookie; raises ApiError where it is wrong. */
+export async function logIn(key) {
+  const body = JSON.stringify({ key });
+  const response = await send("/api/login", {
+    method: "POST",
+    body,
+    headers: { "Content-Type": "application/json" },
+  });
+  if (!response.ok) throw await problem(response);
+}
+
+async function request(address, options) {
+  for (;;) {
+    const response = await send(address, options);
+    if (response.ok) return response;
+    if (response.status !== 401) throw await problem(response);
+    await askForKey();
+  }
+}
+
+async function send(address, options) {
+  try {
+    return await fetch(address, { cache: "no-store", credentials: "same-origin", ...options });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ApiError(0, "the collector does not answer");
+  }
+}
+
+async function problem(response) {
+  const answer = await response.json().catch(() => null);
+  return new ApiError(
+    response.status,
+    String(answer?.message ?? `the collector answers ${response.status}`),
+  );
+}

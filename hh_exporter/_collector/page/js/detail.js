@@ -1,0 +1,253 @@
+/*
+ * The panel of the open event: its figures, and a tab for each way to look at it.
+ *
+ * It shows one event at a time; an answer that comes after another was opened is dropped.
+ */
+
+import { ApiError, readText } from "./api.js";
+import { copy, makeCopyButton } from "./clipboard.js";
+import { makeConversation, makeError } from "./conversation.js";
+import { make, makeButton } from "./dom.js";
+import { bytes, dollars, duration, fullTime, NONE, shortId, shortTime, whole } from "./format.js";
+import { indented, makeJson, makeJsonText, memberText } from "./json.js";
+import { makeSession } from "./session.js";
+import { readEvent } from "./shapes.js";
+
+const TABS = [
+  ["conversation", "Conversation"],
+  ["session", "Session"],
+  ["parameters", "Details"],
+  ["raw", "Raw JSON"],
+];
+const LONGEST_TO_INDENT = 2_000_000;
+
+/** Tells `close`, `tab` {tab}, `open` {id} and `only` {session}. */
+export class Detail extends EventTarget {
+  id = null;
+
+  #panel;
+  #reading = new AbortController();
+  #shown = null; // {summary, event, text}
+  #tab = "conversation";
+  #content = null;
+
+  constructor(panel) {
+    super();
+    this.#panel = panel;
+  }
+
+  get isOpen() {
+    return this.id !== null;
+  }
+
+  /** Show the event of this row, or nothing if it is null. */
+  async show(id, tab) {
+    this.#tab = TABS.some(([name]) => name === tab) ? tab : "conversation";
+    if (id === this.id) {
+      this.#drawTab();
+      return;
+    }
+    this.#reading.abort();
+    this.#reading = new AbortController();
+    this.#shown = null;
+    this.id = id;
+    this.#panel.hidden = id === null;
+    if (id === null) {
+      this.#panel.replaceChildren();
+      return;
+    }
+    await this.#read(id, this.#reading.signal);
+  }
+
+  async #read(id, signal) {
+    try {
+      const text = await readText(`/api/events/${id}`, { signal });
+      if (signal.aborted) return;
+      this.#shown = { ...JSON.parse(text), text };
+      this.#draw();
+    } catch (error) {
+      if (signal.aborted) return;
+      if (!(error instanceof ApiError)) throw error;
+      const reason =
+        error.status === 404 ? "This event is not here any more, or never was." : error.message;
+      this.#panel.replaceChildren(this.#makeBar("Event"), make("p", { class: "nothing" }, reason));
+    }
+  }
+
+  #draw() {
+    const { summary } = this.#shown;
+    const hadFocus = this.#panel.contains(document.activeElement);
+    const tabs = make("div", {
+      class: "tabs",
+      role: "tablist",
+      "aria-label": "Views of the event",
+    });
+    tabs.append(...TABS.map(([name, label]) => this.#makeTab(name, label)));
+    tabs.addEventListener("keydown", (event) => this.#walkTabs(event));
+    this.#content = make("div", {
+      class: "detail-content",
+      id: "detail-content",
+      role: "tabpanel",
+      tabindex: 0,
+    });
+    this.#panel.replaceChildren(
+      this.#makeBar(summary.name || "unnamed", summary.type),
+      makeFacts(summary),
+      tabs,
+      this.#content,
+    );
+    this.#drawTab();
+    if (hadFocus) this.#content.focus({ preventScroll: true });
+  }
+
+  #makeBar(title, type = "model") {
+    const heading = make("h2", { dir: "auto", title }, title);
+    return make(
+      "header",
+      { class: "detail-bar" },
+      type === "model" ? null : make("span", { class: "type" }, type),
+      heading,
+      makeButton("Copy link", () => copy(location.href), { class: "quiet" }),
+      makeButton("×", () => this.#tell("close"), {
+        class: "quiet close",
+        "aria-label": "Close (Esc)",
+        title: "Close (Esc)",
+      }),
+    );
+  }
+
+  #makeTab(name, label) {
+    return makeButton(label, () => this.#tell("tab", { tab: name }), {
+      role: "tab",
+      id: `tab-${name}`,
+      "data-tab": name,
+      "aria-controls": "detail-content",
+    });
+  }
+
+  #walkTabs(event) {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const at = TABS.findIndex(([name]) => name === this.#tab);
+    const [next] = TABS[(at + step + TABS.length) % TABS.length];
+    this.#tell("tab", { tab: next });
+    this.#panel.querySelector(`#tab-${next}`).focus();
+  }
+
+  #drawTab() {
+    if (this.#shown === null || this.#content === null) return;
+    for (const tab of this.#panel.querySelectorAll("[role=tab]")) {
+      const isSelected = tab.dataset.tab === this.#tab;
+      tab.setAttribute("aria-selected", String(isSelected));
+      tab.tabIndex = isSelected ? 0 : -1;
+    }
+    this.#content.setAttribute("aria-labelledby", `tab-${this.#tab}`);
+    this.#content.scrollTop = 0;
+    const { event, summary } = this.#shown;
+    if (this.#tab === "session") this.#drawSession(summary);
+    else if (this.#tab === "raw") this.#content.replaceChildren(...this.#makeRaw());
+    else if (this.#tab === "parameters")
+      this.#content.replaceChildren(makeSections(event, summary));
+    else this.#content.replaceChildren(makeConversation(readEvent(event)));
+  }
+
+  async #drawSession(summary) {
+    const signal = this.#reading.signal;
+    this.#content.replaceChildren();
+    const actions = {
+      open: (id) => this.#tell("open", { id }),
+      only: () => this.#tell("only", { session: summary.session_id }),
+    };
+    try {
+      const session = await makeSession(summary.session_id, summary.id, actions, signal);
+      if (!signal.aborted && this.#tab === "session") this.#content.replaceChildren(session);
+    } catch (error) {
+      if (signal.aborted) return;
+      if (!(error instanceof ApiError)) throw error;
+      this.#content.replaceChildren(makeError(error.message));
+    }
+  }
+
+  #makeRaw() {
+    const text = memberText(this.#shown.text, "event") ?? JSON.stringify(this.#shown.event);
+    const read = () => (text.length > LONGEST_TO_INDENT ? text : indented(text));
+    const bar = make(
+      "p",
+      { class: "raw-bar" },
+      make("span", {}, bytes(new Blob([text]).size)),
+      makeCopyButton("Copy", read),
+    );
+    return [bar, makeJsonText(text)];
+  }
+
+  #tell(type, detail = {}) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+}
+
+function makeFacts(summary) {
+  const tokens =
+    summary.tokens_in === null && summary.tokens_out === null
+      ? null
+      : `${whole(summary.tokens_in)} → ${whole(summary.tokens_out)}`;
+  const facts = [
+    ["Model", summary.model],
+    ["Provider", summary.provider],
+    ["Latency", duration(summary.duration)],
+    ["Tokens", tokens],
+    ["Cost", dollars(summary.cost)],
+    ["Source", summary.source],
+    ["Arrived", shortTime(summary.time), fullTime(summary.time)],
+    ["Session", shortId(summary.session_id), summary.session_id],
+  ];
+  const cells = facts.map(([name, value, title]) =>
+    make(
+      "div",
+      {},
+      make("dt", {}, name),
+      make("dd", { dir: "auto", title: title ?? value }, value || NONE),
+    ),
+  );
+  return make("dl", { class: "facts" }, ...cells);
+}
+
+function makeSections(event, summary) {
+  const identity = {
+    event_id: summary.event_id,
+    session_id: summary.session_id,
+    ...(event.parent_id ? { parent_id: event.parent_id } : {}),
+    route: summary.path,
+    start: fullTime(summary.start),
+    arrived: fullTime(summary.time),
+  };
+  const sections = [...readEvent(event).sections, ["Event", identity]];
+  return make(
+    "div",
+    { class: "sections" },
+    ...sections.map(([title, value]) => makeSection(title, value)),
+  );
+}
+
+function makeSection(title, value) {
+  return make(
+    "section",
+    {},
+    make("h3", { class: "section-title" }, title),
+    isFlat(value) ? makeTable(value) : makeJson(value),
+  );
+}
+
+const isFlat = (value) =>
+  typeof value === "object" &&
+  !Array.isArray(value) &&
+  Object.values(value).every((item) => typeof item !== "object" && String(item).length <= 200);
+
+function makeTable(value) {
+  const rows = Object.entries(value).map(([key, item]) => [
+    make("dt", { dir: "auto" }, key),
+    make("dd", { dir: "auto" }, String(item)),
+  ]);
+  return make("dl", { class: "table" }, ...rows.flat());
+}

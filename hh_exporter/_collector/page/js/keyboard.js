@@ -1,0 +1,58 @@
+/*
+ * The keys, and the dialog that lists them.
+ *
+ * Plain keys count only where nobody types, and never together with a modifier.
+ */
+
+import { make } from "./dom.js";
+
+const HELP = [
+  [["/"], "search"],
+  [["j", "k"], "next, previous event; arrows too"],
+  [["Enter"], "open the event"],
+  [["Esc"], "close it, leave the search"],
+  [["p"], "pause or resume the list"],
+  [["g"], "to the newest event"],
+  [["e"], "errors only, or all"],
+  [["c"], "charts on or off"],
+  [["?"], "this list"],
+];
+
+/**
+ * Call an action by its key until the page ends.
+ *
+ * @param {Record<string, (event: KeyboardEvent) => void>} actions
+ */
+export function listenForKeys(actions) {
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+    if (document.querySelector("dialog[open]")) return;
+    const isTyping = event.target.matches("input, textarea, select, [contenteditable]");
+    if (isTyping && event.key !== "Escape") return;
+    if (event.key === "Enter" && event.target.matches("button, summary, a")) return;
+    const action = actions[event.key];
+    if (action === undefined) return;
+    event.preventDefault();
+    action(event);
+  });
+}
+
+export function showHelp() {
+  const rows = HELP.flatMap(([keys, what]) => [
+    make("dt", {}, ...keys.map((key) => make("kbd", {}, key))),
+    make("dd", {}, what),
+  ]);
+  const close = make("button", { type: "submit" }, "Close");
+  const dialog = make(
+    "dialog",
+    { id: "keys", "aria-labelledby": "keys-title" },
+    make("h2", { id: "keys-title" }, "Keyboard"),
+    make("dl", {}, ...rows),
+    make("div", { class: "dialog-end" }, close),
+  );
+  close.addEventListener("click", () => dialog.close());
+  dialog.addEventListener("close", () => dialog.remove());
+  dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
+  document.body.append(dialog);
+  dialog.showModal();
+}

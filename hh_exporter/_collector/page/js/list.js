@@ -1,0 +1,281 @@
+/*
+ * The list: as many rows in the document as can be seen, however many there are.
+ *
+ * A row of the document belongs to a sequence number, so that rows which only move are not made
+ * anew; what stands still for the reader stays where it is while others arrive above.
+ */
+
+import { make, makeButton, oncePerFrame } from "./dom.js";
+import { dollars, duration, fullTime, NONE, short, shortId, timeParts, whole } from "./format.js";
+
+const OVERSCAN = 6;
+const NEAR_END = 40; // rows before the end at which older ones are read
+const MOST_MARKED = 20; // more arrivals at once than this are not marked as new
+const SLOWEST = Math.log(60_000);
+
+const COLUMNS = [
+  ["time", "Time"],
+  ["name", "Name"],
+  ["model", "Model"],
+  ["provider", "Provider"],
+  ["tokens", "Tokens", "in → out"],
+  ["cost", "Cost"],
+  ["latency", "Latency"],
+  ["session", "Session"],
+];
+const RIGHT = new Set(["tokens", "cost", "latency"]);
+
+/** Tells `open` {id} when a row is chosen, and `near-end`. */
+export class List extends EventTarget {
+  activeId = null;
+  openId = null;
+
+  #rows;
+  #grid;
+  #head;
+  #body;
+  #space;
+  #newButton;
+  #pool = new Map(); // sequence number -> element
+  #spare = [];
+  #height = 32;
+  #newerThan = Infinity;
+  #anchor = null; // {id, place} of the first row that is seen
+  #draw = oncePerFrame(() => this.#render());
+
+  constructor(section, rows) {
+    super();
+    this.#rows = rows;
+    this.#space = make("div", { class: "list-space", role: "rowgroup" });
+    this.#body = make(
+      "div",
+      { class: "list-body", role: "presentation", on: { scroll: () => this.#draw() } },
+      this.#space,
+    );
+    const heads = COLUMNS.map(([name, label, title]) =>
+      make("span", { class: className(name), role: "columnheader", title }, label),
+    );
+    this.#head = make("div", { class: "list-head", role: "row", "aria-rowindex": 1 }, ...heads);
+    this.#body.prepend(this.#head);
+    const attributes = {
+      class: "list-grid",
+      role: "grid",
+      tabindex: 0,
+      "aria-label": "Events",
+      "aria-colcount": COLUMNS.length,
+    };
+    this.#grid = make("div", attributes, this.#body);
+    this.#newButton = makeButton("", () => this.toTop(), { class: "new-events", hidden: true });
+    section.append(this.#grid, this.#newButton);
+    this.#space.addEventListener("click", (event) => {
+      const row = event.target.closest(".row");
+      if (row) this.#choose(Number(row.dataset.id));
+    });
+    new ResizeObserver(() => this.#measure()).observe(this.#body);
+  }
+
+  get isShown() {
+    return !this.#grid.hidden;
+  }
+
+  set isShown(isShown) {
+    this.#grid.hidden = !isShown;
+    if (isShown) this.#draw();
+    else this.#newButton.hidden = true;
+  }
+
+  focus() {
+    this.#grid.focus({ preventScroll: true });
+  }
+
+  toTop() {
+    this.#body.scrollTop = 0;
+    this.#draw();
+  }
+
+  /** Draw again after rows came or went, wherever; `added` of them on top if they are new. */
+  update({ added, isNew }) {
+    this.#holdStill();
+    const isFew = isNew && added > 0 && added <= MOST_MARKED && this.#rows.size > added;
+    this.#newerThan = isFew ? this.#rows.sequenceAt(added) : Infinity;
+    this.#draw();
+  }
+
+  /** Forget all rows of the document: other events have their sequence numbers now. */
+  reset() {
+    for (const element of this.#pool.values()) element.remove();
+    this.#pool.clear();
+    this.#anchor = null;
+    this.activeId = null;
+    this.toTop();
+  }
+
+  /** Mark the row of the event that is open, null for none. */
+  markOpen(id) {
+    this.openId = id;
+    if (id !== null) this.activeId = id;
+    this.#draw();
+  }
+
+  /** Make the row `step` further down the active one, and say its id. */
+  move(step) {
+    if (!this.#rows.size) return null;
+    const place = this.activeId === null ? -1 : this.#rows.placeOf(this.activeId);
+    const first = Math.ceil(this.#body.scrollTop / this.#height);
+    const next = place < 0 ? first : Math.max(0, Math.min(this.#rows.size - 1, place + step));
+    this.activeId = this.#rows.at(next).id;
+    this.#reveal(next);
+    this.#draw();
+    return this.activeId;
+  }
+
+  /** Scroll by as much as the first row that is seen has moved, unless that is the newest. */
+  #holdStill() {
+    if (this.#anchor === null || this.#body.scrollTop <= 0) return;
+    const place = this.#rows.placeOf(this.#anchor.id);
+    if (place < 0) return;
+    this.#space.style.height = `${this.#rows.size * this.#height}px`;
+    this.#body.scrollTop += (place - this.#anchor.place) * this.#height;
+    this.#anchor.place = place;
+  }
+
+  #choose(id) {
+    this.activeId = id;
+    this.dispatchEvent(new CustomEvent("open", { detail: { id } }));
+  }
+
+  #reveal(place) {
+    const top = place * this.#height;
+    const { scrollTop } = this.#body;
+    const seen = this.#body.clientHeight - this.#head.offsetHeight; // the head covers what is below it
+    if (top < scrollTop) this.#body.scrollTop = top;
+    else if (top + this.#height > scrollTop + seen)
+      this.#body.scrollTop = top + this.#height - seen;
+  }
+
+  #measure() {
+    const height = parseFloat(getComputedStyle(this.#grid).getPropertyValue("--row-height"));
+    if (height && height !== this.#height) {
+      this.#body.scrollTop *= height / this.#height;
+      this.#height = height;
+    }
+    this.#draw();
+  }
+
+  #render() {
+    if (!this.isShown) return;
+    const { scrollTop, clientHeight } = this.#body;
+    const size = this.#rows.size;
+    this.#space.style.height = `${size * this.#height}px`;
+    this.#grid.setAttribute("aria-rowcount", String(size + 1));
+    const from = Math.max(0, Math.floor(scrollTop / this.#height) - OVERSCAN);
+    const to = Math.min(size, Math.ceil((scrollTop + clientHeight) / this.#height) + OVERSCAN);
+    const first = Math.min(size - 1, Math.floor(scrollTop / this.#height));
+    this.#anchor = size ? { id: this.#rows.at(first).id, place: first } : null;
+    this.#letGo(from, to);
+    for (let place = from; place < to; place += 1) this.#place(place);
+    this.#grid.toggleAttribute("data-top", scrollTop <= 0);
+    const active = this.activeId === null ? -1 : this.#rows.placeOf(this.activeId);
+    const isThere = active >= from && active < to;
+    if (isThere) this.#grid.setAttribute("aria-activedescendant", `row-${this.activeId}`);
+    else this.#grid.removeAttribute("aria-activedescendant");
+    this.#newButton.hidden = scrollTop < this.#height * 30;
+    this.#newButton.textContent = "↑ Back to the newest";
+    if (size - to < NEAR_END) this.dispatchEvent(new CustomEvent("near-end"));
+  }
+
+  /** Take out of the document what is not seen any more. */
+  #letGo(from, to) {
+    const newest = this.#rows.size ? this.#rows.sequenceAt(from) : -Infinity;
+    const oldest = this.#rows.size ? this.#rows.sequenceAt(to - 1) : Infinity;
+    for (const [sequence, element] of this.#pool) {
+      if (sequence <= newest && sequence >= oldest) continue;
+      this.#pool.delete(sequence);
+      element.remove();
+      if (this.#spare.length < 100) this.#spare.push(element);
+    }
+  }
+
+  #place(place) {
+    const row = this.#rows.at(place);
+    const sequence = this.#rows.sequenceAt(place);
+    let element = this.#pool.get(sequence);
+    if (element === undefined) {
+      element = this.#spare.pop() ?? makeRow();
+      this.#pool.set(sequence, element);
+      this.#space.append(element);
+      element.classList.toggle("is-new", sequence > this.#newerThan);
+    }
+    if (element.dataset.id !== String(row.id)) fillRow(element, row);
+    element.style.transform = `translateY(${place * this.#height}px)`;
+    element.setAttribute("aria-rowindex", String(place + 2));
+    element.classList.toggle("is-active", row.id === this.activeId);
+    element.classList.toggle("is-open", row.id === this.openId);
+    element.setAttribute("aria-selected", String(row.id === this.openId));
+  }
+}
+
+function className(name) {
+  return `cell cell-${name}${RIGHT.has(name) ? " cell-right" : ""}`;
+}
+
+function makeRow() {
+  return make(
+    "div",
+    { class: "row", role: "row" },
+    ...COLUMNS.map(([name]) => make("span", { class: className(name), role: "gridcell" })),
+  );
+}
+
+function fillRow(element, row) {
+  element.dataset.id = String(row.id);
+  element.id = `row-${row.id}`;
+  element.classList.toggle("is-error", row.error !== null);
+  const [time, name, model, provider, tokens, cost, latency, session] = element.children;
+  const { day, time: clock } = timeParts(row.time);
+  time.replaceChildren(...(day ? [make("span", { class: "day" }, `${day} `)] : []), clock);
+  time.title = fullTime(row.time);
+  name.replaceChildren(
+    ...(row.type === "model" ? [] : [make("span", { class: "type" }, row.type)]),
+    make(
+      "b",
+      { dir: "auto", class: row.name ? null : "none" },
+      row.name || (row.type === "model" ? "unnamed" : NONE),
+    ),
+    ...(row.error === null
+      ? []
+      : [make("span", { class: "error", dir: "auto" }, row.error || "error")]),
+  );
+  name.title = [row.name, row.error].filter(Boolean).join("\n");
+  fillText(model, row.model);
+  fillText(provider, row.provider);
+  fillTokens(tokens, row);
+  fillText(cost, row.cost === null ? null : dollars(row.cost));
+  latency.replaceChildren(
+    makeMeter(row.duration),
+    make("span", { class: row.duration === null ? "value none" : "value" }, duration(row.duration)),
+  );
+  session.textContent = shortId(row.session_id);
+  session.title = row.session_id;
+}
+
+function fillText(cell, text) {
+  cell.textContent = text || NONE;
+  cell.title = text ?? "";
+  cell.classList.toggle("none", !text);
+}
+
+function fillTokens(cell, { tokens_in: asked, tokens_out: answered }) {
+  if (asked === null && answered === null) return fillText(cell, null);
+  cell.classList.remove("none");
+  cell.title = `${whole(asked)} in, ${whole(answered)} out`;
+  cell.replaceChildren(short(asked), make("span", { class: "arrow" }, "→"), short(answered));
+}
+
+/** A bar on a logarithmic scale, from a millisecond to a minute. */
+function makeMeter(ms) {
+  const bar = make("i");
+  const share = ms === null ? 0 : Math.log(Math.max(1, ms)) / SLOWEST;
+  bar.style.transform = `scaleX(${Math.max(0, Math.min(1, share))})`;
+  return make("span", { class: "meter", "aria-hidden": "true" }, bar);
+}

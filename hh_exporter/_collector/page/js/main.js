@@ -1,0 +1,208 @@
+/*
+ * Builds the parts of the page and tells each what the others did.
+ *
+ * What is looked at is in the address: parts ask it to change, and all follow it.
+ */
+
+import { Address, FILTERS } from "./address.js";
+import { ApiError, onKeyNeeded, readJson } from "./api.js";
+import { Charts } from "./charts.js";
+import { Detail } from "./detail.js";
+import { byId, oncePerFrame } from "./dom.js";
+import { makeNoMatch, makeWelcome } from "./empty.js";
+import { Feed } from "./feed.js";
+import { Filters } from "./filters.js";
+import { bytes, count, whole } from "./format.js";
+import { listenForKeys, showHelp } from "./keyboard.js";
+import { List } from "./list.js";
+import { askForKey } from "./login.js";
+import { recall, remember } from "./memory.js";
+import { followTheme } from "./theme.js";
+
+const STATS_EVERY = 3_000;
+const STATES = { connecting: "Connecting", live: "Live", broken: "Reconnecting" };
+const NARROW = "(max-width: 900px)";
+
+const address = new Address();
+const feed = new Feed();
+const list = new List(byId("list"), feed.rows);
+const detail = new Detail(byId("detail"));
+const filters = new Filters(byId("filters"), address);
+const charts = new Charts(byId("charts"), address);
+
+let hasKey = false;
+let problem = "";
+let empty = null;
+
+onKeyNeeded(async () => {
+  hasKey = true;
+  await askForKey();
+});
+
+address.addEventListener("change", ({ detail: changed }) => {
+  if (FILTERS.some((name) => changed.has(name))) open();
+  if (changed.has("event") || changed.has("tab")) showDetail();
+});
+
+feed.addEventListener("change", ({ detail: change }) => {
+  list.update(change);
+  showList();
+  if (change.isNew) {
+    charts.touch();
+    filters.refresh();
+  }
+});
+feed.addEventListener("state", () => showStatus());
+feed.addEventListener("problem", ({ detail: text }) => {
+  problem = text;
+  showList();
+});
+feed.addEventListener("store", () => {
+  // Another database: its rows have other numbers, so what was open is not there.
+  list.reset();
+  address.set({ event: null, tab: null });
+  filters.refresh(true);
+  charts.refresh();
+});
+
+list.addEventListener("open", ({ detail: { id } }) => openEvent(id));
+list.addEventListener("near-end", () => feed.readOlder());
+
+detail.addEventListener("close", close);
+detail.addEventListener("open", ({ detail: { id } }) => address.set({ event: id }, { step: true }));
+detail.addEventListener("tab", ({ detail: { tab } }) =>
+  address.set({ tab: tab === "conversation" ? null : tab }),
+);
+detail.addEventListener("only", ({ detail: { session } }) =>
+  address.set({ session }, { step: true }),
+);
+
+filters.addEventListener("pause", pause);
+byId("help").addEventListener("click", showHelp);
+byId("toggle-charts").addEventListener("click", toggleCharts);
+followTheme(byId("theme"), () => charts.recolour());
+
+listenForKeys({
+  "/": () => filters.focusSearch(),
+  "?": showHelp,
+  Escape: leave,
+  Enter: () => list.activeId !== null && openEvent(list.activeId),
+  j: () => move(1),
+  ArrowDown: () => move(1),
+  k: () => move(-1),
+  ArrowUp: () => move(-1),
+  PageDown: () => move(15),
+  PageUp: () => move(-15),
+  p: pause,
+  g: () => list.toTop(),
+  e: () => address.set({ error: address.get("error") === "yes" ? null : "yes" }),
+  c: toggleCharts,
+});
+
+function open() {
+  problem = "";
+  list.reset();
+  feed.open(address.filters);
+}
+
+function openEvent(id) {
+  // Going from event to event is one step, so that "back" leads to the list.
+  address.set({ event: id }, { step: !address.get("event") });
+}
+
+function close() {
+  address.set({ event: null, tab: null });
+  list.focus();
+}
+
+function leave() {
+  if (document.activeElement.matches("input")) list.focus();
+  else if (detail.isOpen) close();
+}
+
+function move(step) {
+  const id = list.move(step);
+  if (detail.isOpen && id !== null) openEvent(id);
+  else list.focus();
+}
+
+function pause() {
+  feed.pause(!feed.isPaused);
+  filters.showPaused(feed.isPaused);
+}
+
+function toggleCharts() {
+  showCharts(byId("charts").hidden);
+  remember("charts", byId("charts").hidden ? "off" : "on");
+}
+
+function showCharts(isShown) {
+  byId("charts").hidden = !isShown;
+  byId("toggle-charts").setAttribute("aria-expanded", String(isShown));
+  if (isShown) charts.refresh();
+}
+
+function showDetail() {
+  const id = Number(address.get("event"));
+  const isOne = Number.isSafeInteger(id) && id > 0;
+  byId("stage").classList.toggle("is-split", isOne);
+  list.markOpen(isOne ? id : null);
+  detail.show(isOne ? id : null, address.get("tab"));
+}
+
+const showList = oncePerFrame(() => {
+  const size = feed.rows.size;
+  const isEmpty = size === 0 && !feed.isLoading;
+  const wanted = !isEmpty ? "" : address.isFiltered || problem ? `no-match ${problem}` : "welcome";
+  if (wanted !== (empty?.dataset.kind ?? "")) {
+    empty?.remove();
+    empty =
+      wanted === ""
+        ? null
+        : wanted === "welcome"
+          ? makeWelcome(hasKey)
+          : makeNoMatch(problem, clearFilters);
+    if (empty !== null) {
+      empty.dataset.kind = wanted;
+      byId("list").append(empty);
+    }
+    list.isShown = empty === null;
+    document.body.classList.toggle("is-welcome", wanted === "welcome");
+  }
+  filters.showCount(
+    size ? (feed.isComplete ? count(size, "event") : `${whole(size)}+ events`) : "",
+  );
+  showStatus();
+});
+
+function clearFilters() {
+  address.set(Object.fromEntries(FILTERS.map((name) => [name, null])));
+}
+
+function showStatus() {
+  const isPaused = feed.isPaused && feed.state === "live";
+  byId("status").dataset.state = isPaused ? "paused" : feed.state;
+  const text = isPaused
+    ? `Paused${feed.waiting ? `, ${whole(feed.waiting)} new` : ""}`
+    : STATES[feed.state];
+  if (byId("status-text").textContent !== text) byId("status-text").textContent = text;
+}
+
+async function showStats() {
+  if (document.hidden || feed.state !== "live") return;
+  try {
+    const stats = await readJson("/api/stats");
+    byId("stored").textContent = stats.events
+      ? `${count(stats.events, "event")}, ${bytes(stats.bytes)}`
+      : "";
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error; // the stream says that it is gone
+  }
+}
+
+showCharts((recall("charts") || (matchMedia(NARROW).matches ? "off" : "on")) === "on");
+showDetail();
+open();
+filters.refresh(true);
+feed.addEventListener("state", showStats);
+setInterval(showStats, STATS_EVERY);

@@ -1,0 +1,48 @@
+/*
+ * The values at the cursor of a chart, beside it; one for all charts.
+ */
+
+import { make } from "./dom.js";
+
+const MOST_LISTED = 9;
+const AWAY = 12;
+const EDGE = 4;
+
+const tip = make("div", { class: "chart-tip", hidden: true, "aria-hidden": "true" });
+document.body.append(tip);
+
+export function hideTip() {
+  tip.hidden = true;
+}
+
+/**
+ * Tell values at a place of the window: all of two, of more the largest that are not zero.
+ *
+ * @param {string} title
+ * @param {{label: string, series: number|string, value: number|null|undefined}[]} values
+ * @param {(value: number) => string} format
+ * @param {{x: number, y: number}} place
+ */
+export function showTip(title, values, format, { x, y }) {
+  const isMany = values.length > 2;
+  const told = values.filter(({ value }) => typeof value === "number" && (value > 0 || !isMany));
+  if (isMany) told.sort((one, other) => other.value - one.value);
+  tip.replaceChildren(
+    make("p", {}, title),
+    ...told
+      .slice(0, MOST_LISTED)
+      .map(({ label, series, value }) =>
+        make(
+          "p",
+          {},
+          make("i", { class: `swatch series-${series}` }),
+          make("span", { dir: "auto" }, label),
+          make("b", {}, format(value)),
+        ),
+      ),
+  );
+  tip.hidden = false;
+  const fits = x + AWAY + tip.offsetWidth + EDGE <= innerWidth;
+  tip.style.left = `${Math.max(EDGE, fits ? x + AWAY : x - AWAY - tip.offsetWidth)}px`;
+  tip.style.top = `${y}px`;
+}

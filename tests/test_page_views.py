@@ -1,0 +1,435 @@
+"""
+What the collector's page shows of an event, a session and of all over time.
+
+Whatever an event holds is text: the last class tries to be more.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import pytest
+
+from hh_exporter._collector import Collector
+from tests.collector_client import MANY, ONE, V1_MANY, V1_ONE, post, push, v1_event
+from tests.collector_client import model_event as wire_event
+from tests.support import model_event
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.browser import Browser
+
+pytestmark = pytest.mark.xdist_group("browser")
+
+ATTACK = '<img src="//outside.test/x" onerror="document.title=1"><script>document.title=1</script>'
+INKED = """
+const [chart, least] = arguments;
+const canvas = document.querySelector(`[data-chart=${chart}] canvas`);
+if (!canvas?.width) return false;
+const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+let inked = 0;
+for (let at = 0; at < pixels.length; at += 4) {
+  const [red, green, blue, alpha] = pixels.slice(at, at + 4);
+  if (alpha > 99 && Math.max(red, green, blue) - Math.min(red, green, blue) > 60) inked += 1;
+}
+return inked >= least;
+"""
+"""Whether a chart has so many pixels of a colour: axes and grid are grey."""
+TOO_WIDE = "return document.documentElement.scrollWidth > innerWidth"
+BACKGROUND = "return getComputedStyle(document.querySelector('.top')).backgroundColor"
+
+
+@pytest.fixture
+async def collector() -> AsyncIterator[Collector]:
+    async with Collector() as collector:
+        yield collector
+
+
+async def open_first(page: Browser, tab: str = "conversation") -> None:
+    """
+    Open the newest event in one of its tabs.
+    """
+    await page.find(".row")
+    await page.run("location.hash = `tab=${arguments[0]}`", tab)
+    await page.click('[aria-rowindex="2"]')
+    await page.find(f'#tab-{tab}[aria-selected="true"]')
+
+
+class TestEvent:
+    """
+    One event, opened.
+    """
+
+    @pytest.mark.parametrize(
+        ("path", "body"),
+        [
+            (
+                ONE,
+                {
+                    "model_event": wire_event(
+                        messages=[{"role": "user", "content": "hi"}],
+                        response={"role": "assistant", "content": "hello"},
+                    )
+                },
+            ),
+            (
+                V1_ONE,
+                v1_event(
+                    inputs={"messages": [{"role": "user", "content": "hi"}]},
+                    outputs={"response": {"content": "hello"}},
+                ),
+            ),
+            (
+                V1_ONE,
+                v1_event(
+                    inputs={"chat_history": [{"role": "user", "content": "hi"}]},
+                    outputs={"role": "assistant", "content": "hello"},
+                ),
+            ),
+        ],
+        ids=["legacy", "v1 as legacy stores it", "v1 as documented"],
+    )
+    async def test_it_is_a_conversation(
+        self, page: Browser, collector: Collector, path: str, body: dict[str, Any]
+    ) -> None:
+        """
+        Question and answer are found wherever the dialect keeps them.
+        """
+        assert (await post(collector, path, body))[0] == 200
+
+        await open_first(page)
+
+        await page.find(".message")
+        assert await page.texts(".message > h3") == ["User", "Assistantresponse"]
+        assert await page.texts(".message .text") == ["hi", "hello"]
+
+    async def test_tools_images_and_errors_have_their_form(
+        self, page: Browser, collector: Collector
+    ) -> None:
+        """
+        Arguments are laid out, an image is named and not loaded, an error stands out.
+        """
+        call = {
+            "id": "call_1",
+            "type": "function",
+            "function": {"name": "weather", "arguments": '{"city":"Zürich","big":1e999}'},
+        }
+        image = {"type": "image_url", "image_url": {"url": "http://outside.test/cat.png"}}
+        event = wire_event(
+            messages=[
+                {"role": "user", "content": [{"type": "text", "text": "look"}, image]},
+                {"role": "assistant", "content": None, "tool_calls": [call]},
+                {"role": "tool", "tool_call_id": "call_1", "content": "21 °C"},
+            ],
+            response={},
+            error="RateLimitError: 429",
+        )
+        await post(collector, ONE, {"model_event": event})
+
+        await open_first(page)
+
+        await page.find(".call")
+        assert await page.text(".call code") == "weather"
+        assert await page.text(".call .json") == '{\n  "city": "Zürich",\n  "big": 1e999\n}\n'
+        assert await page.text(".result .text") == "21 °C"
+        assert await page.text(".media") == "image: http://outside.test/cat.png"
+        assert await page.text(".message.is-error .text") == "RateLimitError: 429"
+
+    async def test_its_details_are_listed(self, page: Browser, collector: Collector) -> None:
+        """
+        Parameters, usage and metadata have sections of their own.
+        """
+        event = model_event(
+            hyperparameters={"temperature": 0.2},
+            usage={"prompt_tokens": 7},
+            metadata={"region": "eu"},
+        )
+        await push(collector, event)
+
+        await open_first(page, "parameters")
+
+        await page.find(".sections")
+        titles = await page.texts(".section-title")
+        assert titles == ["Parameters", "Usage", "Metadata", "Event"]
+        values = await page.texts(".table dd")
+        assert values[:3] == ["0.2", "7", "eu"]
+
+    async def test_raw_json_is_what_was_sent(self, page: Browser, collector: Collector) -> None:
+        """
+        Every number keeps its digits, on the page and when it is copied.
+        """
+        event = wire_event(metadata={"big": 12345678901234567890, "deep": [{}, [], [1.50, None]]})
+        await post(collector, ONE, {"model_event": event})
+        await open_first(page, "raw")
+        await page.run(
+            "window.copied = [];"
+            "navigator.clipboard.writeText = async (text) => { copied.push(text); }"
+        )
+
+        assert json.loads(await page.text(".json")) == event
+        assert "12345678901234567890" in await page.text(".json")
+        await page.click(".raw-bar button")
+        assert await page.until("return copied[0]") == (await page.text(".json")).rstrip("\n")
+
+    async def test_a_large_event_is_shown_in_slices(
+        self, page: Browser, collector: Collector
+    ) -> None:
+        """
+        Of megabytes a part is laid out, and more on demand; the end can be reached.
+        """
+        text = "word " * 600_000 + "end"
+        messages = [{"role": "user", "content": text}]
+        await post(collector, ONE, {"model_event": wire_event(messages=messages)})
+        await open_first(page)
+        length = "return document.querySelector('.message .text').textContent.length"
+
+        await page.find(".message .more")
+        first = await page.run(length)
+        await page.click(".message .more")
+        second = await page.run(length)
+
+        assert first < 10_000 < second < 100_000
+        await page.click("#tab-raw")
+        await page.find(".json .more")
+        assert len(await page.text(".json")) < 10_000
+
+    async def test_a_session_is_a_timeline(self, page: Browser, collector: Collector) -> None:
+        """
+        Its events are bars at their times; one of them opens its event.
+        """
+        events = [
+            model_event(
+                event_name=name,
+                session_id="s",
+                start_time=start,
+                end_time=end,
+                duration=end - start,
+            )
+            for name, start, end in [("first", 1_000, 2_000), ("second", 2_000, 5_000)]
+        ]
+        await push(collector, *events)
+        await open_first(page, "session")
+
+        await page.find(".bar-row")
+        assert await page.texts(".bar-name") == ["first", "second"]
+        places = "return [...document.querySelectorAll('.bar')].map((bar) => bar.style.width)"
+        assert await page.run(places) == ["25%", "75%"]
+        await page.click(".bar-row")
+        await page.until("return document.querySelector('.detail h2').textContent === 'first'")
+        await page.click(".session-summary button")
+        assert "session=s" in await page.url()
+
+
+class TestCharts:
+    """
+    All events over time.
+    """
+
+    @pytest.fixture
+    async def collector(self) -> AsyncIterator[Collector]:
+        async with Collector() as collector:
+            events = [
+                model_event(
+                    model=model,
+                    duration=800,
+                    cost=0.01,
+                    usage={"prompt_tokens": 90, "completion_tokens": 10},
+                    error=error,
+                )
+                for model in ("gpt-4o", "claude")
+                for error in (None, "timed out")
+            ]
+            await push(collector, *events)
+            yield collector
+
+    async def test_each_chart_is_drawn(self, page: Browser, collector: Collector) -> None:
+        """
+        All five have ink on their canvas, and a figure for the whole range.
+        """
+        for chart in ("events", "latency", "tokens", "cost", "errors"):
+            await page.until(INKED, chart, 10)
+
+        figures = await page.texts(".chart-figure")
+        assert figures == ["4", "p50 800 ms · p95 800 ms", "360 in · 40 out", "$0.04", "2"]
+
+    async def test_it_follows_what_arrives(self, page: Browser, collector: Collector) -> None:
+        """
+        New events are in the figures without a reload.
+        """
+        await page.until(INKED, "events", 10)
+
+        await push(collector, model_event())
+
+        await page.until("return document.querySelector('.chart-figure').textContent === '5'")
+
+    async def test_models_are_told_apart(self, page: Browser, collector: Collector) -> None:
+        """
+        By model there is a legend, and a filter leaves its model alone in the charts.
+        """
+        await page.find("#charts .uplot")
+        await page.click("#by-model")
+
+        await page.find(".legend li")
+        assert sorted(await page.texts(".legend span")) == ["claude", "gpt-4o"]
+        await page.choose('select[data-filter="model"]', "claude")
+        await page.until("return document.querySelectorAll('.legend li').length === 1")
+
+    async def test_a_stretch_of_time_is_chosen_by_dragging(
+        self, page: Browser, collector: Collector
+    ) -> None:
+        """
+        It becomes a filter of the list, and goes away by a click.
+        """
+        await page.until(INKED, "events", 10)
+
+        await page.drag("[data-chart=events] .u-over", start=-60, way=40)
+
+        await page.find("#no-match")  # the events are at the other end
+        await page.click(".chip")
+        await page.find(".row")
+        assert "since" not in await page.url()
+
+    async def test_what_cannot_be_counted_is_said(
+        self, page: Browser, collector: Collector
+    ) -> None:
+        """
+        Where the collector refuses to draw a range, its reason stands beside the charts.
+        """
+        await page.until(INKED, "events", 10)
+
+        await page.run("location.hash = 'since=5000&until=3000'")
+
+        await page.find(".legend li")
+        assert "until" in await page.text(".legend")
+        assert await page.texts(".chart-figure") == ["\u2013"] * 5
+        assert all("400" in text for text in await page.problems())
+
+
+class TestScreens:
+    """
+    Small ones, and dark ones.
+    """
+
+    async def test_a_phone_shows_list_or_event(self, page: Browser, collector: Collector) -> None:
+        """
+        At 390 pixels nothing is wider than the screen, and the event covers the list.
+        """
+        await page.resize(390, 844)
+        await push(collector, model_event(event_name="a very long name " * 20, model="m" * 300))
+        await page.find(".row")
+        assert not await page.run(TOO_WIDE)
+
+        await page.click(".row")
+        await page.find(".detail .facts")
+
+        box = "const b = document.querySelector('.detail').getBoundingClientRect();"
+        assert await page.run(f"{box} return [b.left, b.top, b.width]") == [0, 0, 390]
+        assert not await page.run(TOO_WIDE)
+        await page.click(".detail .close")
+        await page.gone(".detail")
+
+    async def test_it_is_dark_where_the_system_is(
+        self, page: Browser, collector: Collector
+    ) -> None:
+        """
+        The reader's own choice comes first, and is remembered.
+        """
+        light = await page.run(BACKGROUND)
+        await page.prefer("dark")
+        dark = await page.run(BACKGROUND)
+        assert dark != light
+
+        await page.click("#theme")
+        assert await page.run(BACKGROUND) == light
+        await page.reload()
+
+        assert await page.run(BACKGROUND) == light
+
+
+class TestSafety:
+    """
+    Events are hostile.
+    """
+
+    async def test_markup_stays_text_everywhere(self, page: Browser, collector: Collector) -> None:
+        """
+        In no field of either dialect does an element or a request come of it.
+        """
+        parts = [
+            {"type": "text", "text": ATTACK},
+            {"type": "image_url", "image_url": {"url": f"http://outside.test/{ATTACK}"}},
+            {"type": "tool_use", "id": ATTACK, "name": ATTACK, "input": {ATTACK: ATTACK}},
+            {"type": "tool_result", "tool_use_id": ATTACK, "content": ATTACK},
+            {"type": "thinking", "thinking": ATTACK},
+            {ATTACK: ATTACK},
+        ]
+        call = {"id": ATTACK, "function": {"name": ATTACK, "arguments": ATTACK}}
+        message = {"role": ATTACK, "name": ATTACK, "content": parts, "tool_calls": [call]}
+        names = ("model", "provider", "event_name", "source", "error", "session_id")
+        plain = dict.fromkeys(names, ATTACK)
+        open_fields = {"metadata": {ATTACK: ATTACK}, "user_properties": {ATTACK: [ATTACK]}}
+        legacy = wire_event(
+            messages=[message],
+            response={**message, "refusal": ATTACK},
+            hyperparameters={ATTACK: ATTACK},
+            tools=[{ATTACK: ATTACK}],
+            event_id=ATTACK,
+            **plain,
+            **open_fields,
+        )
+        v1 = v1_event(
+            inputs={"chat_history": [message], ATTACK: ATTACK},
+            outputs={"role": ATTACK, "content": ATTACK},
+            config={"model": ATTACK, "provider": ATTACK},
+            event_name=ATTACK,
+            session_id=ATTACK,
+            **open_fields,
+        )
+        session = {"is_single_session": True, "session_properties": {"session_name": ATTACK}}
+        await post(collector, MANY, {"model_events": [legacy], **session})
+        await post(collector, V1_MANY, {"events": [v1]})
+        await page.reload()
+        await page.find(".row")
+        await page.click("#by-model")
+        await page.find(".legend li")
+
+        for row in ("2", "3"):
+            await page.click(f'[aria-rowindex="{row}"]')
+            for tab in ("conversation", "session", "parameters", "raw"):
+                await page.click(f"#tab-{tab}")
+                await page.find(".detail-content > *")
+                assert ATTACK[:20] in await page.text(".detail")
+        await page.run("location.hash = new URLSearchParams({model: arguments[0]})", ATTACK)
+        await page.until("return document.getElementById('count').textContent")
+
+        assert await page.run("return document.title") == "Events · hh-exporter"
+        intruders = "return document.querySelectorAll('img, iframe, object, body script').length"
+        assert await page.run(intruders) == 0
+
+    async def test_any_json_is_shown(self, page: Browser, collector: Collector) -> None:
+        """
+        Values of the wrong type in any field break nothing.
+        """
+        odd: list[Any] = [None, 0, -1.5, True, "", "text", [], [None, [1]], {}, {"a": {"b": None}}]
+        for value in odd:
+            body = v1_event(
+                inputs={"messages": value, "chat_history": [value], "usage": value},
+                outputs={"role": value, "content": [value], "tool_calls": value},
+                metadata={"value": value},
+                config={"hyperparameters": value},
+            )
+            assert (await post(collector, V1_ONE, orjson.dumps(body)))[0] == 200
+        await page.until("return document.querySelectorAll('.row').length === 10")
+
+        for row in range(2, 12):
+            await page.click(f'[aria-rowindex="{row}"]')
+            await page.until(
+                "return document.querySelector('.row.is-open')?.ariaRowIndex === arguments[0]",
+                str(row),
+            )
+            for tab in ("parameters", "conversation"):
+                await page.click(f"#tab-{tab}")
+                await page.find(".detail-content > *")
