@@ -11,6 +11,7 @@ import signal
 import socket
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import attrs
 import orjson
@@ -63,7 +64,7 @@ class TestRun:
         assert table["events/s"] > 0
         assert "What was told of a session arrived.\n" in said.out
         assert "All 720 events arrived as they were pushed, each once.\n" in said.out
-        assert said.out.endswith("/api/events.jsonl\nRun it with --keep to look at them there.\n")
+        assert said.out.endswith("Run it with --keep to look at them in the browser.\n")
         assert said.err == ""
 
     async def test_it_sends_to_its_own_collector_and_nowhere_else(
@@ -93,6 +94,21 @@ class TestRun:
         assert server.requests == []
         assert CANARY not in "".join(capsys.readouterr())
         assert {name: os.environ[name] for name in settings} == settings
+
+    async def test_its_page_is_shown_where_that_is_wanted(self) -> None:
+        """
+        A browser is opened with the page, which is there then.
+        """
+        seen: list[int] = []
+
+        def show(address: str) -> None:
+            with urlopen(address) as answer:
+                seen.append(answer.status)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        assert await demo(Collector(), Report(), keep=True, show=show)
+
+        assert seen == [200]
 
     async def test_what_the_collector_has_of_others_is_no_success(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -178,8 +194,12 @@ class TestProcess:
                 assert line
                 said += line
             address = re.findall(r"http://\S+/api/events\.jsonl", said)[0]
-            async with ClientSession() as client, client.get(address) as response:
-                stored = [orjson.loads(line) for line in (await response.read()).splitlines()]
+            page = re.findall(r"Look at them at (http://\S+/)\n", said)[0]
+            async with ClientSession() as client:
+                async with client.get(page) as response:
+                    assert response.content_type == "text/html"
+                async with client.get(address) as response:
+                    stored = [orjson.loads(line) for line in (await response.read()).splitlines()]
             process.send_signal(number)
             finished = await finish(process)
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import webbrowser
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from statistics import quantiles
 
 import attrs
@@ -55,7 +56,8 @@ _STAMPS = frozenset({"event_id", "start_time", "end_time"})
     show_default=True,
     help="How to speak to it.",
 )
-def demo_command(keep: bool, port: int, dialect: str) -> None:
+@click.option("--open", "opens", is_flag=True, help="Show them in the browser; implies --keep.")
+def demo_command(keep: bool, port: int, dialect: str, opens: bool) -> None:
     """
     Send some hundred sample events to a collector on this machine.
 
@@ -63,7 +65,10 @@ def demo_command(keep: bool, port: int, dialect: str) -> None:
 
     Ends with status 0 only if every event arrived as it was pushed.
     """
-    is_exact = asyncio.run(demo(Collector(port=port), Report(), keep=keep, dialect=dialect))
+    show = webbrowser.open if opens else None
+    is_exact = asyncio.run(
+        demo(Collector(port=port), Report(), keep=keep or opens, dialect=dialect, show=show)
+    )
     raise SystemExit(0 if is_exact else 1)
 
 
@@ -122,10 +127,22 @@ class Comparison:
 
 
 async def demo(
-    collector: Collector, report: Report, *, keep: bool, dialect: str = "legacy"
+    collector: Collector,
+    report: Report,
+    *,
+    keep: bool,
+    dialect: str = "legacy",
+    show: Callable[[str], object] | None = None,
 ) -> bool:
     """
     Send the sample to *collector*, which is run for it; say whether all is well.
+
+    Args:
+        collector: Not started yet.
+        report: Where progress is shown.
+        keep: Wait for a signal before the collector is closed.
+        dialect: How to speak to it.
+        show: Called with the page's address if it is kept; may block.
 
     Raises:
         CallError: The collector can't listen.
@@ -148,7 +165,10 @@ async def demo(
         is_known = list(map(_canonical, known)) == [_canonical(described)]
         print_table(run.rows())
         click.echo(f"\n{_judge(run, comparison, is_known=is_known)}")
-        await _show_way(f"{collector.url}/api/events.jsonl", keep=keep)
+        if keep:
+            await _stay(collector.url, show)
+        else:
+            click.echo("Run it with --keep to look at them in the browser.")
     finally:
         await collector.aclose()
     return run.is_balanced and comparison.is_exact and is_known
@@ -270,10 +290,13 @@ def _judge(run: Run, comparison: Comparison, *, is_known: bool) -> str:
     )
 
 
-async def _show_way(address: str, *, keep: bool) -> None:
-    if not keep:
-        click.echo(f"They were at {address}\nRun it with --keep to look at them there.")
-        return
+async def _stay(url: str, show: Callable[[str], object] | None) -> None:
     with caught_signals() as signals:
-        click.echo(f"Look at them at {address}\nIt stays up until Ctrl-C.")
+        click.echo(
+            f"Look at them at {url}/\n"
+            f"or read them at {url}/api/events.jsonl\n"
+            "It stays up until Ctrl-C."
+        )
+        if show is not None:
+            await asyncio.to_thread(show, f"{url}/")
         await signals.first.wait()
