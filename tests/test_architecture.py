@@ -97,7 +97,7 @@ SIDEWAYS = {
     "_endings": {"_lifetime"},
     "_lifetime": {"_books", "_environment"},
     "_worker": {"_delivery", "_parts", "_probing", "_recovery", "_shipping", "_waits"},
-    "_recovery": {"_spooler"},
+    "_recovery": {"_probing", "_spooler"},
     "_settler": {"_spooler"},
     "_waits": {"_shipping"},
     "_intake": {"_settler"},
