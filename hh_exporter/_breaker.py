@@ -58,6 +58,17 @@ class Breaker:
     def is_blocked(self) -> bool:
         return bool(self.reason)
 
+    @property
+    def state(self) -> str:
+        """
+        Say in one word: closed, open, half_open while a probe is out, or suspended.
+        """
+        if self.is_suspended:
+            return "suspended"
+        if not self.is_blocked:
+            return "closed"
+        return "half_open" if self.is_probing else "open"
+
     def free_at(self) -> float:
         """
         Say from when on a batch may leave: -inf for now, inf while a probe is out.

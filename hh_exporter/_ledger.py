@@ -8,8 +8,12 @@ beside it calls it under the one lock they share.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate
+from math import inf
+from typing import Final
 
 from attrs import Factory, define
 
@@ -17,6 +21,9 @@ from hh_exporter._outcomes import DropReason, FlushResult, Outcome
 from hh_exporter._records import Record, Session, total_bytes
 
 __all__ = ["Ledger", "Watch"]
+
+_BOUNDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, inf)
+"""Seconds, by which the durations of requests are told apart."""
 
 
 @define(eq=False)
@@ -77,6 +84,10 @@ class Ledger:
     """What the sessions of these records have still to announce."""
     requests: int = 0
     retries: int = 0
+    statuses: Counter[int | None] = Factory(Counter)
+    """How the requests ended that did."""
+    request_seconds: float = 0.0
+    _durations: list[int] = Factory(lambda: [0] * len(_BOUNDS))
     _watches: list[Watch] = Factory(list)
 
     def enter(self, record: Record) -> None:
@@ -188,6 +199,20 @@ class Ledger:
                 assert reason is not None  # noqa: S101
                 self.dropped[reason] += count
         return [watch for watch in self._watches if watch.note(records, outcome)]
+
+    def end_request(self, status: int | None, seconds: float) -> None:
+        """
+        Count how a request ended, and how long it took.
+        """
+        self.statuses[status] += 1
+        self.request_seconds += seconds
+        self._durations[bisect_left(_BOUNDS, seconds)] += 1
+
+    def durations(self) -> dict[float, int]:
+        """
+        Say for each bound how many requests took no longer.
+        """
+        return dict(zip(_BOUNDS, accumulate(self._durations), strict=True))
 
     def watch(self, on_done: Callable[[], None]) -> Watch:
         """

@@ -162,10 +162,24 @@ class Stats:
     """Seconds since the oldest event was handed to the spool that is not on disk yet."""
     queued_bytes: int
     """Bytes of the queued events."""
+    in_flight_bytes: int
+    """Bytes of the events in flight."""
+    capacity: int
+    """How many events memory takes, queued and in flight: `QueueLimits.max_events`."""
+    capacity_bytes: int
+    """How many bytes of them: `QueueLimits.max_bytes`."""
     requests: int
     """Attempts: requests that were begun."""
     retries: int
     """Attempts beyond the first of the same events after a passing failure."""
+    requests_by_status: Mapping[int | None, int]
+    """Requests that ended, by HTTP status; None where no answer came."""
+    request_seconds: float
+    """Seconds that these took in all."""
+    request_durations: Mapping[float, int]
+    """For some bounds in seconds, inf the last: how many of these took no longer."""
+    breaker: str
+    """One word: closed, open (the server fails), half_open (it is asked again) or suspended."""
     oldest_age: float
     """Seconds since the oldest event without an outcome was pushed, 0.0 without one."""
     health: str

@@ -253,6 +253,10 @@ class RecordQueue:
             self.ledger.requests += 1
             self.ledger.retries += retry
 
+    def end_request(self, status: int | None, seconds: float) -> None:
+        with self.lock:
+            self.ledger.end_request(status, seconds)
+
     # Flush and close.
 
     def check_open(self, place: Place | None = None) -> None:

@@ -220,6 +220,7 @@ class Shipper:
     async def _post(self, shipment: Shipment, *, retry: bool) -> Verdict:
         self.queue.count_request(retry=retry)
         self.on_wire += 1
+        began = self.clock.now()
         try:
             is_plain = shipment.compressed is None
             answer = await self.transport.post(
@@ -230,6 +231,7 @@ class Shipper:
             )
         finally:
             self.on_wire -= 1
+        self.queue.end_request(answer.status, self.clock.now() - began)
         shipment.retry_after = self._silence(answer)
         return shipment.read(answer)
 
