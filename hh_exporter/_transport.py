@@ -85,6 +85,9 @@ class Transport:
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
         )
+        # Instrumentation puts itself into each new session, to trace it and tell its server the
+        # trace. Our requests are none of the app's. The list may be shared: not to be cleared.
+        self._session._trace_configs = []
         return self
 
     async def __aexit__(self, *_: object) -> None:
