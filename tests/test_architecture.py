@@ -18,7 +18,7 @@ PACKAGE = Path(hh_exporter.__file__).parent
 MAX_LINES = 400
 
 LAYERS = {
-    "doors": {"__init__", "__main__", "_cli"},
+    "doors": {"__init__", "__main__", "_cli", "integrations"},
     "builders": {
         "_assembly",
         "_books",
@@ -90,6 +90,7 @@ LAYERS = {
 
 SIDEWAYS = {
     "__main__": {"_cli"},
+    "integrations": {"__init__"},
     "_exporter": {"_assembly", "_environment", "_forks", "_lifetime", "_recording", "_signals"},
     "_assembly": {"_endings", "_environment", "_lifetime"},
     "_signals": {"_endings", "_forks", "_lifetime"},

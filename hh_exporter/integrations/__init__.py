@@ -1,0 +1,3 @@
+"""
+Doors into other libraries: each imports its library inside itself.
+"""
