@@ -1,18 +1,17 @@
 """
-What many tests need: a clock that tests turn, and events to push.
+What many tests need: time that passes with the network, and events to push.
 """
 
 from __future__ import annotations
 
 import asyncio
-import heapq
-import itertools
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
-from hh_exporter import Exporter, FlushResult, ModelEvent, Outcome, Settlement, Stats
+from hh_exporter import Exporter, FlushResult, ModelEvent, Outcome, Settlement
+from hh_exporter._fake_clock import EPOCH, settle
+from hh_exporter.testing import FakeClock, assert_balanced
 from tests.scripted_server import ScriptedServer, hang
 
 __all__ = [
@@ -36,92 +35,11 @@ __all__ = [
 
 T = TypeVar("T")
 
-EPOCH = 1_750_000_000.0
-"""The Unix time at which every fake clock begins."""
-
 STEP = 2.0
 """Seconds by which `pass_time` advances a clock at a time."""
 
 PATIENCE = 20.0
 """Real seconds after which a test gives up waiting for what it expects."""
-
-
-class FakeClock:
-    """
-    A clock that moves only when a test says so.
-
-    Sockets stay real: first await what must have happened on the network, then
-    `advance`.
-    """
-
-    def __init__(self) -> None:
-        self._now = 0.0
-        self._order = itertools.count()
-        self._timers: list[tuple[float, int, Callable[[], None]]] = []
-        self.delays: list[float] = []
-        """Every delay that was slept through or is being slept."""
-        self.waits = 0
-        """How often something began to wait until a moment."""
-
-    def now(self) -> float:
-        return self._now
-
-    def wall(self) -> float:
-        return EPOCH + self._now
-
-    async def sleep(self, delay: float) -> None:
-        self.delays.append(delay)
-        woken = asyncio.Event()
-        self._call_at(self._now + delay, woken.set)
-        await woken.wait()
-
-    def timeout_at(self, deadline: float | None) -> AbstractAsyncContextManager[object]:
-        self.waits += 1
-        return self._timeout_at(deadline)
-
-    @asynccontextmanager
-    async def _timeout_at(self, deadline: float | None) -> AsyncIterator[None]:
-        loop = asyncio.get_running_loop()
-        is_over = False
-
-        def fire() -> None:
-            if not is_over and not loop.is_closed():
-                scope.reschedule(loop.time())
-
-        try:
-            async with asyncio.timeout(None) as scope:
-                if deadline is not None:
-                    self._call_at(deadline, fire)
-                yield
-        finally:
-            is_over = True
-
-    def _call_at(self, when: float, callback: Callable[[], None]) -> None:
-        if when <= self._now:
-            callback()
-        else:
-            heapq.heappush(self._timers, (when, next(self._order), callback))
-
-    async def advance(self, seconds: float) -> None:
-        """
-        Move the clock, stopping at every timer on the way.
-        """
-        target = self._now + seconds
-        await settle()
-        while self._timers and self._timers[0][0] <= target:
-            self._now, _, callback = heapq.heappop(self._timers)
-            callback()
-            await settle()
-        self._now = target
-        await settle()
-
-
-async def settle() -> None:
-    """
-    Let everything run that can run without the network.
-    """
-    for _ in range(20):
-        await asyncio.sleep(0)
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -225,20 +143,3 @@ async def in_thread(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
     Run *main* in another thread, in an event loop that begins and ends with it.
     """
     return await asyncio.to_thread(lambda: asyncio.run(main()))
-
-
-def assert_balanced(exporter: Exporter) -> Stats:
-    """
-    Check that every event is in exactly one place.
-    """
-    stats = exporter.stats()
-    assert stats.pushed + stats.recovered == (
-        stats.delivered
-        + stats.rejected
-        + stats.dropped
-        + stats.queued
-        + stats.in_flight
-        + stats.spooled
-    ), stats
-    assert stats.dropped == sum(stats.dropped_by_reason.values())
-    return stats

@@ -106,6 +106,8 @@ class FaultInjector:
     random: Callable[[], float]
     """Makes a number from 0 to 1, which decides what a request meets with."""
     faults: Faults
+    script: Callable[[], str | None] = lambda: None
+    """Says what the next request meets with; None leaves it to chance."""
     _tokens: float = field(init=False)
     _counted_at: float = field(init=False)
     _hanging: deque[Event] = field(factory=deque, init=False)
@@ -129,6 +131,8 @@ class FaultInjector:
         """
         if self.faults.latency:
             await self.clock.sleep(self.faults.latency)
+        if (kind := self.script()) is not None:
+            return kind
         if (delay := self._overrun()) > 0:
             raise web.HTTPTooManyRequests(
                 text="more requests than the collector was asked to take",

@@ -94,6 +94,8 @@ class Collector:
     clock: Clock = field(factory=SystemClock, repr=False)
     random: Callable[[], float] = field(default=random.random, repr=False)
     """Decides which requests meet with a fault."""
+    script: Callable[[], str | None] = field(default=lambda: None, repr=False)
+    """Says with which fault the next request meets; None leaves it to chance."""
     _store: Store | None = field(default=None, init=False, repr=False)
     _url: str = field(default="", init=False, repr=False)
     _cleanup: AsyncExitStack = field(factory=AsyncExitStack, init=False, repr=False)
@@ -132,7 +134,7 @@ class Collector:
                 clock=self.clock,
                 bodies=bodies,
                 guard=Guard(self.host, self.api_key, self.clock, bodies),
-                faults=FaultInjector(self.clock, self.random, self.faults),
+                faults=FaultInjector(self.clock, self.random, self.faults, self.script),
                 connections=connections,
             )
             runner = web.AppRunner(

@@ -1,0 +1,231 @@
+"""
+For tests of programs that use the exporter.
+
+A collector and the exporters that talk to it, on this machine alone. What a test sees is
+what crossed a socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from threading import Thread
+from typing import Any, Self, TypeVar
+
+from hh_exporter import BatchLimits, Exporter, RetryPolicy, Stats
+from hh_exporter._clock import Clock, SystemClock
+from hh_exporter._collector import Collector, Faults
+from hh_exporter._fake_clock import FakeClock, settle
+
+__all__ = ["FakeClock", "Kit", "assert_balanced"]
+
+T = TypeVar("T")
+
+_PATIENCE = 20.0
+"""Real seconds after which what should come about is given up."""
+
+_LOOK = 0.001
+_REAL = SystemClock()
+
+
+class Kit:
+    """
+    A collector, and exporters that talk to it; a context manager.
+
+    The collector lives in a thread of its own. So a test may be a plain function or a
+    coroutine, in whichever event loop, and exporters may run in any.
+    """
+
+    def __init__(self) -> None:
+        self.clock: FakeClock = FakeClock()
+        """For `make_exporter`; `advance` moves it."""
+        self._collector = Collector(script=self._next_fault)
+        self._exporters: list[Exporter] = []
+        self._script = deque[str]()
+        self._outage: str | None = None
+        self._met = {"hang": 0, "reset": 0}
+        self._loop: asyncio.AbstractEventLoop
+        self._over: asyncio.Event
+        self._thread: Thread
+
+    def __enter__(self) -> Self:
+        ready = Future[None]()
+        serve = self._serve(ready)
+        self._thread = Thread(
+            target=asyncio.run, args=(serve,), name="hh_exporter testing", daemon=True
+        )
+        self._thread.start()
+        ready.result()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        """
+        Close the exporters that are open still, and check that the books of all balance.
+        """
+        try:
+            for exporter in self._exporters:
+                self._run(exporter.aclose(0.0))
+                assert_balanced(exporter)
+        finally:
+            self._loop.call_soon_threadsafe(self._over.set)
+            self._thread.join()
+
+    async def _serve(self, ready: Future[None]) -> None:
+        self._loop, self._over = asyncio.get_running_loop(), asyncio.Event()
+        try:
+            await self._collector.start()
+        except BaseException as exc:
+            ready.set_exception(exc)
+            return
+        ready.set_result(None)
+        await self._over.wait()
+        await self._collector.aclose()
+
+    # Exporters.
+
+    @property
+    def url(self) -> str:
+        """
+        The address of the collector, for exporters that are not made here.
+        """
+        return self._collector.url
+
+    def make_exporter(self, *, clock: Clock | None = None, **arguments: Any) -> Exporter:
+        """
+        Make an exporter that talks to the collector, and is closed when the kit is.
+
+        It is as quick as tests want it, unless told otherwise: it sends what it has at once,
+        and tries again after some milliseconds.
+
+        Args:
+            clock: The time that it lives in, such as the kit's `clock`, with the ordinary
+                limits and no jitter; default: the real one.
+            **arguments: Those of `Exporter`.
+        """
+        given: dict[str, Any] = {"api_key": "hh_test_key", "base_url": self.url}
+        if clock is None:
+            given["batch"] = BatchLimits(linger=0.0)
+            given["retry"] = RetryPolicy(base=0.01, max_delay=0.1)
+        else:
+            given |= {"_clock": clock, "_random": lambda: 1.0}
+        exporter = Exporter(**given | arguments)
+        self._exporters.append(exporter)
+        return exporter
+
+    # What arrived.
+
+    def events(self) -> list[dict[str, Any]]:
+        """
+        List the events that the collector has, as they were sent, in order of arrival.
+        """
+        return [stored.event for stored in self._run(_all_of(self._collector.events()))]
+
+    def sessions(self) -> dict[str, dict[str, Any]]:
+        """
+        List what the collector was told of each session, by session_id.
+        """
+        stored = self._run(_all_of(self._collector.sessions()))
+        return {session.session_id: session.properties for session in stored}
+
+    # What goes wrong.
+
+    def fail(self, *faults: int | str) -> None:
+        """
+        Have the next requests meet with *faults*, one each, in this order.
+
+        Args:
+            *faults: A status from 400 to 599; "partial" (every other event of a batch is
+                stored), "reset" (the connection is cut) or "hang" (there is no answer).
+
+        Raises:
+            ConfigError: There is no such fault.
+        """
+        self._script += map(_checked, faults)
+
+    @contextmanager
+    def failing(self, fault: int | str) -> Iterator[None]:
+        """
+        Have every request in the block meet with *fault*, unless `fail` has another for it.
+        """
+        before, self._outage = self._outage, _checked(fault)
+        try:
+            yield
+        finally:
+            self._outage = before
+
+    def _next_fault(self) -> str | None:
+        fault = self._script.popleft() if self._script else self._outage
+        if fault in self._met:
+            self._met[fault] += 1
+        return fault
+
+    # Time.
+
+    async def advance(self, seconds: float) -> None:
+        """
+        Let time pass on `clock`; at each step, what can be answered is.
+
+        To be awaited in the event loop of the exporters that live in it. What a spool does
+        takes real time, and is not waited for.
+        """
+        end = self.clock.now() + seconds
+        await self._quiet()
+        while self.clock.now() < end:
+            await self.clock.advance_to(min(self.clock.next_timer(), end))
+            await self._quiet()
+
+    async def _quiet(self) -> None:
+        """
+        Wait until no answer is on its way.
+        """
+        async with _REAL.timeout_at(_REAL.now() + _PATIENCE):
+            await settle()
+            while self._is_on_wire():
+                await _REAL.sleep(_LOOK)
+                await settle()
+
+    def _is_on_wire(self) -> bool:
+        workers = [exporter._life.worker for exporter in self._exporters]
+        under_way = sum(worker.shipper.on_wire for worker in workers if worker is not None)
+        unanswered = sum(e.stats().requests_by_status.get(None, 0) for e in self._exporters)
+        # A hang ends as a request without an answer, as a reset does.
+        return under_way > self._met["hang"] - max(0, unanswered - self._met["reset"])
+
+    def _run(self, work: Awaitable[T]) -> T:
+        async def run() -> T:
+            return await work
+
+        return asyncio.run_coroutine_threadsafe(run(), self._loop).result(_PATIENCE)
+
+
+def assert_balanced(exporter: Exporter) -> Stats:
+    """
+    Check that every event is in exactly one place.
+
+    Returns:
+        The books, to check more of them.
+
+    Raises:
+        AssertionError: They do not balance.
+    """
+    stats = exporter.stats()
+    ended = stats.delivered + stats.rejected + stats.dropped
+    kept = stats.queued + stats.in_flight + stats.spooled
+    if stats.pushed + stats.recovered != ended + kept:
+        raise AssertionError(f"{stats.pushed} + {stats.recovered} != {ended} + {kept}: {stats}")
+    if stats.dropped != sum(stats.dropped_by_reason.values()):
+        raise AssertionError(f"{stats.dropped} dropped, and not as many with a reason: {stats}")
+    return stats
+
+
+def _checked(fault: int | str) -> str:
+    kind = str(fault)
+    Faults(faults={kind: 1.0})
+    return kind
+
+
+async def _all_of(found: AsyncIterator[T]) -> list[T]:
+    return [one async for one in found]
