@@ -15,9 +15,12 @@ from contextlib import contextmanager
 from threading import Thread
 from typing import Any, Self, TypeVar
 
+from attrs import evolve
+
 from hh_exporter import BatchLimits, Exporter, RetryPolicy, Stats
 from hh_exporter._clock import Clock, SystemClock
 from hh_exporter._collector import Collector, Faults
+from hh_exporter._environment import Settings
 from hh_exporter._fake_clock import FakeClock, settle
 
 __all__ = ["FakeClock", "Kit", "assert_balanced"]
@@ -27,6 +30,7 @@ T = TypeVar("T")
 _PATIENCE = 20.0
 """Real seconds after which what should come about is given up."""
 
+_KEY = "hh_test_key"
 _LOOK = 0.001
 _REAL = SystemClock()
 
@@ -44,6 +48,8 @@ class Kit:
         """For `make_exporter`; `advance` moves it."""
         self._collector = Collector(script=self._next_fault)
         self._exporters: list[Exporter] = []
+        self._own_settings: dict[Exporter, Settings] = {}
+        """What those that were adopted have otherwise."""
         self._script = deque[str]()
         self._outage: str | None = None
         self._met = {"hang": 0, "reset": 0}
@@ -70,6 +76,8 @@ class Kit:
                 self._run(exporter.aclose(0.0))
                 assert_balanced(exporter)
         finally:
+            for exporter, settings in self._own_settings.items():
+                _build_anew(exporter, settings)
             self._loop.call_soon_threadsafe(self._over.set)
             self._thread.join()
 
@@ -105,7 +113,7 @@ class Kit:
                 limits and no jitter; default: the real one.
             **arguments: Those of `Exporter`.
         """
-        given: dict[str, Any] = {"api_key": "hh_test_key", "base_url": self.url}
+        given: dict[str, Any] = {"api_key": _KEY, "base_url": self.url}
         if clock is None:
             given["batch"] = BatchLimits(linger=0.0)
             given["retry"] = RetryPolicy(base=0.01, max_delay=0.1)
@@ -114,6 +122,21 @@ class Kit:
         exporter = Exporter(**given | arguments)
         self._exporters.append(exporter)
         return exporter
+
+    def adopt(self, exporter: Exporter) -> None:
+        """
+        Have an exporter of the program talk to the collector until the kit ends.
+
+        It is closed, and begins anew with empty books; likewise in the end. Its settings
+        stay, but for address and key; it has no spool, and is not disabled.
+        """
+        if exporter in self._own_settings:
+            return
+        self._run(exporter.aclose(0.0))
+        self._own_settings[exporter] = settings = exporter._settings
+        changed = evolve(settings, base_url=self.url, api_key=_KEY, spool=None, disabled=False)
+        _build_anew(exporter, changed)
+        self._exporters.append(exporter)
 
     # What arrived.
 
@@ -219,6 +242,11 @@ def assert_balanced(exporter: Exporter) -> Stats:
     if stats.dropped != sum(stats.dropped_by_reason.values()):
         raise AssertionError(f"{stats.dropped} dropped, and not as many with a reason: {stats}")
     return stats
+
+
+def _build_anew(exporter: Exporter, settings: Settings) -> None:
+    exporter._settings, exporter._disabled = settings, settings.disabled_reason
+    exporter._build()
 
 
 def _checked(fault: int | str) -> str:

@@ -11,10 +11,11 @@ import threading
 from collections.abc import Iterator
 from configparser import ConfigParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from hh_exporter import BatchLimits, ConfigError, DropReason, RetryPolicy
+from hh_exporter import BatchLimits, ConfigError, DropReason, Exporter, RetryPolicy
 from hh_exporter.events import SessionProperties
 from hh_exporter.testing import FakeClock, Kit, assert_balanced
 from tests.support import model_event, push_all
@@ -78,6 +79,53 @@ async def test_both_dialects_are_taken(kit: Kit) -> None:
         push_all(exporter, "a")
 
     assert [event["event_id"] for event in kit.events()] == ["a"]
+
+
+# A program's own exporter.
+
+
+async def test_an_exporter_of_the_program_is_adopted(kit: Kit) -> None:
+    """
+    One that was made for production, without a key here, delivers to the collector.
+    """
+
+    def before_send(event: Any) -> Any:
+        event.source = "hook"
+        return event
+
+    exporter = Exporter(base_url="https://nowhere.invalid", before_send=before_send)
+    kit.adopt(exporter)
+    async with exporter:
+        push_all(exporter, "a")
+
+    assert [event["source"] for event in kit.events()] == ["hook"]
+
+
+async def test_what_was_adopted_is_as_new_in_the_end() -> None:
+    """
+    It has its own address again, is open, and knows nothing of the test.
+    """
+    exporter = Exporter("hh_key", base_url="https://nowhere.invalid", batch=BatchLimits(linger=9.0))
+    with Kit() as kit:
+        kit.adopt(exporter)
+        kit.adopt(exporter)
+        push_all(exporter, "a")
+
+    assert exporter.stats().pushed == 0
+    assert repr(exporter) == "<Exporter https://nowhere.invalid starting>"
+
+
+async def test_an_adopted_exporter_writes_no_file(kit: Kit, tmp_path: Path) -> None:
+    """
+    The spool of production is not the test's.
+    """
+    exporter = Exporter("hh_key", spool=tmp_path / "spool")
+    kit.adopt(exporter)
+    async with exporter:
+        push_all(exporter, "a")
+
+    assert not (tmp_path / "spool").exists()
+    assert len(kit.events()) == 1
 
 
 # What goes wrong.

@@ -15,8 +15,7 @@ PAGE = (ROOT / "docs/testing.md").read_text()
 FILES = {name: text for text, name in re.findall(r"```python\n(# (\S+)\n.*?)```", PAGE, re.DOTALL)}
 FORGETFUL = {
     "forgetful.py": FILES["app.py"].replace(
-        "    async with Exporter() as app.state.exporter:\n        yield\n",
-        "    app.state.exporter = Exporter()\n    yield\n",
+        "    async with exporter:\n        yield\n", "    await exporter.start()\n    yield\n"
     ),
     "test_forgetful.py": FILES["test_shutdown.py"]
     .replace("from app import", "from forgetful import")

@@ -54,7 +54,7 @@ def _dropped(stats: Stats) -> dict[str, int]:
 
 
 def _one_of(words: tuple[str, ...], word: str) -> dict[str, int]:
-    return {each: int(each == word) for each in words}
+    return {each: int(each == word) for each in (*words, word)}
 
 
 # fmt: off
