@@ -382,6 +382,9 @@ class Books(RuleBasedStateMachine):
         stats = assert_balanced(self.exporter)
 
         assert min(stats.queued, stats.in_flight, stats.queued_bytes) >= 0, stats
+        assert (stats.in_flight == 0) == (stats.in_flight_bytes == 0), stats
+        ended = sum(stats.requests_by_status.values())
+        assert ended == stats.request_durations[inf] <= stats.requests, stats
         assert stats.queued + stats.in_flight <= MAX_EVENTS + len(self.under_way), stats
         known = self.pushed.total()
         assert known <= stats.pushed <= known + len(self.under_way), (known, stats)
