@@ -1,3 +1,3 @@
 """
-Doors into other libraries: each imports its library inside itself.
+Doors to frameworks and clients: one module each, which imports its library itself.
 """

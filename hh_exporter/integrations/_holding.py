@@ -1,0 +1,53 @@
+"""
+Keep an exporter open for as long as any app holds it.
+
+Nothing that it does to the exporter raises: an app neither fails to start for its telemetry,
+nor has an exception of its own hidden by it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from weakref import WeakKeyDictionary
+
+from hh_exporter import Exporter
+
+__all__ = ["holding", "start"]
+
+log = logging.getLogger(__name__)
+
+_holders: WeakKeyDictionary[Exporter, set[object]] = WeakKeyDictionary()
+
+
+@asynccontextmanager
+async def holding(exporter: Exporter) -> AsyncIterator[None]:
+    """
+    Start *exporter*, and close it after the block, unless another block holds it still.
+    """
+    holders = _holders.setdefault(exporter, set())
+    me = object()
+    holders.add(me)
+    try:
+        await start(exporter)
+        yield
+    finally:
+        holders.discard(me)
+        if not holders:
+            await _attempt(exporter.aclose(), "closed")
+
+
+async def start(exporter: Exporter) -> None:
+    """
+    Start *exporter*, if it does not run.
+    """
+    await _attempt(exporter.start(), "started")
+
+
+async def _attempt(step: Awaitable[object], done: str) -> None:
+    try:
+        await step
+    except Exception as exc:
+        # Not its text, which may show what no log shall see.
+        log.error("the exporter could not be %s: %s", done, type(exc).__name__)  # noqa: TRY400

@@ -1,0 +1,137 @@
+"""
+Web apps, in this process or in one of their own, and the crowd that asks them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import uvicorn
+from attrs import define, field
+
+from tests.command import Finished
+from tests.programs import Program, started
+from tests.scripted_server import ScriptedServer
+from tests.support import PATIENCE, until
+
+__all__ = ["Site", "served", "serving"]
+
+ROOT = Path(__file__).parents[1]
+
+CROWD = 4
+"""How many ask at once, without pause."""
+
+MODEL = """
+import asyncio
+
+async def ask_model(messages):
+    await asyncio.sleep(0.001)
+    return {"role": "assistant", "content": "an answer"}
+"""
+"""The module `my_model` that the apps import."""
+
+
+@define(eq=False)
+class Site:
+    """
+    A web app in a process of its own, and the crowd that asks it.
+
+    Attributes:
+        answered: The questions that were answered.
+        done: How the process ended.
+    """
+
+    program: Program
+    url: str
+    answered: set[str] = field(init=False, factory=set)
+    done: Finished = field(init=False)
+    _asked: int = field(init=False, default=0)
+    _news: asyncio.Event = field(init=False, factory=asyncio.Event)
+
+    async def ask(self, session: aiohttp.ClientSession) -> None:
+        """
+        Have one question after the other answered, until nobody listens any more.
+        """
+        while True:
+            self._asked += 1
+            question = f"question {self._asked}"
+            try:
+                async with session.get(f"{self.url}/ask", params={"question": question}) as answer:
+                    assert answer.status == 200, await answer.text()
+                    await answer.read()
+            except aiohttp.ClientConnectorError:
+                return
+            except aiohttp.ClientError:
+                continue  # not answered, as is to be expected of a server that ends
+            self.answered.add(question)
+            self._news.set()
+
+    async def busy(self, count: int = 20) -> None:
+        """
+        Wait until that many questions were answered.
+        """
+        async with asyncio.timeout(PATIENCE):
+            while len(self.answered) < count:
+                self._news.clear()
+                await self._news.wait()
+
+
+@asynccontextmanager
+async def serving(
+    server: ScriptedServer,
+    directory: Path,
+    source: str,
+    command: Callable[[int], list[str]],
+    **environ: str,
+) -> AsyncIterator[Site]:
+    """
+    Run *source* as the module `app` while the crowd asks it, until its process has ended.
+
+    Args:
+        command: Makes the arguments for Python of the file descriptor of the socket to serve.
+    """
+    (directory / "app.py").write_text(source)
+    (directory / "my_model.py").write_text(MODEL)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        with started(
+            *command(listener.fileno()),
+            environ={
+                "HH_API_URL": server.url,
+                "PYTHONPATH": f"{ROOT}:{directory}",
+                "XDG_RUNTIME_DIR": str(directory),  # where gunicorn has a socket of its own
+                **environ,
+            },
+            passes=(listener.fileno(),),
+        ) as program:
+            listener.close()  # ours, so that it is closed once the server has closed its own
+            site = Site(program, url)
+            # A connection for each question: uvicorn waits for those that go on asking on theirs.
+            connector = aiohttp.TCPConnector(force_close=True)
+            async with aiohttp.ClientSession(connector=connector) as session:
+                crowd = [asyncio.create_task(site.ask(session)) for _ in range(CROWD)]
+                yield site
+                site.done = await program.ended()
+                await asyncio.gather(*crowd)
+
+
+@asynccontextmanager
+async def served(app: Any, **config: Any) -> AsyncIterator[str]:
+    """
+    Serve an ASGI *app* with uvicorn in this loop; yields its address.
+
+    With an app that fails to start, the address is of no use.
+    """
+    site = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, **config))
+    task = asyncio.create_task(site.serve())
+    await until(lambda: site.started or task.done())
+    port = site.servers[0].sockets[0].getsockname()[1] if site.started else 0
+    yield f"http://127.0.0.1:{port}"
+    site.should_exit = True
+    await task
