@@ -1,0 +1,130 @@
+"""
+LiteLLM: a logger that records each call, with what it cost.
+
+Takes named fields of what LiteLLM prepared for loggers, and nothing else: beside them lie the
+caller's API key and headers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import litellm
+from litellm.integrations.custom_logger import CustomLogger
+from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
+
+from hh_exporter import Exporter, ModelEvent
+
+__all__ = ["ExporterLogger"]
+
+_METADATA = ("call_type", "cache_hit", "end_user", "litellm_call_id", "model_group", "request_tags")
+"""What metadata tells of a call."""
+
+_TELLERS = ("Logging.", "_client_async_logging_helper")
+"""Names that the tasks begin with in which LiteLLM tells its loggers."""
+
+_SHORTEST_KEY = 8
+"""Characters; a shorter text in the key's place is a dummy, and may be a common word."""
+
+
+class ExporterLogger(CustomLogger):
+    """
+    Push what LiteLLM tells of each call.
+
+    As an async context manager it is one of `litellm.callbacks` within the block, and stays
+    until LiteLLM has told of all async calls, which it does in the background: enter it after
+    the exporter. Or add it there yourself.
+
+    Args:
+        exporter: Where the events go.
+    """
+
+    def __init__(self, exporter: Exporter) -> None:
+        super().__init__()
+        self._exporter = exporter
+        self.exporter_id: int = id(exporter)
+        """LiteLLM takes loggers for one that are alike in their public numbers and texts."""
+
+    async def __aenter__(self) -> None:
+        litellm.callbacks.append(self)
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        # Streams are told of by tasks of their own, all else by the worker, whom tasks ask to.
+        tasks = [task for task in asyncio.all_tasks() if _tells(task)]
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await GLOBAL_LOGGING_WORKER.flush()
+        lists = litellm.logging_callback_manager
+        lists.remove_callback_from_all_lists(self)
+        lists.remove_callback_from_list_by_object(litellm.input_callback, self, require_self=False)
+
+    # LiteLLM passes these arguments by name.
+
+    def log_success_event(
+        self, kwargs: Mapping[str, Any], response_obj: Any, start_time: datetime, end_time: datetime
+    ) -> None:
+        self._exporter.push(_event(kwargs, start_time, end_time))
+
+    async def async_log_success_event(
+        self, kwargs: Mapping[str, Any], response_obj: Any, start_time: datetime, end_time: datetime
+    ) -> None:
+        self._exporter.push(_event(kwargs, start_time, end_time))
+
+    def log_failure_event(
+        self, kwargs: Mapping[str, Any], response_obj: Any, start_time: datetime, end_time: datetime
+    ) -> None:
+        self._exporter.push(_event(kwargs, start_time, end_time, has_failed=True))
+
+    async def async_log_failure_event(
+        self, kwargs: Mapping[str, Any], response_obj: Any, start_time: datetime, end_time: datetime
+    ) -> None:
+        self._exporter.push(_event(kwargs, start_time, end_time, has_failed=True))
+
+
+def _tells(task: asyncio.Task[Any]) -> bool:
+    return getattr(task.get_coro(), "__qualname__", "").startswith(_TELLERS)
+
+
+def _event(
+    kwargs: Mapping[str, Any], start_time: datetime, end_time: datetime, *, has_failed: bool = False
+) -> ModelEvent:
+    call: Mapping[str, Any] = kwargs.get("standard_logging_object") or {}
+    asked: Mapping[str, Any] = kwargs.get("litellm_params") or {}
+    parameters = dict(call.get("model_parameters") or {})
+    response = None if has_failed else call.get("response")
+    event = ModelEvent(
+        model=call.get("model") or kwargs.get("model") or "unknown",
+        provider=call.get("custom_llm_provider"),
+        response=response,
+        cost=None if has_failed else call.get("response_cost"),
+        error=_error(kwargs, call, asked) if has_failed else None,
+        session_id=str(asked.get("litellm_session_id") or "") or None,
+        start_time=start_time.timestamp() * 1000,
+        end_time=end_time.timestamp() * 1000,
+        tools=parameters.pop("tools", None),
+        tool_choice=parameters.pop("tool_choice", None),
+        response_format=parameters.pop("response_format", None),
+        hyperparameters=parameters,
+        metadata={name: call[name] for name in _METADATA if call.get(name)},
+    )
+    messages = call.get("messages")
+    if isinstance(messages, list) and all(isinstance(message, Mapping) for message in messages):
+        event.messages = messages
+    elif messages is not None:  # of an embedding, a transcription …
+        event.inputs = {"input": messages}
+    match response:
+        case {"choices": [{"message": message}], **rest}:
+            event.response, event.usage = message, rest.get("usage")
+        case {"usage": usage}:
+            event.usage = usage
+    return event
+
+
+def _error(kwargs: Mapping[str, Any], call: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
+    text = str(call.get("error_str") or kwargs.get("exception"))
+    for key in (kwargs.get("api_key"), asked.get("api_key")):
+        if isinstance(key, str) and len(key) >= _SHORTEST_KEY:
+            text = text.replace(key, "[key]")  # some servers repeat it
+    return text
