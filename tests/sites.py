@@ -20,7 +20,7 @@ from tests.programs import Program, started
 from tests.scripted_server import ScriptedServer
 from tests.support import PATIENCE, until
 
-__all__ = ["Site", "served", "serving"]
+__all__ = ["MODEL", "ROOT", "Site", "served", "serving"]
 
 ROOT = Path(__file__).parents[1]
 
