@@ -18,6 +18,7 @@ from fastapi import FastAPI, Request
 from hh_exporter import Exporter, ModelEvent
 from hh_exporter.integrations.asgi import ExporterMiddleware, lifespan
 from tests.conftest import BuildExporter
+from tests.programs import run_program
 from tests.scripted_server import ScriptedServer
 from tests.sites import served, serving
 from tests.support import in_thread, push_all
@@ -147,6 +148,35 @@ async def test_an_app_can_be_started_again(server: ScriptedServer) -> None:
         await in_thread(live)
 
     assert server.created_ids == ["e0", "e1"]
+
+
+async def test_an_app_of_a_forked_child_is_its_own(server: ScriptedServer) -> None:
+    """
+    That its parent's app holds the exporter keeps the child's open no longer than its app.
+    """
+    source = """
+        from hh_exporter.integrations.asgi import lifespan
+        run = lifespan(exporter)
+
+        async def live(name):
+            async with run(None):
+                push(name)
+            say(name, exporter.stats().health)
+
+        with asyncio.Runner() as runner:
+            parents = run(None)
+            runner.run(parents.__aenter__())
+            if not os.fork():
+                asyncio.run(live("child"))
+                os._exit(0)
+            os.wait()
+            runner.run(parents.__aexit__(None, None, None))
+    """
+
+    done = await run_program(source, server.url)
+
+    assert (done.status, done.stdout, done.stderr) == (0, "child closed\n", "")
+    assert server.created_ids == ["child"]
 
 
 # ExporterMiddleware.

@@ -8,6 +8,7 @@ nor has an exception of its own hidden by it.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from weakref import WeakKeyDictionary
@@ -19,6 +20,7 @@ __all__ = ["holding", "start"]
 log = logging.getLogger(__name__)
 
 _holders: WeakKeyDictionary[Exporter, set[object]] = WeakKeyDictionary()
+os.register_at_fork(after_in_child=_holders.clear)  # its parent's apps are not its own
 
 
 @asynccontextmanager
