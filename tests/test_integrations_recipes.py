@@ -45,17 +45,18 @@ def command(recipe: str, fd: int) -> list[str]:
             raise AssertionError(words)
 
 
-@pytest.mark.parametrize(
-    ("recipe", "library"),
-    [
-        ("aiohttp", "aiohttp"),
-        ("fastapi", "fastapi"),
-        ("gunicorn", "uvicorn_worker"),
-        ("litestar", "litestar"),
-        ("quart", "quart"),
-        ("django", "django"),
-    ],
-)
+APPS = {
+    "aiohttp": "aiohttp",
+    "fastapi": "fastapi",
+    "gunicorn": "uvicorn_worker",
+    "litestar": "litestar",
+    "quart": "quart",
+    "django": "django",
+}
+"""The web apps, and what each can't do without."""
+
+
+@pytest.mark.parametrize(("recipe", "library"), APPS.items())
 async def test_what_was_answered_before_sigterm_is_delivered(
     server: ScriptedServer, tmp_path: Path, recipe: str, library: str
 ) -> None:
@@ -197,3 +198,12 @@ async def test_what_celery_let_end_before_sigterm_is_delivered(
     assert sorted(asked(server)) == sorted(line for line in answered if "question" in line)
     assert done.status == 0
     assert "dropped" not in done.stderr
+
+
+def test_no_recipe_goes_untested() -> None:
+    """
+    Each recipe is one of the above, or that of test_integrations_litellm.
+    """
+    others = {"celery", "litellm", "script", "serverless"}
+
+    assert {path.stem for path in RECIPES.iterdir()} == APPS.keys() | others
