@@ -38,6 +38,17 @@ class _Held:
     inherited: int
     """Records up to this id are of another life: their order of admission is not ours."""
     loaded: set[int] = Factory(set)
+    last: int = 0
+    """The one that came back to memory last: those behind it have their turn first."""
+
+    def round(self, limit: int) -> Iterator[int]:
+        """
+        List records that are not in memory, from the one whose turn it is, up to some *limit*.
+        """
+        for after in (self.last, 0):
+            for id_ in self.file.ids(limit + len(self.loaded), after=after):
+                if id_ not in self.loaded:
+                    yield id_
 
     def order(self, id_: int, seq: int) -> int:
         """
@@ -164,10 +175,19 @@ class Disk:
 
     def unload(self, spot: Spot) -> None:
         """
-        Note that a record left memory, or did not get there.
+        Note that a record left memory; who has not been there since goes first.
         """
         if self.has(spot):
             _held_at(spot).loaded.discard(spot.id)
+
+    def put_back(self, spots: Sequence[Spot]) -> None:
+        """
+        Note that records did not get to memory: it is their turn again.
+        """
+        for spot in reversed(spots):
+            self.unload(spot)
+            if self.has(spot):
+                _held_at(spot).last = spot.id - 1
 
     def remove(self, spot: Spot) -> None:
         """
@@ -184,23 +204,22 @@ class Disk:
 
     def next(self, limit: int, limit_bytes: int) -> list[tuple[SpooledRecord, Spot]]:
         """
-        Read the records that wait longest, file by file, up to *limit* or about *limit_bytes*.
+        Read the records whose turn it is, file by file, up to *limit* or about *limit_bytes*.
 
         They count as in memory from now on, unless `unload` says otherwise.
         """
         found: list[tuple[SpooledRecord, Spot]] = []
         size = 0
         for held in self._files:
-            for id_ in held.file.ids(limit=limit + len(held.loaded)):
+            for id_ in held.round(limit):
                 if len(found) == limit or size >= limit_bytes:
                     return found
-                if id_ in held.loaded:
-                    continue
                 record = held.file.record(id_)
                 if record is not None:
                     seq = held.order(id_, record.seq)
                     found.append((evolve(record, seq=seq), Spot(held, id_)))
                     held.loaded.add(id_)
+                    held.last = id_
                     size += record.size
         return found
 

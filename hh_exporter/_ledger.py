@@ -200,6 +200,10 @@ class Ledger:
                 self.dropped[reason] += count
         return [watch for watch in self._watches if watch.note(records, outcome)]
 
+    def begin_request(self, *, retry: bool) -> None:
+        self.requests += 1
+        self.retries += retry
+
     def end_request(self, status: int | None, seconds: float) -> None:
         """
         Count how a request ended, and how long it took.

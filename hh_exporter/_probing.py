@@ -57,6 +57,7 @@ class Prober:
         self.queue.untake(records)
         self.aside += records
         if len(self.aside) >= _MAX_BATCHES_ASIDE * self.max_events:
+            self.make_room()
             self.give_up()
 
     def reset(self) -> None:
@@ -67,6 +68,12 @@ class Prober:
         the queue they would soon hold all slots again, should they be at fault.
         """
         self.failed = 0
+
+    def make_room(self) -> None:
+        """
+        Have those who stepped aside wait on disk, as far as there is room.
+        """
+        self.aside = self.queue.part_with(self.aside)
 
     def give_up(self) -> None:
         """

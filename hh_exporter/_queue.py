@@ -237,6 +237,16 @@ class RecordQueue:
             self.ledger.give_back(records)
             self._backlog.put_back(records)
 
+    def part_with(self, records: Sequence[Record]) -> list[Record]:
+        """
+        Have pulled records wait on disk; returns those for which there is no room.
+        """
+        with self.lock:
+            left = [record for record in records if not self._leave(record)]
+            admitted = self._admit_line()
+        _tell((), admitted)
+        return left
+
     def settle(
         self, records: Sequence[Record], outcome: Outcome, reason: DropReason | None = None
     ) -> None:
@@ -247,15 +257,6 @@ class RecordQueue:
             done = self.ledger.settle(records, outcome, reason)
             admitted = self._admit_line()
         _tell(done, admitted)
-
-    def count_request(self, *, retry: bool) -> None:
-        with self.lock:
-            self.ledger.requests += 1
-            self.ledger.retries += retry
-
-    def end_request(self, status: int | None, seconds: float) -> None:
-        with self.lock:
-            self.ledger.end_request(status, seconds)
 
     # Flush and close.
 
@@ -304,13 +305,6 @@ class RecordQueue:
             admitted = self._admit_line()
         _tell(done, admitted)
         return dropped
-
-    @property
-    def is_held_here(self) -> bool:
-        """
-        Whether this thread holds the lock: a signal handler has interrupted who took it.
-        """
-        return bool(self.lock._is_owned())  # type: ignore[attr-defined]  # as Condition does
 
     @property
     def oldest(self) -> Record | None:
@@ -379,12 +373,17 @@ class RecordQueue:
         Returns:
             The watches that are complete with this.
         """
-        if self.spool(record):
-            self.ledger.spool(record)
+        if self._leave(record):
             return ()
         dropped.append(record)
         self.ledger.take((record,))
         return self.ledger.settle((record,), Outcome.DROPPED, reason)
+
+    def _leave(self, record: Record) -> bool:
+        is_taken = self.spool(record)
+        if is_taken:
+            self.ledger.spool(record)
+        return is_taken
 
     def _admit_line(self) -> list[Place]:
         if self._backlog.is_moving or not self._budget.line:

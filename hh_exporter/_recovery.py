@@ -4,8 +4,8 @@ When records come back from disk: a batch at a time, once the server takes event
 What waited longest is in no hurry to fail again, and a fleet that starts
 together must not come back together: the first batch is a trial, the next
 follow at jittered intervals that shrink as long as they are taken. Where all
-sending is blocked they come back to probe, as long as few others are there that
-have not: all of those may be what the server can't stand.
+sending is blocked they come back to probe, once all in memory have done so in
+vain: each of those may be what the server can't stand. They change places.
 """
 
 from __future__ import annotations
@@ -62,10 +62,11 @@ class Recovery:
         if not ledger.spooled or self._is_asked or self.queue.closed:
             return inf
         # Half of the queue is for those who push meanwhile, who would only displace these again.
-        most = 0 if is_blocked else self.queue.limits.max_events // 2
-        others = in_memory - (len(self.prober.aside) if is_blocked else 0)
-        if others >= max(self.max_events, most) or (in_memory and not (is_taken or is_blocked)):
-            return inf  # whoever settles these rings
+        most = max(self.max_events, self.queue.limits.max_events // 2)
+        if is_blocked and in_memory > len(self.prober.aside):
+            return inf  # whoever settles, or steps aside, rings
+        if not is_blocked and in_memory and (in_memory >= most or not is_taken):
+            return inf
         # Where sending is blocked, whoever is here already takes the moment when it is free.
         due_at = self._next_at if is_blocked else max(self._next_at, self.breaker.free_at())
         if now < due_at:
@@ -74,6 +75,8 @@ class Recovery:
         self._next_at = now + self._interval * (0.5 + self.random())
         self._accepted = self.breaker.accepted
         self._is_asked = True
+        if is_blocked:
+            self.prober.make_room()
         if self.spooler.load(self.max_events, self.max_bytes):
             return inf
         self._is_asked = False

@@ -218,7 +218,8 @@ class Shipper:
         return verdict
 
     async def _post(self, shipment: Shipment, *, retry: bool) -> Verdict:
-        self.queue.count_request(retry=retry)
+        with self.queue.lock:
+            self.queue.ledger.begin_request(retry=retry)
         self.on_wire += 1
         began = self.clock.now()
         try:
@@ -231,7 +232,8 @@ class Shipper:
             )
         finally:
             self.on_wire -= 1
-        self.queue.end_request(answer.status, self.clock.now() - began)
+        with self.queue.lock:
+            self.queue.ledger.end_request(answer.status, self.clock.now() - began)
         shipment.retry_after = self._silence(answer)
         return shipment.read(answer)
 

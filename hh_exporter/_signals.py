@@ -83,7 +83,9 @@ def _comes_later(number: int) -> bool:
     """
     Have the signal come again once the queue is left that it has interrupted, if it has.
     """
-    held = [life.queue.lock for life in living() if life.queue.is_held_here]
+    locks = [life.queue.lock for life in living()]
+    # By this thread, that is: as threading.Condition asks.
+    held = [lock for lock in locks if lock._is_owned()]  # type: ignore[attr-defined]
     for lock in held[:1]:
         Thread(target=_raise_after, args=(lock, number), daemon=True).start()
     return bool(held)

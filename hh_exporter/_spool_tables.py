@@ -184,11 +184,13 @@ class Tables:
 
     # Reading.
 
-    def ids(self, limit: int = -1) -> list[int]:
+    def ids(self, limit: int = -1, *, after: int = 0) -> list[int]:
         """
-        List the ids of its records, or of the first *limit* of them, in order of arrival.
+        List the ids of its records behind *after*, up to *limit* of them, in order of arrival.
         """
-        rows = self._db.execute("SELECT id FROM records ORDER BY id LIMIT ?", (limit,))
+        rows = self._db.execute(
+            "SELECT id FROM records WHERE id > ? ORDER BY id LIMIT ?", (after, limit)
+        )
         return [id_ for (id_,) in rows]
 
     def record(self, id_: int) -> SpooledRecord | None:

@@ -300,8 +300,7 @@ class Writer:
         with self.queue.lock:
             # Not once it closes, though the queue may be open again: the next shift finds them.
             admitted = [] if self._shifts[0].is_closing else self.queue.load(records)
-        for _, spot in found[len(admitted) :]:
-            self.disk.unload(spot)
+        self.disk.put_back([spot for _, spot in found[len(admitted) :]])
         self.on_loaded()
 
     def expire(self) -> None:

@@ -32,9 +32,27 @@ from hh_exporter._disk import Disk
 from hh_exporter._spool_file import SpoolFile
 from hh_exporter._spooled import SpooledRecord
 from tests.conftest import BuildExporter, MakeExporter
-from tests.scripted_server import ScriptedServer, hang, refuse_if, status, unavailable
+from tests.scripted_server import (
+    Request,
+    Scripted,
+    ScriptedServer,
+    created,
+    hang,
+    refuse_if,
+    status,
+    unavailable,
+)
 from tests.spools import come_back, files_in, letters_in, on_disk, written
-from tests.support import PATIENCE, FakeClock, assert_balanced, flushed, model_event, settle, until
+from tests.support import (
+    PATIENCE,
+    FakeClock,
+    assert_balanced,
+    flushed,
+    model_event,
+    pass_time,
+    settle,
+    until,
+)
 
 DAY = 24 * 60 * 60
 OTHER_KEY = "hh_other_key"
@@ -810,6 +828,40 @@ async def test_what_is_on_disk_probes_where_nothing_else_can(
 
     await come_back(second, clock)
     assert second.stats().delivered
+
+
+@pytest.mark.parametrize("durable", [False, True])
+async def test_who_has_probed_in_vain_makes_room_for_what_is_on_disk(
+    make_exporter: MakeExporter,
+    server: ScriptedServer,
+    clock: FakeClock,
+    directory: Path,
+    durable: bool,
+) -> None:
+    """
+    Events that a firewall fails fill memory, and hold up no good one on disk.
+    """
+
+    def judge(request: Request) -> Scripted:
+        is_bad = any(event["event_id"].startswith("bad") for event in request.events)
+        return unavailable() if is_bad else created()
+
+    server.default = judge
+    exporter = await make_exporter(
+        queue=QueueLimits(max_events=4, overflow="drop_newest"),
+        batch=BatchLimits(max_events=2, linger=0.0),
+        spool=Spool(directory, durable=durable),
+    )
+    push(exporter, names(6, "bad"))
+    push(exporter, ["good"])
+
+    for _ in range(600):
+        await pass_time(exporter, server, clock, 1.0)
+        await written(exporter)
+        if server.created_ids:
+            break
+
+    assert server.created_ids == ["good"]
 
 
 async def test_nothing_is_loaded_twice(
