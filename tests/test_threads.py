@@ -33,6 +33,7 @@ from hh_exporter import (
     Settlement,
     Spool,
 )
+from hh_exporter._endings import forget_all, see_to_the_end
 from hh_exporter._ledger import Watch
 from hh_exporter._queue import RecordQueue
 from hh_exporter._records import Loss, Record, Session
@@ -293,6 +294,17 @@ async def test_a_push_may_interrupt_whoever_holds_the_lock(
         assert_balanced(exporter)
 
 
+@pytest.fixture
+def alone() -> Iterator[None]:
+    """
+    Have signals end no exporter that another test has left open.
+    """
+    others = forget_all()
+    yield
+    for life in others:
+        see_to_the_end(life)
+
+
 def save(exporter: Exporter, *_: object) -> None:
     assert not exporter._queue.lock._is_owned()  # type: ignore[attr-defined]
     exporter._life.save_all()
@@ -302,6 +314,7 @@ def is_closed(exporter: Exporter) -> bool:
     return exporter._queue.closed
 
 
+@pytest.mark.usefixtures("alone")
 async def test_a_signal_may_end_a_program_while_a_spool_is_given_work(
     tmp_path: Path, server: ScriptedServer
 ) -> None:
