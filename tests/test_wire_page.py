@@ -35,7 +35,7 @@ async def test_the_request_is_the_one_that_is_sent(
     line, rest = REQUEST.split("\n", 1)
     head, body = rest.split("\n\n", 1)
     shown = message_from_string(head)
-    assert line == f"POST {sent.path}"
+    assert line == f"POST {sent.path} HTTP/1.1"
     assert json.loads(sent.body) == json.loads(body)
     assert sent.headers.keys() - BY_AIOHTTP == {name.lower() for name in shown}
     for name, value in shown.items():
