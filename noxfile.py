@@ -1,0 +1,82 @@
+"""
+All checks: `nox` runs them, `nox -s lint types` some of them, `nox -l` lists them.
+
+Each has an environment of its own below .nox, which is kept from one run to the next.
+"""
+
+from __future__ import annotations
+
+from configparser import ConfigParser
+from pathlib import Path
+
+import nox
+
+nox.options.default_venv_backend = "venv"
+nox.options.reuse_venv = "yes"
+
+PYTHONS = ["3.11", "3.12", "3.13"]
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """
+    Look for mistakes, and at the format.
+    """
+    session.install("ruff>=0.8")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """
+    Check all types with mypy.
+    """
+    session.install("--editable", ".[dev]")
+    session.run("mypy")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """
+    Make the pages in build/docs, without a warning.
+    """
+    session.install(".[docs]")
+    strictly = ("--fail-on-warning", "--keep-going", "--nitpicky", "--quiet")
+    session.run("sphinx-build", *strictly, "docs", "build/docs")
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """
+    Run the tests on each Python that is there; what follows -- goes to pytest.
+    """
+    session.install("--editable", ".[dev]")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def lowest(session: nox.Session) -> None:
+    """
+    Run the tests on the oldest dependencies that setup.cfg allows, and count what they cover.
+    """
+    config = ConfigParser()
+    config.read("setup.cfg")
+    needed = config["options"]["install_requires"].strip().split("\n")
+    pins = [f"{line.split('[')[0].split()[0]}=={line.split('>= ')[1]}" for line in needed]
+    constraint = Path(session.create_tmp()).resolve() / "lowest.txt"
+    constraint.write_text("\n".join(pins))
+    session.install("--editable", ".[dev]", "--constraint", str(constraint))
+    session.run("pytest", "--cov", "--cov-report=term", "--cov-fail-under=95", *session.posargs)
+
+
+@nox.session
+def apps(session: nox.Session) -> None:
+    """
+    Run the recipes with their frameworks, and check that all public names have types.
+    """
+    # Not editable, which hides from basedpyright where the package is.
+    session.install(".[apps,dev]")
+    session.run("basedpyright", "--verifytypes", "hh_exporter", "--ignoreexternal")
+    paths = sorted(str(path) for path in Path("tests").glob("test_integrations_*.py"))
+    session.run("pytest", *paths, *session.posargs)
