@@ -67,7 +67,7 @@ def lowest(session: nox.Session) -> None:
     constraint = Path(session.create_tmp()).resolve() / "lowest.txt"
     constraint.write_text("\n".join(pins))
     session.install("--editable", ".[dev]", "--constraint", str(constraint))
-    session.run("pytest", "--cov", "--cov-report=term", "--cov-fail-under=95", *session.posargs)
+    session.run("pytest", "--cov", "--cov-report=term", "--cov-fail-under=95")
 
 
 @nox.session
