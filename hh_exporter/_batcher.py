@@ -35,6 +35,7 @@ class BatchLimits:
     """
 
     max_events: int = field(default=100, validator=whole(1))
+    """How many share one request."""
     max_bytes: int = field(default=2**20, validator=whole(1, MAX_BODY_BYTES, "bytes"))
     """Bytes of the whole request body; a larger event travels alone."""
     linger: float = field(default=1.0, validator=seconds(zero=True))

@@ -28,6 +28,7 @@ class QueueLimits:
     """
 
     max_events: int = field(default=10_000, validator=whole(1))
+    """How many may be there at once."""
     max_bytes: int = field(default=64 * 2**20, validator=whole(1, unit="bytes"))
     """
     Bytes of the encoded events. Request bodies in flight come on top, and some 300 bytes with

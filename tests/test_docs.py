@@ -1,0 +1,410 @@
+"""
+The examples of docs/ run as they stand, its settings are the code's, and its links lead somewhere.
+
+Pages with tests of their own are left to these.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import runpy
+import shlex
+import signal
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, get_type_hints
+from urllib.parse import urlsplit
+
+import aiohttp
+import attrs
+import pytest
+from tenacity import RetryCallState
+
+from hh_exporter import ConfigError, DropReason, Exporter, ModelEvent, Outcome, SessionProperties
+from hh_exporter._cli.collect import collect_command
+from hh_exporter._collector import Collector
+from hh_exporter._environment import Settings, read_settings, variables_of
+from tests.programs import started
+from tests.scripted_server import ScriptedServer, status
+from tests.support import model_event
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+README = (ROOT / "README.md").read_text()
+PAGES = {path.stem: path.read_text() for path in DOCS.glob("*.md")}
+SETTINGS_PAGE = runpy.run_path(str(DOCS / "settings_page.py"))
+GROUPS: dict[str, type[Any]] = SETTINGS_PAGE["GROUPS"]
+SETTINGS: str = SETTINGS_PAGE["fill_in"](PAGES["settings"])
+
+
+def examples(page: str, language: str = "python") -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", PAGES[page], re.DOTALL | re.MULTILINE)
+
+
+[APP, REMEMBER] = examples("start")
+[CHECK_BOOKS, SEND] = examples("guarantees")
+[RANK] = examples("sessions")
+[PATIENT, REPORT] = examples("answers")
+[ASK_FIRST, NAME_ONLY] = examples("privacy")
+[SHOW, BULK] = examples("sizing")
+[FROM_ENVIRONMENT] = examples("settings")
+
+NO_EXAMPLES = {"changelog", "dialects", "index"}
+OTHERS = {"architecture", "metrics", "moving", "operating", "testing", "wire"}
+"""Pages whose examples, if any, are run by tests of their own."""
+
+
+@pytest.fixture
+async def collector(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Collector]:
+    async with Collector() as collector:
+        monkeypatch.setenv("HH_API_URL", collector.url)
+        yield collector
+
+
+def run(example: str) -> dict[str, Any]:
+    namespace: dict[str, Any] = {}
+    exec(example, namespace)
+    return namespace
+
+
+async def test_five_minutes_lead_to_an_event_on_the_page(tmp_path: Path) -> None:
+    """
+    The commands of the first page bring what was asked to where the collector's page reads it.
+    """
+    _, collect, serve, ask, _ = (shlex.split(block) for block in examples("start", "sh"))
+    [address] = [word.removeprefix("HH_API_URL=") for word in serve if "=" in word]
+    assert f"`{address}` unless you say otherwise" in PAGES["start"]
+    assert collect[1:] == ["collect"]
+    assert serve[1:] == [".venv/bin/uvicorn", "app:app"]
+    (tmp_path / "app.py").write_text(APP)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        started("-m", "hh_exporter", "collect", "--port", "0", environ={}) as collecting,
+    ):
+        url = (await collecting.line()).split()[-1]
+        fd = listener.fileno()
+        environ = {"HH_API_URL": url, "PYTHONPATH": f"{ROOT}:{tmp_path}"}
+        uvicorn = ("-m", "uvicorn", "app:app", "--fd", str(fd), "--log-level", "critical")
+        with started(*uvicorn, environ=environ, passes=(fd,)) as serving:
+            host, port = listener.getsockname()
+            asked = urlsplit(ask[-1])._replace(netloc=f"{host}:{port}").geturl()
+            async with aiohttp.ClientSession() as client:
+                async with client.get(asked) as response:
+                    assert await response.json() == "You asked: Hi"
+                serving.send(signal.SIGTERM)
+                done = await serving.ended()
+                async with client.get(f"{url}/api/events") as response:
+                    listed = await response.json()
+
+    assert done.stderr == ""
+    [stored] = listed["events"]
+    assert stored["model"] == "gpt-4o"
+
+
+def test_the_port_that_readers_are_told_is_the_collectors() -> None:
+    """
+    Its default stands on the first page, and on README's first screen.
+    """
+    [port] = [p.default for p in collect_command.params if p.name == "port"]
+    first_screen = README.partition("\n## ")[0]
+
+    for text in (PAGES["start"], first_screen):
+        assert re.findall(r"HH_API_URL=http://127\.0\.0\.1:(\d+)", text) == [str(port)]
+    own = [line for line in APP.splitlines() if re.search("import .*(Exp|life)|^exp|^app", line)]
+    assert len(own) == 4
+    assert [line for line in own if line not in first_screen] == []
+
+
+async def test_a_block_takes_what_else_there_is_to_record(collector: Collector) -> None:
+    """
+    What the block sets arrives with what `record` was given.
+    """
+    async with Exporter() as exporter:
+        run(REMEMBER)["remember"](exporter, {"content": "short"}, {"total_tokens": 3})
+
+    [stored] = [stored.event async for stored in collector.events()]
+    assert stored["response"] == {"content": "short"}
+    assert stored["usage"] == {"total_tokens": 3}
+    assert (stored["cost"], stored["metadata"]) == (0.0021, {"tenant": "a"})
+
+
+async def test_the_books_that_readers_check_balance(collector: Collector) -> None:
+    """
+    The check passes before, between and after outcomes of different kinds.
+    """
+    check = run(CHECK_BOOKS)["check_books"]
+    async with Exporter() as exporter:
+        check(exporter)
+        exporter.push(model_event())
+        exporter.push(ModelEvent(model=1))  # type: ignore[arg-type]
+        check(exporter)
+    check(exporter)
+    assert (exporter.stats().delivered, exporter.stats().dropped) == (1, 1)
+
+
+async def test_what_is_sent_again_by_hand_has_the_same_id(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    The program that tries again after `send_failed` makes no second event.
+    """
+    monkeypatch.setenv("HH_API_URL", server.url)
+    server.script(status(401))
+    async with Exporter() as exporter:
+        event_id = await run(SEND)["send"](exporter, "Hi")
+
+    assert [event["event_id"] for r in server.requests for event in r.events] == [event_id] * 2
+
+
+async def test_a_session_goes_on_in_another_process(collector: Collector) -> None:
+    """
+    An event that names the id belongs to the session, and has its parent.
+    """
+    async with Exporter() as exporter:
+        run(RANK)["rank"](exporter, "5f0c5a0e-7d8b-4b51-9d0a-0c3f6c6a1f11", "first")
+
+    [stored] = [stored async for stored in collector.events()]
+    assert stored.session_id == "5f0c5a0e-7d8b-4b51-9d0a-0c3f6c6a1f11"
+    assert stored.event["parent_id"] == "first"
+
+
+async def test_a_patient_exporter_delivers(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A `wait` of tenacity is asked for the delay after a failure.
+    """
+    monkeypatch.setenv("HH_API_URL", server.url)
+    asked: list[int] = []
+
+    def wait(_: object, state: RetryCallState) -> float:
+        asked.append(state.attempt_number)
+        return 0.0
+
+    example = run(PATIENT)
+    monkeypatch.setattr(type(example["patient"].wait), "__call__", wait)
+    server.script(status(503))
+    async with example["exporter"] as exporter:
+        exporter.push(model_event())
+        await exporter.flush()
+
+    assert asked == [1]
+    assert len(server.created) == 1
+
+
+async def test_the_report_tells_of_a_rejected_event(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    It prints what its comment says, and the id of an event that is taken.
+    """
+    monkeypatch.setenv("HH_API_URL", server.url)
+    server.script(status(422))
+    report = run(REPORT)["report"]
+    async with Exporter() as exporter:
+        assert await report(exporter, model_event()) is None
+        assert await report(exporter, model_event(event_id="second")) == "second"
+
+    assert capsys.readouterr().out == re.findall("# such as: (.*\n)", REPORT)[0]
+
+
+async def test_who_did_not_agree_is_not_recorded(collector: Collector) -> None:
+    """
+    The hook lets events pass of those who agreed, and no session's properties of others.
+    """
+    exporter: Exporter = run(ASK_FIRST)["exporter"]
+    async with exporter:
+        exporter.push(model_event(event_id="yes", user_properties={"agreed": True}))
+        exporter.push(model_event(event_id="unknown"))
+        exporter.push(
+            model_event(event_id="again", user_properties={"agreed": True}),
+            session=SessionProperties(session_name="secret"),
+        )
+
+    assert {stored.event_id async for stored in collector.events()} == {"yes", "again"}
+    assert "secret" not in str([stored.properties async for stored in collector.sessions()])
+    assert exporter.stats().dropped_by_reason == {DropReason.FILTERED: 1}
+
+
+async def test_an_error_goes_without_its_text(collector: Collector) -> None:
+    """
+    What an exception quotes does not leave the process.
+    """
+    exporter: Exporter = run(NAME_ONLY)["exporter"]
+    async with exporter:
+        with pytest.raises(ValueError, match="a prompt"), exporter.record(model="gpt-4o"):
+            raise ValueError("a prompt")
+
+    [stored] = [stored.event async for stored in collector.events()]
+    assert stored["error"] == "ValueError"
+
+
+@pytest.mark.parametrize("setting", ["hide_inputs", "hide_outputs"])
+async def test_what_is_said_to_be_hidden_is(server: ScriptedServer, setting: str) -> None:
+    """
+    The fields of its row and of the last are not sent, and all others that hold anything are.
+    """
+    rows = dict(re.findall(r"^\| (`hide_\w+`|either) \| (.*) \|$", PAGES["privacy"], re.MULTILINE))
+    hidden = set(re.findall(r"\w+", rows[f"`{setting}`"] + rows["either"]))
+    hints = get_type_hints(ModelEvent)
+    free = {name for name, hint in hints.items() if "Any" in str(hint)}
+    fields: dict[str, Any] = {name: {"key": f"<{name}>"} for name in free}
+    arguments: dict[str, Any] = {"base_url": server.url, setting: True}
+    async with Exporter(**arguments) as exporter:
+        exporter.push(ModelEvent(model="gpt-4o", **fields))
+
+    sent = server.requests[0].body.decode()
+    assert {name for name in free if f"<{name}>" not in sent} == hidden
+
+
+async def test_the_size_of_events_can_be_read(
+    collector: Collector, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    The example says how many wait and how large they are.
+    """
+    show = run(SHOW)["show"]
+    async with Exporter() as exporter:
+        show(exporter)
+        for _ in range(3):
+            exporter.push(model_event())
+        show(exporter)
+
+    assert re.fullmatch(r"3 of 10000 events, \d\d\d bytes each\n", capsys.readouterr().out)
+
+
+async def test_a_bulk_shares_few_requests(collector: Collector) -> None:
+    """
+    Five hundred small events are one request.
+    """
+    exporter: Exporter = run(BULK)["exporter"]
+    async with exporter:
+        for _ in range(500):
+            exporter.push(model_event())
+
+    assert exporter.stats().capacity == 50_000
+    assert (exporter.stats().delivered, exporter.stats().requests) == (500, 1)
+
+
+def test_a_group_is_given_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    What the example asserts of variables and arguments holds.
+    """
+    monkeypatch.setattr(os, "environ", dict(os.environ) | {"HH_API_URL": "http://127.0.0.1:1"})
+
+    run(FROM_ENVIRONMENT)
+
+
+# What is said of settings and reasons.
+
+SECTION = re.compile(
+    r"^### ([a-z_.]+)\n\n(.+)\n\n- may be: (.+)\n- default: (.+)\n- variable: (.+)\n", re.MULTILINE
+)
+SECTIONS = {path: tuple(rest) for path, *rest in SECTION.findall(SETTINGS)}
+
+
+def test_each_setting_has_its_section() -> None:
+    """
+    None is left out, and each says in a sentence what it means.
+    """
+    expected = [
+        f"{path}.{a.name}".lstrip(".")
+        for path, owner in GROUPS.items()
+        for a in attrs.fields(owner)
+    ]
+
+    assert list(SECTIONS) == expected
+    assert [path for path, (meaning, *_) in SECTIONS.items() if not meaning.endswith(".")] == []
+    assert "<!--" not in SETTINGS
+
+
+def test_the_defaults_are_those_of_an_exporter() -> None:
+    """
+    Where nothing is set, each setting is what its section says.
+    """
+    settings = read_settings({"spool": "somewhere"}, {})
+    for path, (_, shape, default, _) in SECTIONS.items():
+        value: Any = settings
+        for name in path.split("."):
+            value = getattr(value, name)
+        if default == "one with the defaults below":
+            assert type(value).__name__ in shape
+        elif path not in ("spool", "spool.directory"):
+            shown = default.partition("`,")[0].strip("`")
+            assert shown == ("none" if value is None else str(value)) or shown == f'"{value}"', path
+
+
+def test_a_wrong_variable_is_told_what_the_page_says() -> None:
+    """
+    Each variable of a section is read, and its error says what the section says.
+    """
+    count = 0
+    for path, (_, shape, _, variables) in SECTIONS.items():
+        names = re.findall(r"`(\w+)`", variables)
+        if names and shape in ("a text", "a directory"):
+            count += 1
+            continue
+        for name in names:
+            with pytest.raises(ConfigError) as caught:
+                read_settings({}, {name: "no such value"})
+            assert str(caught.value).startswith(f"{name} must be {shape}"), path
+            count += 1
+
+    assert count > len(variables_of(Settings))
+
+
+def test_each_reason_is_explained_as_the_code_does() -> None:
+    """
+    The table of reasons is that of `DropReason`, in its words.
+    """
+    source = (ROOT / "hh_exporter/_outcomes.py").read_text()
+    reasons = re.findall(r'^    [A-Z_]+ = "(\w+)"\n    """(.*)"""$', source, re.MULTILINE)
+    said = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", PAGES["answers"], re.MULTILINE))
+
+    assert said == {name: text for name, text in reasons if name not in set(Outcome)}
+    assert said.keys() == set(DropReason)
+
+
+# What holds for all pages.
+
+
+def test_no_example_goes_untested() -> None:
+    """
+    Each page's examples are run here, or by tests of its own.
+    """
+    run_here = {"start", "guarantees", "sessions", "answers", "privacy", "sizing", "settings"}
+
+    assert PAGES.keys() <= run_here | NO_EXAMPLES | OTHERS
+    assert [page for page in NO_EXAMPLES if examples(page)] == []
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    """
+    Each link to a file of the repository finds it, and the heading that it names.
+    """
+    pages = [*DOCS.rglob("*.md"), ROOT / "README.md"]
+    lost = []
+    for page in pages:
+        for target in re.findall(r"\]\(([^)\s]+)\)", _read(page)):
+            name, _, heading = target.partition("#")
+            found = page.parent / name if name else page
+            if "://" not in target and (
+                not found.exists() or (heading and heading not in _headings(_read(found)))
+            ):
+                lost.append(f"{page.relative_to(ROOT)}: {target}")
+
+    assert lost == []
+
+
+def _read(page: Path) -> str:
+    return SETTINGS if page == DOCS / "settings.md" else page.read_text()
+
+
+def _headings(text: str) -> set[str]:
+    """
+    List the headings of a page as links name them.
+    """
+    found = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in found}
