@@ -20,12 +20,26 @@ from urllib.parse import urlsplit
 import aiohttp
 import attrs
 import pytest
-from tenacity import RetryCallState
+from tenacity import AsyncRetrying, RetryCallState
 
-from hh_exporter import ConfigError, DropReason, Exporter, ModelEvent, Outcome, SessionProperties
+from hh_exporter import (
+    ConfigError,
+    DropReason,
+    Exporter,
+    ModelEvent,
+    Outcome,
+    RetryPolicy,
+    SessionProperties,
+    Spool,
+)
+from hh_exporter._breaker import Breaker
 from hh_exporter._cli.collect import collect_command
 from hh_exporter._collector import Collector
 from hh_exporter._environment import Settings, read_settings, variables_of
+from hh_exporter._records import MAX_BODY_BYTES
+from hh_exporter._spool_room import MAX_WAITING
+from hh_exporter._transport import _ANSWER_LIMIT
+from tests.command import call
 from tests.programs import started
 from tests.scripted_server import ScriptedServer, status
 from tests.support import model_event
@@ -184,7 +198,7 @@ async def test_a_patient_exporter_delivers(
         return 0.0
 
     example = run(PATIENT)
-    monkeypatch.setattr(type(example["patient"].wait), "__call__", wait)
+    monkeypatch.setattr(type(example["patient"]), "__call__", wait)
     server.script(status(503))
     async with example["exporter"] as exporter:
         exporter.push(model_event())
@@ -239,6 +253,26 @@ async def test_an_error_goes_without_its_text(collector: Collector) -> None:
 
     [stored] = [stored.event async for stored in collector.events()]
     assert stored["error"] == "ValueError"
+
+
+async def test_what_a_person_said_can_be_forgotten(server: ScriptedServer, tmp_path: Path) -> None:
+    """
+    The command leaves nothing of theirs on disk, and all of others'.
+    """
+    server.default = status(503)
+    async with Exporter(base_url=server.url, spool=tmp_path, close_timeout=0.0) as exporter:
+        for user in ("ann@example.com", "ben@example.com"):
+            exporter.push(model_event(user_properties={"email": user}))
+    assert _users_on_disk(tmp_path) == {b"ann", b"ben"}
+    [command] = examples("privacy", "sh")
+    done = call(*shlex.split(command)[1:], "--spool", str(tmp_path), "--yes")
+
+    assert (done.status, _users_on_disk(tmp_path)) == (0, {b"ben"})
+
+
+def _users_on_disk(directory: Path) -> set[bytes]:
+    files = b"".join(path.read_bytes() for path in directory.glob("*.spool*"))
+    return set(re.findall(b"(\\w+)@example", files))
 
 
 @pytest.mark.parametrize("setting", ["hide_inputs", "hide_outputs"])
@@ -365,6 +399,71 @@ def test_each_reason_is_explained_as_the_code_does() -> None:
 
     assert said == {name: text for name, text in reasons if name not in set(Outcome)}
     assert said.keys() == set(DropReason)
+
+
+def test_the_delays_are_those_of_the_code() -> None:
+    """
+    What the page says of backoff and probes is what happens without jitter.
+    """
+    policy = RetryPolicy()
+    state = RetryCallState(AsyncRetrying(), None, (), {})
+
+    def bound(attempt: int) -> float:
+        state.attempt_number = attempt
+        return policy.next_delay(state, lambda: 1.0)
+
+    *growing, last, after = map(bound, range(1, 9))
+    assert last == after
+
+    breaker, now = Breaker(lambda: 1.0), 0.0
+    while not breaker.note_failure(now, "HTTP 503"):
+        pass
+    waits = []
+    for _ in range(7):
+        waits.append(breaker.free_at() - now)
+        now = breaker.free_at()
+        breaker.begin_probe()
+        breaker.end_probe(now)
+    first, *wider, widest, _ = waits
+    assert waits[-2:] == [widest] * 2
+
+    assert f"the bounds are {_listed(growing)} seconds, then {last:g}" in PAGES["answers"]
+    assert (
+        f"a probe is sent after {first:g} second, then after {_listed(wider)}, "
+        f"then every {widest:g}" in PAGES["answers"]
+    )
+
+
+def test_the_arithmetic_of_sizing_is_that_of_the_defaults() -> None:
+    """
+    Each figure that follows from a default does so.
+    """
+    page, settings, spool = PAGES["sizing"], Settings(), Spool("somewhere")
+    queue, batch = settings.queue, settings.batch
+    at_once = settings.max_in_flight * batch.max_events
+    hours, minutes = divmod(round(spool.max_bytes / (20 * 2800) / 60), 60)
+
+    for said in (
+        f"| `queue.max_bytes` | {queue.max_bytes // 2**20} MiB |",
+        f"| {300 * queue.max_events // 10**6} MB for `queue.max_events` of them |",
+        f"none is larger than {MAX_BODY_BYTES:,} bytes",
+        f"| {settings.max_in_flight * batch.max_bytes // 2**20} MiB, or ",
+        f" or {settings.max_in_flight * MAX_BODY_BYTES // 10**6} MB while such events are sent |",
+        f"| {_ANSWER_LIMIT // 2**20} MiB and four times its request",
+        f"| {MAX_WAITING // 2**20} MiB |",
+        f"that is {at_once} events: {at_once / 0.03 // 1000:.0f},000 a second",
+        f"{batch.max_bytes // batch.max_events // 1000} KB with the defaults",
+        f"by number, after {min(queue.max_events, queue.max_bytes // 2800) // 20} seconds",
+        f"{hours} hours and {minutes} minutes with its default",
+        f"{queue.max_events // at_once} with the defaults",
+        f"of which `close_timeout` leaves {settings.close_timeout:g}",
+    ):
+        assert said in page, said
+
+
+def _listed(numbers: list[float]) -> str:
+    *first, last = [f"{number:g}" for number in numbers]
+    return f"{', '.join(first)} and {last}"
 
 
 # What holds for all pages.
