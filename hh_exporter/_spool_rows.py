@@ -80,6 +80,8 @@ class Rows:
             with self.lock:
                 if not self.sessions.is_known(row.session_id):
                     session = self.sessions.add(Session(row.session_id, row.session))
-        record = Record(row.event_id, row.data, now - self.clock.wall() + row.pushed_at, session)
+        # Not later than now, which would linger until then: clocks are set back.
+        pushed_at = min(now, now - self.clock.wall() + row.pushed_at)
+        record = Record(row.event_id, row.data, pushed_at, session)
         record.seq, record.tried_for, record.spot = row.seq, row.tried_for, spot
         return record

@@ -44,6 +44,7 @@ from tests.scripted_server import (
 )
 from tests.spools import come_back, files_in, letters_in, on_disk, written
 from tests.support import (
+    EPOCH,
     PATIENCE,
     FakeClock,
     assert_balanced,
@@ -225,6 +226,27 @@ async def test_two_exporters_share_a_directory(
     assert not first.stats().recovered
     assert not second.stats().recovered
     assert received(server) == names(10, "a") + names(10, "b")
+
+
+async def test_a_clock_that_is_set_back_holds_nothing_up(
+    make_exporter: MakeExporter,
+    server: ScriptedServer,
+    clock: FakeClock,
+    directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    What comes back from disk lingers no longer because it seems to be of the future.
+    """
+    exporter = await make_exporter(queue=QueueLimits(max_events=2), spool=directory)
+    push(exporter, names(3))
+    await written(exporter)
+
+    monkeypatch.setattr(clock, "wall", lambda: EPOCH - 3600.0 + clock.now())
+
+    await come_back(exporter, clock)
+    assert received(server) == names(3)
+    assert clock.now() < 60.0
 
 
 async def test_a_flush_waits_for_what_is_on_disk(
