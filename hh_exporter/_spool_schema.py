@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import closing
+from contextlib import ExitStack, closing
 from hmac import compare_digest
 from pathlib import Path
 from typing import Any, Final
@@ -94,12 +94,18 @@ def look(path: Path) -> sqlite3.Connection | None:
     Returns:
         None if it is gone.
     """
-    try:
-        return connect(path, "ro" if has_log(path) else "ro&immutable=1")
-    except sqlite3.OperationalError:
-        if path.exists():
-            raise
-        return None
+    with ExitStack() as undo:
+        try:
+            db = undo.enter_context(
+                closing(connect(path, "ro" if has_log(path) else "ro&immutable=1"))
+            )
+            db.execute("PRAGMA user_version").fetchone()  # so that its log is open, too
+        except sqlite3.OperationalError:
+            if path.exists():
+                raise
+            return None
+        undo.pop_all()
+        return db
 
 
 def set_up(db: sqlite3.Connection, *, fsync: bool) -> None:

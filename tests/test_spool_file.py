@@ -604,6 +604,24 @@ class TestLife:
         assert list_files(directory) == []
         assert not directory.exists()
 
+    def test_a_file_that_goes_while_it_is_looked_at_is_none(
+        self, file: SpoolFile, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        Its holder may let go of it and remove it between two steps of who comes to adopt it.
+        """
+        connect = _spool_schema.connect
+
+        def closed_meanwhile(path: Path, mode: str) -> sqlite3.Connection:
+            db = connect(path, mode)
+            file.close()
+            return db
+
+        monkeypatch.setattr(_spool_schema, "connect", closed_meanwhile)
+
+        assert SpoolFile.adopt(file.path, IDENTITY) is None
+        assert list(file.path.parent.iterdir()) == []
+
     @pytest.mark.parametrize("is_waited_for", [True, False])
     def test_the_lock_of_a_file_that_is_gone_is_nothing(
         self, left: Path, monkeypatch: pytest.MonkeyPatch, is_waited_for: bool
