@@ -166,7 +166,7 @@ class Kit:
         Raises:
             ConfigError: There is no such fault.
         """
-        self._script += map(_checked, faults)
+        self._script += [_checked(fault) for fault in faults]  # all or none
 
     @contextmanager
     def failing(self, fault: int | str) -> Iterator[None]:

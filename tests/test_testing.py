@@ -188,7 +188,12 @@ def test_a_fault_that_is_none_is_refused(kit: Kit, fault: int | str) -> None:
     A typo shows at once, not as a test that passes for want of a fault.
     """
     with pytest.raises(ConfigError, match="status from 400 to 599"):
-        kit.fail(fault)
+        kit.fail(503, fault)
+
+    exporter = kit.make_exporter()
+    push_all(exporter, "a")
+    asyncio.run(exporter.flush())
+    assert exporter.stats().retries == 0
 
 
 # Time.
