@@ -311,7 +311,8 @@ class Exporter:
             self._life.worker is not None and not self._life.worker.is_over
         ):
             worker = self._life.need_worker()
-            await run_in(worker.loop, worker.close(deadline), self._clock, deadline)
+            if not worker.is_over:  # abandoned: its loop is stopped
+                await run_in(worker.loop, worker.close(deadline), self._clock, deadline)
         self._settler.drain(DropReason.CLOSED)
         if self._spooler is not None:
             await self._spooler.aclose(deadline)

@@ -211,7 +211,7 @@ class Worker:
             try:
                 await self._serve()
             except Exception as exc:
-                if self.loop.is_closed():
+                if not self.loop.is_running():
                     return  # collected with its loop: what failed is not ours
                 while isinstance(exc, ExceptionGroup):
                     exc = exc.exceptions[0]

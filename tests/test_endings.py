@@ -7,6 +7,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import weakref
+from collections.abc import Coroutine
+from typing import Any, cast
 
 import pytest
 
@@ -289,6 +291,41 @@ async def test_a_push_beside_a_closed_loop_says_what_is_left(
 
     assert caplog.messages == [LEFT]
     assert (await exporter.flush()).delivered == 3
+
+
+async def test_a_close_waits_for_no_loop_that_is_stopped(build_exporter: BuildExporter) -> None:
+    """
+    An idle worker can't be told of a close while its loop does not run: nobody waits for it.
+    """
+    exporter = build_exporter()
+    loop = asyncio.new_event_loop()
+    await asyncio.to_thread(loop.run_until_complete, exporter.start())
+
+    await exporter.aclose()
+
+    await asyncio.to_thread(loop.run_until_complete, ended())
+    loop.close()
+
+
+async def test_a_worker_that_is_collected_with_its_loop_is_no_fault(
+    build_exporter: BuildExporter, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    Where a loop is stopped and forgotten its worker can't be at fault, whatever it meets with.
+    """
+    exporter = build_exporter()
+    loop = asyncio.new_event_loop()
+    await asyncio.to_thread(loop.run_until_complete, exporter.start())
+    worker = exporter._life.worker
+    assert worker is not None
+    assert worker._task is not None
+    life = cast(Coroutine[Any, Any, None], worker._task.get_coro())
+
+    life.close()  # as the collector does
+
+    assert not caplog.messages
+    await asyncio.to_thread(loop.run_until_complete, ended())
+    loop.close()
 
 
 async def test_a_loop_after_a_close_is_served(
