@@ -3,16 +3,21 @@ The spool files that are ours: those of the dead, and one to write to.
 
 Which of their records are in memory is known here, so that none is loaded
 twice, and which file a record is in, so that none is copied. Used by one thread.
+A fork waits until none is at work: SQLite has locks that all its files share,
+and a child that is forked while they are held waits for them for good.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from operator import itemgetter
 from pathlib import Path
+from threading import RLock
+from weakref import WeakSet
 
 from attrs import Factory, define, evolve
 
@@ -26,6 +31,9 @@ from hh_exporter.exceptions import SpoolError
 __all__ = ["Disk"]
 
 log = logging.getLogger(__name__)
+
+_LONGEST_WAIT = 1.0
+"""Seconds for which a fork waits for each: one that hangs must not stop the program."""
 
 
 @define(eq=False)
@@ -73,6 +81,11 @@ class Disk:
     """Spots of records that it adds."""
     _left: dict[Path, int] = Factory(dict)
     """How many records waited in each file of ours when it was closed."""
+    _at_work: RLock = Factory(RLock)
+    """Held while SQLite is."""
+
+    def __attrs_post_init__(self) -> None:
+        _disks.add(self)
 
     @property
     def size(self) -> int:
@@ -106,7 +119,8 @@ class Disk:
         make_directory(self.directory)
         found = gone = 0
         for path in list_files(self.directory):
-            held = self._adopt(path)
+            with self._at_work:
+                held = self._adopt(path)
             if held is None:
                 continue
             self._files.append(held)
@@ -137,7 +151,7 @@ class Disk:
         """
         before = [(held, set(held.loaded)) for held in self._files]
         try:
-            with ExitStack() as self._transaction:
+            with self._at_work, ExitStack() as self._transaction:
                 for held in self._files:
                     self._transaction.enter_context(held.file.transaction())
                 yield
@@ -284,18 +298,20 @@ class Disk:
         for held in self._files[1:]:
             if not held.file.count and not held.file.letters:
                 self._files.remove(held)
-                held.file.close()
+                with self._at_work:
+                    held.file.close()
 
     def abandon(self) -> None:
         """
         Leave the files to the parent, in a forked child.
         """
+        _disks.discard(self)
         for held in self._files:
             held.file.abandon()
 
     def close(self) -> None:
         files, self._files = self._files, []
-        with ExitStack() as closing:
+        with self._at_work, ExitStack() as closing:
             for held in files:
                 closing.callback(held.file.close)
                 # Not what has its outcome and could not be removed: that is another's to find.
@@ -305,3 +321,21 @@ class Disk:
 def _held_at(spot: Spot) -> _Held:
     assert isinstance(spot.file, _Held)  # noqa: S101
     return spot.file
+
+
+_disks: WeakSet[Disk] = WeakSet()
+
+
+def _rest() -> None:
+    for disk in tuple(_disks):
+        disk._at_work.acquire(timeout=_LONGEST_WAIT)
+
+
+def _go_on() -> None:
+    for disk in tuple(_disks):
+        with suppress(RuntimeError):  # there was no waiting for this one
+            disk._at_work.release()
+
+
+# Not in the child, which makes disks of its own.
+os.register_at_fork(before=_rest, after_in_parent=_go_on)

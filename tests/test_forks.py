@@ -13,7 +13,8 @@ import os
 import signal
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -22,12 +23,14 @@ from typing import Any
 import pytest
 from trustme import CA
 
-from hh_exporter import BatchLimits, Exporter, ExporterError, QueueLimits
+from hh_exporter import BatchLimits, Exporter, ExporterError, QueueLimits, Spool
+from hh_exporter._spool_file import SpoolFile
 from hh_exporter.events import new_id
 from tests.conftest import BuildExporter, MakeExporter
 from tests.programs import run_program
 from tests.relays import tls_before
 from tests.scripted_server import ScriptedServer, hang_after_storing
+from tests.spools import stall
 from tests.support import PATIENCE, assert_balanced, delivered, model_event, push_all, until
 from tests.test_tls import serving
 
@@ -221,6 +224,32 @@ async def test_forks_in_a_storm_of_pushes_lose_and_repeat_nothing(
     await exporter.flush()
     assert sorted(server.created_ids) == sorted([*pushed, *(f"c{n}" for n in range(8))])
     assert assert_balanced(exporter).delivered == len(pushed)
+
+
+async def test_no_child_is_forked_while_sqlite_is_at_work(
+    make_exporter: MakeExporter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A fork waits for the spool's commit: SQLite's locks, held then, never open in the child.
+    """
+    transaction = SpoolFile.transaction
+    is_at_work = threading.Event()
+
+    @contextmanager
+    def watched(file: SpoolFile) -> Iterator[None]:
+        is_at_work.set()
+        with transaction(file):
+            yield
+        is_at_work.clear()
+
+    monkeypatch.setattr(SpoolFile, "transaction", watched)
+    slow = stall(monkeypatch, "add")
+    exporter = await make_exporter(spool=Spool(tmp_path / "spool", durable=True))
+    push_all(exporter, "p0")
+    await asyncio.to_thread(slow.is_reached.wait, PATIENCE)
+    os.register_at_fork(before=slow.is_over.set)  # before ours, which came first
+
+    assert not await forked(is_at_work.is_set)
 
 
 async def test_what_is_pushed_before_workers_are_forked_is_the_parents(
