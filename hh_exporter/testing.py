@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from threading import Thread
@@ -17,7 +17,7 @@ from typing import Any, Self, TypeVar
 
 from attrs import evolve
 
-from hh_exporter import BatchLimits, Exporter, RetryPolicy, Stats
+from hh_exporter import BatchLimits, Exporter, ExporterError, RetryPolicy, Stats
 from hh_exporter._clock import Clock, SystemClock
 from hh_exporter._collector import Collector, Faults
 from hh_exporter._environment import Settings
@@ -53,6 +53,7 @@ class Kit:
         self._script = deque[str]()
         self._outage: str | None = None
         self._met = {"hang": 0, "reset": 0}
+        self._is_open = False
         self._loop: asyncio.AbstractEventLoop
         self._over: asyncio.Event
         self._thread: Thread
@@ -65,6 +66,7 @@ class Kit:
         )
         self._thread.start()
         ready.result()
+        self._is_open = True
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -78,8 +80,11 @@ class Kit:
         finally:
             for exporter, settings in self._own_settings.items():
                 _build_anew(exporter, settings)
+            self._own_settings.clear()  # a kit may be opened again, and adopt them again
+            self._exporters.clear()
             self._loop.call_soon_threadsafe(self._over.set)
             self._thread.join()
+            self._is_open = False
 
     async def _serve(self, ready: Future[None]) -> None:
         self._loop, self._over = asyncio.get_running_loop(), asyncio.Event()
@@ -217,11 +222,11 @@ class Kit:
         # A hang ends as a request without an answer, as a reset does.
         return under_way > self._met["hang"] - max(0, unanswered - self._met["reset"])
 
-    def _run(self, work: Awaitable[T]) -> T:
-        async def run() -> T:
-            return await work
-
-        return asyncio.run_coroutine_threadsafe(run(), self._loop).result(_PATIENCE)
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        if not self._is_open:
+            work.close()  # or its never being awaited would be a warning
+            raise ExporterError("the kit is not open: use it within its block")
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(_PATIENCE)
 
 
 def assert_balanced(exporter: Exporter) -> Stats:

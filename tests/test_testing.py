@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from hh_exporter import BatchLimits, ConfigError, DropReason, Exporter, RetryPolicy
+from hh_exporter import BatchLimits, ConfigError, DropReason, Exporter, ExporterError, RetryPolicy
 from hh_exporter.events import SessionProperties
 from hh_exporter.testing import FakeClock, Kit, assert_balanced
 from tests.support import model_event, push_all
@@ -282,6 +282,38 @@ async def test_a_kit_ends_within_the_loop_of_its_exporters() -> None:
         push_all(exporter, "a")
         await exporter.flush()
 
+    assert exporter.stats().health == "closed"
+
+
+@pytest.mark.parametrize("was_open", [True, False])
+def test_a_kit_that_is_not_open_says_so(was_open: bool) -> None:
+    """
+    Who looks at what arrived after the block, or without one, hears where it is to be had.
+    """
+    kit = Kit()
+    if was_open:
+        with kit:
+            pass
+
+    with pytest.raises(ExporterError, match="within its block"):
+        kit.events()
+    with pytest.raises(ExporterError, match="within its block"):
+        kit.adopt(Exporter(disabled=True))
+
+
+def test_a_kit_that_is_opened_again_adopts_again() -> None:
+    """
+    What was adopted before goes to the new collector, and to no server of its own.
+    """
+    kit = Kit()
+    exporter = Exporter(disabled=True)
+    for _ in range(2):
+        with kit:
+            kit.adopt(exporter)
+            push_all(exporter, "a")
+            asyncio.run(exporter.flush())
+
+            assert [event["event_id"] for event in kit.events()] == ["a"]
     assert exporter.stats().health == "closed"
 
 
