@@ -60,7 +60,7 @@ class Reading:
         for path, handler in {
             "/api/events": self.list_events,
             "/api/events/{id:[0-9]{1,18}}": self.show_event,
-            "/api/sessions/{session_id:.*}": self.show_session,
+            "/api/sessions/{session_id:(?s:.*)}": self.show_session,
             "/api/facets": self.count_facets,
             "/api/series": self.count_series,
             "/api/stats": self.show_stats,
