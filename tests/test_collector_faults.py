@@ -313,6 +313,7 @@ class TestApi:
             ({"latency": -1}, "latency must be from 0 to 60 seconds"),
             ({"latency": 61}, "latency must be from 0 to 60 seconds"),
             ({"rate_limit": 0}, "rate_limit must be requests per second"),
+            ({"rate_limit": 5e-324}, "rate_limit must be requests per second"),
             ({"rate_limit": True}, "rate_limit: must be a number or null"),
             ({"faults": {"200": 0.1}}, "a fault must be a status from 400 to 599, partial, reset"),
             ({"faults": {"5e2": 0.1}}, "a fault must be a status"),

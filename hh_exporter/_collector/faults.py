@@ -40,6 +40,7 @@ MAX_HANGING = 100
 """Requests; one more ends the first of them."""
 _MAX_HANG = 600.0
 _MAX_LATENCY = 60.0
+_MIN_RATE = 1e-9
 _ROUNDING = 1e-9
 _KINDS = frozenset({*map(str, range(400, 600)), PARTIAL, "reset", "hang"})
 _MAX_FAULTS_BYTES = 2**16
@@ -53,8 +54,10 @@ def _check_latency(_: Faults, __: Attribute[float], latency: float) -> None:
 
 
 def _check_rate(_: Faults, __: Attribute[float | None], rate: float | None) -> None:
-    if rate is not None and not 0 < rate < inf:
-        raise ConfigError(f"rate_limit must be requests per second, more than 0, not {rate!r}")
+    if rate is not None and not _MIN_RATE <= rate < inf:
+        raise ConfigError(
+            f"rate_limit must be requests per second, at least {_MIN_RATE}, not {rate!r}"
+        )
 
 
 def _check_faults(
