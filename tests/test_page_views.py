@@ -196,6 +196,20 @@ class TestEvent:
         await page.find(".json .more")
         assert len(await page.text(".json")) < 10_000
 
+    async def test_a_wide_object_is_shown_in_slices(
+        self, page: Browser, collector: Collector
+    ) -> None:
+        """
+        Of thousands of named values a part is laid out, and more on demand.
+        """
+        metadata = {f"key {n}": n for n in range(50_000)}
+        await post(collector, ONE, {"model_event": wire_event(metadata=metadata)})
+
+        await open_first(page, "parameters")
+
+        await page.find(".sections .more")
+        assert await page.run("return document.querySelectorAll('.sections *').length") < 2_000
+
     async def test_a_session_is_a_timeline(self, page: Browser, collector: Collector) -> None:
         """
         Its events are bars at their times; one of them opens its event.

@@ -20,6 +20,7 @@ const TABS = [
   ["raw", "Raw JSON"],
 ];
 const LONGEST_TO_INDENT = 2_000_000;
+const MOST_IN_TABLE = 100; // more than these are shown as JSON, which comes in slices
 
 /** Tells `close`, `tab` {tab}, `open` {id} and `only` {session}. */
 export class Detail extends EventTarget {
@@ -235,13 +236,14 @@ function makeSection(title, value) {
     "section",
     {},
     make("h3", { class: "section-title" }, title),
-    isFlat(value) ? makeTable(value) : makeJson(value),
+    isTable(value) ? makeTable(value) : makeJson(value),
   );
 }
 
-const isFlat = (value) =>
+const isTable = (value) =>
   typeof value === "object" &&
   !Array.isArray(value) &&
+  Object.keys(value).length <= MOST_IN_TABLE &&
   Object.values(value).every((item) => typeof item !== "object" && String(item).length <= 200);
 
 function makeTable(value) {
