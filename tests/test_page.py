@@ -420,6 +420,50 @@ class TestKeyboard:
         await page.press("\ue00c")
         assert await page.run(FOCUS_ID) != "search"
 
+    async def test_arrows_scroll_the_event_that_has_the_focus(
+        self, page: Browser, collector: Collector
+    ) -> None:
+        """
+        In a long conversation they move its text, and open no other event.
+        """
+        messages = [{"role": "user", "content": f"question {n}"} for n in range(50)]
+        for name in "abc":
+            await push_names(collector, name, messages=messages)
+        await page.until(COUNT, "3 events")
+        await page.press("j", "\ue007")
+        await page.find(".message")
+
+        await page.run("document.getElementById('detail-content').focus()")
+        await page.press("\ue015", "\ue00f")
+
+        await page.until("return document.getElementById('detail-content').scrollTop > 0")
+        assert await page.text(".detail h2") == "c"
+
+    async def test_escape_leaves_a_choice(self, page: Browser, collector: Collector) -> None:
+        """
+        After a filter was chosen the keys are at hand again.
+        """
+        await push_names(collector, "a")
+        await page.find(".row")
+        await page.run("document.querySelector('[data-filter=error]').focus()")
+
+        await page.press("\ue00c", "?")
+
+        await page.find("#keys")
+
+    async def test_the_list_is_one_stop(self, page: Browser, collector: Collector) -> None:
+        """
+        Tab leads to the list and from there out of it.
+        """
+        await push_names(collector, *map(str, range(50)))
+        await page.until(COUNT, "50 events")
+        await page.run("document.querySelector('.list-grid').focus()")
+
+        await page.press("\ue004")
+
+        inside = "return document.querySelector('.list-grid').contains(document.activeElement)"
+        assert not await page.run(inside)
+
     async def test_help_lists_the_keys(self, page: Browser, collector: Collector) -> None:
         """
         ? opens the list of keys, and Esc closes it.

@@ -1,7 +1,8 @@
 /*
  * The keys, and the dialog that lists them.
  *
- * Plain keys count only where nobody types, and never together with a modifier.
+ * Plain keys count only where nobody types, and never together with a modifier; those that scroll
+ * are the open event's while it has the focus.
  */
 
 import { make } from "./dom.js";
@@ -10,13 +11,14 @@ const HELP = [
   [["/"], "search"],
   [["j", "k"], "next, previous event; arrows too"],
   [["Enter"], "open the event"],
-  [["Esc"], "close it, leave the search"],
+  [["Esc"], "close it, leave a filter"],
   [["p"], "pause or resume the list"],
   [["g"], "to the newest event"],
   [["e"], "errors only, or all"],
   [["c"], "charts on or off"],
   [["?"], "this list"],
 ];
+const SCROLLING = new Set(["ArrowDown", "ArrowUp", "PageDown", "PageUp"]);
 
 /**
  * Call an action by its key until the page ends.
@@ -30,6 +32,7 @@ export function listenForKeys(actions) {
     const isTyping = event.target.matches("input, textarea, select, [contenteditable]");
     if (isTyping && event.key !== "Escape") return;
     if (event.key === "Enter" && event.target.matches("button, summary, a")) return;
+    if (SCROLLING.has(event.key) && event.target.closest("[role=tabpanel]")) return;
     const action = actions[event.key];
     if (action === undefined) return;
     event.preventDefault();

@@ -49,7 +49,12 @@ export class List extends EventTarget {
     this.#space = make("div", { class: "list-space", role: "rowgroup" });
     this.#body = make(
       "div",
-      { class: "list-body", role: "presentation", on: { scroll: () => this.#draw() } },
+      {
+        class: "list-body",
+        role: "presentation",
+        tabindex: -1, // what scrolls is else a stop of its own
+        on: { scroll: () => this.#draw() },
+      },
       this.#space,
     );
     const heads = COLUMNS.map(([name, label, title]) =>

@@ -116,7 +116,7 @@ function close() {
 }
 
 function leave() {
-  if (document.activeElement.matches("input")) list.focus();
+  if (document.activeElement.matches("input, select")) list.focus();
   else if (detail.isOpen) close();
 }
 
