@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import stat
 import tempfile
 import threading
 from contextlib import closing
@@ -16,6 +17,7 @@ import pytest
 from hh_exporter._collector.lists import count, one_event
 from hh_exporter._collector.reader import TooMuchError
 from hh_exporter._collector.store import EventRow, Retention, SessionRow, Store
+from hh_exporter.exceptions import ExporterError
 from tests.collector_client import ONE
 
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"
@@ -184,6 +186,26 @@ class TestFile:
             assert await ids(store) == ["e"]
 
         assert files(tmp_path) == [tmp_path / ":memory:"]
+
+    async def test_its_owner_alone_can_read_it(self, tmp_path: Path) -> None:
+        """
+        Whatever the umask, a new file is for nobody else; one that is there keeps its mode.
+        """
+        old = tmp_path / "old.db"
+        old.touch(0o640)
+        for path, mode in ((tmp_path / "new.db", 0o600), (old, 0o640)):
+            async with Store.open(path) as store:
+                await store.add([event("e")])
+                family = tmp_path.glob(f"{path.name}*")
+                assert {stat.S_IMODE(one.stat().st_mode) for one in family} == {mode}
+
+    async def test_a_blank_name_is_refused(self) -> None:
+        """
+        Who names a file wants the events kept, although a variable was empty.
+        """
+        with pytest.raises(ExporterError, match="can't be the collector's database"):
+            async with Store.open(""):
+                pass
 
 
 class TestReader:

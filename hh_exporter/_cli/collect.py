@@ -141,7 +141,7 @@ async def collect(collector: Collector, report: Report) -> None:
         finally:
             await collector.aclose()
     verb, noun = ("was", "1 event") if count == 1 else ("were", f"{count:,} events")
-    where = f" in {click.format_filename(collector.db)}" if collector.db else ""
+    where = f" in {click.format_filename(collector.db)}" if collector.db is not None else ""
     latest = "the latest " if count == collector.max_events else ""  # older ones made room
     report.say(f"{latest}{noun} {verb} collected{where}")
 

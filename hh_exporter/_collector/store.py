@@ -9,9 +9,10 @@ and the oldest go first, a few with each write, so that no write waits long.
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, asynccontextmanager, closing
+from contextlib import ExitStack, asynccontextmanager, closing, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -161,12 +162,12 @@ class Store:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *args)
 
     def _open(self) -> None:
-        name = str(self.path or "a temporary file")
+        name = "a temporary file" if self.path is None else str(Path(self.path))
         try:
             path = self._place()
             self._db = self._cleanup.enter_context(closing(connect(path)))
             # A temporary file is gone with the process, whatever the disk has of it.
-            self._db.execute(f"PRAGMA synchronous = {'NORMAL' if self.path else 'OFF'}")
+            self._db.execute(f"PRAGMA synchronous = {'OFF' if self.path is None else 'NORMAL'}")
             claim(self._db, name)
         except (OSError, sqlite3.Error) as exc:
             raise ExporterError(
@@ -176,8 +177,13 @@ class Store:
         self._reader = Reader(path)
 
     def _place(self) -> Path:
-        if self.path:
-            return Path(self.path).absolute()  # never a name that SQLite has a meaning for
+        if self.path is not None:
+            path = Path(self.path).absolute()  # never a name that SQLite has a meaning for
+            # Before SQLite does, which would let the umask decide who may read it. What else is
+            # wrong with it SQLite says.
+            with suppress(OSError):
+                os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o600))
+            return path
         # SQLite's own temporary files are for one connection alone.
         directory = TemporaryDirectory(prefix="hh-collector-", ignore_cleanup_errors=True)
         return Path(self._cleanup.enter_context(directory)) / "events.db"
