@@ -191,13 +191,12 @@ class TestFile:
         """
         Whatever the umask, a new file is for nobody else; one that is there keeps its mode.
         """
-        old = tmp_path / "old.db"
-        old.touch(0o640)
-        for path, mode in ((tmp_path / "new.db", 0o600), (old, 0o640)):
-            async with Store.open(path) as store:
+        (tmp_path / "old.db").touch(0o640)
+        for name, mode in (("new.db", 0o600), ("old.db", 0o640)):
+            async with Store.open(tmp_path / name) as store:
                 await store.add([event("e")])
-                family = tmp_path.glob(f"{path.name}*")
-                assert {stat.S_IMODE(one.stat().st_mode) for one in family} == {mode}
+                family = [path for path in files(tmp_path) if path.name.startswith(name)]
+                assert {stat.S_IMODE(path.stat().st_mode) for path in family} == {mode}
 
     async def test_a_blank_name_is_refused(self) -> None:
         """
