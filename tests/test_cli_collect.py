@@ -8,7 +8,9 @@ import asyncio
 import os
 import signal
 import socket
+from contextlib import suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import orjson
 import pytest
@@ -17,9 +19,22 @@ from aiohttp import ClientSession
 from hh_exporter import Exporter
 from hh_exporter._cli._report import Report
 from hh_exporter._cli.collect import collect, collect_command
-from hh_exporter._collector import Collector
+from hh_exporter._collector import Collector, Faults
+from tests.collector_client import ONE, post
+from tests.collector_client import model_event as wire_event
 from tests.command import call, finish, started
-from tests.support import model_event, until
+from tests.support import FakeClock, model_event, until
+
+
+async def refused(url: str) -> None:
+    """
+    Wait until nobody listens there.
+    """
+    address = urlsplit(url)
+    with suppress(ConnectionRefusedError):
+        while True:
+            _, writer = await asyncio.open_connection(address.hostname, address.port)
+            writer.close()
 
 
 async def push_one(url: str) -> None:
@@ -75,6 +90,27 @@ async def test_without_a_file_it_says_how_many_it_had(
     await collecting
 
     assert capsys.readouterr().err == "2 events were collected\n"
+
+
+async def test_what_is_finished_after_the_signal_is_counted(
+    clock: FakeClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    A request at hand is answered, no other is taken, and then it says how many there are.
+    """
+    collector = Collector(clock=clock, faults=Faults(latency=1.0))
+    collecting = asyncio.create_task(collect(collector, Report()))
+    await until(lambda: "collecting at" in capsys.readouterr().out)
+    posting = asyncio.create_task(post(collector, ONE, {"model_event": wire_event()}))
+    await until(lambda: clock.delays == [1.0])
+
+    os.kill(os.getpid(), signal.SIGTERM)
+    await refused(collector.url)
+    await clock.advance(1.0)
+    assert (await posting)[0] == 200
+    await collecting
+
+    assert capsys.readouterr().err == "1 event was collected\n"
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org", "localhost.evil"])

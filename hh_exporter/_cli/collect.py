@@ -137,6 +137,7 @@ async def collect(collector: Collector, report: Report) -> None:
                 f"read them at {collector.url}/api/events.jsonl; Ctrl-C ends"
             )
             await signals.first.wait()
+            await collector.stop()  # what it finishes counts, too
             count = await collector.count()
         finally:
             await collector.aclose()

@@ -99,6 +99,8 @@ class Collector:
     _store: Store | None = field(default=None, init=False, repr=False)
     _url: str = field(default="", init=False, repr=False)
     _cleanup: AsyncExitStack = field(factory=AsyncExitStack, init=False, repr=False)
+    _serving: AsyncExitStack = field(factory=AsyncExitStack, init=False, repr=False)
+    """The part of the cleanup that ends before the database is let go of."""
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -146,7 +148,8 @@ class Collector:
                 logger=_UNHEARD,
                 shutdown_timeout=_SHUTDOWN_TIMEOUT,
             )
-            stack.push_async_callback(runner.cleanup)
+            serving = await stack.enter_async_context(AsyncExitStack())
+            serving.push_async_callback(runner.cleanup)
             await runner.setup()
             connections.server = runner.server
             try:
@@ -158,10 +161,17 @@ class Collector:
                     f"can't listen on {self.host}, port {self.port} ({exc.strerror}): "
                     "choose another host or port, or port 0 for any that is free"
                 ) from exc
-            stack.callback(listener.close)
+            serving.callback(listener.close)
             self._store = store
             self._url = _url(*listener.sockets[0].getsockname()[:2])
+            self._serving = serving
             self._cleanup = stack.pop_all()
+
+    async def stop(self) -> None:
+        """
+        Finish the requests at hand and take no more; what is stored can be read until `aclose`.
+        """
+        await self._serving.aclose()
 
     async def aclose(self) -> None:
         """
