@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pytest
 
+from hh_exporter._clock import SystemClock
 from hh_exporter._collector import Collector
 from tests.collector_client import MANY, ONE, V1_MANY, V1_ONE, post, push, v1_event
 from tests.collector_client import model_event as wire_event
@@ -38,8 +39,26 @@ for (let at = 0; at < pixels.length; at += 4) {
 return inked >= least;
 """
 """Whether a chart has so many pixels of a colour: axes and grid are grey."""
+FIGURE = "return document.querySelector('.chart-figure').textContent === arguments[0]"
+LATER = """
+const now = performance.now.bind(performance);
+const by = arguments[0];
+performance.now = () => now() + by;
+"""
+"""Makes the page believe that so many milliseconds passed."""
 TOO_WIDE = "return document.documentElement.scrollWidth > innerWidth"
 BACKGROUND = "return getComputedStyle(document.querySelector('.top')).backgroundColor"
+
+
+class PastClock(SystemClock):
+    """
+    The real clock, some seconds ago: forty days at first.
+    """
+
+    ago = 40 * 86_400.0
+
+    def wall(self) -> float:
+        return super().wall() - self.ago
 
 
 @pytest.fixture
@@ -277,7 +296,29 @@ class TestCharts:
 
         await push(collector, model_event())
 
-        await page.until("return document.querySelector('.chart-figure').textContent === '5'")
+        await page.until(FIGURE, "5")
+
+    @pytest.mark.parametrize(
+        ("per_second", "shown"),
+        [
+            (0, "0/s"),
+            (0.000_347, "0.00035/s"),
+            (0.05, "0.05/s"),
+            (12.3, "12/s"),
+            (12_345, "12.3K/s"),
+        ],
+    )
+    async def test_a_rate_has_the_digits_that_it_needs(
+        self, page: Browser, collector: Collector, per_second: float, shown: str
+    ) -> None:
+        """
+        Few events in a long time are not none.
+        """
+        script = (
+            "return import('/page/js/series.js').then(({ CHARTS }) =>"
+            " CHARTS.find(({ key }) => key === 'events').format(arguments[0]))"
+        )
+        assert await page.run(script, per_second) == shown
 
     async def test_models_are_told_apart(self, page: Browser, collector: Collector) -> None:
         """
@@ -320,6 +361,35 @@ class TestCharts:
         assert "until" in await page.text(".legend")
         assert await page.texts(".chart-figure") == ["\u2013"] * 5
         assert all("400" in text for text in await page.problems())
+
+
+class TestWeeks:
+    """
+    Charts of a long time.
+    """
+
+    @pytest.fixture
+    async def collector(self) -> AsyncIterator[Collector]:
+        clock = PastClock()
+        async with Collector(clock=clock) as collector:
+            await push(collector, model_event())
+            clock.ago = 0.0
+            await push(collector, model_event())
+            yield collector
+
+    async def test_half_a_minute_later_they_follow(
+        self, page: Browser, collector: Collector
+    ) -> None:
+        """
+        What arrived is in the figures, however little of the range it is.
+        """
+        await page.click("[data-range=all]")
+        await page.until(FIGURE, "2")
+
+        await push(collector, model_event())
+        await page.run(LATER, 31_000)
+
+        await page.until(FIGURE, "3")
 
 
 class TestScreens:

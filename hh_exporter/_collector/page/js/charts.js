@@ -19,6 +19,7 @@ const RANGES = [
 ];
 const BUCKETS = 120;
 const SHORTEST = 2_000; // between two readings
+const LONGEST = 30_000;
 const PER_SPAN = 1 / 300; // of a range, until which a reading is good enough
 
 export class Charts {
@@ -95,8 +96,8 @@ export class Charts {
   }
 
   #tick() {
-    const isDue =
-      performance.now() - this.#readAt >= Math.max(SHORTEST * 0.9, this.#span * PER_SPAN);
+    const pause = Math.min(LONGEST, Math.max(SHORTEST * 0.9, this.#span * PER_SPAN));
+    const isDue = performance.now() - this.#readAt >= pause;
     const isMoving = !this.#address.get("until") && this.#address.get("range") !== "all";
     if (this.#isSeen && isDue && !this.#isRefused && (this.#isStale || isMoving)) this.#read();
   }

@@ -139,6 +139,7 @@ const STEPS = [1, 2, 5, 10, 15, 30]
   .sort((a, b) => a - b);
 
 function rate(value) {
+  if (value > 0 && value < 0.1) return String(Number(value.toPrecision(2)));
   return short(value >= 10 ? Math.round(value) : value);
 }
 
