@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import gzip
 import logging
+import resource
 import sqlite3
-from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -22,10 +23,23 @@ from tests.collector_client import EXPORT, MANY, ONE, exported, model_event, pos
 from tests.support import FakeClock, until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
 ENTRY = {"model_event": model_event()}
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """
+    Let no file of this process grow beyond half a megabyte.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**19, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.fixture
@@ -440,6 +454,28 @@ async def test_a_failure_of_its_own_is_told(
     [entry] = caplog.records
     assert entry.getMessage() == f"can't answer POST '{ONE}'"
     assert "no such table" in caplog.text
+
+
+async def test_a_full_disk_is_waited_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """
+    What can't be stored is to be sent again later; the log says so once, until there is room.
+    """
+    event = model_event(metadata={"text": "x" * 2**20})
+    async with Collector(db=tmp_path / "events.db") as collector:
+        await post(collector, ONE, ENTRY)
+        for _ in range(2):
+            with full_disk():
+                answers = [await post(collector, ONE, {"model_event": event}) for _ in range(3)]
+
+            assert {status for status, _ in answers} == {503}
+            assert answers[0][1]["errorCode"] == "unavailable"
+            assert answers[0][1]["message"].startswith("the database can't be written (")
+            assert (await post(collector, ONE, ENTRY))[0] == 200
+
+        assert await collector.count() == 3
+    assert [entry.levelname for entry in caplog.records] == ["ERROR", "ERROR"]
+    assert caplog.messages[0].startswith(f"can't write to {tmp_path / 'events.db'} (")
+    assert "Traceback" not in caplog.text
 
 
 async def test_an_export_that_fails_is_cut(

@@ -17,7 +17,7 @@ from hh_exporter._collector.answers import json_answer
 from hh_exporter._collector.encoding import encode
 from hh_exporter._collector.faults import PARTIAL
 from hh_exporter._collector.sessions import Session, shared_session
-from hh_exporter._collector.store import EventRow, SessionRow, Store
+from hh_exporter._collector.store import EventRow, SessionRow, Store, UnwritableError
 from hh_exporter._collector.validation import (
     EVENT,
     EVENT_BATCH_REQUEST,
@@ -174,7 +174,11 @@ class Ingestion:
             if fault not in (None, PARTIAL):
                 return await self.faults.fail(request, fault)
             async with self.bodies.read(request, schema) as body:
-                return await handle(Call(request, body, fault == PARTIAL))
+                try:
+                    return await handle(Call(request, body, fault == PARTIAL))
+                except UnwritableError as exc:
+                    headers = {"Retry-After": "1"}
+                    raise web.HTTPServiceUnavailable(text=str(exc), headers=headers) from None
 
         return take
 

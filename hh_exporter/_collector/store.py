@@ -9,6 +9,7 @@ and the oldest go first, a few with each write, so that no write waits long.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
@@ -41,12 +42,24 @@ from hh_exporter.exceptions import ExporterError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
-__all__ = ["EventRow", "Retention", "SessionRow", "Store"]
+__all__ = ["EventRow", "Retention", "SessionRow", "Store", "UnwritableError"]
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 _MAX_PROPERTIES = 32 * 2**20
 _MIN_PRUNED = 100
+_PASSING = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_READONLY,
+    }
+)
+"""What is wrong with the disk or the file, and may be well again."""
 
 _NARROW: Final = ("id", "time", "event_id", "session_id", *COLUMNS, "path", "size")
 _ADD_SESSION: Final = (
@@ -73,6 +86,12 @@ class Retention:
     """In seconds, at the time of the last write."""
 
 
+class UnwritableError(ExporterError):
+    """
+    The file can't be written to just now, as on a full disk.
+    """
+
+
 @define(eq=False)
 class Store:
     """
@@ -89,6 +108,7 @@ class Store:
     _db: sqlite3.Connection = field(init=False)
     _reader: Reader | None = field(default=None, init=False)
     _cleanup: ExitStack = field(factory=ExitStack, init=False)
+    _is_unwritable: bool = field(default=False, init=False)
 
     @classmethod
     @asynccontextmanager
@@ -121,9 +141,19 @@ class Store:
         """
         Commit *events*, their sessions, and what is said of *session*, in one transaction.
 
-        All of it or, if cancelled, maybe nothing.
+        All of it or, if cancelled, maybe nothing. Raises `UnwritableError`, and stores
+        nothing, while the disk is full or the file is otherwise not to be written to.
         """
-        await self._run(self._add, events, session)
+        try:
+            await self._run(self._add, events, session)
+        except sqlite3.OperationalError as exc:
+            if exc.sqlite_errorcode & 0xFF not in _PASSING:  # an extended code begins with its kind
+                raise
+            if not self._is_unwritable:  # once: the disk may stay full for a million requests
+                log.error("can't write to %s (%s): what is sent is refused", self._name, exc)  # noqa: TRY400
+            self._is_unwritable = True
+            raise UnwritableError(f"the database can't be written ({exc})") from exc
+        self._is_unwritable = False
         self.bell.ring()
 
     async def count(self) -> int:
@@ -161,17 +191,20 @@ class Store:
     async def _run(self, work: Callable[..., T], *args: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *args)
 
+    @property
+    def _name(self) -> str:
+        return "a temporary file" if self.path is None else str(Path(self.path))
+
     def _open(self) -> None:
-        name = "a temporary file" if self.path is None else str(Path(self.path))
         try:
             path = self._place()
             self._db = self._cleanup.enter_context(closing(connect(path)))
             # A temporary file is gone with the process, whatever the disk has of it.
             self._db.execute(f"PRAGMA synchronous = {'OFF' if self.path is None else 'NORMAL'}")
-            claim(self._db, name)
+            claim(self._db, self._name)
         except (OSError, sqlite3.Error) as exc:
             raise ExporterError(
-                f"{name} can't be the collector's database ({exc}): "
+                f"{self._name} can't be the collector's database ({exc}): "
                 "name a new file, in a directory that can be written"
             ) from exc
         self._reader = Reader(path)
