@@ -126,3 +126,24 @@ async def test_a_bomb_takes_no_memory(collector: Collector) -> None:
 
     assert (status, answer["errorCode"]) == (413, "body_too_large")
     assert peak < 3 * LIMIT
+
+
+@pytest.mark.parametrize("empty", [b"[]", b"{}"])
+async def test_a_body_of_many_containers_takes_no_memory(
+    collector: Collector, empty: bytes
+) -> None:
+    """
+    Objects and arrays, which take many times their bytes once they are read, are bounded.
+    """
+    event = orjson.dumps(EVENT)[:-1] + b',"inputs":{"a":[' + b",".join([empty] * 2_000_000) + b"]}}"
+
+    tracemalloc.start()
+    try:
+        status, answer = await post(collector, V1_MANY, b'{"events":[' + event + b"]}")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert (status, answer["errorCode"]) == (413, "body_too_large")
+    assert "1,000,000 objects and arrays" in answer["message"]
+    assert peak < LIMIT

@@ -2,8 +2,9 @@
 The body of a request: unpacked, parsed and checked, or refused.
 
 Neither packed nor unpacked may it have more than MAX_BODY_BYTES, and no more
-than that is ever unpacked. It must arrive within BODY_TIMEOUT, and all that are
-at hand share MAX_ROOM: what has no room is sent again later.
+than that is ever unpacked; nor may it open more than MAX_CONTAINERS brackets,
+be they in its texts. It must arrive within BODY_TIMEOUT, and all that are at
+hand share MAX_ROOM: what has no room is sent again later.
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ if TYPE_CHECKING:
     from hh_exporter._clock import Clock
     from hh_exporter._collector.validation import Schema
 
-__all__ = ["BODY_TIMEOUT", "MAX_BODY_BYTES", "MAX_ROOM", "Bodies"]
+__all__ = ["BODY_TIMEOUT", "MAX_BODY_BYTES", "MAX_CONTAINERS", "MAX_ROOM", "Bodies"]
 
 MAX_BODY_BYTES = 32 * 2**20
 MAX_ROOM = 8 * MAX_BODY_BYTES
+MAX_CONTAINERS = 1_000_000
+"""Objects and arrays, each of which takes thirty times its two bytes once it is read."""
 BODY_TIMEOUT = 30.0
 
 
@@ -97,6 +100,12 @@ class Bodies:
 
 
 def _parse(text: bytes | bytearray, schema: Schema) -> dict[str, Any]:
+    if (containers := text.count(b"{") + text.count(b"[")) > MAX_CONTAINERS:
+        raise web.HTTPRequestEntityTooLarge(
+            MAX_CONTAINERS,
+            containers,
+            text=f"body: must have no more than {MAX_CONTAINERS:,} objects and arrays",
+        )
     try:
         body: dict[str, Any] = orjson.loads(text)
     except orjson.JSONDecodeError as exc:
