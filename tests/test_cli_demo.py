@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import socket
+import threading
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -27,7 +28,7 @@ from hh_exporter._collector.store import SessionRow, Store
 from hh_exporter._dialects import DIALECTS
 from tests.command import call, finish, run, started
 from tests.scripted_server import ScriptedServer
-from tests.support import model_event
+from tests.support import PATIENCE, model_event
 
 CANARY = "canary-9d2e"
 EVENTS = 720
@@ -109,6 +110,22 @@ class TestRun:
         assert await demo(Collector(), Report(), keep=True, show=show)
 
         assert seen == [200]
+
+    async def test_a_browser_that_blocks_does_not_hold_it(self) -> None:
+        """
+        A signal ends it although the browser, as one in a terminal, goes on.
+        """
+        closed = threading.Event()
+
+        def show(_: str) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+            closed.wait(PATIENCE)
+
+        try:
+            async with asyncio.timeout(PATIENCE / 2):
+                assert await demo(Collector(), Report(), keep=True, show=show)
+        finally:
+            closed.set()
 
     async def test_what_the_collector_has_of_others_is_no_success(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -13,6 +13,7 @@ import webbrowser
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from statistics import quantiles
+from threading import Thread
 
 import attrs
 import click
@@ -298,5 +299,6 @@ async def _stay(url: str, show: Callable[[str], object] | None) -> None:
             "It stays up until Ctrl-C."
         )
         if show is not None:
-            await asyncio.to_thread(show, f"{url}/")
+            # No thread of the loop's: that would be waited for, and a browser may stay open.
+            Thread(target=show, args=(f"{url}/",), name="hh-demo-browser", daemon=True).start()
         await signals.first.wait()
