@@ -151,6 +151,21 @@ class TestHost:
             await writer.wait_closed()
             assert status in (400, 421)
 
+    @pytest.mark.parametrize("target", ["http://evil.example{}", "http://127.0.0.1:22{}"])
+    async def test_it_is_no_proxy(self, collector: Collector, target: str) -> None:
+        """
+        What names a host before its path is asked of that, whatever the header says.
+        """
+        address = urlsplit(collector.url)
+        reader, writer = await asyncio.open_connection(address.hostname, address.port)
+        line = f"GET {target.format(EXPORT)} HTTP/1.1"
+        writer.write(f"{line}\r\nHost: {address.netloc}\r\nConnection: close\r\n\r\n".encode())
+        status = int((await reader.readline()).split()[1])
+        writer.close()
+        await writer.wait_closed()
+
+        assert status == 421
+
     async def test_the_name_that_it_listens_on_is_served(self) -> None:
         """
         Where it listens on all addresses, a request may name that at which it arrived.

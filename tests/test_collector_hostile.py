@@ -360,7 +360,7 @@ class TestRequests:
             client.writer.write_eof()
             received = await client.reader.read()
 
-        assert not received or int(received.split()[1]) in (400, 404, 405)
+        assert not received or int(received.split()[1]) in (400, 404, 405, 421)
         assert await answers(collector)
 
     @pytest.mark.parametrize(

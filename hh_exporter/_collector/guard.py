@@ -128,7 +128,8 @@ def _is_here(request: web.Request, listens_on: str) -> bool:
     """
     named = request.headers.getall("Host", [])
     authority = _AUTHORITY.fullmatch(named[0].lower()) if len(named) == 1 else None
-    if authority is None or request.transport is None:
+    is_for_proxy = not request.raw_path.startswith(("/", "*"))  # RFC 9112 §3.2.2: its host counts
+    if authority is None or is_for_proxy or request.transport is None:
         return False
     address, port = request.transport.get_extra_info("sockname")[:2]
     host = authority[1].strip("[]")
