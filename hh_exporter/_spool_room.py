@@ -22,7 +22,7 @@ class Room:
 
     max_bytes: int
     used: int = field(default=0, init=False)
-    """Bytes of records on disk. Dead letters are not counted: they make room for what is new."""
+    """Bytes of records on disk that are to stay. Dead letters make room for what is new."""
     waiting: int = field(default=0, init=False)
     """Bytes that were handed over and are not on disk."""
     since: float | None = field(default=None, init=False)

@@ -177,12 +177,14 @@ class Spooler:
         Forget records that have their outcome, and bury those that a person may want to see.
         """
         spots = [record.spot for record in records if record.spot is not None]
+        freed = sum(len(record.data) for record in records if record.spot is not None)
         letters: list[Letter] = []
         if outcome is Outcome.REJECTED or reason in _KEPT:
             letters = [self._rows.to_letter(r, outcome, reason, status, answer) for r in records]
         is_taken = True
         if spots or letters:
             with self.queue.lock:
+                self.writer.room.used -= freed  # now: its letters may need just that
                 is_taken = self.writer.hand_over(Settle(spots, letters))
                 if not is_taken:
                     self.writer.hand_over(Settle(spots, []))

@@ -282,6 +282,30 @@ async def test_a_letter_that_has_no_room_at_all_is_said(
     assert lines("dead letter") == [f"1 dead letter {why}", f"1 dead letter more {why}"]
 
 
+async def test_a_letter_has_the_room_of_the_event_that_it_was(
+    make_exporter: MakeExporter, refusing: ScriptedServer, clock: FakeClock, directory: Path
+) -> None:
+    """
+    What dies while the spool is full of others needs no more room than it leaves.
+    """
+    exporter = await make_exporter(
+        spool=Spool(directory, durable=True, max_bytes=2500),
+        batch=BatchLimits(max_events=1, linger=60.0),
+        max_in_flight=1,
+    )
+    refusing.script(hang())
+    push_all(exporter, "bad-0", *(f"good-{n}" for n in range(40)))
+    await refusing.requests_seen(1)
+    await written(exporter)
+    assert exporter.stats().spooled_bytes > 2500 - 250
+
+    refusing.release()
+    await flushed(exporter, clock)
+    await written(exporter)
+
+    assert letter_ids(directory) == ["bad-0"]
+
+
 def test_a_letter_takes_the_room_that_it_will_have(directory: Path) -> None:
     """
     The server's words count before it is written as they do afterwards.
