@@ -704,12 +704,14 @@ class TestExport:
         It takes the filters of the list, over many megabytes as well.
         """
         filler = {"metadata": {"filler": "x" * 2**16}}
-        events = [model_event(event_id=f"e{n}", model=f"m{n % 10}", **filler) for n in range(100)]
+        events = [
+            model_event(event_id=f"event-{n}", model=f"m{n % 10}", **filler) for n in range(100)
+        ]
         await send(collector, *events)
 
-        lines = await exported(collector, "/api/events.jsonl?model=m3&text=e43")
+        lines = await exported(collector, "/api/events.jsonl?model=m3&text=event-43")
 
-        assert [orjson.loads(line)["event_id"] for line in lines] == ["e43"]
+        assert [orjson.loads(line)["event_id"] for line in lines] == ["event-43"]
 
     @pytest.mark.parametrize("path", ["events.jsonl?limit=5", "sessions.jsonl?model=m"])
     async def test_other_parameters_are_refused(self, collector: Collector, path: str) -> None:
