@@ -56,6 +56,15 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def browser(session: nox.Session) -> None:
+    """
+    Look at the collector's page in Chromium.
+    """
+    session.install("--editable", ".[dev]")
+    session.run("pytest", "-m", "browser", "-n0", *session.posargs)
+
+
+@nox.session
 def lowest(session: nox.Session) -> None:
     """
     Run the tests on the oldest dependencies that setup.cfg allows, and count what they cover.

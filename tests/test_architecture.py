@@ -7,6 +7,7 @@ from __future__ import annotations
 import ast
 import shutil
 from collections.abc import Iterator
+from functools import cache
 from importlib.util import resolve_name
 from pathlib import Path
 
@@ -135,13 +136,23 @@ def modules(root: Path) -> Iterator[tuple[str, Path, ast.Module]]:
     List the unit, path and syntax tree of each module of the package at *root*.
     """
     for path in sorted(root.rglob("*.py")):
-        yield path.relative_to(root).parts[0].removesuffix(".py"), path, ast.parse(path.read_text())
+        yield path.relative_to(root).parts[0].removesuffix(".py"), path, parse(path.read_text())
 
 
-def names_in(tree: ast.Module, package: str) -> Iterator[str]:
+@cache
+def parse(text: str) -> ast.Module:
+    return ast.parse(text)  # copies differ in one module alone
+
+
+@cache
+def names_in(tree: ast.Module, package: str) -> tuple[str, ...]:
     """
     List what is imported, at whatever depth, and attributes of imported modules.
     """
+    return tuple(_names_in(tree, package))
+
+
+def _names_in(tree: ast.Module, package: str) -> Iterator[str]:
     for node in ast.walk(tree):
         match node:
             case ast.Import(names):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tests.browser import Browser
 
-pytestmark = pytest.mark.xdist_group("browser")
+pytestmark = pytest.mark.browser
 
 ROOT = Path(__file__).parents[1]
 NAMES = ".row .cell-name b"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tests.browser import Browser
 
-pytestmark = pytest.mark.xdist_group("browser")
+pytestmark = pytest.mark.browser
 
 KEY = "a-key-of-this-test"
 ENTER = "\ue007"

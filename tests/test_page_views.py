@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tests.browser import Browser
 
-pytestmark = pytest.mark.xdist_group("browser")
+pytestmark = pytest.mark.browser
 
 ATTACK = '<img src="//outside.test/x" onerror="document.title=1"><script>document.title=1</script>'
 INKED = """

@@ -28,7 +28,7 @@ from hh_exporter._spooled import SpooledRecord
 from tests.support import PATIENCE
 from tests.test_ledger import LONG, ORDINARY, Books
 
-FEW = settings(ORDINARY, max_examples=20)
+FEW = settings(ORDINARY, max_examples=12)
 
 
 @define(eq=False)
