@@ -40,7 +40,9 @@ def command(recipe: str, fd: int) -> list[str]:
         case ["uvicorn", *words]:
             return ["-m", "uvicorn", *words, "--fd", str(fd), "--log-level", "critical"]
         case ["gunicorn", *words]:
-            return ["-m", "gunicorn", *words, "--bind", f"fd://{fd}", "--log-level", "critical"]
+            # One worker, which is up once it answers: gunicorn's SIGTERM goes by one that starts.
+            words += ["--workers", "1", "--bind", f"fd://{fd}", "--log-level", "critical"]
+            return ["-m", "gunicorn", *words]
         case words:
             raise AssertionError(words)
 
