@@ -277,26 +277,29 @@ class Worker:
     def _take(self) -> Delivery | None:
         """
         Take the next batch, if one is due, a slot is free and sending allowed.
+
+        Under the lock: a signal that ends the program waits until each record has a place.
         """
         now = self.clock.now()
         if len(self._in_hand) >= self.max_in_flight or self.breaker.free_at() > now:
             return None
-        batch = self._pop(now)
-        if batch is None and self.prober.aside:
-            self.prober.give_up()
+        with self.queue.lock:
             batch = self._pop(now)
-        if batch is None:
-            return None
-        is_probe = self.breaker.is_blocked
-        if is_probe:
-            self.breaker.begin_probe()
-            session = batch.session
-            batch = self.prober.trim(batch, is_lone=self.breaker.needs_proof)
-            if session is not None and batch.session is None:
-                self.batcher.end(session)
-        delivery = Delivery.of(batch, is_probe=is_probe)
-        self.queue.take(batch.records)
-        self._in_hand.add(delivery)
+            if batch is None and self.prober.aside:
+                self.prober.give_up()
+                batch = self._pop(now)
+            if batch is None:
+                return None
+            is_probe = self.breaker.is_blocked
+            if is_probe:
+                self.breaker.begin_probe()
+                session = batch.session
+                batch = self.prober.trim(batch, is_lone=self.breaker.needs_proof)
+                if session is not None and batch.session is None:
+                    self.batcher.end(session)
+            delivery = Delivery.of(batch, is_probe=is_probe)
+            self.queue.take(batch.records)
+            self._in_hand.add(delivery)
         return delivery
 
     def _pop(self, now: float) -> Batch | None:
@@ -309,14 +312,15 @@ class Worker:
         return self.batcher.pop(now, up_to_seq=self._flush_to if self._closing is None else inf)
 
     def _end(self, delivery: Delivery, _: asyncio.Task[None]) -> None:
-        self._in_hand.discard(delivery)
-        left = delivery.release_all()
-        if delivery.is_probe:
-            self.breaker.end_probe(self.clock.now())
-        if delivery.is_probe and self.breaker.is_blocked:
-            self.prober.step_aside(left)
-        else:
-            self.queue.give_back(left)
+        with self.queue.lock:  # as for _take
+            self._in_hand.discard(delivery)
+            left = delivery.release_all()
+            if delivery.is_probe:
+                self.breaker.end_probe(self.clock.now())
+            if delivery.is_probe and self.breaker.is_blocked:
+                self.prober.step_aside(left)
+            else:
+                self.queue.give_back(left)
         if not self.breaker.is_blocked:
             self.prober.reset()
         if delivery.session is not None:
