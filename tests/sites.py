@@ -43,13 +43,17 @@ class Site:
     A web app in a process of its own, and the crowd that asks it.
 
     Attributes:
-        answered: The questions that were answered.
+        question: What the crowd asks, each time with another number.
+        path: Where, each time with another question.
+        answered: What was answered, by question.
         done: How the process ended.
     """
 
     program: Program
     url: str
-    answered: set[str] = field(init=False, factory=set)
+    question: str
+    path: str
+    answered: dict[str, bytes] = field(init=False, factory=dict)
     done: Finished = field(init=False)
     _asked: int = field(init=False, default=0)
     _news: asyncio.Event = field(init=False, factory=asyncio.Event)
@@ -60,24 +64,30 @@ class Site:
         """
         while True:
             self._asked += 1
-            question = f"question {self._asked}"
+            question = self.question.format(self._asked)
             try:
-                async with session.get(f"{self.url}/ask", params={"question": question}) as answer:
+                async with session.get(self.url + self.path.format(question)) as answer:
                     assert answer.status == 200, await answer.text()
-                    await answer.read()
+                    text = await answer.read()
             except aiohttp.ClientConnectorError:
                 return
             except aiohttp.ClientError:
                 continue  # not answered, as is to be expected of a server that ends
-            self.answered.add(question)
+            self.answered[question] = text
             self._news.set()
 
     async def busy(self, count: int = 20) -> None:
         """
         Wait until that many questions were answered.
         """
+        await self.heard(lambda: len(self.answered) >= count)
+
+    async def heard(self, enough: Callable[[], bool]) -> None:
+        """
+        Wait until the answers are *enough*.
+        """
         async with asyncio.timeout(PATIENCE):
-            while len(self.answered) < count:
+            while not enough():
                 self._news.clear()
                 await self._news.wait()
 
@@ -88,6 +98,9 @@ async def serving(
     directory: Path,
     source: str,
     command: Callable[[int], list[str]],
+    *,
+    question: str = "question {}",
+    path: str = "/ask?question={}",
     **environ: str,
 ) -> AsyncIterator[Site]:
     """
@@ -111,7 +124,7 @@ async def serving(
             passes=(listener.fileno(),),
         ) as program:
             listener.close()  # ours, so that it is closed once the server has closed its own
-            site = Site(program, url)
+            site = Site(program, url, question, path)
             # A connection for each question: uvicorn waits for those that go on asking on theirs.
             connector = aiohttp.TCPConnector(force_close=True)
             async with aiohttp.ClientSession(connector=connector) as session:

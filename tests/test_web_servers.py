@@ -6,21 +6,17 @@ Real servers: they fork or spawn, replace their workers and end them, each in it
 
 from __future__ import annotations
 
-import asyncio
 import signal
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
 import pytest
-from attrs import define, field
 
-from tests.command import Finished
-from tests.programs import Program, started
+from tests import sites
 from tests.scripted_server import ScriptedServer
-from tests.support import PATIENCE
+from tests.sites import Site
 from tests.test_endings import ADVICE
 from tests.test_readme import EXAMPLES
 
@@ -63,86 +59,35 @@ async def app(scope, receive, send):
     await send({"type": "http.response.body", "body": b"%d" % os.getpid()})
 """
 
-CROWD = 4
-"""How many ask at once, without pause."""
-
-
-@define(eq=False)
-class Site:
-    """
-    A web server that runs `APP`, and the crowd that asks it.
-
-    Attributes:
-        answered: The worker that answered, by the event of the request.
-        done: How the server ended.
-    """
-
-    program: Program
-    url: str
-    answered: dict[str, int] = field(init=False, factory=dict)
-    done: Finished = field(init=False)
-    _asked: int = field(init=False, default=0)
-    _news: asyncio.Event = field(init=False, factory=asyncio.Event)
-
-    async def ask(self, session: aiohttp.ClientSession) -> None:
-        """
-        Have one request after the other answered, until nobody listens any more.
-        """
-        while True:
-            self._asked += 1
-            event_id = f"e{self._asked}"
-            try:
-                async with session.get(f"{self.url}/{event_id}") as response:
-                    pid = int(await response.read())
-            except aiohttp.ClientConnectorError:
-                return
-            except aiohttp.ClientError:
-                continue  # not answered, as is to be expected of a worker that ends
-            self.answered[event_id] = pid
-            self._news.set()
-
-    async def seen(self, workers: int) -> None:
-        """
-        Wait until so many workers have answered something.
-        """
-        async with asyncio.timeout(PATIENCE):
-            while len(set(self.answered.values())) < workers:
-                self._news.clear()
-                await self._news.wait()
-
-    def books(self, word: str) -> dict[int, tuple[int, int]]:
-        """
-        Say what each worker had pushed and delivered when it said *word*.
-        """
-        lines = [line.split() for line in self.done.stdout.splitlines()]
-        found = [line for line in lines if line[0] == word]
-        return {int(pid): (int(pushed), int(delivered)) for _, pid, pushed, delivered in found}
-
 
 @asynccontextmanager
 async def serving(server: ScriptedServer, directory: Path, command: str) -> AsyncIterator[Site]:
     """
     Run `APP` under the web server *command*, while the crowd asks, until that has ended.
     """
-    (directory / "app.py").write_text(APP)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        words = command.format(directory=directory, fd=listener.fileno()).split()
-        with started(
-            *("-m", *words, "--workers", "2", "--log-level", "critical", "app:app"),
-            # gunicorn has a socket of its own where XDG_RUNTIME_DIR says.
-            environ={"HH_API_URL": server.url, "XDG_RUNTIME_DIR": str(directory)},
-            passes=(listener.fileno(),),
-        ) as program:
-            listener.close()  # ours, so that it is closed once the workers have closed theirs
-            site = Site(program, url)
-            # A connection for each request, or each of the crowd would keep to one worker.
-            connector = aiohttp.TCPConnector(force_close=True)
-            async with aiohttp.ClientSession(connector=connector) as session:
-                crowd = [asyncio.create_task(site.ask(session)) for _ in range(CROWD)]
-                yield site
-                site.done = await program.ended()
-                await asyncio.gather(*crowd)
+
+    def complete(fd: int) -> list[str]:
+        words = command.format(directory=directory, fd=fd).split()
+        return ["-m", *words, "--workers", "2", "--log-level", "critical", "app:app"]
+
+    async with sites.serving(server, directory, APP, complete, question="e{}", path="/{}") as site:
+        yield site
+
+
+async def seen(site: Site, workers: int) -> None:
+    """
+    Wait until so many workers have answered something.
+    """
+    await site.heard(lambda: len(set(site.answered.values())) >= workers)
+
+
+def books(site: Site, word: str) -> dict[int, tuple[int, int]]:
+    """
+    Say what each worker had pushed and delivered when it said *word*.
+    """
+    lines = [line.split() for line in site.done.stdout.splitlines()]
+    found = [line for line in lines if line[0] == word]
+    return {int(pid): (int(pushed), int(delivered)) for _, pid, pushed, delivered in found}
 
 
 GUNICORN = (
@@ -156,10 +101,10 @@ def check(site: Site, server: ScriptedServer, pushed_before: int) -> None:
     """
     Check that all that was pushed arrived once, and that each worker's books say so of its own.
     """
-    begun, ended = site.books("begun"), site.books("ended")
+    begun, ended = books(site, "begun"), books(site, "ended")
     assert set(begun.values()) == {(pushed_before, 0)}
     # A worker may be told to end before it has served anybody.
-    assert begun.keys() >= ended.keys() >= set(site.answered.values()), site.done
+    assert begun.keys() >= ended.keys() >= set(map(int, site.answered.values())), site.done
     assert all(pushed == delivered for pushed, delivered in ended.values())
     assert not server.duplicates()
     assert len(server.created_ids) == sum(delivered for _, delivered in ended.values())
@@ -173,7 +118,7 @@ async def test_workers_that_gunicorn_forks_deliver_what_they_answered(
     SIGTERM to gunicorn ends them all well; what the import pushed in the master is lost, and said.
     """
     async with serving(server, tmp_path, GUNICORN) as site:
-        await site.seen(2)
+        await seen(site, 2)
         site.program.send(signal.SIGTERM)
 
     check(site, server, 0)
@@ -187,9 +132,9 @@ async def test_workers_that_are_replaced_deliver_what_they_answered(
     So does each worker that gunicorn replaces because it has done enough, or because of SIGHUP.
     """
     async with serving(server, tmp_path, f"{GUNICORN} --max-requests 20") as site:
-        await site.seen(4)
+        await seen(site, 4)
         site.program.send(signal.SIGHUP)
-        await site.seen(6)
+        await seen(site, 6)
         site.program.send(signal.SIGTERM)
 
     check(site, server, 0)
@@ -203,7 +148,7 @@ async def test_workers_that_uvicorn_spawns_deliver_what_they_answered(
     Each loads the app for itself, so what its import pushes arrives from each.
     """
     async with serving(server, tmp_path, UVICORN) as site:
-        await site.seen(2)
+        await seen(site, 2)
         site.program.send(signal.SIGTERM)
 
     check(site, server, 1)
@@ -230,7 +175,7 @@ async def test_a_request_without_end_costs_no_event(
     """
     (tmp_path / "worker.py").write_text(WORKER)
     async with serving(server, tmp_path, command) as site, aiohttp.ClientSession() as session:
-        await site.seen(2)
+        await seen(site, 2)
         endless = await session.get(f"{site.url}/endless")
         site.program.send(signal.SIGTERM)
         with pytest.raises(aiohttp.ClientPayloadError):
