@@ -13,7 +13,7 @@ from random import Random
 
 from hh_exporter._clock import Clock
 from hh_exporter._codec import Codec
-from hh_exporter._dialects import DIALECTS
+from hh_exporter._dialects.registry import DIALECTS
 from hh_exporter._endings import see_to_the_end
 from hh_exporter._environment import Settings
 from hh_exporter._intake import Intake

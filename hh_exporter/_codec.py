@@ -17,7 +17,7 @@ import orjson
 from attrs import define, fields
 
 from hh_exporter._clock import Clock
-from hh_exporter._dialect import Dialect
+from hh_exporter._dialects.dialect import Dialect
 from hh_exporter._legalize import STOPS, legalize
 from hh_exporter._outcomes import DropReason
 from hh_exporter._records import Record, Session

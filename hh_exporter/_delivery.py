@@ -19,7 +19,7 @@ from math import inf
 from attrs import Factory, define, evolve
 
 from hh_exporter._clock import Clock
-from hh_exporter._dialect import Answer, Dialect
+from hh_exporter._dialects.dialect import Answer, Dialect
 from hh_exporter._outcomes import DropReason, Outcome, Rest, Verdict
 from hh_exporter._parts import Delivery, Part
 from hh_exporter._queue import RecordQueue

@@ -24,7 +24,7 @@ from attrs.validators import optional
 from hh_exporter._addresses import is_loopback
 from hh_exporter._batcher import BatchLimits
 from hh_exporter._budget import QueueLimits
-from hh_exporter._dialects import DIALECTS
+from hh_exporter._dialects.registry import DIALECTS
 from hh_exporter._outcomes import Settlement
 from hh_exporter._privacy import BeforeSend
 from hh_exporter._retry import RetryPolicy

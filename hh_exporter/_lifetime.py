@@ -24,7 +24,7 @@ from hh_exporter._books import read_books
 from hh_exporter._breaker import Breaker
 from hh_exporter._clock import Clock
 from hh_exporter._delivery import Deliverer
-from hh_exporter._dialect import Dialect
+from hh_exporter._dialects.dialect import Dialect
 from hh_exporter._environment import Settings
 from hh_exporter._outcomes import DropReason, Stats
 from hh_exporter._probing import Prober

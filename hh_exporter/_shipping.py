@@ -23,7 +23,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_result
 from hh_exporter._breaker import Breaker
 from hh_exporter._clock import Clock
 from hh_exporter._compression import compress
-from hh_exporter._dialect import Answer
+from hh_exporter._dialects.dialect import Answer
 from hh_exporter._outcomes import Rest, Verdict
 from hh_exporter._queue import RecordQueue
 from hh_exporter._retry import RetryPolicy, parse_retry_after

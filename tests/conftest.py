@@ -17,7 +17,7 @@ from hypothesis import settings
 
 from hh_exporter import BatchLimits, Exporter
 from hh_exporter._collector import Collector
-from hh_exporter._dialects import DIALECTS
+from hh_exporter._dialects.registry import DIALECTS
 from tests.browser import Browser, find_chromium, started_browser
 from tests.scripted_server import ScriptedServer
 from tests.support import PATIENCE, FakeClock, assert_balanced

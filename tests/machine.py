@@ -18,8 +18,8 @@ from attrs import evolve, frozen
 from hypothesis import strategies as st
 
 from hh_exporter import DropReason, ModelEvent, SessionProperties
-from hh_exporter._dialect import Dialect
-from hh_exporter._dialects import DIALECTS
+from hh_exporter._dialects.dialect import Dialect
+from hh_exporter._dialects.registry import DIALECTS
 from tests.scripted_server import (
     Answer,
     Event,

@@ -1,10 +1,11 @@
 """
-The house keeps its shape: imports point down, time has one source, files stay short.
+The package keeps its shape: imports point down, wings show what they offer, time has one source.
 """
 
 from __future__ import annotations
 
 import ast
+import re
 import shutil
 from collections.abc import Iterator
 from functools import cache
@@ -18,114 +19,71 @@ import hh_exporter
 PACKAGE = Path(hh_exporter.__file__).parent
 MAX_LINES = 400
 
-LAYERS = {
-    "doors": {"__init__", "__main__", "_cli", "integrations", "testing"},
-    "builders": {
-        "_assembly",
-        "_books",
-        "_endings",
-        "_environment",
-        "_exporter",
-        "_forks",
-        "_lifetime",
-        "_recording",
-        "_signals",
-    },
-    "movers": {
-        "_delivery",
-        "_intake",
-        "_parts",
-        "_probing",
-        "_recovery",
-        "_settler",
-        "_shipping",
-        "_spooler",
-        "_waits",
-        "_worker",
-    },
-    "parts": {
-        "_backlog",
+FLOORS: list[set[str]] = [
+    {"__main__", "integrations", "testing"},
+    {"__init__", "_cli"},
+    {"_exporter"},
+    {"_signals"},
+    {"_assembly", "_forks"},
+    {"_endings"},
+    {"_lifetime"},
+    {"_books"},
+    {"_worker"},
+    {"_delivery", "_intake"},
+    {"_recovery", "_settler"},
+    {"_spooler"},
+    {"_spool_writer"},
+    {"_parts", "_spool_work", "_waits"},
+    {"_disk", "_probing", "_shipping"},
+    {"_codec", "_environment", "_queue", "_spool_file", "_transport"},
+    {
         "_batcher",
-        "_bell",
-        "_breaker",
         "_budget",
-        "_codec",
-        "_compression",
-        "_disk",
         "_dialects",
-        "_ledger",
         "_privacy",
-        "_proxies",
-        "_queue",
+        "_recording",
         "_retry",
-        "_scalars",
-        "_sessions",
         "_spool",
-        "_spool_file",
-        "_spool_place",
-        "_spool_room",
         "_spool_rows",
         "_spool_schema",
-        "_spool_tables",
-        "_spool_work",
-        "_spool_writer",
-        "_transport",
     },
-    "words": {
+    {
+        "_backlog",
+        "_ledger",
+        "_proxies",
+        "_scalars",
+        "_sessions",
+        "_settings",
+        "_spool_place",
+        "events",
+    },
+    {"_bell", "_records", "_spool_tables", "_text", "exceptions"},
+    {
         "_addresses",
+        "_breaker",
         "_clock",
-        "_dialect",
+        "_compression",
         "_fake_clock",
         "_legalize",
         "_outcomes",
-        "_records",
-        "_settings",
+        "_spool_room",
         "_spooled",
-        "_text",
         "_times",
         "_version",
-        "events",
-        "exceptions",
     },
-}
-"""From top to bottom; a unit is a module, or a folder with all that is in it."""
-
-SIDEWAYS = {
-    "__main__": {"_cli"},
-    "integrations": {"__init__"},
-    "testing": {"__init__"},
-    "_exporter": {"_assembly", "_environment", "_forks", "_lifetime", "_recording", "_signals"},
-    "_assembly": {"_endings", "_environment", "_lifetime"},
-    "_signals": {"_endings", "_forks", "_lifetime"},
-    "_forks": {"_endings"},
-    "_endings": {"_lifetime"},
-    "_lifetime": {"_books", "_environment"},
-    "_worker": {"_delivery", "_parts", "_probing", "_recovery", "_shipping", "_waits"},
-    "_recovery": {"_probing", "_spooler"},
-    "_settler": {"_spooler"},
-    "_waits": {"_shipping"},
-    "_intake": {"_settler"},
-    "_delivery": {"_parts", "_settler", "_shipping"},
-    "_parts": {"_shipping"},
-    "_queue": {"_backlog", "_budget", "_ledger"},
-    "_budget": {"_ledger"},
-    "_batcher": {"_sessions"},
-    "_disk": {"_spool_file", "_spool_place", "_spool_schema"},
-    "_spool_rows": {"_sessions"},
-    "_spool_work": {"_disk"},
-    "_spool_writer": {"_disk", "_queue", "_spool", "_spool_room", "_spool_rows", "_spool_work"},
-    "_spool_file": {"_spool_place", "_spool_schema", "_spool_tables"},
-    "_spool_schema": {"_spool_place"},
-    "_codec": {"_scalars"},
-    "_privacy": {"_scalars"},
-    "_transport": {"_proxies"},
-}
-"""What a unit may import of its own layer; words may import each other."""
+]
+"""
+From top to bottom. A room is a module, or a folder (a wing) with all that is in it; it imports
+rooms of lower floors, and none beside it.
+"""
 
 COLLECTOR = "_collector"
-"""A program beside the exporter: it uses these, and is used by these."""
-COLLECTOR_USES = LAYERS["words"] | {"_codec", "_dialects"}
+"""A program beside the exporter: no part of the exporter imports it, and it needs few of them."""
+COLLECTOR_USES = {"_clock", "_version", "events", "exceptions"}
 COLLECTOR_USERS = {"_cli", "testing"}
+
+OPEN = {"_cli", "_collector", "integrations"}
+"""Folders that are programs or doors of their own: what they offer is not listed."""
 
 CLOCKS = {"_clock", "_fake_clock"}
 TIME = {"time", "asyncio.sleep", "asyncio.timeout", "asyncio.timeout_at", "asyncio.wait_for"}
@@ -133,7 +91,7 @@ TIME = {"time", "asyncio.sleep", "asyncio.timeout", "asyncio.timeout_at", "async
 
 def modules(root: Path) -> Iterator[tuple[str, Path, ast.Module]]:
     """
-    List the unit, path and syntax tree of each module of the package at *root*.
+    List the room, path and syntax tree of each module of the package at *root*.
     """
     for path in sorted(root.rglob("*.py")):
         yield path.relative_to(root).parts[0].removesuffix(".py"), path, parse(path.read_text())
@@ -164,48 +122,72 @@ def _names_in(tree: ast.Module, package: str) -> Iterator[str]:
                 yield f"{owner}.{name}"
 
 
-def units_in(path: Path, tree: ast.Module, root: Path) -> Iterator[str]:
+def imports_of(path: Path, tree: ast.Module, root: Path) -> Iterator[tuple[str, str]]:
     """
-    List the units of the package that a module imports.
+    List what a module imports of the package: the room, and the name within.
     """
     package = ".".join([root.name, *path.relative_to(root).parent.parts])
     for name in names_in(tree, package):
         origin, *rest = name.split(".")
         if origin == root.name:
-            is_unit = rest and any((root / rest[0]).with_suffix(s).exists() for s in ("", ".py"))
-            yield rest[0] if is_unit else "__init__"
+            is_room = rest and any((root / rest[0]).with_suffix(s).exists() for s in ("", ".py"))
+            yield (rest[0], ".".join(rest[1:])) if is_room else ("__init__", ".".join(rest))
 
 
-def layer_of(unit: str) -> int:
-    return next(n for n, units in enumerate(LAYERS.values()) if unit in units)
+def floor_of(room: str) -> int:
+    return next(n for n, rooms in enumerate(FLOORS) if room in rooms)
 
 
-def may_import(unit: str, other: str) -> bool:
-    if unit == other:
+def may_import(room: str, other: str) -> bool:
+    if room == other:
         return True
-    if unit == COLLECTOR:
+    if room == COLLECTOR:
         return other in COLLECTOR_USES
     if other == COLLECTOR:
-        return unit in COLLECTOR_USERS
-    points_down = layer_of(unit) < layer_of(other)
-    return points_down or {unit, other} <= LAYERS["words"] or other in SIDEWAYS.get(unit, ())
+        return room in COLLECTOR_USERS
+    return floor_of(room) < floor_of(other)
 
 
 def wrong_imports(root: Path) -> set[tuple[str, str]]:
     return {
-        (unit, other)
-        for unit, path, tree in modules(root)
-        for other in units_in(path, tree, root)
-        if not may_import(unit, other)
+        (room, other)
+        for room, path, tree in modules(root)
+        for other, _ in imports_of(path, tree, root)
+        if not may_import(room, other)
+    }
+
+
+def wings(root: Path) -> list[str]:
+    return sorted({path.parent.name for path in root.glob("*/__init__.py")} - OPEN)
+
+
+def offered_by(root: Path, wing: str) -> list[str]:
+    """
+    List the names that the docstring of a wing offers to others, as `module.Name`.
+    """
+    text = ast.get_docstring(parse((root / wing / "__init__.py").read_text())) or ""
+    _, _, offer = text.partition("Others use ")
+    return re.findall(r"`([\w.]+)`", offer)
+
+
+def used_of(root: Path, wing: str) -> set[str]:
+    """
+    List the names of a wing that modules outside import.
+    """
+    return {
+        name
+        for room, path, tree in modules(root)
+        for other, name in imports_of(path, tree, root)
+        if other == wing != room
     }
 
 
 def uses_of_time(root: Path) -> set[tuple[str, str]]:
     return {
-        (unit, name)
-        for unit, _, tree in modules(root)
+        (room, name)
+        for room, _, tree in modules(root)
         for name in names_in(tree, root.name)
-        if unit not in CLOCKS and (name in TIME or name.startswith("time."))
+        if room not in CLOCKS and (name in TIME or name.startswith("time."))
     }
 
 
@@ -219,52 +201,38 @@ def plant(root: Path, module: str, line: str) -> None:
         file.write(f"\n\ndef planted():\n    {line}\n")
 
 
-def test_every_unit_has_its_place() -> None:
+def test_every_room_has_its_floor() -> None:
     """
-    A new module says where it stands, and the table names none that is gone.
+    A new room says where it stands, and the table names none that is gone.
     """
-    units = {unit for unit, _, _ in modules(PACKAGE)}
+    rooms = {room for room, _, _ in modules(PACKAGE)}
 
-    assert units == set().union(*LAYERS.values()) | {COLLECTOR}
-    assert sum(len(layer) for layer in LAYERS.values()) == len(units) - 1
+    assert rooms == set().union(*FLOORS) | {COLLECTOR}
+    assert sum(len(floor) for floor in FLOORS) == len(rooms) - 1
 
 
 def test_imports_point_down() -> None:
     """
-    No module imports one of a layer above, nor an unlisted one of its own.
+    No module imports one of a floor above, nor another room of its own floor.
     """
     assert wrong_imports(PACKAGE) == set()
-
-
-def test_no_sideways_import_is_allowed_for_nothing() -> None:
-    """
-    Each exception of the table is one that the code needs.
-    """
-    used = {
-        (unit, o) for unit, path, tree in modules(PACKAGE) for o in units_in(path, tree, PACKAGE)
-    }
-
-    assert {(unit, other) for unit, others in SIDEWAYS.items() for other in others} <= used
 
 
 @pytest.mark.parametrize(
     ("module", "line", "wrong"),
     [
-        ("_queue.py", "from hh_exporter._worker import Worker", ("_queue", "_worker")),
-        ("_queue.py", "import hh_exporter._worker", ("_queue", "_worker")),
-        ("_queue.py", "from hh_exporter import _worker", ("_queue", "_worker")),
-        ("_queue.py", "from ._worker import Worker", ("_queue", "_worker")),
-        ("_queue.py", "from . import _worker", ("_queue", "_worker")),
-        ("_queue.py", "from hh_exporter import Exporter", ("_queue", "__init__")),
-        ("_queue.py", "import hh_exporter", ("_queue", "__init__")),
-        ("_queue.py", "from hh_exporter._batcher import Batcher", ("_queue", "_batcher")),
-        ("_ledger.py", "from hh_exporter._queue import RecordQueue", ("_ledger", "_queue")),
-        ("events.py", "from hh_exporter._codec import Codec", ("events", "_codec")),
-        ("_dialects/legacy.py", "from hh_exporter._codec import Codec", ("_dialects", "_codec")),
-        ("_dialects/legacy.py", "from .._queue import RecordQueue", ("_dialects", "_queue")),
+        ("events.py", "from hh_exporter._exporter import Exporter", ("events", "_exporter")),
+        ("events.py", "import hh_exporter._exporter", ("events", "_exporter")),
+        ("events.py", "from hh_exporter import _exporter", ("events", "_exporter")),
+        ("events.py", "from ._exporter import Exporter", ("events", "_exporter")),
+        ("events.py", "from . import _exporter", ("events", "_exporter")),
+        ("events.py", "from hh_exporter import Exporter", ("events", "__init__")),
+        ("events.py", "import hh_exporter", ("events", "__init__")),
+        ("_outcomes.py", "from hh_exporter._clock import Clock", ("_outcomes", "_clock")),
+        ("_dialects/legacy.py", "from .._intake import Intake", ("_dialects", "_intake")),
         ("_exporter.py", "import hh_exporter._collector.server", ("_exporter", "_collector")),
         ("_collector/store.py", "import hh_exporter._exporter", ("_collector", "_exporter")),
-        ("_collector/store.py", "import hh_exporter._queue", ("_collector", "_queue")),
+        ("_collector/store.py", "import hh_exporter._records", ("_collector", "_records")),
     ],
     ids=lambda value: value if isinstance(value, str) and " " in value else "",
 )
@@ -277,6 +245,37 @@ def test_a_planted_import_is_found(
     plant(copy, module, line)
 
     assert wrong_imports(copy) == {wrong}
+
+
+@pytest.mark.parametrize("wing", wings(PACKAGE))
+def test_a_wing_says_what_others_use(wing: str) -> None:
+    """
+    Others import the names of a wing that its docstring lists, all of these and no more.
+    """
+    offered = offered_by(PACKAGE, wing)
+
+    assert offered == sorted(used_of(PACKAGE, wing))
+
+
+@pytest.mark.parametrize("wing", wings(PACKAGE))
+def test_a_wings_front_holds_no_code(wing: str) -> None:
+    """
+    The `__init__` of a wing is a docstring; each file is named in one word, unlike its wing.
+    """
+    front = parse((PACKAGE / wing / "__init__.py").read_text())
+    names = {path.stem for path in (PACKAGE / wing).glob("*.py")} - {"__init__"}
+
+    assert [type(node) for node in front.body] == [ast.Expr]
+    assert [name for name in names if not name.isalnum()] == []
+
+
+def test_a_planted_use_of_what_is_not_offered_is_found(copy: Path) -> None:
+    """
+    A name of a wing that its docstring does not list can't be imported elsewhere.
+    """
+    plant(copy, "testing.py", "from hh_exporter._dialects.answers import Form")
+
+    assert used_of(copy, "_dialects") - set(offered_by(copy, "_dialects")) == {"answers.Form"}
 
 
 def test_time_has_one_source() -> None:
@@ -300,9 +299,9 @@ def test_another_source_of_time_is_found(copy: Path, line: str, name: str) -> No
     """
     Whichever form it has, a look at the clock beside ours is seen.
     """
-    plant(copy, "_worker.py", line)
+    plant(copy, "_intake.py", line)
 
-    assert uses_of_time(copy) == {("_worker", name)}
+    assert uses_of_time(copy) == {("_intake", name)}
 
 
 def test_every_module_says_what_it_is() -> None:

@@ -15,7 +15,7 @@ import pytest
 from hh_exporter._cli.check import VENDOR_HOSTS, Finding, Used, check
 from hh_exporter._clock import SystemClock
 from hh_exporter._collector import Collector
-from hh_exporter._dialects import DIALECTS
+from hh_exporter._dialects.registry import DIALECTS
 from hh_exporter._environment import Settings, read_settings
 from tests.command import call, run
 from tests.scripted_server import (

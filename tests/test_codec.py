@@ -16,8 +16,8 @@ import orjson
 import pytest
 
 from hh_exporter import DropReason, ModelEvent
-from hh_exporter._dialect import Dialect
-from hh_exporter._dialects import DIALECTS
+from hh_exporter._dialects.dialect import Dialect
+from hh_exporter._dialects.registry import DIALECTS
 from hh_exporter.exceptions import EncodeError
 from tests.builders import dialects, make_codec
 from tests.support import EPOCH, FakeClock, model_event

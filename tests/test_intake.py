@@ -22,7 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hh_exporter import DropReason, Exporter, ModelEvent, SessionProperties
-from hh_exporter._dialects import DIALECTS
+from hh_exporter._dialects.registry import DIALECTS
 from hh_exporter._records import MAX_BODY_BYTES, Record
 from tests.conftest import MakeExporter
 from tests.scripted_server import ScriptedServer

@@ -12,8 +12,8 @@ import pytest
 
 import hh_exporter
 from hh_exporter import DropReason
-from hh_exporter._dialect import Answer
-from hh_exporter._dialects._answers import read_answer
+from hh_exporter._dialects.answers import read_answer
+from hh_exporter._dialects.dialect import Answer
 from hh_exporter._lifetime import _ENDED
 from hh_exporter._settler import _ADVICE
 from hh_exporter._spool_room import Room

@@ -24,7 +24,7 @@ from hh_exporter import (
     Settlement,
 )
 from hh_exporter._codec import Codec
-from hh_exporter._dialect import Answer, Dialect
+from hh_exporter._dialects.dialect import Answer, Dialect
 from hh_exporter._dialects.legacy import LegacyDialect
 from hh_exporter._environment import read_settings
 from hh_exporter._parts import Delivery, Part

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from trustme import CA
 
 from hh_exporter import ConfigError
-from hh_exporter._dialect import Answer
+from hh_exporter._dialects.dialect import Answer
 from hh_exporter._proxies import Proxy, find_proxy
 from hh_exporter._transport import Transport
 from tests import relays

@@ -19,8 +19,8 @@ from hh_exporter import Exporter, ModelEvent, QueueLimits
 from hh_exporter._cli._lines import MAX_LINE_BYTES
 from hh_exporter._cli.demo import compare, wire_forms
 from hh_exporter._collector import Collector, StoredEvent
-from hh_exporter._dialects import DIALECTS
 from hh_exporter._dialects.legacy import LegacyDialect
+from hh_exporter._dialects.registry import DIALECTS
 from tests.builders import described
 from tests.command import run
 from tests.scripted_server import ScriptedServer

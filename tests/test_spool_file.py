@@ -16,7 +16,7 @@ import pytest
 from attrs import evolve
 
 from hh_exporter import _spool_schema
-from hh_exporter._dialects import DIALECTS
+from hh_exporter._dialects.registry import DIALECTS
 from hh_exporter._spool_file import SpoolFile, is_corrupt
 from hh_exporter._spool_place import is_held, list_files, set_aside
 from hh_exporter._spooled import Letter, Match, SpooledRecord

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from trustme import CA, LeafCert
 
-from hh_exporter._dialect import Answer
+from hh_exporter._dialects.dialect import Answer
 from hh_exporter._transport import Transport
 from tests.conftest import KEY
 from tests.relays import listening, tls_before

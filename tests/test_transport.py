@@ -15,7 +15,7 @@ import pytest
 from attrs import evolve
 
 from hh_exporter import __version__
-from hh_exporter._dialect import Answer
+from hh_exporter._dialects.dialect import Answer
 from hh_exporter._transport import Transport
 from tests.conftest import KEY
 from tests.scripted_server import (

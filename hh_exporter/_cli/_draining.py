@@ -24,7 +24,7 @@ from hh_exporter._cli._spools import Spool, tell_count
 from hh_exporter._cli._target import find_target
 from hh_exporter._cli._waiting import Signals, caught_signals, repeated, run_unless
 from hh_exporter._clock import Clock, SystemClock
-from hh_exporter._dialects import DIALECTS
+from hh_exporter._dialects.registry import DIALECTS
 from hh_exporter._environment import Settings
 from hh_exporter._exporter import Exporter
 from hh_exporter._outcomes import DropReason, Outcome, Settlement

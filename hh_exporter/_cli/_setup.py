@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from hh_exporter._cli._errors import CallError
-from hh_exporter._dialects import DIALECTS
+from hh_exporter._dialects.registry import DIALECTS
 from hh_exporter._environment import Settings, read_settings
 from hh_exporter._settings import Kind
 from hh_exporter.exceptions import ConfigError

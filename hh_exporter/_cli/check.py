@@ -28,8 +28,8 @@ from hh_exporter._cli._setup import (
     url_option,
 )
 from hh_exporter._clock import Clock, SystemClock
-from hh_exporter._dialect import Answer
-from hh_exporter._dialects import DIALECTS
+from hh_exporter._dialects.dialect import Answer
+from hh_exporter._dialects.registry import DIALECTS
 from hh_exporter._environment import Settings, find_variable, is_unset, variables_of
 from hh_exporter._outcomes import Rest, Verdict
 from hh_exporter._settings import seconds

@@ -26,7 +26,7 @@ from hh_exporter._cli._sample import sample
 from hh_exporter._cli._waiting import caught_signals, repeated
 from hh_exporter._clock import SystemClock
 from hh_exporter._collector import Collector, StoredEvent
-from hh_exporter._dialects import DIALECTS
+from hh_exporter._dialects.registry import DIALECTS
 from hh_exporter._exporter import Exporter
 from hh_exporter._outcomes import Stats
 from hh_exporter.events import ModelEvent, SessionProperties, new_id

@@ -1,20 +1,7 @@
 """
-The wires that the server speaks: one sibling each, and what they share.
+The wires that the server speaks: how events become bodies, and answers become verdicts.
+
+The vendor's words are known here alone; a dialect sends nothing and decides about no retry.
+
+Others use `dialect.Answer`, `dialect.Dialect`, `legacy.LegacyDialect` and `registry.DIALECTS`.
 """
-
-from __future__ import annotations
-
-from collections.abc import Callable, Mapping
-from typing import Final
-
-from hh_exporter._dialect import Dialect
-from hh_exporter._dialects.legacy import LegacyDialect
-from hh_exporter._dialects.v1 import V1Dialect
-
-__all__ = ["DIALECTS"]
-
-DIALECTS: Final[Mapping[str, Callable[[], Dialect]]] = {
-    "legacy": LegacyDialect,
-    "v1": V1Dialect,
-}
-"""How to make each dialect, by the name that a setting gives it."""

@@ -14,12 +14,12 @@ from typing import Any, Final
 import orjson
 from cattrs import Converter
 
-from hh_exporter._dialect import Answer
-from hh_exporter._dialects._answers import read_answer, read_single_answer
-from hh_exporter._dialects._bodies import wrap
-from hh_exporter._dialects._converter import make_converter, present_fields
-from hh_exporter._dialects._shapes import require_plain
-from hh_exporter._dialects._stamps import stamp
+from hh_exporter._dialects.answers import read_answer, read_single_answer
+from hh_exporter._dialects.bodies import wrap
+from hh_exporter._dialects.converter import make_converter, present_fields
+from hh_exporter._dialects.dialect import Answer
+from hh_exporter._dialects.shapes import require_plain
+from hh_exporter._dialects.stamps import stamp
 from hh_exporter._outcomes import Verdict
 from hh_exporter._records import Record, Session
 from hh_exporter.events import ModelEvent, SessionProperties

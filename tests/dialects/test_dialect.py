@@ -15,8 +15,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hh_exporter import ModelEvent, SessionProperties
-from hh_exporter._dialect import Dialect
-from hh_exporter._dialects import DIALECTS
+from hh_exporter._dialects.dialect import Dialect
+from hh_exporter._dialects.registry import DIALECTS
 from hh_exporter._records import Session
 from hh_exporter.events import (
     CreateModelEventBatchRequestBody,

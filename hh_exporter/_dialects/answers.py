@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from hh_exporter._dialect import Answer
+from hh_exporter._dialects.dialect import Answer
 from hh_exporter._outcomes import Rest, Verdict
 from hh_exporter.events import CreateModelEventBatchResponseBody
 

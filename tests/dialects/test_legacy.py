@@ -23,7 +23,7 @@ from hh_exporter.events import (
 from tests.builders import described, make_codec, model_events
 from tests.support import model_event
 
-GOLDEN = Path(__file__).parent / "wire/golden"
+GOLDEN = Path(__file__).parents[1] / "wire/golden"
 BODIES: dict[str, type[Any]] = {
     "/events/model": CreateModelEventRequestBody,
     "/events/model/batch": CreateModelEventBatchRequestBody,

@@ -25,7 +25,7 @@ from hh_exporter.events import CreateModelEventBatchRequestBody, CreateModelEven
 from tests.builders import described, described_body, make_codec, model_events
 from tests.support import model_event
 
-GOLDEN = Path(__file__).parent / "wire/golden"
+GOLDEN = Path(__file__).parents[1] / "wire/golden"
 SPREAD = {
     "inputs": "inputs",
     "template_inputs": "inputs",

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from hh_exporter._dialect import Answer, Dialect
-from hh_exporter._dialects import DIALECTS
+from hh_exporter._dialects.dialect import Answer, Dialect
+from hh_exporter._dialects.registry import DIALECTS
 from hh_exporter._outcomes import Rest, Verdict
 from tests.builders import dialects
 
