@@ -18,7 +18,7 @@ from typing import Annotated, Any, Self, TypeAlias
 
 from attrs import define, field
 
-from hh_exporter._text import map_fields
+from hh_exporter._values.text import map_fields
 
 __all__ = [
     "CreateModelEventBatchRequestBody",

@@ -27,7 +27,7 @@ from hh_exporter._records import MAX_BODY_BYTES, Record
 from tests.conftest import MakeExporter
 from tests.scripted_server import ScriptedServer
 from tests.support import PATIENCE, assert_balanced, model_event
-from tests.test_legalize import (
+from tests.values.test_legalize import (
     SECRET,
     Attrs,
     Data,

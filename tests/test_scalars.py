@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hh_exporter import DropReason, ModelEvent, SessionProperties
 from hh_exporter._scalars import Scalars, copy_fields
 from hh_exporter.exceptions import EncodeError
-from tests.test_legalize import Colour, Level, Real, Text, Whole
+from tests.values.test_legalize import Colour, Level, Real, Text, Whole
 
 EVENTS = Scalars(ModelEvent, required="model")
 SESSIONS = Scalars(SessionProperties, required="session_id")

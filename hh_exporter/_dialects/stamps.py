@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hh_exporter._times import fill_times
+from hh_exporter._values.times import fill_times
 
 __all__ = ["stamp"]
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from hh_exporter._times import fill_times
+from hh_exporter._values.times import fill_times
 
 NOW = 1_750_000_000_000.0
 TIMES = ("start_time", "end_time", "duration")

@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from hh_exporter._legalize import legalize
+from hh_exporter._values.legalize import legalize
 
 __all__ = ["map_fields"]
 

@@ -47,7 +47,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hh_exporter._legalize import CYCLE, MAX_DEPTH, MAX_NODES, TOO_DEEP, TOO_LARGE, legalize
+from hh_exporter._values.legalize import CYCLE, MAX_DEPTH, MAX_NODES, TOO_DEEP, TOO_LARGE, legalize
 from tests.support import PATIENCE
 
 PLAIN = (str, int, float, bool, type(None))
