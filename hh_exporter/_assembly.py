@@ -12,13 +12,13 @@ from collections.abc import Callable
 from random import Random
 
 from hh_exporter._clock import Clock
-from hh_exporter._codec import Codec
 from hh_exporter._dialects.registry import DIALECTS
+from hh_exporter._encoding.codec import Codec
+from hh_exporter._encoding.privacy import Privacy
 from hh_exporter._endings import see_to_the_end
 from hh_exporter._environment import Settings
 from hh_exporter._intake import Intake
 from hh_exporter._lifetime import Lifetime
-from hh_exporter._privacy import Privacy
 from hh_exporter._queue import RecordQueue
 from hh_exporter._records import MAX_BODY_BYTES
 from hh_exporter._sessions import Sessions

@@ -25,8 +25,8 @@ from hh_exporter._addresses import is_loopback
 from hh_exporter._batcher import BatchLimits
 from hh_exporter._budget import QueueLimits
 from hh_exporter._dialects.registry import DIALECTS
+from hh_exporter._encoding.privacy import BeforeSend
 from hh_exporter._outcomes import Settlement
-from hh_exporter._privacy import BeforeSend
 from hh_exporter._retry import RetryPolicy
 from hh_exporter._settings import Kind, choice, flag, seconds, share, text, whole
 from hh_exporter._spool import Spool

@@ -12,9 +12,9 @@ from zlib import crc32
 
 from attrs import define, field
 
-from hh_exporter._codec import Codec
+from hh_exporter._encoding.codec import Codec
+from hh_exporter._encoding.privacy import Privacy
 from hh_exporter._outcomes import DropReason
-from hh_exporter._privacy import Privacy
 from hh_exporter._queue import RecordQueue
 from hh_exporter._records import Record, Session
 from hh_exporter._sessions import Sessions

@@ -14,10 +14,10 @@ import yaml
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from hh_exporter._codec import Codec
 from hh_exporter._dialects.dialect import Dialect
 from hh_exporter._dialects.legacy import LegacyDialect
 from hh_exporter._dialects.registry import DIALECTS
+from hh_exporter._encoding.codec import Codec
 from hh_exporter._records import MAX_BODY_BYTES, Record, Session
 from hh_exporter._spooled import Letter, SpooledRecord
 from hh_exporter.events import ModelEvent, SessionProperties

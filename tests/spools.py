@@ -14,8 +14,8 @@ import pytest
 from attrs import Factory, define
 
 from hh_exporter import Exporter
-from hh_exporter._codec import Codec
 from hh_exporter._dialects.registry import DIALECTS
+from hh_exporter._encoding.codec import Codec
 from hh_exporter._spool_file import SpoolFile
 from hh_exporter._spool_place import list_files
 from hh_exporter._spooled import Identity, Letter, SpooledRecord

@@ -39,8 +39,7 @@ FLOORS: list[set[str]] = [
     {
         "_batcher",
         "_budget",
-        "_codec",
-        "_privacy",
+        "_encoding",
         "_retry",
         "_spool",
         "_spool_rows",
@@ -53,7 +52,6 @@ FLOORS: list[set[str]] = [
         "_ledger",
         "_proxies",
         "_recording",
-        "_scalars",
         "_sessions",
         "_settings",
         "_spool_place",

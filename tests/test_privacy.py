@@ -23,9 +23,9 @@ from hh_exporter import (
     SessionProperties,
     Settlement,
 )
-from hh_exporter._codec import Codec
 from hh_exporter._dialects.dialect import Answer, Dialect
 from hh_exporter._dialects.legacy import LegacyDialect
+from hh_exporter._encoding.codec import Codec
 from hh_exporter._environment import read_settings
 from hh_exporter._parts import Delivery, Part
 from hh_exporter._records import Batch, Session

@@ -18,9 +18,9 @@ from attrs import define, fields
 
 from hh_exporter._clock import Clock
 from hh_exporter._dialects.dialect import Dialect
+from hh_exporter._encoding.scalars import Scalars, wrong_type
 from hh_exporter._outcomes import DropReason
 from hh_exporter._records import Record, Session
-from hh_exporter._scalars import Scalars, wrong_type
 from hh_exporter._values.legalize import STOPS, legalize
 from hh_exporter._values.times import fill_times
 from hh_exporter.events import ModelEvent, SessionProperties

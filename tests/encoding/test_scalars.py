@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hh_exporter import DropReason, ModelEvent, SessionProperties
-from hh_exporter._scalars import Scalars, copy_fields
+from hh_exporter._encoding.scalars import Scalars, copy_fields
 from hh_exporter.exceptions import EncodeError
 from tests.values.test_legalize import Colour, Level, Real, Text, Whole
 

@@ -15,8 +15,8 @@ from typing import Any, TypeAlias, TypeVar
 import attrs
 from attrs import define, field
 
+from hh_exporter._encoding.scalars import copy_fields
 from hh_exporter._outcomes import DropReason
-from hh_exporter._scalars import copy_fields
 from hh_exporter.events import ModelEvent, SessionProperties
 from hh_exporter.exceptions import EncodeError
 

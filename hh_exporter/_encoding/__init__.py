@@ -1,0 +1,7 @@
+"""
+An event as bytes, and what of it may leave the process.
+
+Runs once for each event, on the thread that pushes it; from here on there are only bytes.
+
+Others use `codec.Codec`, `privacy.BeforeSend` and `privacy.Privacy`.
+"""
