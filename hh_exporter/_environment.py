@@ -21,7 +21,6 @@ import attrs
 from attrs import Factory, field, frozen
 from attrs.validators import optional
 
-from hh_exporter._addresses import is_loopback
 from hh_exporter._batcher import BatchLimits
 from hh_exporter._budget import QueueLimits
 from hh_exporter._dialects.registry import DIALECTS
@@ -31,6 +30,7 @@ from hh_exporter._retry import RetryPolicy
 from hh_exporter._settings import Kind, choice, flag, seconds, share, text, whole
 from hh_exporter._spool import Spool
 from hh_exporter._spooled import Identity
+from hh_exporter._transport.addresses import is_loopback
 from hh_exporter.exceptions import ConfigError
 
 __all__ = ["Settings", "find_variable", "is_unset", "read_settings", "variables_of"]

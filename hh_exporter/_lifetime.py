@@ -35,7 +35,7 @@ from hh_exporter._sessions import Sessions
 from hh_exporter._settler import Settler
 from hh_exporter._shipping import Shipper
 from hh_exporter._spooler import Spooler
-from hh_exporter._transport import Transport
+from hh_exporter._transport.http import Transport
 from hh_exporter._worker import Worker
 from hh_exporter.exceptions import DeliveryError
 

@@ -33,7 +33,7 @@ from hh_exporter._queue import RecordQueue
 from hh_exporter._records import Batch
 from hh_exporter._recovery import Recovery
 from hh_exporter._shipping import Shipper
-from hh_exporter._transport import Transport
+from hh_exporter._transport.http import Transport
 from hh_exporter._waits import Wait, Waits
 
 __all__ = ["Worker"]

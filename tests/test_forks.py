@@ -32,7 +32,7 @@ from tests.relays import tls_before
 from tests.scripted_server import ScriptedServer, hang_after_storing
 from tests.spools import stall
 from tests.support import PATIENCE, assert_balanced, delivered, model_event, push_all, until
-from tests.test_tls import serving
+from tests.transport.test_tls import serving
 
 # Since 3.12 a fork beside other threads is worth a warning, and so is every test here.
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")

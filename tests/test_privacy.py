@@ -30,7 +30,7 @@ from hh_exporter._environment import read_settings
 from hh_exporter._parts import Delivery, Part
 from hh_exporter._records import Batch, Session
 from hh_exporter._shipping import Shipment
-from hh_exporter._transport import Transport
+from hh_exporter._transport.http import Transport
 from hh_exporter.events import CreateModelEventBatchResponseBody
 from tests.builders import dialects
 from tests.conftest import MakeExporter

@@ -18,7 +18,7 @@ from hh_exporter._queue import RecordQueue
 from hh_exporter._records import Batch, Record, Session
 from hh_exporter._retry import RetryPolicy
 from hh_exporter._shipping import Shipper
-from hh_exporter._transport import Transport
+from hh_exporter._transport.http import Transport
 from hh_exporter._waits import Wait, Waits
 from tests.builders import make_record
 from tests.support import FakeClock, settle

@@ -22,7 +22,7 @@ from tests.scripted_server import ScriptedServer
 from tests.spools import written
 from tests.support import STEP, FakeClock, assert_balanced, pass_time, push_all
 from tests.test_outage import warnings
-from tests.test_tls import expired, serving, trusting
+from tests.transport.test_tls import expired, serving, trusting
 
 IN_MEMORY = 4
 """How many events the queue has room for: the others wait on disk alone."""

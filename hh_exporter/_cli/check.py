@@ -33,7 +33,7 @@ from hh_exporter._dialects.registry import DIALECTS
 from hh_exporter._environment import Settings, find_variable, is_unset, variables_of
 from hh_exporter._outcomes import Rest, Verdict
 from hh_exporter._settings import seconds
-from hh_exporter._transport import Transport
+from hh_exporter._transport.http import Transport
 from hh_exporter.events import new_id
 
 __all__ = ["VENDOR_HOSTS", "Finding", "Used", "check", "check_command"]

@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 from attrs import define, field
 
-from hh_exporter._transport import _ANSWER_LIMIT
+from hh_exporter._transport.http import _ANSWER_LIMIT
 from tests.conftest import MakeExporter
 from tests.relays import listening
 from tests.support import FakeClock, flushed, model_event, until

@@ -16,7 +16,7 @@ from attrs import evolve
 
 from hh_exporter import __version__
 from hh_exporter._dialects.dialect import Answer
-from hh_exporter._transport import Transport
+from hh_exporter._transport.http import Transport
 from tests.conftest import KEY
 from tests.scripted_server import (
     Manner,

@@ -19,8 +19,8 @@ from trustme import CA
 
 from hh_exporter import ConfigError
 from hh_exporter._dialects.dialect import Answer
-from hh_exporter._proxies import Proxy, find_proxy
-from hh_exporter._transport import Transport
+from hh_exporter._transport.http import Transport
+from hh_exporter._transport.proxies import Proxy, find_proxy
 from tests import relays
 from tests.conftest import KEY
 from tests.relays import listening, tls_before

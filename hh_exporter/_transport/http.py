@@ -22,7 +22,7 @@ from attrs import define, evolve, field
 
 from hh_exporter._clock import Clock
 from hh_exporter._dialects.dialect import Answer
-from hh_exporter._proxies import find_proxy
+from hh_exporter._transport.proxies import find_proxy
 from hh_exporter._version import __version__
 from hh_exporter.exceptions import ConfigError
 

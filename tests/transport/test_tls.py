@@ -17,7 +17,7 @@ import pytest
 from trustme import CA, LeafCert
 
 from hh_exporter._dialects.dialect import Answer
-from hh_exporter._transport import Transport
+from hh_exporter._transport.http import Transport
 from tests.conftest import KEY
 from tests.relays import listening, tls_before
 from tests.scripted_server import ScriptedServer
@@ -155,7 +155,7 @@ async def test_what_ends_tls_after_the_handshake_is_named(clock: FakeClock, ca: 
 ASK = """
 import asyncio, os
 from hh_exporter._clock import SystemClock
-from hh_exporter._transport import Transport
+from hh_exporter._transport.http import Transport
 
 async def main():
     async with Transport(
@@ -197,7 +197,7 @@ async def test_the_environment_adds_trust_and_takes_no_check_away(
         return done.stdout.decode().strip()
 
     async with tls_before(server.url, serving(ca.issue_cert("127.0.0.1"))) as port:
-        own = {"PYTHONPATH": str(Path(__file__).parents[1]), "URL": f"https://127.0.0.1:{port}"}
+        own = {"PYTHONPATH": str(Path(__file__).parents[2]), "URL": f"https://127.0.0.1:{port}"}
         trusted = await ask(**own, SSL_CERT_FILE=str(bundle))
         refused = await ask(**own, **SWITCHES)
 

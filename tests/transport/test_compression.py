@@ -17,7 +17,7 @@ from blockbuster import blockbuster_ctx
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hh_exporter import _compression
+from hh_exporter._transport import compression
 
 Compress: TypeAlias = Callable[[bytes], Awaitable[bytes]]
 
@@ -31,8 +31,8 @@ def compress(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     """
     if request.param == "zlib":
         monkeypatch.setitem(sys.modules, "isal", None)
-    assert _compression.__file__
-    spec = spec_from_file_location("compression", _compression.__file__)
+    assert compression.__file__
+    spec = spec_from_file_location("compression", compression.__file__)
     assert spec
     assert spec.loader
     module: Any = module_from_spec(spec)

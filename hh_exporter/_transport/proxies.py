@@ -18,7 +18,7 @@ from urllib.parse import SplitResult, unquote_to_bytes, urlsplit
 
 from attrs import field, frozen
 
-from hh_exporter._addresses import is_loopback, parse_address
+from hh_exporter._transport.addresses import is_loopback, parse_address
 from hh_exporter.exceptions import ConfigError
 
 __all__ = ["Proxy", "find_proxy"]
