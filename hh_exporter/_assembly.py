@@ -12,6 +12,7 @@ from collections.abc import Callable
 from random import Random
 
 from hh_exporter._clock import Clock
+from hh_exporter._delivery.settler import Settler
 from hh_exporter._dialects.registry import DIALECTS
 from hh_exporter._encoding.codec import Codec
 from hh_exporter._encoding.privacy import Privacy
@@ -22,7 +23,6 @@ from hh_exporter._lifetime import Lifetime
 from hh_exporter._queue import RecordQueue
 from hh_exporter._records import MAX_BODY_BYTES
 from hh_exporter._sessions import Sessions
-from hh_exporter._settler import Settler
 from hh_exporter._spooler import Spooler
 
 __all__ = ["assemble", "jitter"]

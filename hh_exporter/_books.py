@@ -7,10 +7,10 @@ from __future__ import annotations
 from math import inf
 
 from hh_exporter._clock import Clock
+from hh_exporter._delivery.worker import Worker
 from hh_exporter._outcomes import Stats
 from hh_exporter._queue import RecordQueue
 from hh_exporter._spooler import Spooler
-from hh_exporter._worker import Worker
 
 __all__ = ["read_books"]
 

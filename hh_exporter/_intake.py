@@ -12,13 +12,13 @@ from zlib import crc32
 
 from attrs import define, field
 
+from hh_exporter._delivery.settler import Settler
 from hh_exporter._encoding.codec import Codec
 from hh_exporter._encoding.privacy import Privacy
 from hh_exporter._outcomes import DropReason
 from hh_exporter._queue import RecordQueue
 from hh_exporter._records import Record, Session
 from hh_exporter._sessions import Sessions
-from hh_exporter._settler import Settler
 from hh_exporter._values.legalize import STOPS, legalize
 from hh_exporter.events import ModelEvent, SessionProperties, new_id
 from hh_exporter.exceptions import EncodeError

@@ -18,25 +18,25 @@ from typing import Any, TypeVar
 
 from attrs import define, field
 
-from hh_exporter._batcher import Batcher
 from hh_exporter._bell import Bell
 from hh_exporter._books import read_books
-from hh_exporter._breaker import Breaker
 from hh_exporter._clock import Clock
-from hh_exporter._delivery import Deliverer
+from hh_exporter._delivery.batcher import Batcher
+from hh_exporter._delivery.breaker import Breaker
+from hh_exporter._delivery.delivery import Deliverer
+from hh_exporter._delivery.probing import Prober
+from hh_exporter._delivery.recovery import Recovery
+from hh_exporter._delivery.settler import Settler
+from hh_exporter._delivery.shipping import Shipper
+from hh_exporter._delivery.worker import Worker
 from hh_exporter._dialects.dialect import Dialect
 from hh_exporter._environment import Settings
 from hh_exporter._outcomes import DropReason, Stats
-from hh_exporter._probing import Prober
 from hh_exporter._queue import RecordQueue
 from hh_exporter._records import Record
-from hh_exporter._recovery import Recovery
 from hh_exporter._sessions import Sessions
-from hh_exporter._settler import Settler
-from hh_exporter._shipping import Shipper
 from hh_exporter._spooler import Spooler
 from hh_exporter._transport.http import Transport
-from hh_exporter._worker import Worker
 from hh_exporter.exceptions import DeliveryError
 
 __all__ = ["Lifetime", "run_in"]

@@ -32,9 +32,9 @@ from hh_exporter import (
     SessionProperties,
     Spool,
 )
-from hh_exporter._breaker import Breaker
 from hh_exporter._cli.collect import collect_command
 from hh_exporter._collector import Collector
+from hh_exporter._delivery.breaker import Breaker
 from hh_exporter._environment import Settings, read_settings, variables_of
 from hh_exporter._records import MAX_BODY_BYTES
 from hh_exporter._spool_room import MAX_WAITING

@@ -15,6 +15,7 @@ import pytest
 from hh_exporter import BatchLimits, DropReason, Exporter, FlushResult, Settlement
 from hh_exporter._lifetime import run_in
 from tests.conftest import BuildExporter, MakeExporter
+from tests.delivery.test_worker import ended
 from tests.programs import run_program
 from tests.scripted_server import ScriptedServer, hang, hang_after_storing, status, unavailable
 from tests.support import (
@@ -26,7 +27,6 @@ from tests.support import (
     push_all,
     settle,
 )
-from tests.test_worker import ended
 
 ADVICE = "the exporter was not closed: await aclose(), or use it as an async context manager"
 LEFT = "the event loop ends with 2 events queued: await aclose() before it does"

@@ -44,8 +44,8 @@ from hh_exporter import (
     Settlement,
     Spool,
 )
-from hh_exporter._batcher import Batcher
-from hh_exporter._parts import Delivery
+from hh_exporter._delivery.batcher import Batcher
+from hh_exporter._delivery.parts import Delivery
 from hh_exporter._records import Record
 from tests.conftest import KEY
 from tests.machine import (

@@ -12,10 +12,10 @@ import pytest
 
 import hh_exporter
 from hh_exporter import DropReason
+from hh_exporter._delivery.settler import _ADVICE
 from hh_exporter._dialects.answers import read_answer
 from hh_exporter._dialects.dialect import Answer
 from hh_exporter._lifetime import _ENDED
-from hh_exporter._settler import _ADVICE
 from hh_exporter._spool_room import Room
 from hh_exporter._spool_writer import _MADE_ROOM, _UNWRITTEN
 from hh_exporter._spooler import _NO_ROOM

@@ -23,13 +23,13 @@ from hh_exporter import (
     SessionProperties,
     Settlement,
 )
+from hh_exporter._delivery.parts import Delivery, Part
+from hh_exporter._delivery.shipping import Shipment
 from hh_exporter._dialects.dialect import Answer, Dialect
 from hh_exporter._dialects.legacy import LegacyDialect
 from hh_exporter._encoding.codec import Codec
 from hh_exporter._environment import read_settings
-from hh_exporter._parts import Delivery, Part
 from hh_exporter._records import Batch, Session
-from hh_exporter._shipping import Shipment
 from hh_exporter._transport.http import Transport
 from hh_exporter.events import CreateModelEventBatchResponseBody
 from tests.builders import dialects

@@ -17,11 +17,11 @@ from trustme import CA, LeafCert
 
 from hh_exporter import BatchLimits, Exporter, QueueLimits, Spool
 from tests.conftest import BuildExporter
+from tests.delivery.test_outage import warnings
 from tests.relays import tls_before
 from tests.scripted_server import ScriptedServer
 from tests.spools import written
 from tests.support import STEP, FakeClock, assert_balanced, pass_time, push_all
-from tests.test_outage import warnings
 from tests.transport.test_tls import expired, serving, trusting
 
 IN_MEMORY = 4

@@ -124,7 +124,7 @@ class _LogHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
         # A table tells what was lost and why; the settler's lines are for those who have none.
-        if record.name != "hh_exporter._settler" and not text.startswith(_TOLD_OTHERWISE):
+        if record.name != "hh_exporter._delivery.settler" and not text.startswith(_TOLD_OTHERWISE):
             self._report.say(f"{record.levelname.lower()}: {text}")
 
 

@@ -8,7 +8,7 @@ from math import inf
 
 import pytest
 
-from hh_exporter._breaker import Breaker
+from hh_exporter._delivery.breaker import Breaker
 
 
 def suspended(chance: float = 1.0) -> Breaker:

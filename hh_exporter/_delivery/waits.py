@@ -14,8 +14,8 @@ from math import inf
 from attrs import Factory, define
 
 from hh_exporter._bell import Bell
-from hh_exporter._breaker import Breaker
-from hh_exporter._shipping import Shipper
+from hh_exporter._delivery.breaker import Breaker
+from hh_exporter._delivery.shipping import Shipper
 
 __all__ = ["Wait", "Waits"]
 

@@ -12,8 +12,8 @@ from math import inf
 
 from attrs import Factory, define, evolve, field, frozen
 
+from hh_exporter._delivery.shipping import Shipment
 from hh_exporter._records import Batch, Record, Session
-from hh_exporter._shipping import Shipment
 
 __all__ = ["Delivery", "Part"]
 

@@ -20,12 +20,12 @@ from typing import Literal
 from attrs import Factory, define, evolve, field
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result
 
-from hh_exporter._breaker import Breaker
 from hh_exporter._clock import Clock
+from hh_exporter._delivery.breaker import Breaker
+from hh_exporter._delivery.retry import RetryPolicy, parse_retry_after
 from hh_exporter._dialects.dialect import Answer
 from hh_exporter._outcomes import Rest, Verdict
 from hh_exporter._queue import RecordQueue
-from hh_exporter._retry import RetryPolicy, parse_retry_after
 from hh_exporter._transport.compression import compress
 from hh_exporter._transport.http import Transport
 

@@ -15,8 +15,8 @@ from math import inf
 
 from attrs import define, field
 
-from hh_exporter._breaker import Breaker
-from hh_exporter._probing import Prober
+from hh_exporter._delivery.breaker import Breaker
+from hh_exporter._delivery.probing import Prober
 from hh_exporter._queue import RecordQueue
 from hh_exporter._spooler import Spooler
 

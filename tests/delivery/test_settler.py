@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from hh_exporter import DropReason, Outcome, QueueLimits, Settlement
+from hh_exporter._delivery.settler import Settler
 from hh_exporter._queue import RecordQueue
 from hh_exporter._records import Record
-from hh_exporter._settler import Settler
 from tests.builders import make_record
 from tests.support import FakeClock
 
@@ -41,7 +41,7 @@ class Lines(logging.Handler):
 
 @pytest.fixture
 def lines() -> Iterator[Lines]:
-    log = logging.getLogger("hh_exporter._settler")
+    log = logging.getLogger("hh_exporter._delivery.settler")
     handler = Lines()
     log.addHandler(handler)
     yield handler

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tenacity import RetryCallState, wait_chain, wait_fixed
 
 from hh_exporter import ConfigError, RetryPolicy
-from hh_exporter._retry import parse_retry_after
+from hh_exporter._delivery.retry import parse_retry_after
 
 WALL = datetime(1994, 11, 6, 8, 49, 27, tzinfo=UTC).timestamp()
 """Ten seconds before the date in the examples of RFC 9110 §5.6.7."""

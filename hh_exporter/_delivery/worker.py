@@ -21,20 +21,20 @@ from types import coroutine
 
 from attrs import Factory, define, field
 
-from hh_exporter._batcher import Batcher
 from hh_exporter._bell import Bell
-from hh_exporter._breaker import Breaker
 from hh_exporter._clock import Clock
-from hh_exporter._delivery import Deliverer
+from hh_exporter._delivery.batcher import Batcher
+from hh_exporter._delivery.breaker import Breaker
+from hh_exporter._delivery.delivery import Deliverer
+from hh_exporter._delivery.parts import Delivery
+from hh_exporter._delivery.probing import Prober
+from hh_exporter._delivery.recovery import Recovery
+from hh_exporter._delivery.shipping import Shipper
+from hh_exporter._delivery.waits import Wait, Waits
 from hh_exporter._outcomes import FlushResult
-from hh_exporter._parts import Delivery
-from hh_exporter._probing import Prober
 from hh_exporter._queue import RecordQueue
 from hh_exporter._records import Batch
-from hh_exporter._recovery import Recovery
-from hh_exporter._shipping import Shipper
 from hh_exporter._transport.http import Transport
-from hh_exporter._waits import Wait, Waits
 
 __all__ = ["Worker"]
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from hh_exporter import BatchLimits, ConfigError
-from hh_exporter._batcher import Batcher
+from hh_exporter._delivery.batcher import Batcher
 from hh_exporter._dialects.legacy import LegacyDialect
 from hh_exporter._records import MAX_BODY_BYTES, Batch, Record, Session
 from tests.builders import make_record
