@@ -20,7 +20,7 @@ from hh_exporter._endings import see_to_the_end
 from hh_exporter._environment import Settings
 from hh_exporter._intake import Intake
 from hh_exporter._lifetime import Lifetime
-from hh_exporter._queue import RecordQueue
+from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._records import MAX_BODY_BYTES
 from hh_exporter._sessions import Sessions
 from hh_exporter._spooler import Spooler

@@ -9,7 +9,7 @@ from math import inf
 from hh_exporter._clock import Clock
 from hh_exporter._delivery.worker import Worker
 from hh_exporter._outcomes import Stats
-from hh_exporter._queue import RecordQueue
+from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._spooler import Spooler
 
 __all__ = ["read_books"]

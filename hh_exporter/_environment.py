@@ -21,12 +21,12 @@ import attrs
 from attrs import Factory, field, frozen
 from attrs.validators import optional
 
-from hh_exporter._budget import QueueLimits
 from hh_exporter._delivery.batcher import BatchLimits
 from hh_exporter._delivery.retry import RetryPolicy
 from hh_exporter._dialects.registry import DIALECTS
 from hh_exporter._encoding.privacy import BeforeSend
 from hh_exporter._outcomes import Settlement
+from hh_exporter._queue.budget import QueueLimits
 from hh_exporter._settings import Kind, choice, flag, seconds, share, text, whole
 from hh_exporter._spool import Spool
 from hh_exporter._spooled import Identity

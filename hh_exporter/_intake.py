@@ -16,7 +16,7 @@ from hh_exporter._delivery.settler import Settler
 from hh_exporter._encoding.codec import Codec
 from hh_exporter._encoding.privacy import Privacy
 from hh_exporter._outcomes import DropReason
-from hh_exporter._queue import RecordQueue
+from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._records import Record, Session
 from hh_exporter._sessions import Sessions
 from hh_exporter._values.legalize import STOPS, legalize

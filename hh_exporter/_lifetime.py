@@ -32,7 +32,7 @@ from hh_exporter._delivery.worker import Worker
 from hh_exporter._dialects.dialect import Dialect
 from hh_exporter._environment import Settings
 from hh_exporter._outcomes import DropReason, Stats
-from hh_exporter._queue import RecordQueue
+from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._records import Record
 from hh_exporter._sessions import Sessions
 from hh_exporter._spooler import Spooler

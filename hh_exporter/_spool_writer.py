@@ -22,7 +22,7 @@ from attrs import Factory, define, field
 from hh_exporter._clock import Clock
 from hh_exporter._disk import Disk
 from hh_exporter._outcomes import DropReason
-from hh_exporter._queue import RecordQueue
+from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._records import Spot
 from hh_exporter._spool import Spool
 from hh_exporter._spool_room import Room

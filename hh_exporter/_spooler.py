@@ -15,7 +15,7 @@ from attrs import Factory, define, field
 from hh_exporter._bell import Bell
 from hh_exporter._clock import Clock
 from hh_exporter._outcomes import DropReason, Outcome
-from hh_exporter._queue import RecordQueue
+from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._records import Record
 from hh_exporter._sessions import Sessions
 from hh_exporter._spool import Spool

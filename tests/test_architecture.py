@@ -33,9 +33,9 @@ FLOORS: list[set[str]] = [
     {"_spool_writer"},
     {"_spool_work"},
     {"_disk"},
-    {"_queue", "_spool_file"},
-    {"_budget", "_encoding", "_spool", "_spool_rows", "_spool_schema", "_transport"},
-    {"_backlog", "_dialects", "_ledger", "_recording", "_sessions", "_settings", "_spool_place"},
+    {"_spool_file"},
+    {"_encoding", "_queue", "_spool", "_spool_rows", "_spool_schema", "_transport"},
+    {"_dialects", "_recording", "_sessions", "_settings", "_spool_place"},
     {"_bell", "_records", "_spool_tables", "events", "exceptions"},
     {"_clock", "_fake_clock", "_outcomes", "_spool_room", "_spooled", "_values", "_version"},
 ]

@@ -34,8 +34,8 @@ from hh_exporter import (
     Spool,
 )
 from hh_exporter._endings import forget_all, see_to_the_end
-from hh_exporter._ledger import Watch
-from hh_exporter._queue import RecordQueue
+from hh_exporter._queue.ledger import Watch
+from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._records import Loss, Record, Session
 from hh_exporter._signals import _Handler
 from tests.builders import make_record

@@ -24,7 +24,7 @@ from hh_exporter._delivery.settler import Settler
 from hh_exporter._delivery.shipping import Shipment, Shipper
 from hh_exporter._dialects.dialect import Answer, Dialect
 from hh_exporter._outcomes import DropReason, Outcome, Rest, Verdict
-from hh_exporter._queue import RecordQueue
+from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._records import Record, total_bytes
 from hh_exporter._sessions import Sessions
 from hh_exporter.exceptions import DeliveryError

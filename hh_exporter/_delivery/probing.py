@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from attrs import Factory, define
 
-from hh_exporter._queue import RecordQueue
+from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._records import Batch, Record
 
 __all__ = ["Prober"]

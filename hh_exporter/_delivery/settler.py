@@ -16,7 +16,7 @@ from attrs import Factory, define, field
 
 from hh_exporter._clock import Clock
 from hh_exporter._outcomes import DropReason, Outcome, Settlement
-from hh_exporter._queue import RecordQueue
+from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._records import Record
 from hh_exporter._spooler import Spooler
 

@@ -25,7 +25,7 @@ from hh_exporter._delivery.breaker import Breaker
 from hh_exporter._delivery.retry import RetryPolicy, parse_retry_after
 from hh_exporter._dialects.dialect import Answer
 from hh_exporter._outcomes import Rest, Verdict
-from hh_exporter._queue import RecordQueue
+from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._transport.compression import compress
 from hh_exporter._transport.http import Transport
 

@@ -32,7 +32,7 @@ from hh_exporter._delivery.recovery import Recovery
 from hh_exporter._delivery.shipping import Shipper
 from hh_exporter._delivery.waits import Wait, Waits
 from hh_exporter._outcomes import FlushResult
-from hh_exporter._queue import RecordQueue
+from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._records import Batch
 from hh_exporter._transport.http import Transport
 

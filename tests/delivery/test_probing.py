@@ -16,8 +16,8 @@ from hh_exporter._delivery.probing import Prober
 from hh_exporter._delivery.retry import RetryPolicy
 from hh_exporter._delivery.shipping import Shipper
 from hh_exporter._delivery.waits import Wait, Waits
-from hh_exporter._ledger import Ledger
-from hh_exporter._queue import RecordQueue
+from hh_exporter._queue.ledger import Ledger
+from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._records import Batch, Record, Session
 from hh_exporter._transport.http import Transport
 from tests.builders import make_record

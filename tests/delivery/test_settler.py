@@ -14,7 +14,7 @@ import pytest
 
 from hh_exporter import DropReason, Outcome, QueueLimits, Settlement
 from hh_exporter._delivery.settler import Settler
-from hh_exporter._queue import RecordQueue
+from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._records import Record
 from tests.builders import make_record
 from tests.support import FakeClock

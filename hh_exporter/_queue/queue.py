@@ -13,10 +13,10 @@ from threading import RLock
 
 from attrs import Factory, define, field
 
-from hh_exporter._backlog import Backlog
-from hh_exporter._budget import Budget, Place, QueueLimits, size_of
-from hh_exporter._ledger import Ledger, Watch
 from hh_exporter._outcomes import DropReason, Outcome
+from hh_exporter._queue.backlog import Backlog
+from hh_exporter._queue.budget import Budget, Place, QueueLimits, size_of
+from hh_exporter._queue.ledger import Ledger, Watch
 from hh_exporter._records import Loss, Record
 from hh_exporter.exceptions import ExporterError
 

@@ -14,7 +14,7 @@ from typing import Literal
 
 from attrs import Factory, define, field, frozen
 
-from hh_exporter._ledger import Ledger
+from hh_exporter._queue.ledger import Ledger
 from hh_exporter._records import Record
 from hh_exporter._settings import choice, whole
 

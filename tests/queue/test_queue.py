@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from hh_exporter import ConfigError, DropReason, ExporterError, FlushResult, Outcome, QueueLimits
-from hh_exporter._budget import Place
-from hh_exporter._queue import RecordQueue
+from hh_exporter._queue.budget import Place
+from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._records import Loss, Record, Session
 from tests.builders import make_record
 
