@@ -18,7 +18,7 @@ import attrs
 
 from hh_exporter import BatchLimits, Exporter, QueueLimits, RetryPolicy, Spool
 from hh_exporter._environment import Settings, variables_of
-from hh_exporter._settings import Kind
+from hh_exporter._settings.kinds import Kind
 
 __all__ = ["GROUPS", "describe", "fill_in"]
 

@@ -21,14 +21,14 @@ import attrs
 from attrs import Factory, field, frozen
 from attrs.validators import optional
 
-from hh_exporter._delivery.batcher import BatchLimits
-from hh_exporter._delivery.retry import RetryPolicy
 from hh_exporter._dialects.registry import DIALECTS
 from hh_exporter._encoding.privacy import BeforeSend
 from hh_exporter._outcomes import Settlement
-from hh_exporter._queue.budget import QueueLimits
-from hh_exporter._settings import Kind, choice, flag, seconds, share, text, whole
-from hh_exporter._spool import Spool
+from hh_exporter._settings.batch import BatchLimits
+from hh_exporter._settings.kinds import Kind, choice, flag, seconds, share, text, whole
+from hh_exporter._settings.queue import QueueLimits
+from hh_exporter._settings.retry import RetryPolicy
+from hh_exporter._settings.spool import Spool
 from hh_exporter._spooled import Identity
 from hh_exporter._transport.addresses import is_loopback
 from hh_exporter.exceptions import ConfigError

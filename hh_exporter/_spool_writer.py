@@ -24,7 +24,7 @@ from hh_exporter._disk import Disk
 from hh_exporter._outcomes import DropReason
 from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._records import Spot
-from hh_exporter._spool import Spool
+from hh_exporter._settings.spool import Spool
 from hh_exporter._spool_room import Room
 from hh_exporter._spool_rows import Rows
 from hh_exporter._spool_work import Expire, Settle, Work, gather

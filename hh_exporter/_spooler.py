@@ -18,7 +18,7 @@ from hh_exporter._outcomes import DropReason, Outcome
 from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._records import Record
 from hh_exporter._sessions import Sessions
-from hh_exporter._spool import Spool
+from hh_exporter._settings.spool import Spool
 from hh_exporter._spool_rows import Rows
 from hh_exporter._spool_work import Load, Settle, Store, Unload
 from hh_exporter._spool_writer import Writer

@@ -35,6 +35,7 @@ from hh_exporter import (
 from hh_exporter._cli.collect import collect_command
 from hh_exporter._collector import Collector
 from hh_exporter._delivery.breaker import Breaker
+from hh_exporter._delivery.retry import next_delay
 from hh_exporter._environment import Settings, read_settings, variables_of
 from hh_exporter._records import MAX_BODY_BYTES
 from hh_exporter._spool_room import MAX_WAITING
@@ -410,7 +411,7 @@ def test_the_delays_are_those_of_the_code() -> None:
 
     def bound(attempt: int) -> float:
         state.attempt_number = attempt
-        return policy.next_delay(state, lambda: 1.0)
+        return next_delay(policy, state, lambda: 1.0)
 
     *growing, last, after = map(bound, range(1, 9))
     assert last == after

@@ -53,8 +53,8 @@ STRIDE = 31
 """Every how many lines under the lock an interruption comes; each line has its turn."""
 
 LOCKED_FILES = {
-    str(Path(hh_exporter.__file__).with_name(name))
-    for name in ("_queue.py", "_backlog.py", "_ledger.py", "_budget.py")
+    str(Path(hh_exporter.__file__).parent / "_queue" / name)
+    for name in ("queue.py", "backlog.py", "ledger.py", "budget.py")
 }
 """Where code runs under the one lock."""
 

@@ -28,7 +28,7 @@ from hh_exporter._dialects.registry import DIALECTS
 from hh_exporter._environment import Settings
 from hh_exporter._exporter import Exporter
 from hh_exporter._outcomes import DropReason, Outcome, Settlement
-from hh_exporter._settings import seconds
+from hh_exporter._settings.kinds import seconds
 
 __all__ = [
     "Draining",

@@ -14,7 +14,7 @@ import click
 from hh_exporter._cli._errors import CallError
 from hh_exporter._dialects.registry import DIALECTS
 from hh_exporter._environment import Settings, read_settings
-from hh_exporter._settings import Kind
+from hh_exporter._settings.kinds import Kind
 from hh_exporter.exceptions import ConfigError
 
 __all__ = ["check_option", "dialect_option", "read_usable_settings", "url_option"]

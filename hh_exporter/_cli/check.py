@@ -32,7 +32,7 @@ from hh_exporter._dialects.dialect import Answer
 from hh_exporter._dialects.registry import DIALECTS
 from hh_exporter._environment import Settings, find_variable, is_unset, variables_of
 from hh_exporter._outcomes import Rest, Verdict
-from hh_exporter._settings import seconds
+from hh_exporter._settings.kinds import seconds
 from hh_exporter._transport.http import Transport
 from hh_exporter.events import new_id
 

@@ -33,7 +33,7 @@ from hh_exporter._dialects.legacy import LegacyDialect
 from hh_exporter._environment import Settings
 from hh_exporter._exporter import Exporter
 from hh_exporter._outcomes import DropReason, Outcome, Settlement
-from hh_exporter._settings import seconds
+from hh_exporter._settings.kinds import seconds
 from hh_exporter.events import ModelEvent
 from hh_exporter.exceptions import EventError
 

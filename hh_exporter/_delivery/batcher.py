@@ -15,31 +15,17 @@ from collections import deque
 from itertools import chain
 from operator import attrgetter
 
-from attrs import Factory, define, field, frozen
+from attrs import Factory, define, field
 
-from hh_exporter._records import MAX_BODY_BYTES, Batch, Record, Session
+from hh_exporter._records import Batch, Record, Session
 from hh_exporter._sessions import Sessions
-from hh_exporter._settings import seconds, whole
+from hh_exporter._settings.batch import BatchLimits
 
-__all__ = ["BatchLimits", "Batcher"]
+__all__ = ["Batcher"]
 
 _MAX_OPEN = 64
 
 _order = attrgetter("seq")
-
-
-@frozen(kw_only=True)
-class BatchLimits:
-    """
-    When a batch is full, and how long it waits to be.
-    """
-
-    max_events: int = field(default=100, validator=whole(1))
-    """How many share one request."""
-    max_bytes: int = field(default=2**20, validator=whole(1, MAX_BODY_BYTES, "bytes"))
-    """Bytes of the whole request body; a larger event travels alone."""
-    linger: float = field(default=1.0, validator=seconds(zero=True))
-    """Seconds that an event waits for company."""
 
 
 @define(eq=False)

@@ -12,64 +12,35 @@ import re
 from collections.abc import Callable
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
 
-from attrs import field, frozen
-from attrs.validators import optional
 from tenacity import RetryCallState
 
-from hh_exporter._settings import Kind, factor, seconds
+from hh_exporter._settings.retry import RetryPolicy
 
-if TYPE_CHECKING:
-    from tenacity.wait import WaitBaseT
-
-__all__ = ["RetryPolicy", "parse_retry_after"]
-
-_callable: Kind[Any] = Kind("a wait of tenacity", callable)
+__all__ = ["next_delay", "parse_retry_after"]
 
 
-@frozen(kw_only=True)
-class RetryPolicy:
+def next_delay(policy: RetryPolicy, state: RetryCallState, random: Callable[[], float]) -> float:
     """
-    How long to keep trying, and how long to wait in between, in seconds.
+    Compute how long to back off after the attempt that *state* describes.
+
+    Args:
+        policy: How fast delays grow, and up to where.
+        state: tenacity's account of the attempts so far; the first is 1.
+        random: A source of numbers from 0 to 1, for the jitter.
+
+    Returns:
+        Seconds to wait. A Retry-After comes on top: it is a floor, and
+        the delay is its jitter, so clients don't return all at once.
     """
-
-    base: float = field(default=0.5, validator=seconds())
-    """Upper bound of the first delay."""
-    factor: float = field(default=2.0, validator=factor())
-    """By how much the bound grows with each attempt."""
-    max_delay: float = field(default=30.0, validator=seconds())
-    """Where the bound stops growing."""
-    max_elapsed: float = field(default=300.0, validator=seconds(zero=True))
-    """
-    An event that failed for this long is dropped as `retries_exhausted`. Time
-    in which nothing was sent at the server's wish does not count.
-    """
-    retry_after_cap: float = field(default=300.0, validator=seconds(zero=True))
-    """The longest Retry-After that is believed."""
-    wait: WaitBaseT | None = field(default=None, validator=optional(_callable))
-    """Any `wait` of tenacity, in place of base, factor and max_delay."""
-
-    def next_delay(self, state: RetryCallState, random: Callable[[], float]) -> float:
-        """
-        Compute how long to back off after the attempt that *state* describes.
-
-        Args:
-            state: tenacity's account of the attempts so far; the first is 1.
-            random: A source of numbers from 0 to 1, for the jitter.
-
-        Returns:
-            Seconds to wait. A Retry-After comes on top: it is a floor, and
-            the delay is its jitter, so clients don't return all at once.
-        """
-        if self.wait is not None:
-            return float(self.wait(state))
-        try:
-            bound = self.base * self.factor ** (state.attempt_number - 1)
-        except OverflowError:
-            bound = self.max_delay
-        # Full jitter: a fleet restarted together must not come back together.
-        return min(bound, self.max_delay) * random()
+    if policy.wait is not None:
+        return float(policy.wait(state))
+    try:
+        bound = policy.base * policy.factor ** (state.attempt_number - 1)
+    except OverflowError:
+        bound = policy.max_delay
+    # Full jitter: a fleet restarted together must not come back together.
+    return min(bound, policy.max_delay) * random()
 
 
 def parse_retry_after(value: str, wall: float) -> float | None:

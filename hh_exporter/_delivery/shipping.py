@@ -22,10 +22,11 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_result
 
 from hh_exporter._clock import Clock
 from hh_exporter._delivery.breaker import Breaker
-from hh_exporter._delivery.retry import RetryPolicy, parse_retry_after
+from hh_exporter._delivery.retry import next_delay, parse_retry_after
 from hh_exporter._dialects.dialect import Answer
 from hh_exporter._outcomes import Rest, Verdict
 from hh_exporter._queue.queue import RecordQueue
+from hh_exporter._settings.retry import RetryPolicy
 from hh_exporter._transport.compression import compress
 from hh_exporter._transport.http import Transport
 
@@ -167,7 +168,7 @@ class Shipper:
         """
         state = RetryCallState(AsyncRetrying(), None, (), {})
         state.set_result(shipment.verdict)
-        await self._back_off(shipment, self.policy.next_delay(state, self.random))
+        await self._back_off(shipment, next_delay(self.policy, state, self.random))
 
     def hurry(self) -> None:
         """
@@ -309,7 +310,7 @@ class Shipper:
         return not (self.breaker.is_blocked or shipment.is_blamed)
 
     def _next_delay(self, shipment: Shipment, state: RetryCallState) -> float:
-        own = self.policy.next_delay(state, self.random)
+        own = next_delay(self.policy, state, self.random)
         shipment.next_at = self.clock.now() + own
         if shipment.retry_after:
             # Jitter on top of the server's wish, and everybody keeps to it.

@@ -10,34 +10,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Literal
 
-from attrs import Factory, define, field, frozen
+from attrs import Factory, define
 
 from hh_exporter._queue.ledger import Ledger
 from hh_exporter._records import Record
-from hh_exporter._settings import choice, whole
+from hh_exporter._settings.queue import QueueLimits
 
-__all__ = ["Budget", "Place", "QueueLimits", "size_of"]
-
-
-@frozen(kw_only=True)
-class QueueLimits:
-    """
-    The budget for all events in memory, queued and in flight.
-    """
-
-    max_events: int = field(default=10_000, validator=whole(1))
-    """How many may be there at once."""
-    max_bytes: int = field(default=64 * 2**20, validator=whole(1, unit="bytes"))
-    """
-    Bytes of the encoded events. Request bodies in flight come on top, and some 300 bytes with
-    each event, twice that with a session of its own; `max_events` bounds those.
-    """
-    overflow: Literal["drop_oldest", "drop_newest"] = field(
-        default="drop_oldest", validator=choice("drop_oldest", "drop_newest")
-    )
-    """What a push does when there is no room."""
+__all__ = ["Budget", "Place", "size_of"]
 
 
 @define(eq=False)

@@ -15,9 +15,10 @@ from attrs import Factory, define, field
 
 from hh_exporter._outcomes import DropReason, Outcome
 from hh_exporter._queue.backlog import Backlog
-from hh_exporter._queue.budget import Budget, Place, QueueLimits, size_of
+from hh_exporter._queue.budget import Budget, Place, size_of
 from hh_exporter._queue.ledger import Ledger, Watch
 from hh_exporter._records import Loss, Record
+from hh_exporter._settings.queue import QueueLimits
 from hh_exporter.exceptions import ExporterError
 
 __all__ = ["RecordQueue"]

@@ -13,12 +13,12 @@ from hh_exporter import QueueLimits
 from hh_exporter._bell import Bell
 from hh_exporter._delivery.breaker import Breaker
 from hh_exporter._delivery.probing import Prober
-from hh_exporter._delivery.retry import RetryPolicy
 from hh_exporter._delivery.shipping import Shipper
 from hh_exporter._delivery.waits import Wait, Waits
 from hh_exporter._queue.ledger import Ledger
 from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._records import Batch, Record, Session
+from hh_exporter._settings.retry import RetryPolicy
 from hh_exporter._transport.http import Transport
 from tests.builders import make_record
 from tests.support import FakeClock, settle

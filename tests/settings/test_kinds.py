@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from hh_exporter import ConfigError, ExporterError
-from hh_exporter._settings import Kind, choice, factor, flag, seconds, text, whole
+from hh_exporter._settings.kinds import Kind, choice, factor, flag, seconds, text, whole
 
 SECRET = "hh_secret"
 

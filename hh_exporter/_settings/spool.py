@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from hh_exporter._settings import Kind, flag, seconds, whole
+from hh_exporter._settings.kinds import Kind, flag, seconds, whole
 
 __all__ = ["Spool"]
 

@@ -1,0 +1,26 @@
+"""
+When a batch is full, and how long it waits to be.
+"""
+
+from __future__ import annotations
+
+from attrs import field, frozen
+
+from hh_exporter._records import MAX_BODY_BYTES
+from hh_exporter._settings.kinds import seconds, whole
+
+__all__ = ["BatchLimits"]
+
+
+@frozen(kw_only=True)
+class BatchLimits:
+    """
+    When a batch is full, and how long it waits to be.
+    """
+
+    max_events: int = field(default=100, validator=whole(1))
+    """How many share one request."""
+    max_bytes: int = field(default=2**20, validator=whole(1, MAX_BODY_BYTES, "bytes"))
+    """Bytes of the whole request body; a larger event travels alone."""
+    linger: float = field(default=1.0, validator=seconds(zero=True))
+    """Seconds that an event waits for company."""

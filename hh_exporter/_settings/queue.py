@@ -1,0 +1,32 @@
+"""
+How much may be in memory, and what happens when there is no room.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from attrs import field, frozen
+
+from hh_exporter._settings.kinds import choice, whole
+
+__all__ = ["QueueLimits"]
+
+
+@frozen(kw_only=True)
+class QueueLimits:
+    """
+    The budget for all events in memory, queued and in flight.
+    """
+
+    max_events: int = field(default=10_000, validator=whole(1))
+    """How many may be there at once."""
+    max_bytes: int = field(default=64 * 2**20, validator=whole(1, unit="bytes"))
+    """
+    Bytes of the encoded events. Request bodies in flight come on top, and some 300 bytes with
+    each event, twice that with a session of its own; `max_events` bounds those.
+    """
+    overflow: Literal["drop_oldest", "drop_newest"] = field(
+        default="drop_oldest", validator=choice("drop_oldest", "drop_newest")
+    )
+    """What a push does when there is no room."""
