@@ -23,7 +23,7 @@ from hh_exporter._lifetime import Lifetime
 from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._records import MAX_BODY_BYTES
 from hh_exporter._sessions import Sessions
-from hh_exporter._spooler import Spooler
+from hh_exporter._spool.spooler import Spooler
 
 __all__ = ["assemble", "jitter"]
 

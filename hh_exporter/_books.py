@@ -10,7 +10,7 @@ from hh_exporter._clock import Clock
 from hh_exporter._delivery.worker import Worker
 from hh_exporter._outcomes import Stats
 from hh_exporter._queue.queue import RecordQueue
-from hh_exporter._spooler import Spooler
+from hh_exporter._spool.spooler import Spooler
 
 __all__ = ["read_books"]
 

@@ -29,7 +29,7 @@ from hh_exporter._settings.kinds import Kind, choice, flag, seconds, share, text
 from hh_exporter._settings.queue import QueueLimits
 from hh_exporter._settings.retry import RetryPolicy
 from hh_exporter._settings.spool import Spool
-from hh_exporter._spooled import Identity
+from hh_exporter._spool.kept import Identity
 from hh_exporter._transport.addresses import is_loopback
 from hh_exporter.exceptions import ConfigError
 

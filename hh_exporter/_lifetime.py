@@ -35,7 +35,7 @@ from hh_exporter._outcomes import DropReason, Stats
 from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._records import Record
 from hh_exporter._sessions import Sessions
-from hh_exporter._spooler import Spooler
+from hh_exporter._spool.spooler import Spooler
 from hh_exporter._transport.http import Transport
 from hh_exporter.exceptions import DeliveryError
 

@@ -19,8 +19,8 @@ from pathlib import Path
 
 from attrs import Factory, define
 
-from hh_exporter._spool_file import SpoolFile
-from hh_exporter._spooled import Identity, SpooledRecord
+from hh_exporter._spool.file import SpoolFile
+from hh_exporter._spool.kept import Identity, SpooledRecord
 from tests.builders import make_letter
 
 __all__ = ["IDENTITY", "KEEP", "KEY", "Processes", "content", "processes", "records_of"]

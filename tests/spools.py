@@ -16,9 +16,9 @@ from attrs import Factory, define
 from hh_exporter import Exporter
 from hh_exporter._dialects.registry import DIALECTS
 from hh_exporter._encoding.codec import Codec
-from hh_exporter._spool_file import SpoolFile
-from hh_exporter._spool_place import list_files
-from hh_exporter._spooled import Identity, Letter, SpooledRecord
+from hh_exporter._spool.file import SpoolFile
+from hh_exporter._spool.kept import Identity, Letter, SpooledRecord
+from hh_exporter._spool.place import list_files
 from tests.builders import make_codec, make_letter
 from tests.support import PATIENCE, FakeClock, assert_balanced, model_event, until
 

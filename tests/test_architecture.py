@@ -28,16 +28,12 @@ FLOORS: list[set[str]] = [
     {"_endings"},
     {"_lifetime"},
     {"_books", "_intake"},
-    {"_delivery"},
-    {"_spooler"},
-    {"_spool_writer"},
-    {"_spool_work"},
-    {"_disk"},
-    {"_environment", "_spool_file"},
-    {"_encoding", "_queue", "_spool_rows", "_spool_schema", "_transport"},
-    {"_dialects", "_recording", "_sessions", "_settings", "_spool_place"},
-    {"_bell", "_records", "_spool_tables", "events", "exceptions"},
-    {"_clock", "_fake_clock", "_outcomes", "_spool_room", "_spooled", "_values", "_version"},
+    {"_delivery", "_environment"},
+    {"_spool"},
+    {"_encoding", "_queue", "_transport"},
+    {"_dialects", "_recording", "_sessions", "_settings"},
+    {"_bell", "_records", "events", "exceptions"},
+    {"_clock", "_fake_clock", "_outcomes", "_values", "_version"},
 ]
 """
 From top to bottom. A room is a module, or a folder (a wing) with all that is in it; it imports

@@ -16,8 +16,8 @@ import pytest
 from hh_exporter._cli._report import Report, printable
 from hh_exporter._cli._spools import Spool
 from hh_exporter._cli.dead_letters import find_letters, revive
-from hh_exporter._spool_file import SpoolFile
-from hh_exporter._spooled import Letter
+from hh_exporter._spool.file import SpoolFile
+from hh_exporter._spool.kept import Letter
 from tests.builders import make_letter, make_spooled
 from tests.command import Finished, call, finish, run, started
 from tests.scripted_server import ScriptedServer, created, hang, refuse_if, status

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from hh_exporter._collector import Collector
-from hh_exporter._spool_file import SpoolFile
-from hh_exporter._spool_place import set_aside
+from hh_exporter._spool.file import SpoolFile
+from hh_exporter._spool.place import set_aside
 from tests.builders import make_letter, make_spooled
 from tests.command import call, finish, run, started
 from tests.scripted_server import ScriptedServer, created, hang, refuse_if

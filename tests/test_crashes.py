@@ -16,7 +16,7 @@ from random import Random
 import pytest
 
 from hh_exporter import Exporter, Spool
-from hh_exporter._spool_place import list_files
+from hh_exporter._spool.place import list_files
 from tests.conftest import KEY
 from tests.scripted_server import (
     ScriptedServer,

@@ -24,7 +24,7 @@ import pytest
 from trustme import CA
 
 from hh_exporter import BatchLimits, Exporter, ExporterError, QueueLimits, Spool
-from hh_exporter._spool_file import SpoolFile
+from hh_exporter._spool.file import SpoolFile
 from hh_exporter.events import new_id
 from tests.conftest import BuildExporter, MakeExporter
 from tests.programs import run_program

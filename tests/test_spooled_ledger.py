@@ -21,10 +21,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule, run_state_machine_as_test
 
 from hh_exporter import Spool
-from hh_exporter._disk import Disk
-from hh_exporter._spool_file import SpoolFile
-from hh_exporter._spool_work import Owner
-from hh_exporter._spooled import SpooledRecord
+from hh_exporter._spool.disk import Disk
+from hh_exporter._spool.file import SpoolFile
+from hh_exporter._spool.kept import SpooledRecord
+from hh_exporter._spool.work import Owner
 from tests.support import PATIENCE
 from tests.test_ledger import LONG, ORDINARY, Books
 

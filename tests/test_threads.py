@@ -61,8 +61,8 @@ LOCKED_FILES = {
 SPOOL_FILES = {
     threading.__file__,
     *(
-        str(Path(hh_exporter.__file__).with_name(name))
-        for name in ("_spooler.py", "_spool_writer.py", "_spool_work.py", "_spool_room.py")
+        str(Path(hh_exporter.__file__).parent / "_spool" / name)
+        for name in ("spooler.py", "writer.py", "work.py", "room.py")
     ),
 }
 """Where work is handed over to the spool's thread."""

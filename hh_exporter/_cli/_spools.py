@@ -22,8 +22,8 @@ from attrs import define, field
 from hh_exporter._cli._errors import CallError
 from hh_exporter._cli._report import Report
 from hh_exporter._environment import is_unset
-from hh_exporter._spool_file import SpoolFile
-from hh_exporter._spool_place import is_held, list_files
+from hh_exporter._spool.file import SpoolFile
+from hh_exporter._spool.place import is_held, list_files
 from hh_exporter.exceptions import SpoolError
 
 __all__ = ["Spool", "find_directory", "tell_count", "tell_time"]

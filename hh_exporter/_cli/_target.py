@@ -27,9 +27,9 @@ from hh_exporter._environment import (
     read_settings,
     variables_of,
 )
-from hh_exporter._spool_file import SpoolFile
-from hh_exporter._spool_schema import is_of_another
-from hh_exporter._spooled import Identity
+from hh_exporter._spool.file import SpoolFile
+from hh_exporter._spool.kept import Identity
+from hh_exporter._spool.schema import is_of_another
 from hh_exporter.exceptions import ConfigError
 
 __all__ = ["find_target"]

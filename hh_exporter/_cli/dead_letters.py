@@ -29,8 +29,8 @@ from hh_exporter._cli._errors import CallError
 from hh_exporter._cli._report import Report, print_columns, printable
 from hh_exporter._cli._spools import Spool, find_directory, tell_count, tell_time
 from hh_exporter._clock import SystemClock
-from hh_exporter._spool_file import SpoolFile
-from hh_exporter._spooled import Letter, Match
+from hh_exporter._spool.file import SpoolFile
+from hh_exporter._spool.kept import Letter, Match
 
 __all__ = ["dead_letters_command", "find_letters", "revive"]
 

@@ -23,8 +23,8 @@ from hh_exporter._cli._draining import (
 from hh_exporter._cli._errors import CallError
 from hh_exporter._cli._report import Report, print_columns, printable
 from hh_exporter._cli._spools import Spool, find_directory, tell_count, tell_time
-from hh_exporter._spool_file import SpoolFile
-from hh_exporter._spool_place import ASIDE, SUFFIX, is_held
+from hh_exporter._spool.file import SpoolFile
+from hh_exporter._spool.place import ASIDE, SUFFIX, is_held
 
 __all__ = ["Row", "spool_command"]
 

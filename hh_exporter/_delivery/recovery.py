@@ -18,7 +18,7 @@ from attrs import define, field
 from hh_exporter._delivery.breaker import Breaker
 from hh_exporter._delivery.probing import Prober
 from hh_exporter._queue.queue import RecordQueue
-from hh_exporter._spooler import Spooler
+from hh_exporter._spool.spooler import Spooler
 
 __all__ = ["Recovery"]
 

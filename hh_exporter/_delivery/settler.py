@@ -18,7 +18,7 @@ from hh_exporter._clock import Clock
 from hh_exporter._outcomes import DropReason, Outcome, Settlement
 from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._records import Record
-from hh_exporter._spooler import Spooler
+from hh_exporter._spool.spooler import Spooler
 
 __all__ = ["Settler"]
 

@@ -20,15 +20,15 @@ from queue import SimpleQueue
 from attrs import Factory, define, field
 
 from hh_exporter._clock import Clock
-from hh_exporter._disk import Disk
 from hh_exporter._outcomes import DropReason
 from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._records import Spot
 from hh_exporter._settings.spool import Spool
-from hh_exporter._spool_room import Room
-from hh_exporter._spool_rows import Rows
-from hh_exporter._spool_work import Expire, Settle, Work, gather
-from hh_exporter._spooled import Identity, SpooledRecord
+from hh_exporter._spool.disk import Disk
+from hh_exporter._spool.kept import Identity, SpooledRecord
+from hh_exporter._spool.room import Room
+from hh_exporter._spool.rows import Rows
+from hh_exporter._spool.work import Expire, Settle, Work, gather
 from hh_exporter.exceptions import SpoolError
 
 __all__ = ["Shift", "Writer"]

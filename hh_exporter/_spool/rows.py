@@ -14,7 +14,7 @@ from hh_exporter._clock import Clock
 from hh_exporter._outcomes import DropReason, Outcome
 from hh_exporter._records import Record, Session, Spot
 from hh_exporter._sessions import Sessions
-from hh_exporter._spooled import Letter, SpooledRecord
+from hh_exporter._spool.kept import Letter, SpooledRecord
 
 __all__ = ["Rows"]
 

@@ -14,10 +14,10 @@ from typing import Protocol, TypeVar
 
 from attrs import Factory, define, field
 
-from hh_exporter._disk import Disk
 from hh_exporter._outcomes import DropReason
 from hh_exporter._records import Record, Spot
-from hh_exporter._spooled import Letter, SpooledRecord
+from hh_exporter._spool.disk import Disk
+from hh_exporter._spool.kept import Letter, SpooledRecord
 
 __all__ = ["Expire", "Load", "Owner", "Settle", "Store", "Unload", "Work", "gather"]
 

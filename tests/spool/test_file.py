@@ -15,11 +15,11 @@ from random import Random
 import pytest
 from attrs import evolve
 
-from hh_exporter import _spool_schema
 from hh_exporter._dialects.registry import DIALECTS
-from hh_exporter._spool_file import SpoolFile, is_corrupt
-from hh_exporter._spool_place import is_held, list_files, set_aside
-from hh_exporter._spooled import Letter, Match, SpooledRecord
+from hh_exporter._spool import schema
+from hh_exporter._spool.file import SpoolFile, is_corrupt
+from hh_exporter._spool.kept import Letter, Match, SpooledRecord
+from hh_exporter._spool.place import is_held, list_files, set_aside
 from hh_exporter.exceptions import SpoolError
 from tests.builders import make_letter, make_spooled
 from tests.spool_processes import IDENTITY, KEY, Processes, content, processes, records_of
@@ -429,7 +429,7 @@ class TestOwnership:
         Only its salted hash is kept, which differs from file to file.
         """
         other = SpoolFile.create(file.path.parent, IDENTITY)
-        seals = {_spool_schema.read_facts(f._db)["seal"] for f in (file, other)}
+        seals = {schema.read_facts(f._db)["seal"] for f in (file, other)}
 
         assert len(seals) == 2
         assert not [f for f in file.path.parent.iterdir() if KEY.encode() in f.read_bytes()]
@@ -566,7 +566,7 @@ class TestLife:
         """
         A creation that fails takes back its file and its lock.
         """
-        monkeypatch.setattr(_spool_schema, "_STEPS", (("nonsense",),))
+        monkeypatch.setattr(schema, "_STEPS", (("nonsense",),))
         with pytest.raises(sqlite3.Error):
             SpoolFile.create(directory, IDENTITY)
 
@@ -610,14 +610,14 @@ class TestLife:
         """
         Its holder may let go of it and remove it between two steps of who comes to adopt it.
         """
-        connect = _spool_schema.connect
+        connect = schema.connect
 
         def closed_meanwhile(path: Path, mode: str) -> sqlite3.Connection:
             db = connect(path, mode)
             file.close()
             return db
 
-        monkeypatch.setattr(_spool_schema, "connect", closed_meanwhile)
+        monkeypatch.setattr(schema, "connect", closed_meanwhile)
 
         assert SpoolFile.adopt(file.path, IDENTITY) is None
         assert list(file.path.parent.iterdir()) == []
@@ -690,7 +690,7 @@ class TestLife:
         Each step that it lacks is taken once, and what was in it stays; to look takes none.
         """
         step = ("ALTER TABLE letters ADD COLUMN note TEXT DEFAULT 'new'",)
-        monkeypatch.setattr(_spool_schema, "_STEPS", (*_spool_schema._STEPS, step))
+        monkeypatch.setattr(schema, "_STEPS", (*schema._STEPS, step))
 
         with pytest.raises(SpoolError, match="older version"):
             SpoolFile.peek(left)
@@ -707,12 +707,12 @@ class TestLife:
         """
         The steps are one transaction: a file has a version whole or not at all.
         """
-        steps = _spool_schema._STEPS
+        steps = schema._STEPS
         bad = ("ALTER TABLE letters ADD COLUMN note TEXT", "nonsense")
-        monkeypatch.setattr(_spool_schema, "_STEPS", (*steps, bad))
+        monkeypatch.setattr(schema, "_STEPS", (*steps, bad))
         with pytest.raises(sqlite3.OperationalError):
             SpoolFile.adopt(left, IDENTITY)
-        monkeypatch.setattr(_spool_schema, "_STEPS", steps)
+        monkeypatch.setattr(schema, "_STEPS", steps)
 
         assert counted(left)[:2] == (2, 1)
         assert not is_held(left)

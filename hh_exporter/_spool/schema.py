@@ -14,8 +14,8 @@ from hmac import compare_digest
 from pathlib import Path
 from typing import Any, Final
 
-from hh_exporter._spool_place import has_log
-from hh_exporter._spooled import Identity
+from hh_exporter._spool.kept import Identity
+from hh_exporter._spool.place import has_log
 from hh_exporter.exceptions import SpoolError
 
 __all__ = [

@@ -26,11 +26,11 @@ from hh_exporter import (
     SessionProperties,
     Settlement,
     Spool,
-    _spool_room,
 )
-from hh_exporter._disk import Disk
-from hh_exporter._spool_file import SpoolFile
-from hh_exporter._spooled import SpooledRecord
+from hh_exporter._spool import room
+from hh_exporter._spool.disk import Disk
+from hh_exporter._spool.file import SpoolFile
+from hh_exporter._spool.kept import SpooledRecord
 from tests.conftest import BuildExporter, MakeExporter
 from tests.scripted_server import (
     Request,
@@ -459,7 +459,7 @@ async def test_a_directory_that_can_not_be_used_costs_no_event_that_fits_memory(
 
     assert exporter.stats().dropped_by_reason == {DropReason.SPOOL_FULL: 2}
     assert exporter.stats().health == "degraded"
-    assert len([r for r in caplog.records if r.name == "hh_exporter._spool_writer"]) == 1
+    assert len([r for r in caplog.records if r.name == "hh_exporter._spool.writer"]) == 1
     await flushed(exporter, clock)
     assert exporter.stats().delivered == 3
 
@@ -783,7 +783,7 @@ async def test_a_close_keeps_more_than_may_wait_to_be_written(
     """
     What is left in memory goes to disk however much it is.
     """
-    monkeypatch.setattr(_spool_room, "MAX_WAITING", 1000)
+    monkeypatch.setattr(room, "MAX_WAITING", 1000)
     server.default = unavailable()
     exporter = await make_exporter(spool=directory)
     push(exporter, names(20))

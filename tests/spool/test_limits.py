@@ -21,14 +21,13 @@ from hh_exporter import (
     QueueLimits,
     Settlement,
     Spool,
-    _spool_room,
-    _spool_work,
 )
-from hh_exporter._disk import Disk
 from hh_exporter._records import Spot
-from hh_exporter._spool_file import SpoolFile
-from hh_exporter._spool_work import Settle
-from hh_exporter._spooled import Identity, Letter
+from hh_exporter._spool import room, work
+from hh_exporter._spool.disk import Disk
+from hh_exporter._spool.file import SpoolFile
+from hh_exporter._spool.kept import Identity, Letter
+from hh_exporter._spool.work import Settle
 from tests.builders import make_letter, make_spooled
 from tests.conftest import KEY, MakeExporter
 from tests.scripted_server import ScriptedServer, created, hang, refuse_if, unavailable
@@ -179,7 +178,7 @@ async def test_all_that_others_left_for_too_long_expires(
     """
     However much it is, it is forgotten at the start, a part at a time, and counted once.
     """
-    monkeypatch.setattr(_spool_work, "_AT_ONCE", 2)
+    monkeypatch.setattr(work, "_AT_ONCE", 2)
     leave(directory, server, count=5, age=AGE + 1.0)
     told: list[Settlement] = []
     exporter = await make_exporter(spool=Spool(directory, max_age=AGE), on_outcome=told.append)
@@ -330,7 +329,7 @@ async def test_a_push_that_the_disk_is_too_slow_for_is_said(
     """
     A durable spool says once that events are in memory alone, and once that it keeps up again.
     """
-    monkeypatch.setattr(_spool_room, "MAX_WAITING", 1000)
+    monkeypatch.setattr(room, "MAX_WAITING", 1000)
     exporter = await make_exporter(spool=Spool(directory, durable=True))
     slow = stall(monkeypatch, "add")
     push_all(exporter, "e0")

@@ -22,10 +22,10 @@ from weakref import WeakSet
 from attrs import Factory, define, evolve
 
 from hh_exporter._records import Spot
-from hh_exporter._spool_file import SpoolFile
-from hh_exporter._spool_place import list_files, make_directory, set_aside
-from hh_exporter._spool_schema import is_corrupt
-from hh_exporter._spooled import Identity, Letter, SpooledRecord
+from hh_exporter._spool.file import SpoolFile
+from hh_exporter._spool.kept import Identity, Letter, SpooledRecord
+from hh_exporter._spool.place import list_files, make_directory, set_aside
+from hh_exporter._spool.schema import is_corrupt
 from hh_exporter.exceptions import SpoolError
 
 __all__ = ["Disk"]

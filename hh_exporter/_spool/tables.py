@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from attrs import define, field
 
-from hh_exporter._spooled import Letter, Match, SpooledRecord
+from hh_exporter._spool.kept import Letter, Match, SpooledRecord
 
 __all__ = ["Tables"]
 

@@ -19,10 +19,10 @@ from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._records import Record
 from hh_exporter._sessions import Sessions
 from hh_exporter._settings.spool import Spool
-from hh_exporter._spool_rows import Rows
-from hh_exporter._spool_work import Load, Settle, Store, Unload
-from hh_exporter._spool_writer import Writer
-from hh_exporter._spooled import Identity, Letter
+from hh_exporter._spool.kept import Identity, Letter
+from hh_exporter._spool.rows import Rows
+from hh_exporter._spool.work import Load, Settle, Store, Unload
+from hh_exporter._spool.writer import Writer
 
 __all__ = ["Spooler"]
 

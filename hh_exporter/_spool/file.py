@@ -15,7 +15,8 @@ from pathlib import Path
 
 from attrs import define, field
 
-from hh_exporter._spool_place import (
+from hh_exporter._spool.kept import Identity
+from hh_exporter._spool.place import (
     SUFFIX,
     check_ours,
     make_directory,
@@ -23,7 +24,7 @@ from hh_exporter._spool_place import (
     remove,
     take_lock,
 )
-from hh_exporter._spool_schema import (
+from hh_exporter._spool.schema import (
     check,
     connect,
     is_corrupt,
@@ -35,8 +36,7 @@ from hh_exporter._spool_schema import (
     set_up,
     upgrade,
 )
-from hh_exporter._spool_tables import Tables
-from hh_exporter._spooled import Identity
+from hh_exporter._spool.tables import Tables
 
 __all__ = ["SUFFIX", "SpoolFile", "is_corrupt"]
 

@@ -1,0 +1,9 @@
+"""
+What waits on disk, and dead letters.
+
+One thread alone touches the files; everybody else hands it work and goes on.
+
+Others use `file.SpoolFile`, `kept.Identity`, `kept.Letter`, `kept.Match`, `place.ASIDE`,
+`place.SUFFIX`, `place.is_held`, `place.list_files`, `schema.is_of_another` and
+`spooler.Spooler`.
+"""
