@@ -16,10 +16,10 @@ from hh_exporter._delivery.settler import Settler
 from hh_exporter._dialects.registry import DIALECTS
 from hh_exporter._encoding.codec import Codec
 from hh_exporter._encoding.privacy import Privacy
-from hh_exporter._endings import see_to_the_end
 from hh_exporter._environment import Settings
 from hh_exporter._intake import Intake
-from hh_exporter._lifetime import Lifetime
+from hh_exporter._life.endings import see_to_the_end
+from hh_exporter._life.lifetime import Lifetime
 from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._records import MAX_BODY_BYTES
 from hh_exporter._sessions import Sessions

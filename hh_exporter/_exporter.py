@@ -19,8 +19,9 @@ from hh_exporter._bell import Bell
 from hh_exporter._clock import Clock, SystemClock
 from hh_exporter._encoding.privacy import BeforeSend
 from hh_exporter._environment import read_settings
-from hh_exporter._forks import in_child
-from hh_exporter._lifetime import run_in
+from hh_exporter._life.forks import in_child
+from hh_exporter._life.lifetime import run_in
+from hh_exporter._life.signals import install
 from hh_exporter._outcomes import DropReason, FlushResult, Outcome, Settlement, Stats
 from hh_exporter._queue.ledger import Watch
 from hh_exporter._recording import Recording
@@ -28,7 +29,6 @@ from hh_exporter._settings.batch import BatchLimits
 from hh_exporter._settings.queue import QueueLimits
 from hh_exporter._settings.retry import RetryPolicy
 from hh_exporter._settings.spool import Spool
-from hh_exporter._signals import install
 from hh_exporter.events import ModelEvent, SessionProperties
 from hh_exporter.exceptions import DeliveryError, EncodeError
 

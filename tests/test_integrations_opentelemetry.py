@@ -16,9 +16,9 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader, Metric, Sum
 from hh_exporter import ConfigError, DropReason, Exporter
 from hh_exporter.integrations.opentelemetry import ExporterInstruments
 from tests.conftest import MakeExporter
+from tests.life.test_forks import forked
 from tests.scripted_server import ScriptedServer, hang, reset_before_storing, status
 from tests.support import FakeClock, flushed, model_event, push_all, until
-from tests.test_forks import forked
 
 
 class Readings:

@@ -16,9 +16,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from hh_exporter import ConfigError, DropReason, Exporter
 from hh_exporter.integrations.prometheus import ExporterCollector
 from tests.conftest import BuildExporter, MakeExporter
+from tests.life.test_forks import forked
 from tests.scripted_server import ScriptedServer, reset_before_storing, status
 from tests.support import FakeClock, flushed, model_event, push_all, until
-from tests.test_forks import forked
 
 MAIN = {"exporter": "main"}
 

@@ -33,11 +33,11 @@ from hh_exporter import (
     Settlement,
     Spool,
 )
-from hh_exporter._endings import forget_all, see_to_the_end
+from hh_exporter._life.endings import forget_all, see_to_the_end
+from hh_exporter._life.signals import _Handler
 from hh_exporter._queue.ledger import Watch
 from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._records import Loss, Record, Session
-from hh_exporter._signals import _Handler
 from tests.builders import make_record
 from tests.conftest import KEY, MakeExporter
 from tests.crowds import THREADS, Bomb, handled, switching_often, threads

@@ -15,9 +15,9 @@ import aiohttp
 import pytest
 
 from tests import sites
+from tests.life.test_endings import ADVICE
 from tests.scripted_server import ScriptedServer
 from tests.sites import Site
-from tests.test_endings import ADVICE
 from tests.test_readme import EXAMPLES
 
 pytest.importorskip("gunicorn", reason="needs gunicorn")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import atexit
 from weakref import WeakSet
 
-from hh_exporter._lifetime import Lifetime
+from hh_exporter._life.lifetime import Lifetime
 
 __all__ = ["forget_all", "living", "see_to_the_end"]
 

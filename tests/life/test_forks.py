@@ -380,7 +380,7 @@ async def test_a_child_that_ends_as_programs_do_leaves_a_tls_connection_alone(
     ca = CA()
     ca.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     source = """
-        from hh_exporter import _forks
+        from hh_exporter._life import forks
         class Collected:
             def __del__(self, write=os.write):
                 write(1, b"collected\\n")
@@ -391,7 +391,7 @@ async def test_a_child_that_ends_as_programs_do_leaves_a_tls_connection_alone(
         loop.run_until_complete(deliver("before"))
         push("kept")
         if os.fork() == 0:
-            _forks._inherited.append(Collected())
+            forks._inherited.append(Collected())
             asyncio.run(deliver("child"))
             sys.exit()
         _, status = os.wait()

@@ -13,9 +13,9 @@ import pytest
 
 from hh_exporter import Exporter, ExporterError
 from tests.conftest import BuildExporter
+from tests.life.test_endings import ADVICE
 from tests.programs import run_program, running
 from tests.scripted_server import ScriptedServer, hang
-from tests.test_endings import ADVICE
 
 LINGER = (
     'exporter = Exporter(batch=BatchLimits(linger=600.0), close_timeout=float(os.environ["T"]))'

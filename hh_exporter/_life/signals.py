@@ -19,9 +19,9 @@ from typing import Any, TypeAlias
 
 from attrs import Factory, define
 
-from hh_exporter._endings import living
-from hh_exporter._forks import in_child
-from hh_exporter._lifetime import Lifetime
+from hh_exporter._life.endings import living
+from hh_exporter._life.forks import in_child
+from hh_exporter._life.lifetime import Lifetime
 from hh_exporter.exceptions import ExporterError
 
 __all__ = ["install"]

@@ -12,9 +12,9 @@ from textwrap import dedent
 
 import pytest
 
+from tests.life.test_signals import WORKER
 from tests.programs import run_program, running
 from tests.scripted_server import ScriptedServer, created, unavailable
-from tests.test_signals import WORKER
 
 pytest.importorskip("uvloop", reason="needs uvloop")
 

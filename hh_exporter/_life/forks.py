@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
-from hh_exporter._endings import forget_all
+from hh_exporter._life.endings import forget_all
 
 __all__ = ["in_child"]
 

@@ -19,7 +19,6 @@ from typing import Any, TypeVar
 from attrs import define, field
 
 from hh_exporter._bell import Bell
-from hh_exporter._books import read_books
 from hh_exporter._clock import Clock
 from hh_exporter._delivery.batcher import Batcher
 from hh_exporter._delivery.breaker import Breaker
@@ -31,6 +30,7 @@ from hh_exporter._delivery.shipping import Shipper
 from hh_exporter._delivery.worker import Worker
 from hh_exporter._dialects.dialect import Dialect
 from hh_exporter._environment import Settings
+from hh_exporter._life.books import read_books
 from hh_exporter._outcomes import DropReason, Stats
 from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._records import Record

@@ -13,7 +13,7 @@ from typing import Any, cast
 import pytest
 
 from hh_exporter import BatchLimits, DropReason, Exporter, FlushResult, Settlement
-from hh_exporter._lifetime import run_in
+from hh_exporter._life.lifetime import run_in
 from tests.conftest import BuildExporter, MakeExporter
 from tests.delivery.test_worker import ended
 from tests.programs import run_program
