@@ -15,10 +15,10 @@ import aiohttp
 import pytest
 
 from tests import sites
+from tests.docs.test_readme import EXAMPLES
 from tests.life.test_endings import ADVICE
 from tests.scripted_server import ScriptedServer
 from tests.sites import Site
-from tests.test_readme import EXAMPLES
 
 pytest.importorskip("gunicorn", reason="needs gunicorn")
 pytest.importorskip("uvicorn_worker", reason="needs uvicorn-worker")

@@ -13,7 +13,7 @@ import pytest
 from hh_exporter import __version__
 from tests.command import call, run
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 COMMANDS = ("demo", "send", "check", "collect", "dead-letters", "spool")
 SUBCOMMANDS = ("dead-letters list", "dead-letters show", "dead-letters purge")
 

@@ -179,7 +179,7 @@ def test_a_benchmark_can_be_run_alone(name: str) -> None:
     benchmark = import_module(f"benchmarks.{name}")
     shown = subprocess.run(
         [sys.executable, "-m", benchmark.__name__, "--help"],
-        cwd=Path(__file__).parents[1],
+        cwd=Path(__file__).parents[2],
         capture_output=True,
         check=True,
         text=True,

@@ -204,7 +204,7 @@ async def test_what_celery_let_end_before_sigterm_is_delivered(
 
 def test_no_recipe_goes_untested() -> None:
     """
-    Each recipe is one of the above, or that of test_integrations_litellm.
+    Each recipe is one of the above, or that of test_litellm.
     """
     others = {"celery", "litellm", "script", "serverless"}
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 NAMES = ".row .cell-name b"
 LIVE = '.status[data-state="live"]'
 ROWS = "return document.querySelectorAll('.row').length"

@@ -17,8 +17,8 @@ import pytest
 from hh_exporter._collector import Collector
 from tests.collector_client import known_sessions, stored
 
-ROOT = Path(__file__).parents[1]
-GOLDEN = Path(__file__).parent / "wire/golden"
+ROOT = Path(__file__).parents[2]
+GOLDEN = Path(__file__).parents[1] / "wire/golden"
 
 
 async def say_again(version: int, url: str) -> dict[str, Any]:
@@ -28,7 +28,7 @@ async def say_again(version: int, url: str) -> dict[str, Any]:
     python = ROOT / f".clients-{version}/bin/python"
     if not python.exists():
         pytest.skip(f"needs the client honeyhive {version}.x")
-    program = Path(__file__).parent / f"clients/python_{version}.py"
+    program = Path(__file__).parents[1] / f"clients/python_{version}.py"
     process = await asyncio.create_subprocess_exec(
         *(python, program, url, GOLDEN),
         stdout=asyncio.subprocess.PIPE,

@@ -21,7 +21,7 @@ from hh_exporter._cli._sample import sample
 if TYPE_CHECKING:
     from hh_exporter.events import ModelEvent
 
-OPENAPI = Path(__file__).parent / "wire" / "openapi" / "legacy-model-events.yaml"
+OPENAPI = Path(__file__).parents[1] / "wire" / "openapi" / "legacy-model-events.yaml"
 SCRIPTS = {
     "ja": "[\u3040-\u30ff]",
     "zh": "[\u4e00-\u9fff]",

@@ -22,7 +22,7 @@ from tests.collector_client import known_sessions, stored
 from tests.conftest import MakeExporter
 from tests.scripted_server import ScriptedServer
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/moving.md").read_text()
 FILES = {name: text for text, name in re.findall(r"```python\n(# (\S+)\n.*?)```", PAGE, re.DOTALL)}
 TABLE = PAGE.split("## Fields of an event")[1].split("##")[0]

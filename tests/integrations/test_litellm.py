@@ -16,9 +16,9 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from tests.command import Finished
+from tests.integrations.test_recipes import block
 from tests.programs import run_program
 from tests.scripted_server import ScriptedServer
-from tests.test_integrations_recipes import block
 
 pytestmark = pytest.mark.skipif(find_spec("litellm") is None, reason="needs the extra apps")
 

@@ -13,7 +13,7 @@ from typing import Any
 from tests.conftest import MakeExporter
 from tests.scripted_server import ScriptedServer
 
-PAGE = (Path(__file__).parents[1] / "docs/wire.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs/wire.md").read_text()
 [EXAMPLE] = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 [REQUEST] = re.findall(r"```http\n(.*?)```", PAGE, re.DOTALL)
 BY_AIOHTTP = {"host", "content-length", "accept-encoding"}

@@ -31,7 +31,7 @@ from tests.collector_client import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-WIRE = Path(__file__).parent / "wire"
+WIRE = Path(__file__).parents[1] / "wire"
 SENT_HEADERS = {"Content-Type", "Accept", "Accept-Encoding", "Cookie", "hh-client-package"}
 
 WRAPPED_ONE = "/events"

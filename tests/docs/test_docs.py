@@ -45,7 +45,7 @@ from tests.programs import started
 from tests.scripted_server import ScriptedServer, status
 from tests.support import model_event
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 README = (ROOT / "README.md").read_text()
 PAGES = {path.stem: path.read_text() for path in DOCS.glob("*.md")}

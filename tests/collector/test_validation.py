@@ -33,7 +33,7 @@ SCHEMAS = {
     name: schema
     for description in ("v1-events.yaml", "legacy-model-events.yaml")
     for name, schema in yaml.safe_load(
-        (Path(__file__).parent / "wire/openapi" / description).read_text()
+        (Path(__file__).parents[1] / "wire/openapi" / description).read_text()
     )["components"]["schemas"].items()
 }
 

@@ -18,7 +18,7 @@ from hh_exporter.integrations._metrics import METRICS
 from tests.scripted_server import ScriptedServer, status
 from tests.support import push_all, until
 
-PAGE = (Path(__file__).parent.parent / "docs/metrics.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs/metrics.md").read_text()
 READY, PROMETHEUS, OPENTELEMETRY = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
 

@@ -21,7 +21,7 @@ from hh_exporter._dialects.v1 import V1Dialect
 from hh_exporter._environment import Settings, variables_of
 from tests.support import until
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
