@@ -2,17 +2,30 @@
 Put the parts of an exporter together.
 
 Once for the process that makes it, and again in each that is forked from there:
-no part is shared between two processes.
+no part is shared between two processes. What belongs to one event loop is made with
+each worker anew.
 """
 
 from __future__ import annotations
 
 import os
+from asyncio import AbstractEventLoop
 from collections.abc import Callable
 from random import Random
 
+from attrs import define
+
+from hh_exporter._bell import Bell
 from hh_exporter._clock import Clock
+from hh_exporter._delivery.batcher import Batcher
+from hh_exporter._delivery.breaker import Breaker
+from hh_exporter._delivery.delivery import Deliverer
+from hh_exporter._delivery.probing import Prober
+from hh_exporter._delivery.recovery import Recovery
 from hh_exporter._delivery.settler import Settler
+from hh_exporter._delivery.shipping import Shipper
+from hh_exporter._delivery.worker import Worker
+from hh_exporter._dialects.dialect import Dialect
 from hh_exporter._dialects.registry import DIALECTS
 from hh_exporter._encoding.codec import Codec
 from hh_exporter._encoding.privacy import Privacy
@@ -24,6 +37,7 @@ from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._records import MAX_BODY_BYTES
 from hh_exporter._sessions import Sessions
 from hh_exporter._spool.spooler import Spooler
+from hh_exporter._transport.http import Transport
 
 __all__ = ["assemble", "jitter"]
 
@@ -70,7 +84,7 @@ def assemble(
         sample_rate=settings.sample_rate,
         disabled=settings.disabled_reason,
     )
-    life = Lifetime(
+    make_worker = _WorkerMaker(
         settings=settings,
         queue=queue,
         settler=settler,
@@ -80,5 +94,101 @@ def assemble(
         clock=clock,
         random=random,
     )
+    life = Lifetime(
+        settings=settings,
+        queue=queue,
+        settler=settler,
+        spooler=spooler,
+        clock=clock,
+        make_worker=make_worker,
+    )
     see_to_the_end(life)
     return intake, life
+
+
+@define(eq=False, kw_only=True)
+class _WorkerMaker:
+    """
+    Make a worker of parts of its own, and of those that outlive each worker.
+    """
+
+    settings: Settings
+    queue: RecordQueue
+    settler: Settler
+    dialect: Dialect
+    sessions: Sessions
+    spooler: Spooler | None
+    clock: Clock
+    random: Callable[[], float]
+
+    def __call__(self, loop: AbstractEventLoop, on_over: Callable[[], None]) -> Worker:
+        """
+        Make a worker for *loop* that calls *on_over* once it is over.
+        """
+        settings = self.settings
+        batcher = Batcher(settings.batch, self.dialect.overhead, self.sessions)
+        breaker = Breaker(self.random)
+        bell = Bell(self.clock)
+        transport = Transport(
+            base_url=settings.base_url,
+            api_key=settings.api_key,
+            timeout=settings.request_timeout,
+            clock=self.clock,
+            ssl_context=settings.ssl_context,
+        )
+        shipper = Shipper(
+            queue=self.queue,
+            transport=transport,
+            breaker=breaker,
+            policy=settings.retry,
+            clock=self.clock,
+            random=self.random,
+            on_ambiguous=settings.on_ambiguous,
+            compresses=settings.compression == "gzip",
+            on_answer=bell.ring,
+        )
+        deliverer = Deliverer(
+            queue=self.queue,
+            settler=self.settler,
+            dialect=self.dialect,
+            sessions=self.sessions,
+            shipper=shipper,
+            clock=self.clock,
+            limit_bytes=batcher.limit_bytes,
+        )
+        prober = Prober(self.queue, settings.batch.max_events)
+        return Worker(
+            loop=loop,
+            queue=self.queue,
+            batcher=batcher,
+            prober=prober,
+            breaker=breaker,
+            shipper=shipper,
+            deliverer=deliverer,
+            transport=transport,
+            clock=self.clock,
+            max_in_flight=settings.max_in_flight,
+            recovery=self._make_recovery(breaker, prober, bell),
+            on_over=on_over,
+            bell=bell,
+        )
+
+    def _make_recovery(self, breaker: Breaker, prober: Prober, bell: Bell) -> Recovery | None:
+        if self.spooler is None:
+            return None
+        recovery = Recovery(
+            spooler=self.spooler,
+            queue=self.queue,
+            breaker=breaker,
+            prober=prober,
+            random=self.random,
+            max_events=self.settings.batch.max_events,
+            max_bytes=self.settings.batch.max_bytes,
+        )
+
+        def note() -> None:
+            recovery.note_loaded()
+            bell.ring()
+
+        self.spooler.writer.on_loaded = note
+        return recovery

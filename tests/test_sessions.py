@@ -88,9 +88,9 @@ def assert_forgotten(exporter: Exporter) -> None:
     gc.collect()
     life = exporter._life
     assert exporter._queue.ledger.session_bytes == 0
-    assert not life.sessions._pending
     worker = life.worker
     assert worker is not None
+    assert not worker.batcher.sessions._pending
     assert worker.batcher.clear() == []
     assert not worker.batcher._announcing
     assert not worker.prober.aside

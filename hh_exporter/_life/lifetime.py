@@ -18,25 +18,15 @@ from typing import Any, TypeVar
 
 from attrs import define, field
 
-from hh_exporter._bell import Bell
 from hh_exporter._clock import Clock
-from hh_exporter._delivery.batcher import Batcher
-from hh_exporter._delivery.breaker import Breaker
-from hh_exporter._delivery.delivery import Deliverer
-from hh_exporter._delivery.probing import Prober
-from hh_exporter._delivery.recovery import Recovery
 from hh_exporter._delivery.settler import Settler
-from hh_exporter._delivery.shipping import Shipper
 from hh_exporter._delivery.worker import Worker
-from hh_exporter._dialects.dialect import Dialect
 from hh_exporter._environment import Settings
 from hh_exporter._life.books import read_books
 from hh_exporter._outcomes import DropReason, Stats
 from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._records import Record
-from hh_exporter._sessions import Sessions
 from hh_exporter._spool.spooler import Spooler
-from hh_exporter._transport.http import Transport
 from hh_exporter.exceptions import DeliveryError
 
 __all__ = ["Lifetime", "run_in"]
@@ -63,11 +53,10 @@ class Lifetime:
     settings: Settings
     queue: RecordQueue
     settler: Settler
-    dialect: Dialect
-    sessions: Sessions
     spooler: Spooler | None
     clock: Clock
-    random: Callable[[], float]
+    make_worker: Callable[[asyncio.AbstractEventLoop, Callable[[], None]], Worker]
+    """Called with the loop that it will live in, and what to call once it is over."""
     worker: Worker | None = field(default=None, init=False)
     _warned_loopless: bool = field(default=False, init=False)
     _told: int = field(default=0, init=False)
@@ -95,7 +84,7 @@ class Lifetime:
             if self.queue.closed and not self.queue.ledger.queued:
                 return worker  # a push that lost its race with a close starts nothing
             if loop is not None:
-                worker = self.worker = self._make_worker(loop)
+                worker = self.worker = self.make_worker(loop, self._on_worker_over)
         if loop is None or worker is None:
             # Not under the lock: a log handler is user code.
             self._say_left() if is_orphaned else self._warn_loopless()
@@ -243,76 +232,6 @@ class Lifetime:
         return "ok", ""
 
     # Within.
-
-    def _make_worker(self, loop: asyncio.AbstractEventLoop) -> Worker:
-        settings = self.settings
-        batcher = Batcher(settings.batch, self.dialect.overhead, self.sessions)
-        breaker = Breaker(self.random)
-        bell = Bell(self.clock)
-        transport = Transport(
-            base_url=settings.base_url,
-            api_key=settings.api_key,
-            timeout=settings.request_timeout,
-            clock=self.clock,
-            ssl_context=settings.ssl_context,
-        )
-        shipper = Shipper(
-            queue=self.queue,
-            transport=transport,
-            breaker=breaker,
-            policy=settings.retry,
-            clock=self.clock,
-            random=self.random,
-            on_ambiguous=settings.on_ambiguous,
-            compresses=settings.compression == "gzip",
-            on_answer=bell.ring,
-        )
-        deliverer = Deliverer(
-            queue=self.queue,
-            settler=self.settler,
-            dialect=self.dialect,
-            sessions=self.sessions,
-            shipper=shipper,
-            clock=self.clock,
-            limit_bytes=batcher.limit_bytes,
-        )
-        prober = Prober(self.queue, settings.batch.max_events)
-        recovery = self._make_recovery(breaker, prober, bell)
-        return Worker(
-            loop=loop,
-            queue=self.queue,
-            batcher=batcher,
-            prober=prober,
-            breaker=breaker,
-            shipper=shipper,
-            deliverer=deliverer,
-            transport=transport,
-            clock=self.clock,
-            max_in_flight=settings.max_in_flight,
-            recovery=recovery,
-            on_over=self._on_worker_over,
-            bell=bell,
-        )
-
-    def _make_recovery(self, breaker: Breaker, prober: Prober, bell: Bell) -> Recovery | None:
-        if self.spooler is None:
-            return None
-        recovery = Recovery(
-            spooler=self.spooler,
-            queue=self.queue,
-            breaker=breaker,
-            prober=prober,
-            random=self.random,
-            max_events=self.settings.batch.max_events,
-            max_bytes=self.settings.batch.max_bytes,
-        )
-
-        def note() -> None:
-            recovery.note_loaded()
-            bell.ring()
-
-        self.spooler.writer.on_loaded = note
-        return recovery
 
     def _on_worker_over(self) -> None:
         if self.queue.closed:

@@ -24,6 +24,7 @@ import pytest
 from trustme import CA
 
 from hh_exporter import BatchLimits, Exporter, ExporterError, QueueLimits, Spool
+from hh_exporter._assembly import jitter
 from hh_exporter._spool.file import SpoolFile
 from hh_exporter.events import new_id
 from tests.conftest import BuildExporter, MakeExporter
@@ -317,14 +318,13 @@ async def test_a_process_of_multiprocessing_delivers(
     assert server.created_ids == ["c0", "p0"]
 
 
-async def test_what_is_random_differs_in_each_process(server: ScriptedServer) -> None:
+async def test_what_is_random_differs_in_each_process() -> None:
     """
     Ids that a child makes, and the jitter of its retries, are not its parent's nor its sibling's.
     """
-    exporter = Exporter(base_url=server.url)
 
     def draw() -> list[Any]:
-        return [new_id(), exporter._life.random()]
+        return [new_id(), jitter()]
 
     drawn = [await forked(draw), await forked(draw), draw()]
 
