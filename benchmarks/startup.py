@@ -33,15 +33,21 @@ NEEDS = ("aiohttp", "attrs", "cattrs", "orjson", "tenacity")
 DEPENDENCIES = "the dependencies"
 PACKAGE = "the exporter"
 EXPORTER = "the exporter, and making one"
+ANOTHER = "making another one"
+_MAKE = "Exporter(base_url='http://127.0.0.1:1')"
 STATEMENTS = {
     DEPENDENCIES: f"import {', '.join(NEEDS)}",
     PACKAGE: "from hh_exporter import Exporter",
-    EXPORTER: "from hh_exporter import Exporter; Exporter(base_url='http://127.0.0.1:1')",
+    EXPORTER: f"from hh_exporter import Exporter; {_MAKE}",
+    ANOTHER: _MAKE,
 }
-AT_MOST = {PACKAGE: 1.1}
+BEFORE = {ANOTHER: STATEMENTS[EXPORTER]}
+"""What has run already when the watch starts."""
+AT_MOST = {PACKAGE: 1.1, ANOTHER: 0.005}
 
 _STOPWATCH = """
 import time
+{}
 cpu, wall = time.process_time(), time.perf_counter()
 {}
 print([time.perf_counter() - wall, time.process_time() - cpu])
@@ -65,19 +71,22 @@ async def measure(*, rounds: int = ROUNDS, warm_up: int = WARM_UP) -> dict[str, 
     """
     with TemporaryDirectory() as cache:
         return await interleave(
-            {name: partial(_time, statement, cache) for name, statement in STATEMENTS.items()},
+            {
+                name: partial(_time, BEFORE.get(name, ""), statement, cache)
+                for name, statement in STATEMENTS.items()
+            },
             rounds=rounds,
             warm_up=warm_up,
         )
 
 
-async def _time(statement: str, cache: str) -> Cost:
+async def _time(before: str, statement: str, cache: str) -> Cost:
     # All bytecode is found there, wherever else it may or may not be written.
     environment = {**os.environ, "PYTHONPYCACHEPREFIX": cache, "PYTHONDONTWRITEBYTECODE": ""}
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
-        _STOPWATCH.format(statement),
+        _STOPWATCH.format(before, statement),
         cwd=Path(__file__).parents[1],
         env=environment,
         stdout=subprocess.PIPE,
@@ -165,7 +174,7 @@ def report(
 def _describe(costs: Sequence[Cost]) -> str:
     wall = median(cost.wall for cost in costs) * 1000
     cpu = median(cost.cpu for cost in costs) * 1000
-    return f"{wall:.0f} ms; CPU {cpu:.0f} ms"
+    return f"{wall:.3g} ms; CPU {cpu:.3g} ms"
 
 
 def run(_: Sequence[Fields]) -> Report:

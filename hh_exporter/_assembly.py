@@ -12,6 +12,7 @@ import os
 from asyncio import AbstractEventLoop
 from collections.abc import Callable
 from random import Random
+from typing import TYPE_CHECKING
 
 from attrs import define
 
@@ -34,36 +35,34 @@ from hh_exporter._intake import Intake
 from hh_exporter._life.endings import see_to_the_end
 from hh_exporter._life.lifetime import Lifetime
 from hh_exporter._queue.queue import RecordQueue
-from hh_exporter._records import MAX_BODY_BYTES
 from hh_exporter._sessions import Sessions
-from hh_exporter._spool.spooler import Spooler
+from hh_exporter._settings.batch import MAX_BODY_BYTES
 from hh_exporter._transport.http import Transport
 
-__all__ = ["assemble", "jitter"]
+if TYPE_CHECKING:  # SQLite and the spool are loaded where one is wanted
+    from hh_exporter._spool.spooler import Spooler
+
+__all__ = ["assemble"]
 
 _random = Random()  # noqa: S311
 os.register_at_fork(after_in_child=_random.seed)
-jitter = _random.random
 
 
 def assemble(
-    settings: Settings, clock: Clock, random: Callable[[], float]
+    settings: Settings, clock: Clock, random: Callable[[], float] | None = None
 ) -> tuple[Intake, Lifetime]:
     """
     Make the way in, and what sees to the rest of the way.
+
+    Args:
+        settings: What the exporter was told.
+        clock: The source of time.
+        random: A source of numbers from 0 to 1; ours, where none is given.
     """
     wire = DIALECTS[settings.dialect]()
     sessions = Sessions()
     queue = RecordQueue(settings.queue)
-    spooler: Spooler | None = None
-    if settings.spool is not None and not settings.disabled_reason:
-        spooler = Spooler(
-            settings=settings.spool,
-            identity=settings.identity,
-            queue=queue,
-            sessions=sessions,
-            clock=clock,
-        )
+    spooler = _make_spooler(settings, queue, sessions, clock)
     settler = Settler(queue=queue, clock=clock, on_outcome=settings.on_outcome, spooler=spooler)
     intake = Intake(
         queue=queue,
@@ -92,7 +91,7 @@ def assemble(
         sessions=sessions,
         spooler=spooler,
         clock=clock,
-        random=random,
+        random=random or _random.random,
     )
     life = Lifetime(
         settings=settings,
@@ -104,6 +103,22 @@ def assemble(
     )
     see_to_the_end(life)
     return intake, life
+
+
+def _make_spooler(
+    settings: Settings, queue: RecordQueue, sessions: Sessions, clock: Clock
+) -> Spooler | None:
+    if settings.spool is None or settings.disabled_reason:
+        return None
+    from hh_exporter._spool.kept import Identity
+    from hh_exporter._spool.spooler import Spooler
+
+    identity = Identity(
+        base_url=settings.base_url, dialect=settings.dialect, api_key=settings.api_key
+    )
+    return Spooler(
+        settings=settings.spool, identity=identity, queue=queue, sessions=sessions, clock=clock
+    )
 
 
 @define(eq=False, kw_only=True)

@@ -22,14 +22,13 @@ from attrs import Factory, field, frozen
 from attrs.validators import optional
 
 from hh_exporter._dialects.registry import DIALECTS
-from hh_exporter._encoding.privacy import BeforeSend
 from hh_exporter._outcomes import Settlement
 from hh_exporter._settings.batch import BatchLimits
+from hh_exporter._settings.hooks import BeforeSend
 from hh_exporter._settings.kinds import Kind, choice, flag, seconds, share, text, whole
 from hh_exporter._settings.queue import QueueLimits
 from hh_exporter._settings.retry import RetryPolicy
 from hh_exporter._settings.spool import Spool
-from hh_exporter._spool.kept import Identity
 from hh_exporter._transport.addresses import is_loopback
 from hh_exporter.exceptions import ConfigError
 
@@ -123,13 +122,6 @@ class Settings:
         Whether the server is on this machine; it needs no key.
         """
         return is_loopback(urlsplit(self.base_url).hostname or "")
-
-    @property
-    def identity(self) -> Identity:
-        """
-        Whose events a spool file holds.
-        """
-        return Identity(base_url=self.base_url, dialect=self.dialect, api_key=self.api_key)
 
     @property
     def disabled_reason(self) -> str:

@@ -13,10 +13,7 @@ from attrs import define, field, frozen
 
 from hh_exporter._outcomes import DropReason
 
-__all__ = ["MAX_BODY_BYTES", "Batch", "Loss", "Record", "Session", "Spot", "total_bytes"]
-
-MAX_BODY_BYTES = 5_000_000
-"""No request body is larger, wrapper included. Our limit: the API publishes none."""
+__all__ = ["Batch", "Loss", "Record", "Session", "Spot", "total_bytes"]
 
 
 @define(eq=False)

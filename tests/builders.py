@@ -18,7 +18,8 @@ from hh_exporter._dialects.dialect import Dialect
 from hh_exporter._dialects.legacy import LegacyDialect
 from hh_exporter._dialects.registry import DIALECTS
 from hh_exporter._encoding.codec import Codec
-from hh_exporter._records import MAX_BODY_BYTES, Record, Session
+from hh_exporter._records import Record, Session
+from hh_exporter._settings.batch import MAX_BODY_BYTES
 from hh_exporter._spool.kept import Letter, SpooledRecord
 from hh_exporter.events import ModelEvent, SessionProperties
 from tests.support import FakeClock

@@ -23,7 +23,8 @@ from hypothesis import strategies as st
 
 from hh_exporter import DropReason, Exporter, ModelEvent, SessionProperties
 from hh_exporter._dialects.registry import DIALECTS
-from hh_exporter._records import MAX_BODY_BYTES, Record
+from hh_exporter._records import Record
+from hh_exporter._settings.batch import MAX_BODY_BYTES
 from tests.conftest import MakeExporter
 from tests.scripted_server import ScriptedServer
 from tests.support import PATIENCE, assert_balanced, model_event

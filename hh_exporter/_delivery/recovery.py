@@ -12,13 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import inf
+from typing import TYPE_CHECKING
 
 from attrs import define, field
 
 from hh_exporter._delivery.breaker import Breaker
 from hh_exporter._delivery.probing import Prober
 from hh_exporter._queue.queue import RecordQueue
-from hh_exporter._spool.spooler import Spooler
+
+if TYPE_CHECKING:  # SQLite and the spool are loaded where one is wanted
+    from hh_exporter._spool.spooler import Spooler
 
 __all__ = ["Recovery"]
 

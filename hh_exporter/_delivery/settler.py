@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from asyncio import CancelledError
 from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from attrs import Factory, define, field
 
@@ -18,7 +19,9 @@ from hh_exporter._clock import Clock
 from hh_exporter._outcomes import DropReason, Outcome, Settlement
 from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._records import Record
-from hh_exporter._spool.spooler import Spooler
+
+if TYPE_CHECKING:  # SQLite and the spool are loaded where one is wanted
+    from hh_exporter._spool.spooler import Spooler
 
 __all__ = ["Settler"]
 

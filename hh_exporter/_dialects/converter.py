@@ -41,6 +41,7 @@ _BODIES = (
     CreateModelEventResponseBody,
     CreateModelEventBatchResponseBody,
 )
+_STRUCTURED = (ModelEvent, SessionProperties, *_BODIES)
 
 
 def make_converter(
@@ -59,12 +60,19 @@ def make_converter(
 
     converter.register_unstructure_hook(ModelEvent, unstructure_event)
     converter.register_unstructure_hook(SessionProperties, unstructure_session)
-    for cls in (ModelEvent, SessionProperties, *_BODIES):
+
+    # Made when first used, since making them is most of what a converter costs: an exporter
+    # structures nothing.
+    @converter.register_structure_hook_factory(lambda t: t in _STRUCTURED)
+    def structure(cls: type[Any], converter: Converter) -> Callable[[Any, Any], Any]:
         attrs.resolve_types(cls)
-        converter.register_structure_hook(cls, _make_structure(cls, converter))
-    for cls in _BODIES:
-        hook = make_dict_unstructure_fn(cls, converter, _cattrs_omit_if_default=True)
-        converter.register_unstructure_hook(cls, hook)
+        return _make_structure(cls, converter)
+
+    @converter.register_unstructure_hook_factory(lambda t: t in _BODIES)
+    def unstructure(cls: type[Any], converter: Converter) -> Callable[[Any], dict[str, Any]]:
+        attrs.resolve_types(cls)
+        return make_dict_unstructure_fn(cls, converter, _cattrs_omit_if_default=True)
+
     return converter
 
 

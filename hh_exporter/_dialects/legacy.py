@@ -9,6 +9,7 @@ this project. What leaves satisfies CreateModelEvent of the API description
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import cache
 from typing import Any, Final
 
 import orjson
@@ -49,10 +50,10 @@ class LegacyDialect:
     batch_path: Final = "/events/model/batch"
     single_path: Final = "/events/model"
     overhead: Final = len(wrap(_HEAD, ()))
-    converter: Converter
 
-    def __init__(self) -> None:
-        self.converter = make_converter(self.unstructure, _unstructure_session)
+    @property
+    def converter(self) -> Converter:
+        return _converter()
 
     def unstructure(
         self,
@@ -84,6 +85,11 @@ class LegacyDialect:
 
     def read_single(self, answer: Answer, event_id: str) -> tuple[Verdict, str]:
         return read_single_answer(answer, event_id)
+
+
+@cache
+def _converter() -> Converter:
+    return make_converter(LegacyDialect().unstructure, _unstructure_session)
 
 
 def _unstructure_session(session: SessionProperties) -> dict[str, Any]:

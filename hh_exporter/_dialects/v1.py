@@ -10,6 +10,7 @@ is that nothing is lost, nothing is overwritten and nothing illegal leaves.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cache
 from typing import Any, Final
 
 import orjson
@@ -103,23 +104,10 @@ class V1Dialect:
     batch_path: Final = "/v1/events/batch"
     single_path: Final = "/v1/events"
     overhead: Final = len(wrap(_HEAD, ()))
-    converter: Converter
 
-    def __init__(self) -> None:
-        converter = self.converter = make_converter(self.unstructure, _unstructure_session)
-        converter.register_unstructure_hook(
-            CreateModelEventRequestBody, lambda body: self.unstructure(body.model_event)
-        )
-        converter.register_unstructure_hook(
-            CreateModelEventBatchRequestBody,
-            make_dict_unstructure_fn(
-                CreateModelEventBatchRequestBody,
-                converter,
-                _cattrs_omit_if_default=True,
-                model_events=override(rename="events"),
-                is_single_session=override(rename="single_session"),
-            ),
-        )
+    @property
+    def converter(self) -> Converter:
+        return _converter()
 
     def unstructure(
         self,
@@ -198,6 +186,29 @@ def _place_payloads(event: ModelEvent, wire: dict[str, Any]) -> None:
     if left or others:
         objects["metadata"] = _file(objects.get("metadata"), left, others)
     wire |= objects  # what is still among them has its own place
+
+
+@cache
+def _converter() -> Converter:
+    unstructure = V1Dialect().unstructure
+    converter = make_converter(unstructure, _unstructure_session)
+    converter.register_unstructure_hook(
+        CreateModelEventRequestBody, lambda body: unstructure(body.model_event)
+    )
+
+    @converter.register_unstructure_hook_factory(lambda t: t is CreateModelEventBatchRequestBody)
+    def unstructure_batch(
+        cls: type[CreateModelEventBatchRequestBody], converter: Converter
+    ) -> Callable[[CreateModelEventBatchRequestBody], dict[str, Any]]:
+        return make_dict_unstructure_fn(
+            cls,
+            converter,
+            _cattrs_omit_if_default=True,
+            model_events=override(rename="events"),
+            is_single_session=override(rename="single_session"),
+        )
+
+    return converter
 
 
 def _unstructure_session(session: SessionProperties) -> dict[str, Any]:

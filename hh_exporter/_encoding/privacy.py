@@ -8,27 +8,21 @@ the event is sent. Fields are hidden after the hook, whatever it put there.
 from __future__ import annotations
 
 from asyncio import CancelledError
-from collections.abc import Callable
 from types import CoroutineType
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 import attrs
 from attrs import define, field
 
 from hh_exporter._encoding.scalars import copy_fields
 from hh_exporter._outcomes import DropReason
+from hh_exporter._settings.hooks import BeforeSend
 from hh_exporter.events import ModelEvent, SessionProperties
 from hh_exporter.exceptions import EncodeError
 
-__all__ = ["BeforeSend", "Privacy"]
+__all__ = ["Privacy"]
 
 T = TypeVar("T", ModelEvent, SessionProperties)
-
-BeforeSend: TypeAlias = Callable[[Any], Any]
-"""
-Gets a copy as plain data of each ModelEvent and each SessionProperties, and
-returns what is to be sent instead, or None to send nothing of it.
-"""
 
 _INPUTS = frozenset({"messages", "template", "template_inputs", "tools", "inputs"})
 _OUTPUTS = frozenset({"response", "outputs"})

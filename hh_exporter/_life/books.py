@@ -5,12 +5,15 @@ Read the books: counters and health, as they are at one instant.
 from __future__ import annotations
 
 from math import inf
+from typing import TYPE_CHECKING
 
 from hh_exporter._clock import Clock
 from hh_exporter._delivery.worker import Worker
 from hh_exporter._outcomes import Stats
 from hh_exporter._queue.queue import RecordQueue
-from hh_exporter._spool.spooler import Spooler
+
+if TYPE_CHECKING:  # SQLite and the spool are loaded where one is wanted
+    from hh_exporter._spool.spooler import Spooler
 
 __all__ = ["read_books"]
 

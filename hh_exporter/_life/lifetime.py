@@ -14,7 +14,7 @@ from asyncio import _get_running_loop
 from collections.abc import Callable, Coroutine
 from concurrent import futures
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import define, field
 
@@ -26,10 +26,12 @@ from hh_exporter._life.books import read_books
 from hh_exporter._outcomes import DropReason, Stats
 from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._records import Record
-from hh_exporter._spool.spooler import Spooler
 from hh_exporter.exceptions import DeliveryError
 
-__all__ = ["Lifetime", "run_in"]
+if TYPE_CHECKING:  # SQLite and the spool are loaded where one is wanted
+    from hh_exporter._spool.spooler import Spooler
+
+__all__ = ["Lifetime"]
 
 log = logging.getLogger(__name__)
 
@@ -117,13 +119,44 @@ class Lifetime:
             finally:
                 worker.ring()
 
-        server_id = await run_in(worker.loop, send(), self.clock, deadline)
+        server_id = await self.run_in(worker.loop, send(), deadline)
         if server_id is None:
             raise DeliveryError(
                 "the event could not be delivered: the exporter's event loop does not answer",
                 reason=DropReason.SEND_FAILED,
             )
         return server_id
+
+    async def run_in(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        work: Coroutine[Any, Any, T],
+        deadline: float | None,
+    ) -> T | None:
+        """
+        Await *work* in *loop*, from whichever loop is running.
+
+        Returns:
+            What it returns; None if another loop ended first, or did not answer
+            by *deadline*.
+        """
+        if loop is asyncio.get_running_loop():
+            return await work
+        try:
+            future = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, loop))
+        except RuntimeError:  # closed since it was chosen
+            work.close()
+            return None
+        try:
+            async with self.clock.timeout_at(deadline):
+                return await future
+        except TimeoutError:
+            return None
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if not future.cancelled() or (task is not None and task.cancelling()):
+                raise
+            return None  # the other loop ended, not this task
 
     # How it ends where nobody closes it.
 
@@ -255,35 +288,3 @@ class Lifetime:
             log.warning(
                 "%d events were pushed and no event loop has run yet: await start() in one", queued
             )
-
-
-async def run_in(
-    loop: asyncio.AbstractEventLoop,
-    work: Coroutine[Any, Any, T],
-    clock: Clock,
-    deadline: float | None,
-) -> T | None:
-    """
-    Await *work* in *loop*, from whichever loop is running.
-
-    Returns:
-        What it returns; None if another loop ended first, or did not answer
-        by *deadline*.
-    """
-    if loop is asyncio.get_running_loop():
-        return await work
-    try:
-        future = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, loop))
-    except RuntimeError:  # closed since it was chosen
-        work.close()
-        return None
-    try:
-        async with clock.timeout_at(deadline):
-            return await future
-    except TimeoutError:
-        return None
-    except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if not future.cancelled() or (task is not None and task.cancelling()):
-            raise
-        return None  # the other loop ended, not this task

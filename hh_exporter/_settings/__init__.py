@@ -3,7 +3,7 @@ What a setting may be, and the limits that users give.
 
 A value is checked where it is given, frozen, and trusted from there on.
 
-Others use `batch.BatchLimits`, `kinds.Kind`, `kinds.choice`, `kinds.flag`, `kinds.seconds`,
-`kinds.share`, `kinds.text`, `kinds.whole`, `queue.QueueLimits`, `retry.RetryPolicy` and
-`spool.Spool`.
+Others use `batch.BatchLimits`, `batch.MAX_BODY_BYTES`, `hooks.BeforeSend`, `kinds.Kind`,
+`kinds.choice`, `kinds.flag`, `kinds.seconds`, `kinds.share`, `kinds.text`, `kinds.whole`,
+`queue.QueueLimits`, `retry.RetryPolicy` and `spool.Spool`.
 """

@@ -6,10 +6,12 @@ from __future__ import annotations
 
 from attrs import field, frozen
 
-from hh_exporter._records import MAX_BODY_BYTES
 from hh_exporter._settings.kinds import seconds, whole
 
-__all__ = ["BatchLimits"]
+__all__ = ["MAX_BODY_BYTES", "BatchLimits"]
+
+MAX_BODY_BYTES = 5_000_000
+"""No request body is larger, wrapper included: the API refuses requests over 5 MB."""
 
 
 @frozen(kw_only=True)

@@ -17,7 +17,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from hh_exporter import BatchLimits, ConfigError
 from hh_exporter._delivery.batcher import Batcher
 from hh_exporter._dialects.legacy import LegacyDialect
-from hh_exporter._records import MAX_BODY_BYTES, Batch, Record, Session
+from hh_exporter._records import Batch, Record, Session
+from hh_exporter._settings.batch import MAX_BODY_BYTES
 from tests.builders import make_record
 
 LINGER = 10.0

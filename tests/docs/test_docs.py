@@ -37,7 +37,7 @@ from hh_exporter._collector import Collector
 from hh_exporter._delivery.breaker import Breaker
 from hh_exporter._delivery.retry import next_delay
 from hh_exporter._environment import Settings, read_settings, variables_of
-from hh_exporter._records import MAX_BODY_BYTES
+from hh_exporter._settings.batch import MAX_BODY_BYTES
 from hh_exporter._spool.room import MAX_WAITING
 from hh_exporter._transport.http import _ANSWER_LIMIT
 from tests.command import call

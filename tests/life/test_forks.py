@@ -24,7 +24,6 @@ import pytest
 from trustme import CA
 
 from hh_exporter import BatchLimits, Exporter, ExporterError, QueueLimits, Spool
-from hh_exporter._assembly import jitter
 from hh_exporter._spool.file import SpoolFile
 from hh_exporter.events import new_id
 from tests.conftest import BuildExporter, MakeExporter
@@ -322,9 +321,10 @@ async def test_what_is_random_differs_in_each_process() -> None:
     """
     Ids that a child makes, and the jitter of its retries, are not its parent's nor its sibling's.
     """
+    maker: Any = Exporter(base_url="http://127.0.0.1:1")._life.make_worker
 
     def draw() -> list[Any]:
-        return [new_id(), jitter()]
+        return [new_id(), maker.random()]
 
     drawn = [await forked(draw), await forked(draw), draw()]
 

@@ -1,0 +1,16 @@
+"""
+Functions of the user's that a setting may be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+__all__ = ["BeforeSend"]
+
+BeforeSend: TypeAlias = Callable[[Any], Any]
+"""
+Gets a copy as plain data of each ModelEvent and each SessionProperties, and
+returns what is to be sent instead, or None to send nothing of it.
+"""
