@@ -14,6 +14,11 @@ __all__ = ["main"]
 _EXTRA = ("click", "rich")
 """What the extra `cli` installs."""
 
+_HINT = (
+    'hh-exporter: the command line needs the extra "cli": '
+    "run pip install '.[cli]' in a clone of hh_exporter"
+)
+
 
 def main() -> None:
     """
@@ -24,7 +29,7 @@ def main() -> None:
     except ModuleNotFoundError as exc:
         if (exc.name or "").partition(".")[0] not in _EXTRA:
             raise
-        print("the command line needs an extra: pip install 'hh_exporter[cli]'", file=sys.stderr)
+        print(_HINT, file=sys.stderr)
         raise SystemExit(2) from None
     cli(prog_name="hh-exporter")
 

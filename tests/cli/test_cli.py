@@ -88,7 +88,7 @@ def test_without_its_extra_it_says_what_to_install(library: str) -> None:
     assert finished.returncode == 2
     assert finished.stdout == ""
     assert finished.stderr.count("\n") == 1
-    assert "pip install 'hh_exporter[cli]'" in finished.stderr
+    assert "pip install '.[cli]'" in finished.stderr
 
 
 def test_another_missing_module_is_not_blamed_on_the_extra() -> None:
@@ -103,4 +103,4 @@ def test_another_missing_module_is_not_blamed_on_the_extra() -> None:
 
     assert finished.returncode == 1
     assert "orjson" in finished.stderr
-    assert "hh_exporter[cli]" not in finished.stderr
+    assert "[cli]" not in finished.stderr
