@@ -66,7 +66,7 @@ def examples(page: str, language: str = "python") -> list[str]:
 [SHOW, BULK] = examples("sizing")
 [FROM_ENVIRONMENT] = examples("settings")
 
-NO_EXAMPLES = {"changelog", "dialects", "index"}
+NO_EXAMPLES = {"api", "changelog", "dialects", "index"}
 OTHERS = {"architecture", "metrics", "moving", "operating", "testing", "wire"}
 """Pages whose examples, if any, are run by tests of their own."""
 
