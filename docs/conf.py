@@ -13,6 +13,7 @@ from sphinx.application import Sphinx
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
+import cli_page  # noqa: E402
 import settings_page  # noqa: E402
 
 from hh_exporter import __version__  # noqa: E402
@@ -20,7 +21,7 @@ from hh_exporter import __version__  # noqa: E402
 project = "hh_exporter"
 release = __version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-exclude_patterns = ["conf.py", "settings_page.py"]
+exclude_patterns = ["conf.py", "cli_page.py", "settings_page.py"]
 myst_heading_anchors = 3
 
 default_role = "code"  # docstrings put names between single backticks
@@ -43,7 +44,7 @@ html_title = f"hh_exporter {release}"
 html_copy_source = False
 html_show_copyright = False
 
-FILLED = {"settings": settings_page.fill_in}
+FILLED = {"cli": cli_page.fill_in, "settings": settings_page.fill_in}
 
 
 def setup(app: Sphinx) -> None:

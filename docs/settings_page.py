@@ -1,8 +1,8 @@
 """
-What settings.md says of each setting, made from the code.
+What settings.md says of each setting, generated from the code.
 
-A comment `<!-- settings: NAME -->` stands for the fields of that class. What a setting may be
-is its validator's word, and what it means is the docstring's: nothing is written twice.
+A comment `<!-- settings: NAME -->` stands for the fields of that class. Allowed values come
+from the validator and the meaning from the docstring.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ GROUPS: dict[str, type[Any]] = {
     "retry": RetryPolicy,
     "spool": Spool,
 }
-"""Whose fields are settings, by the name of the argument that holds them."""
+"""The classes whose fields are settings, by the name of their argument."""
 
 _PLACE = re.compile(r"^<!-- settings: (\w+) -->$", re.MULTILINE)
 _MEBI = 2**20
@@ -49,16 +49,15 @@ def fill_in(page: str) -> str:
 
 def describe(path: str, owner: type[Any]) -> Iterator[str]:
     """
-    Say of each field of *owner*, whose own setting is *path*, what it is; a section each.
+    Make a section for each field of *owner*, whose own setting is *path*.
     """
-    prefix = f"HH_EXPORTER_{path}".rstrip("_")
-    variables = variables_of(owner, prefix)
+    variables = variables_of(owner, f"HH_EXPORTER_{path}".rstrip("_"))
     meanings = _read_arguments() if owner is Settings else _read_fields(owner)
     for field in attrs.fields(owner):
         names = ", ".join(f"`{name}`" for name in variables.get(field.name, ()))
         yield f"### {path}.{field.name}\n".replace(" .", " ")
         yield f"{meanings[field.name]}\n"
-        yield f"- may be: {_shape(field)}"
+        yield f"- values: {_shape(field)}"
         yield f"- default: {_show(field.default)}"
         yield f"- variable: {names}\n" if names else "- variable: none\n"
 
@@ -77,7 +76,7 @@ def _show(default: Any) -> str:
         case attrs.NOTHING | None:
             return "none"
         case attrs.Factory():  # type: ignore[misc]  # a class, though typed as a function
-            return "one with the defaults below"
+            return "the defaults below"
         case bool():
             return f"`{default}`"
         case int() if default >= _MEBI and not default % _MEBI:
@@ -89,12 +88,12 @@ def _show(default: Any) -> str:
 
 def _read_arguments() -> dict[str, str]:
     """
-    Read what the exporter's docstring says of its arguments.
+    Read the descriptions of arguments in the exporter's docstring.
     """
     text = inspect.getdoc(Exporter) or ""
     listed = text.partition("\nArgs:\n")[2].partition("\n\nRaises:")[0]
     entries = re.findall(r"^(\w+): (.*(?:\n .*)*)", dedent(listed), re.MULTILINE)
-    # The default is told of by itself.
+    # The default has a line of its own.
     return {name: re.sub("; default .*", ".", _join(meaning)) for name, meaning in entries}
 
 

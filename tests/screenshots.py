@@ -1,5 +1,5 @@
 """
-The pictures of the collector's page that README shows: `python -m tests.screenshots`.
+The pictures of the collector's page in README and docs/: `python -m tests.screenshots`.
 
 They show the sample of `hh-exporter demo`, told as an hour of work; nothing else
 has a part in them but the clock.

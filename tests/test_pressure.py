@@ -199,7 +199,7 @@ SLACK = 8 * MB
 
 def allowed(size: int, budget: int, room: int | None) -> float:
     """
-    Compute what README allows: the budget, four bodies in flight, and what waits to be written.
+    Compute what the docs allow: the budget, four bodies in flight, and what waits to be written.
 
     An event that is being encoded is there twice for a moment, beside all that.
     """
@@ -236,7 +236,7 @@ async def test_the_process_stays_within_the_budget(
     server: ScriptedServer, tmp_path: Path, size: int, room: int | None
 ) -> None:
     """
-    A server that stalls costs no more resident memory than README says, whatever events are like.
+    A server that stalls costs no more resident memory than the docs say, whatever events are like.
     """
     budget = 20 * MB
 

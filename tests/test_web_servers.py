@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 
 from tests import sites
-from tests.docs.test_readme import EXAMPLES
+from tests.docs.pages import PAGES, examples
 from tests.life.test_endings import ADVICE
 from tests.scripted_server import ScriptedServer
 from tests.sites import Site
@@ -155,8 +155,8 @@ async def test_workers_that_uvicorn_spawns_deliver_what_they_answered(
     assert (site.done.status, site.done.stderr) == (0, "")
 
 
-WORKER = EXAMPLES[6].replace("20", "1")
-"""The class that README shows, with less patience."""
+WORKER = examples(PAGES["frameworks"])[0].replace("20", "1")
+"""The class that docs/frameworks.md shows, with less patience."""
 
 
 @pytest.mark.parametrize(

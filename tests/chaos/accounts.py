@@ -1,7 +1,7 @@
 """
 What was said of each event, held against what happened to it.
 
-Reads the wire by itself, as the README's table of answers says, and asks the
+Reads the wire by itself, as the table in docs/responses.md says, and asks the
 package nothing. The rule: three things are counted apart, what the program was
 told (`Settlement`), what the server has, and which answers got through.
 """

@@ -36,38 +36,41 @@ from hh_exporter._cli.collect import collect_command
 from hh_exporter._collector import Collector
 from hh_exporter._delivery.breaker import Breaker
 from hh_exporter._delivery.retry import next_delay
+from hh_exporter._dialects.v1 import V1Dialect
 from hh_exporter._environment import Settings, read_settings, variables_of
 from hh_exporter._settings.batch import MAX_BODY_BYTES
 from hh_exporter._spool.room import MAX_WAITING
 from hh_exporter._transport.http import _ANSWER_LIMIT
 from tests.command import call
+from tests.command import run as run_command
+from tests.docs.pages import DOCS, PAGES, README, ROOT, examples, run
 from tests.programs import started
-from tests.scripted_server import ScriptedServer, status
+from tests.scripted_server import ScriptedServer, created, status
 from tests.support import model_event
 
-ROOT = Path(__file__).parents[2]
-DOCS = ROOT / "docs"
-README = (ROOT / "README.md").read_text()
-PAGES = {path.stem: path.read_text() for path in DOCS.glob("*.md")}
 SETTINGS_PAGE = runpy.run_path(str(DOCS / "settings_page.py"))
 GROUPS: dict[str, type[Any]] = SETTINGS_PAGE["GROUPS"]
 SETTINGS: str = SETTINGS_PAGE["fill_in"](PAGES["settings"])
 
+[APP] = examples(PAGES["start"])
+[REMEMBER, ON_OUTCOME, REPORT] = examples(PAGES["events"])
+[CHECK_BOOKS, SEND] = examples(PAGES["guarantees"])
+[CHAT, RANK] = examples(PAGES["sessions"])
+[PATIENT] = examples(PAGES["responses"])
+[REDACT, NAME_ONLY, ASK_FIRST] = examples(PAGES["privacy"])
+[SPOOLED] = examples(PAGES["spool"])
+[SHOW, BULK] = examples(PAGES["sizing"])
+[FROM_ENVIRONMENT] = examples(PAGES["settings"])
 
-def examples(page: str, language: str = "python") -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", PAGES[page], re.DOTALL | re.MULTILINE)
-
-
-[APP, REMEMBER] = examples("start")
-[CHECK_BOOKS, SEND] = examples("guarantees")
-[RANK] = examples("sessions")
-[PATIENT, REPORT] = examples("answers")
-[ASK_FIRST, NAME_ONLY] = examples("privacy")
-[SHOW, BULK] = examples("sizing")
-[FROM_ENVIRONMENT] = examples("settings")
-
-NO_EXAMPLES = {"api", "changelog", "dialects", "index"}
-OTHERS = {"architecture", "metrics", "moving", "operating", "testing", "wire"}
+RUN_HERE = {
+    *("start", "events", "guarantees", "sessions", "responses"),
+    *("privacy", "spool", "sizing", "settings"),
+}
+NO_EXAMPLES = {
+    *("api", "benchmarks", "changelog", "cli"),
+    *("collector", "dialects", "extending", "index"),
+}
+OTHERS = {"architecture", "frameworks", "metrics", "migrating", "operations", "testing", "wire"}
 """Pages whose examples, if any, are run by tests of their own."""
 
 
@@ -78,19 +81,14 @@ async def collector(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Collector]
         yield collector
 
 
-def run(example: str) -> dict[str, Any]:
-    namespace: dict[str, Any] = {}
-    exec(example, namespace)
-    return namespace
-
-
-async def test_five_minutes_lead_to_an_event_on_the_page(tmp_path: Path) -> None:
+async def test_getting_started_leads_to_an_event_on_the_page(tmp_path: Path) -> None:
     """
     The commands of the first page bring what was asked to where the collector's page reads it.
     """
-    _, collect, serve, ask, _ = (shlex.split(block) for block in examples("start", "sh"))
+    blocks = examples(PAGES["start"], "sh")
+    _, collect, serve, ask, _ = (shlex.split(block) for block in blocks)
     [address] = [word.removeprefix("HH_API_URL=") for word in serve if "=" in word]
-    assert f"`{address}` unless you say otherwise" in PAGES["start"]
+    assert f"`{address}` by default" in PAGES["start"]
     assert collect[1:] == ["collect"]
     assert serve[1:] == [".venv/bin/uvicorn", "app:app"]
     (tmp_path / "app.py").write_text(APP)
@@ -126,10 +124,10 @@ def test_the_port_that_readers_are_told_is_the_collectors() -> None:
     first_screen = README.partition("\n## ")[0]
 
     for text in (PAGES["start"], first_screen):
-        assert re.findall(r"HH_API_URL=http://127\.0\.0\.1:(\d+)", text) == [str(port)]
+        assert set(re.findall(r"http://127\.0\.0\.1:(\d+) ", text)) == {str(port)}
+    assert examples(first_screen) == [APP]
     own = [line for line in APP.splitlines() if re.search("import .*(Exp|life)|^exp|^app", line)]
     assert len(own) == 4
-    assert [line for line in own if line not in first_screen] == []
 
 
 async def test_a_block_takes_what_else_there_is_to_record(collector: Collector) -> None:
@@ -171,6 +169,96 @@ async def test_what_is_sent_again_by_hand_has_the_same_id(
         event_id = await run(SEND)["send"](exporter, "Hi")
 
     assert [event["event_id"] for r in server.requests for event in r.events] == [event_id] * 2
+
+
+async def test_the_outcome_example_reports_losses_only(
+    collector: Collector, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    It prints an event that was dropped and none that was delivered.
+    """
+    exporter: Exporter = run(ON_OUTCOME)["exporter"]
+
+    async with exporter:
+        with exporter.record(model="gpt-4o"):
+            pass
+        await exporter.flush()
+    with exporter.record(model="gpt-4o"):
+        pass
+
+    assert re.fullmatch(r"dropped closed \('[0-9a-f-]{36}',\)\n", capsys.readouterr().out)
+
+
+async def test_a_conversation_is_one_session(collector: Collector) -> None:
+    """
+    All its events are delivered in one session with its properties.
+    """
+    async with Exporter() as exporter:
+        await run(CHAT)["chat"](exporter, "free", ["one", "two"])
+
+    events = [stored async for stored in collector.events()]
+    [session] = [stored async for stored in collector.sessions()]
+    assert [event.session_id for event in events] == [session.session_id] * 2
+    assert session.properties["session_name"] == "support chat"
+    assert session.properties["user_properties"] == {"plan": "free"}
+
+
+async def test_the_redaction_example_removes_addresses(collector: Collector) -> None:
+    """
+    It lets no e-mail address out, wherever it stands.
+    """
+    exporter: Exporter = run(REDACT)["exporter"]
+    arguments = '{"to": "ann\\u0040example.com"}'
+    call = {"type": "function", "function": {"name": "send", "arguments": arguments}}
+
+    async with exporter:
+        with exporter.record(model="gpt-4o") as event:
+            event.messages = [{"role": "user", "content": "I am ann@example.com."}]
+            event.response = {"role": "assistant", "tool_calls": [call]}
+            event.metadata = {"from": ["ann@example.com"]}
+
+    [stored] = [stored.event async for stored in collector.events()]
+    assert stored["messages"][0]["content"] == "I am [address]."
+    assert stored["metadata"] == {"from": ["[address]"]}
+    assert "example.com" not in str(stored)
+    assert "\\u0040" not in str(stored)
+
+
+async def test_an_event_is_in_the_spool_of_the_example(
+    collector: Collector, tmp_path: Path
+) -> None:
+    """
+    Both forms of the setting make a spool; with the durable one an event is on disk first.
+    """
+    namespace = run(SPOOLED.replace("/var/lib/my-app/events", str(tmp_path / "events")))
+
+    async with namespace["exporter"] as exporter:
+        assert await exporter.put(ModelEvent(model="gpt-4o"))
+        assert exporter.stats().spooled_bytes
+
+
+async def test_the_spool_commands_deliver_what_is_on_disk(
+    server: ScriptedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    `list` shows a dead letter, `replay` sends it and what waits, `--drain` finds nothing left.
+    """
+    monkeypatch.setenv("HH_API_URL", server.url)
+    async with Exporter(spool=tmp_path) as exporter:
+        server.script(status(422))
+        exporter.push(model_event(event_id="refused"))
+        await exporter.flush()
+        server.default = status(503)
+        exporter.push(model_event(event_id="waiting"))
+        await exporter.aclose(0.0)
+    server.default = created()
+    [commands] = examples(PAGES["spool"], "sh")
+    lines = commands.replace("/var/lib/my-app/events", str(tmp_path)).splitlines()
+    listed, *others = [await run_command(*shlex.split(line)[1:]) for line in lines]
+
+    assert "refused" in listed.stdout
+    assert [done.status for done in (listed, *others)] == [0, 0, 0]
+    assert sorted(server.created_ids) == ["refused", "waiting"]
 
 
 async def test_a_session_goes_on_in_another_process(collector: Collector) -> None:
@@ -265,7 +353,7 @@ async def test_what_a_person_said_can_be_forgotten(server: ScriptedServer, tmp_p
         for user in ("ann@example.com", "ben@example.com"):
             exporter.push(model_event(user_properties={"email": user}))
     assert _users_on_disk(tmp_path) == {b"ann", b"ben"}
-    [command] = examples("privacy", "sh")
+    [command] = examples(PAGES["privacy"], "sh")
     done = call(*shlex.split(command)[1:], "--spool", str(tmp_path), "--yes")
 
     assert (done.status, _users_on_disk(tmp_path)) == (0, {b"ben"})
@@ -335,9 +423,43 @@ def test_a_group_is_given_whole(monkeypatch: pytest.MonkeyPatch) -> None:
 # What is said of settings and reasons.
 
 SECTION = re.compile(
-    r"^### ([a-z_.]+)\n\n(.+)\n\n- may be: (.+)\n- default: (.+)\n- variable: (.+)\n", re.MULTILINE
+    r"^### ([a-z_.]+)\n\n(.+)\n\n- values: (.+)\n- default: (.+)\n- variable: (.+)\n", re.MULTILINE
 )
 SECTIONS = {path: tuple(rest) for path, *rest in SECTION.findall(SETTINGS)}
+
+
+def test_the_table_of_settings_is_the_codes() -> None:
+    """
+    It lists each setting that has a variable, with its variables and its default.
+    """
+    expected = {}
+    for path, owner in GROUPS.items():
+        prefix = f"HH_EXPORTER_{path}".rstrip("_")
+        defaults = {a.name: a.default for a in attrs.fields(owner)}
+        for field, variables in variables_of(owner, prefix).items():
+            expected[f"{path}.{field}".lstrip(".")] = (variables, defaults[field])
+
+    rows = re.findall(
+        r"^\| `([a-z._]+)` \| (`HH_[^|]*) \| (.*) \|$", PAGES["settings"], re.MULTILINE
+    )
+    listed = {path: (tuple(re.findall(r"`(\w+)`", names)), text) for path, names, text in rows}
+
+    assert listed.keys() == expected.keys()
+    for path, (variables, text) in listed.items():
+        assert variables == expected[path][0]
+        default = expected[path][1]
+        shown = "none" if default in (None, attrs.NOTHING) else str(default).lower()
+        assert text.replace("`", "").startswith(shown), path
+
+
+def test_the_table_of_the_v1_dialect_is_the_codes() -> None:
+    """
+    It says where each field goes in the words of the dialect's docstring.
+    """
+    table = re.findall(r"^ *(\| .*\|)$", V1Dialect.__doc__ or "", re.MULTILINE)
+
+    assert len(table) > 15
+    assert "\n".join(table) in PAGES["dialects"]
 
 
 def test_each_setting_has_its_section() -> None:
@@ -364,7 +486,7 @@ def test_the_defaults_are_those_of_an_exporter() -> None:
         value: Any = settings
         for name in path.split("."):
             value = getattr(value, name)
-        if default == "one with the defaults below":
+        if default == "the defaults below":
             assert type(value).__name__ in shape
         elif path not in ("spool", "spool.directory"):
             shown = default.partition("`,")[0].strip("`")
@@ -396,7 +518,7 @@ def test_each_reason_is_explained_as_the_code_does() -> None:
     """
     source = (ROOT / "hh_exporter/_outcomes.py").read_text()
     reasons = re.findall(r'^    [A-Z_]+ = "(\w+)"\n    """(.*)"""$', source, re.MULTILINE)
-    said = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", PAGES["answers"], re.MULTILINE))
+    said = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", PAGES["responses"], re.MULTILINE))
 
     assert said == {name: text for name, text in reasons if name not in set(Outcome)}
     assert said.keys() == set(DropReason)
@@ -428,10 +550,10 @@ def test_the_delays_are_those_of_the_code() -> None:
     first, *wider, widest, _ = waits
     assert waits[-2:] == [widest] * 2
 
-    assert f"the bounds are {_listed(growing)} seconds, then {last:g}" in PAGES["answers"]
+    assert f"with the defaults {_listed(growing)} seconds, then {last:g}" in PAGES["responses"]
     assert (
         f"a probe is sent after {first:g} second, then after {_listed(wider)}, "
-        f"then every {widest:g}" in PAGES["answers"]
+        f"then every {widest:g}" in PAGES["responses"]
     )
 
 
@@ -446,18 +568,18 @@ def test_the_arithmetic_of_sizing_is_that_of_the_defaults() -> None:
 
     for said in (
         f"| `queue.max_bytes` | {queue.max_bytes // 2**20} MiB |",
-        f"| {300 * queue.max_events // 10**6} MB for `queue.max_events` of them |",
-        f"none is larger than {MAX_BODY_BYTES:,} bytes",
+        f"| {300 * queue.max_events // 10**6} MB for `queue.max_events` events |",
+        f"none exceeds {MAX_BODY_BYTES:,} bytes",
         f"| {settings.max_in_flight * batch.max_bytes // 2**20} MiB, or ",
-        f" or {settings.max_in_flight * MAX_BODY_BYTES // 10**6} MB while such events are sent |",
+        f" or {settings.max_in_flight * MAX_BODY_BYTES // 10**6} MB for such events |",
         f"| {_ANSWER_LIMIT // 2**20} MiB and four times its request",
         f"| {MAX_WAITING // 2**20} MiB |",
-        f"that is {at_once} events: {at_once / 0.03 // 1000:.0f},000 a second",
+        f"that is {at_once} events: {at_once / 0.03 // 1000:.0f},000 per second",
         f"{batch.max_bytes // batch.max_events // 1000} KB with the defaults",
-        f"by number, after {min(queue.max_events, queue.max_bytes // 2800) // 20} seconds",
+        f"fill the queue after {min(queue.max_events, queue.max_bytes // 2800) // 20} seconds",
         f"{hours} hours and {minutes} minutes with its default",
         f"{queue.max_events // at_once} with the defaults",
-        f"of which `close_timeout` leaves {settings.close_timeout:g}",
+        f"of which `close_timeout` allows {settings.close_timeout:g}",
     ):
         assert said in page, said
 
@@ -474,10 +596,8 @@ def test_no_example_goes_untested() -> None:
     """
     Each page's examples are run here, or by tests of its own.
     """
-    run_here = {"start", "guarantees", "sessions", "answers", "privacy", "sizing", "settings"}
-
-    assert PAGES.keys() <= run_here | NO_EXAMPLES | OTHERS
-    assert [page for page in NO_EXAMPLES if examples(page)] == []
+    assert PAGES.keys() == RUN_HERE | NO_EXAMPLES | OTHERS
+    assert [page for page in NO_EXAMPLES if examples(PAGES[page])] == []
 
 
 def test_links_between_pages_lead_somewhere() -> None:

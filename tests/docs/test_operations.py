@@ -1,5 +1,5 @@
 """
-docs/operating.md knows each line of log, each reason and each hint, and none that is gone.
+docs/operations.md knows each line of log, each reason and each hint, and none that is gone.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from hh_exporter._spool.spooler import _NO_ROOM
 from hh_exporter._spool.writer import _MADE_ROOM, _UNWRITTEN
 
 PACKAGE = Path(hh_exporter.__file__).parent
-PAGE = (PACKAGE.parent / "docs/operating.md").read_text()
+PAGE = (PACKAGE.parent / "docs/operations.md").read_text()
 LEVELS = {"warning": "warning", "error": "error", "exception": "error"}
 COMPOSED = {
     "… events dropped (…): …",

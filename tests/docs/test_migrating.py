@@ -1,5 +1,5 @@
 """
-docs/moving.md runs as it stands, and what it calls the same is the same.
+docs/migrating.md runs as it stands, and what it calls the same is the same.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.conftest import MakeExporter
 from tests.scripted_server import ScriptedServer
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs/moving.md").read_text()
+PAGE = (ROOT / "docs/migrating.md").read_text()
 FILES = {name: text for text, name in re.findall(r"```python\n(# (\S+)\n.*?)```", PAGE, re.DOTALL)}
 TABLE = PAGE.split("## Fields of an event")[1].split("##")[0]
 ROWS = [
