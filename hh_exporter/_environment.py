@@ -22,6 +22,7 @@ from attrs import Factory, field, frozen
 from attrs.validators import optional
 
 from hh_exporter._dialects.registry import DIALECTS
+from hh_exporter._dialects.vendor import DATA_PLANE
 from hh_exporter._outcomes import Settlement
 from hh_exporter._settings.batch import BatchLimits
 from hh_exporter._settings.hooks import BeforeSend
@@ -36,8 +37,8 @@ __all__ = ["Settings", "find_variable", "is_unset", "read_settings", "variables_
 
 _PREFIX = "HH_EXPORTER"
 _VENDOR = {
-    "api_key": ("HH_INGESTION_API_KEY", "HH_API_KEY"),
-    "base_url": ("HH_API_URL", "HH_DATA_PLANE_URL"),
+    "api_key": ("HH_INGESTION_API_KEY", "HH_PROJECT_API_KEY", "HH_API_KEY"),
+    "base_url": ("HH_DATA_PLANE_URL", "HH_API_URL"),
     "project": ("HH_PROJECT",),
     "source": ("HH_SOURCE",),
     "request_timeout": ("HH_API_TIMEOUT",),
@@ -89,7 +90,7 @@ class Settings:
     """
 
     api_key: str | None = field(default=None, repr=False, validator=optional(_api_key))
-    base_url: str = field(default="https://api.honeyhive.ai", validator=_base_url)
+    base_url: str = field(default=DATA_PLANE, validator=_base_url)
     dialect: str = field(default="legacy", validator=choice(*DIALECTS))
     project: str | None = field(default=None, validator=optional(text()))
     source: str | None = field(default=None, validator=optional(text()))

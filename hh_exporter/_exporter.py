@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from hh_exporter._bell import Bell
 from hh_exporter._clock import Clock, SystemClock
+from hh_exporter._dialects.vendor import why_unable
 from hh_exporter._environment import read_settings
 from hh_exporter._outcomes import DropReason, FlushResult, Outcome, Settlement, Stats
 from hh_exporter._recording import Recording
@@ -51,7 +52,7 @@ class Exporter:
         api_key: The key; `HH_API_KEY` in the environment. A server on this
             machine needs none; without one for another server the exporter is
             disabled, and says so.
-        base_url: Address of the API; default "https://api.honeyhive.ai".
+        base_url: Address of the API; default "https://api.dp1.us.honeyhive.ai".
         dialect: "legacy" (default) for /events/model[/batch], "v1" for
             /v1/events[/batch].
         project: For events that name none.
@@ -126,6 +127,8 @@ class Exporter:
             log.warning("all events are dropped: %s, or pass disabled=True", self._disabled)
         if settings.exposes_key:
             log.warning("base_url is plain http: the API key crosses the network unencrypted")
+        if problem := why_unable(settings.api_key):
+            log.warning("api_key is %s", problem)
 
     def _build(self) -> None:
         # Not at the top of the module: an import loads what is behind this door only when

@@ -137,8 +137,11 @@ def test_without_anything_the_defaults_stand() -> None:
 @pytest.mark.parametrize(
     ("name", "variables"),
     [
-        ("api_key", ["HH_EXPORTER_API_KEY", "HH_INGESTION_API_KEY", "HH_API_KEY"]),
-        ("base_url", ["HH_EXPORTER_BASE_URL", "HH_API_URL", "HH_DATA_PLANE_URL"]),
+        (
+            "api_key",
+            ["HH_EXPORTER_API_KEY", "HH_INGESTION_API_KEY", "HH_PROJECT_API_KEY", "HH_API_KEY"],
+        ),
+        ("base_url", ["HH_EXPORTER_BASE_URL", "HH_DATA_PLANE_URL", "HH_API_URL"]),
         ("project", ["HH_EXPORTER_PROJECT", "HH_PROJECT"]),
         ("source", ["HH_EXPORTER_SOURCE", "HH_SOURCE"]),
         ("request_timeout", ["HH_EXPORTER_REQUEST_TIMEOUT", "HH_API_TIMEOUT"]),
@@ -167,10 +170,11 @@ def test_the_variable_that_counts_is_found() -> None:
     It is the first one that is set and not blank, as for reading.
     """
     variables = variables_of(Settings)["base_url"]
-    environ = {"HH_EXPORTER_BASE_URL": " ", "HH_DATA_PLANE_URL": "http://b"}
+    environ = {"HH_EXPORTER_BASE_URL": " ", "HH_API_URL": "http://b"}
 
-    assert find_variable(variables, environ) == "HH_DATA_PLANE_URL"
-    assert find_variable(variables, environ | {"HH_API_URL": "http://a"}) == "HH_API_URL"
+    assert find_variable(variables, environ) == "HH_API_URL"
+    newer = environ | {"HH_DATA_PLANE_URL": "http://a"}
+    assert find_variable(variables, newer) == "HH_DATA_PLANE_URL"
     assert find_variable(variables, {"HH_API_KEY": "hh_1"}) is None
 
 

@@ -30,24 +30,19 @@ from hh_exporter._cli._setup import (
 from hh_exporter._clock import Clock, SystemClock
 from hh_exporter._dialects.dialect import Answer
 from hh_exporter._dialects.registry import DIALECTS
+from hh_exporter._dialects.vendor import HOSTS, describe_key, read_error, why_unable
 from hh_exporter._environment import Settings, find_variable, is_unset, variables_of
 from hh_exporter._outcomes import Rest, Verdict
 from hh_exporter._settings.kinds import seconds
 from hh_exporter._transport.http import Transport
 from hh_exporter.events import new_id
 
-__all__ = ["VENDOR_HOSTS", "Finding", "Used", "check", "check_command"]
-
-VENDOR_HOSTS = ("https://api.honeyhive.ai", "https://api.dp1.us.honeyhive.ai")
-"""Where the vendor's older and newer clients send to: a key is good for one of them."""
+__all__ = ["Finding", "Used", "check", "check_command"]
 
 _OPTIONS = {"base_url": "--url", "dialect": "--dialect", "request_timeout": "--timeout"}
-_KINDS_OF_KEY = {
-    "hh_ingst_": "hh_ingst_…, for ingestion",
-    "hh_fgdp_": "hh_fgdp_…, for a data plane",
-    "hh_": "hh_…",
-}
 _DEFAULT = "default"
+_QUOTED = 200
+"""How many characters of the server's words are shown."""
 
 
 @click.command("check")
@@ -82,6 +77,9 @@ def check_command(
         text = "warning: base_url is plain http: the API key crosses the network unencrypted"
         Report().say(text)
 
+    if problem := why_unable(settings.api_key):
+        Report().say(f"warning: the key is {problem}")
+
     def say(text: object) -> None:
         if not as_json:
             click.echo(text)
@@ -89,7 +87,7 @@ def check_command(
     for row in used.rows():
         say(row)
     say("")
-    findings = asyncio.run(check(settings, VENDOR_HOSTS, SystemClock(), say))
+    findings = asyncio.run(check(settings, HOSTS, SystemClock(), say))
     exports = used.exports(findings[-1], os.environ)
     if as_json:
         click.echo(orjson.dumps(_summarize(used, findings, exports)).decode())
@@ -135,7 +133,7 @@ class Used:
         values = {
             "base_url": settings.base_url,
             "dialect": settings.dialect,
-            "api_key": _name_kind(settings.api_key),
+            "api_key": describe_key(settings.api_key),
             "request_timeout": f"{settings.request_timeout:g} s",
         }
         variables = variables_of(Settings)
@@ -215,6 +213,8 @@ async def _attempt(settings: Settings, clock: Clock) -> Finding:
     # Under an id that nobody sent: of no ids at all, each answer would say that all were created.
     verdict = dialect.read(answer, (new_id(),))
     works, said = _judge(answer, verdict, has_key=settings.api_key is not None)
+    if not works:
+        said += _quote(answer, settings.api_key)
     return Finding(
         base_url=settings.base_url,
         dialect=settings.dialect,
@@ -235,6 +235,11 @@ def _judge(answer: Answer, verdict: Verdict, *, has_key: bool) -> tuple[bool, st
         case 401 | 403:
             problem = "the key is refused" if has_key else "it asks for a key"
             return False, f"{problem} ({http})"
+        case 404 if has_key and read_error(answer.body):
+            return False, (
+                f"the key is refused ({http}): invalid, revoked, expired, or without permission; "
+                "else wrong address or dialect"
+            )
         case 404 | 405 | 410:
             return False, f"nothing takes events there ({http}): wrong address or dialect"
         case 407:
@@ -262,6 +267,18 @@ def _judge(answer: Answer, verdict: Verdict, *, has_key: bool) -> tuple[bool, st
     return False, f"it refuses us ({http})" + (f": {verdict.hint}" if verdict.hint else "")
 
 
+def _quote(answer: Answer, key: str | None) -> str:
+    """
+    Quote what the API says of its own error: printable, short, and without the key.
+    """
+    error = read_error(answer.body)
+    if error is None or not error.message:
+        return ""
+    message = error.message.replace(key, "…") if key else error.message
+    text = "".join(c if c.isprintable() else " " for c in message[:_QUOTED])
+    return f'; the server says "{text}"'
+
+
 def _is_object(body: bytes) -> bool:
     try:
         return isinstance(orjson.loads(body), dict)
@@ -284,13 +301,6 @@ def _name_host(location: str) -> str:
         return "another host"
     name = f"[{host}]" if ":" in host else host
     return f"{url.scheme}://{name}".removeprefix("://") + (f":{port}" if port else "")
-
-
-def _name_kind(key: str | None) -> str:
-    if key is None:
-        return "none"
-    kinds = (text for prefix, text in _KINDS_OF_KEY.items() if key.startswith(prefix))
-    return next(kinds, "of an unknown kind")
 
 
 def _others(one: str, many: Collection[str]) -> list[str]:

@@ -24,6 +24,7 @@ from hh_exporter._clock import Clock
 from hh_exporter._delivery.breaker import Breaker
 from hh_exporter._delivery.retry import next_delay, parse_retry_after
 from hh_exporter._dialects.dialect import Answer
+from hh_exporter._dialects.vendor import other_host
 from hh_exporter._outcomes import Rest, Verdict
 from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._settings.retry import RetryPolicy
@@ -289,10 +290,12 @@ class Shipper:
             log.warning("resumed: the server takes events again")
 
     def _say_suspended(self) -> None:
+        other = other_host(self.transport.base_url)
         log.error(
-            "suspended: the server answers %s; events are kept, and it is asked again "
+            "suspended: the server answers %s%s; events are kept, and it is asked again "
             "from time to time",
             self.breaker.reason,
+            f" (the key may be for {other})" if other else "",
         )
         self.hurry()  # those who back off go back to the queue
 

@@ -3,5 +3,7 @@ The wires that the server speaks: how events become bodies, and answers become v
 
 The vendor's words are known here alone; a dialect sends nothing and decides about no retry.
 
-Others use `dialect.Answer`, `dialect.Dialect`, `legacy.LegacyDialect` and `registry.DIALECTS`.
+Others use `dialect.Answer`, `dialect.Dialect`, `legacy.LegacyDialect`, `registry.DIALECTS`,
+`vendor.DATA_PLANE`, `vendor.HOSTS`, `vendor.describe_key`, `vendor.other_host`,
+`vendor.read_error` and `vendor.why_unable`.
 """

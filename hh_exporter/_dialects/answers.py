@@ -17,6 +17,7 @@ from typing import Any
 import orjson
 
 from hh_exporter._dialects.dialect import Answer
+from hh_exporter._dialects.vendor import read_error
 from hh_exporter._outcomes import Rest, Verdict
 from hh_exporter.events import CreateModelEventBatchResponseBody
 
@@ -37,6 +38,10 @@ _NOT_TRIED = _PASSING | _KEY | {404, 405, 407, 410, 413, 415, 451, 502, 503, 504
 _CHECK_KEY = "check api_key (HH_API_KEY)"
 _CHECK_URL = "check base_url (HH_API_URL)"
 _CHECK_ROUTE = "check base_url (HH_API_URL) and dialect (HH_EXPORTER_DIALECT)"
+_CHECK_ROUTE_FIRST = f"{_CHECK_ROUTE}, then api_key (HH_API_KEY)"
+_CHECK_KEY_FIRST = (
+    "check api_key (HH_API_KEY), then base_url (HH_API_URL) and dialect (HH_EXPORTER_DIALECT)"
+)
 _CHECK_BOTH = "check base_url (HH_API_URL) and api_key (HH_API_KEY)"
 
 
@@ -76,6 +81,9 @@ def read_answer(answer: Answer, event_ids: Collection[str]) -> Verdict:
     if body.event_ids is not None and body.errors and status not in _NOT_TRIED:
         return verdict(Rest.FAILED)
     rest, hint = _read_status(status)
+    if status == HTTPStatus.NOT_FOUND:
+        # The API itself answers so for a key that is invalid, revoked or expired.
+        hint = _CHECK_KEY_FIRST if read_error(answer.body) else _CHECK_ROUTE_FIRST
     if rest is Rest.INVALID and answer.cut_short:
         rest = Rest.RETRY  # what is missing may have named what was created
     return verdict(rest, hint=hint)

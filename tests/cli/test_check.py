@@ -12,10 +12,11 @@ from typing import Any
 import attrs
 import pytest
 
-from hh_exporter._cli.check import VENDOR_HOSTS, Finding, Used, check
+from hh_exporter._cli.check import Finding, Used, check
 from hh_exporter._clock import SystemClock
 from hh_exporter._collector import Collector
 from hh_exporter._dialects.registry import DIALECTS
+from hh_exporter._dialects.vendor import HOSTS
 from hh_exporter._environment import Settings, read_settings
 from tests.command import call, run
 from tests.scripted_server import (
@@ -37,6 +38,7 @@ from tests.support import FakeClock
 
 KEY = "hh_canary_7b1d"
 """Must never be told, nor what a server adds to it."""
+OWN_ERROR = b'{"statusCode":404,"errorCode":"E","message":"no %s here \\u001b[31m"}' % KEY.encode()
 TRIED = b'{"event_ids":[],"errors":["%s"],"success":true}' % KEY.encode()
 
 
@@ -106,6 +108,8 @@ class TestFinding:
             (status(401), False, "the key is refused (HTTP 401)"),
             (html(403), False, "the key is refused (HTTP 403)"),
             (status(404), False, "(HTTP 404): wrong address or dialect"),
+            (status(404, OWN_ERROR), False, "the key is refused (HTTP 404): invalid, revoked"),
+            (status(404, OWN_ERROR), False, 'the server says "no … here  [31m"'),
             (status(405), False, "(HTTP 405): wrong address or dialect"),
             (status(410), False, "(HTTP 410): wrong address or dialect"),
             (status(407), False, "a proxy asks for a user"),
@@ -128,7 +132,7 @@ class TestFinding:
         self, server: ScriptedServer, answer: Scripted, works: bool, said: str
     ) -> None:
         """
-        They say whether events would be taken, and repeat nothing of what the server says.
+        They say whether events would be taken; of the server's own words only an error's message.
         """
         server.default = answer
         finding, *_ = await findings_for(server)
@@ -298,8 +302,8 @@ class TestAlternatives:
         """
         Who sets no address has the other host tried.
         """
-        assert Settings().base_url in VENDOR_HOSTS
-        assert all(host == host.lower().rstrip("/") for host in VENDOR_HOSTS)
+        assert Settings().base_url in HOSTS
+        assert all(host == host.lower().rstrip("/") for host in HOSTS)
 
 
 class TestUsed:
@@ -335,8 +339,8 @@ class TestUsed:
         ("key", "shown"),
         [
             (f"hh_ingst_{KEY}", "hh_ingst_…, for ingestion"),
-            (f"hh_fgdp_{KEY}", "hh_fgdp_…, for a data plane"),
-            (f"hh_{KEY}", "hh_…"),
+            (f"hh_fgdp_{KEY}", "hh_fgdp_…, for reading the data plane"),
+            (f"hh_{KEY}", "hh_…, for a project"),
             (f"sk-{KEY}", "of an unknown kind"),
             ("", "none"),
         ],
@@ -424,7 +428,7 @@ class TestCommand:
         assert finished.stdout.count("\n") == 1
         assert told["works"] is False
         assert told["used"]["request_timeout"] == {"value": "30 s", "origin": "--timeout"}
-        assert told["used"]["api_key"] == {"value": "hh_…", "origin": "HH_API_KEY"}
+        assert told["used"]["api_key"] == {"value": "hh_…, for a project", "origin": "HH_API_KEY"}
         assert [finding["works"] for finding in told["findings"]] == [False, True]
         assert [finding["status"] for finding in told["findings"]] == [404, 200]
         assert told["set"] == {"HH_EXPORTER_DIALECT": "legacy"}

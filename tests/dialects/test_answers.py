@@ -18,6 +18,7 @@ from hh_exporter._dialects.registry import DIALECTS
 from hh_exporter._outcomes import Rest, Verdict
 from tests.builders import dialects
 
+ROUTE = "check base_url (HH_API_URL) and dialect (HH_EXPORTER_DIALECT)"
 IDS = ("e1", "e2", "e3")
 NONE: tuple[str, ...] = ()
 OURS = ["e1", "foreign", "e3"]
@@ -228,7 +229,11 @@ def test_a_status_speaks_where_the_body_does_not(
     ("statuses", "hint"),
     [
         ([401, 403], "check api_key (HH_API_KEY)"),
-        ([404, 405, 410], "check base_url (HH_API_URL) and dialect (HH_EXPORTER_DIALECT)"),
+        ([405, 410], ROUTE),
+        (
+            [404],
+            f"{ROUTE}, then api_key (HH_API_KEY)",
+        ),
         (
             [300, 301, 302, 307, 308, 399],
             "check base_url (HH_API_URL): it redirects, and the key follows nowhere",

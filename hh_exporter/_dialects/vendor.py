@@ -1,0 +1,100 @@
+"""
+What the vendor publishes of its addresses, its keys and its errors.
+
+Facts, each from one place: the data plane's OpenAPI description 1.9.0 with its README, the
+changelogs of the vendor's SDKs, and what its clients send. Nothing was tried against the live
+service.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import orjson
+from attrs import field, frozen
+
+__all__ = [
+    "CONTROL_PLANE",
+    "DATA_PLANE",
+    "HOSTS",
+    "ApiError",
+    "describe_key",
+    "other_host",
+    "read_error",
+    "why_unable",
+]
+
+DATA_PLANE: Final = "https://api.dp1.us.honeyhive.ai"
+"""Where events go, since the vendor's SDK 1.0.1."""
+CONTROL_PLANE: Final = "https://api.honeyhive.ai"
+"""Where older clients sent events; keys of today are refused there."""
+HOSTS: Final = (DATA_PLANE, CONTROL_PLANE)
+"""A key is good for one of them."""
+
+_CAN_SEND: Final = "use an ingestion key (hh_ingst_…) or a project key (hh_…)"
+_KINDS: Final = {
+    "hh_ingst_": ("hh_ingst_…, for ingestion", True),
+    "hh_ro_": ("hh_ro_…, read-only", False),
+    "hh_fgdp_": ("hh_fgdp_…, for reading the data plane", False),
+    "hh_fgcp_": ("hh_fgcp_…, for the control plane", False),
+    "hh_": ("hh_…, for a project", True),
+}
+"""How each kind of key begins, what it is, and whether it can send events."""
+
+
+def describe_key(key: str | None) -> str:
+    """
+    Name the kind of *key* by how it begins, and show nothing else of it.
+    """
+    return "none" if key is None else _kind_of(key)[0]
+
+
+def why_unable(key: str | None) -> str:
+    """
+    Say why *key* can't send events and which one can; empty where it may well be able.
+    """
+    if key is None:
+        return ""
+    name, can_send = _kind_of(key)
+    return "" if can_send else f"a key {name}, can't send events: {_CAN_SEND}"
+
+
+def _kind_of(key: str) -> tuple[str, bool]:
+    kinds = (kind for prefix, kind in _KINDS.items() if key.startswith(prefix))
+    return next(kinds, ("of an unknown kind", True))
+
+
+def other_host(base_url: str) -> str:
+    """
+    Name the other one of the vendor's two addresses; empty where *base_url* is neither.
+    """
+    others = {DATA_PLANE: CONTROL_PLANE, CONTROL_PLANE: DATA_PLANE}
+    return others.get(base_url.lower().rstrip("/"), "")
+
+
+@frozen(kw_only=True)
+class ApiError:
+    """
+    The body of an error that is the API's own: what stands before it sends HTML, or nothing.
+    """
+
+    code: str
+    message: str = field(repr=False)
+    """The server's words; they can echo what was sent."""
+
+
+def read_error(body: bytes) -> ApiError | None:
+    """
+    Read the body of an answer that is not 2xx; None where it is not the API's own error.
+    """
+    try:
+        found = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(found, dict) or not {"statusCode", "errorCode"} & found.keys():
+        return None
+    code, message = found.get("errorCode"), found.get("message")
+    return ApiError(
+        code=code if isinstance(code, str) else "",
+        message=message if isinstance(message, str) else "",
+    )
