@@ -20,6 +20,7 @@ from hh_exporter._dialects.vendor import why_unable
 from hh_exporter._environment import read_settings
 from hh_exporter._outcomes import DropReason, FlushResult, Outcome, Settlement, Stats
 from hh_exporter._recording import Recording
+from hh_exporter._records import Loss, Record
 from hh_exporter._settings.batch import BatchLimits
 from hh_exporter._settings.hooks import BeforeSend
 from hh_exporter._settings.queue import QueueLimits
@@ -120,9 +121,6 @@ class Exporter:
         self._random = _random
         self._disabled = settings.disabled_reason
         self._build()
-        from hh_exporter._life.forks import in_child
-
-        in_child(self, Exporter._build_again)
         if self._disabled and not settings.disabled:
             log.warning("all events are dropped: %s, or pass disabled=True", self._disabled)
         if settings.exposes_key:
@@ -134,8 +132,10 @@ class Exporter:
         # Not at the top of the module: an import loads what is behind this door only when
         # the first exporter is made.
         from hh_exporter._assembly import assemble
+        from hh_exporter._life.forks import in_child
 
         self._intake, self._life = assemble(self._settings, self._clock, self._random)
+        in_child(self, Exporter._build_again)
         self._queue, self._settler = self._life.queue, self._life.settler
         self._spooler = self._life.spooler
         self._close_watch: Watch | None = None
@@ -159,7 +159,7 @@ class Exporter:
         Args:
             event: The event.
             session: The session that it belongs to, unless the event names one
-                itself; its properties are announced once.
+                itself; the server is told of it once.
 
         Returns:
             True if it was accepted; False if it was dropped, which is counted
@@ -169,6 +169,8 @@ class Exporter:
             record = self._intake.encode(event, session)
         except EncodeError:
             return False
+        if record.session is not None:
+            self._open_session(record)
         loss = self._queue.offer(record)
         worker = self._life.worker
         loop = _get_running_loop()
@@ -178,6 +180,21 @@ class Exporter:
             or (loop is not worker.loop and (loop is not None or worker.loop.is_closed()))
         ):
             self._life.see_to_worker()
+        return loss is None or self._report(loss, record)
+
+    def _open_session(self, record: Record) -> None:
+        session = record.session
+        opening = self._intake.open_session(record)
+        if opening is not None and not self._report(self._queue.offer(opening), opening):
+            self._intake.reopen(session)
+
+    def _report(self, loss: Loss | None, record: Record) -> bool:
+        """
+        Report what was dropped as *record* was offered.
+
+        Returns:
+            Whether that was not *record* itself.
+        """
         if loss is None:
             return True
         lost = tuple(record.event_id for record in loss.records)
@@ -203,6 +220,17 @@ class Exporter:
             record = self._intake.encode(event, session)
         except EncodeError:
             return False
+        announced = record.session
+        if (opening := self._intake.open_session(record)) is not None:
+            is_told = False
+            try:
+                is_told = await self._put(opening)
+            finally:
+                if not is_told:
+                    self._intake.reopen(announced)
+        return await self._put(record)
+
+    async def _put(self, record: Record) -> bool:
         bell = Bell(self._clock)
         place = self._queue.line_up(record, bell.ring)
         try:

@@ -97,11 +97,38 @@ class Intake:
         record = self.codec.encode(event, event_id, session_id)
         own = session_id if event.session_id is None else event.session_id
         if session is not None and own == session.session_id:
-            if len(record.data) + len(session.data) <= self.codec.max_bytes:
+            # An event of its own shares no body of need.
+            size = len(session.data) + (0 if session.event_id else len(record.data))
+            if size <= self.codec.max_bytes:
                 record.session = session
             elif len(record.data) < len(session.data):
                 self.sessions.withhold(session.session_id, "its properties are too large")
         return record
+
+    def open_session(self, record: Record) -> Record | None:
+        """
+        Take from *record* its session where that is an event of its own.
+
+        Returns:
+            The record of that event, to be queued before; None if there is none, or another
+            thread has it.
+        """
+        session = record.session
+        if session is None or session.event_id is None:
+            return None
+        record.session = None
+        with self.queue.lock:
+            if self.sessions.is_known(session.session_id):
+                return None
+            self.sessions.learn(session.session_id)
+        return Record(session.event_id, session.data, record.pushed_at)
+
+    def reopen(self, session: Session | None) -> None:
+        """
+        Have the next event of *session* open it, since its own event was not queued.
+        """
+        if session is not None:
+            self.sessions.forget(session.session_id)
 
     def _find_session(self, properties: SessionProperties) -> tuple[str, Session | None]:
         """

@@ -19,12 +19,17 @@ __all__ = ["Batch", "Loss", "Record", "Session", "Spot", "total_bytes"]
 @define(eq=False)
 class Session:
     """
-    A session whose properties are still to be announced; shared by its records.
+    A session of which the server is still to be told; shared by its records.
     """
 
     session_id: str
     data: bytes = field(repr=False)
-    """What a body that announces it says of it, between its records and its end."""
+    """
+    What a body that announces it says of it, between its records and its end; or all of an
+    event, where a session is one.
+    """
+    event_id: str | None = None
+    """The id of that event; None where the session is announced within a body."""
     holders: int = field(default=0, init=False)
     """Its records in memory; only the ledger writes to it."""
     doubts: int = field(default=0, init=False)

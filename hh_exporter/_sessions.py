@@ -1,9 +1,10 @@
 """
 Which sessions' properties the server has been told.
 
-A session is announced once: its properties travel with the first of its events,
-and once one of those is created they travel no more. Nor do they where they
-can't be sent. What is remembered is bounded; to announce a forgotten session
+A session is announced once. Where it is an event of its own, that is queued right
+before the first of its events. Else its properties travel with the first of its
+events, and once one of those is created they travel no more. Nor do they where
+they can't be sent. What is remembered is bounded; to announce a forgotten session
 again does no harm.
 """
 
@@ -62,6 +63,12 @@ class Sessions:
         self._known[session_id] = None
         while len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)  # one step, unlike next and del
+
+    def forget(self, session_id: str) -> None:
+        """
+        Have a session announced again, with its next event.
+        """
+        self._known.pop(session_id, None)
 
     def withhold(self, session_id: str, why: str) -> None:
         """

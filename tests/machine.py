@@ -90,6 +90,10 @@ def is_bad(event: Event) -> bool:
     return bool(event["event_name"] == "bad")
 
 
+def is_session(event: Event, name: str) -> bool:
+    return event.get("event_type") == "session" and bool(event["event_name"] == name)
+
+
 def session_named(name: str) -> SessionProperties:
     return SessionProperties(
         session_id=f"session-{name}", session_name=name, metadata={"secret": "of a session"}
@@ -273,6 +277,15 @@ class SetUp:
             seen = before_send(seen)
         return json.loads(orjson.dumps(self.wire.converter.unstructure(self._hide(seen))))
 
+    def foresee_session(self, session: SessionProperties, wall: float) -> Event | None:
+        """
+        Say what event *session* is, if it is one, when it is first pushed at *wall*.
+        """
+        if self.dialect == "legacy":
+            return None
+        said: Event = self.foresee_announcement(session)
+        return said | {"start_time": wall * 1000}
+
     def _hide(self, seen: T) -> T:
         hidden = [*(_INPUTS if self.hide_inputs else ()), *(_OUTPUTS if self.hide_outputs else ())]
         if hidden:
@@ -292,7 +305,8 @@ class SetUp:
         """
         if self.gzip in (400, 415) and "content-encoding" in request.headers:
             return status(self.gzip)
-        if announced_by(request).get("session_name") == "refused":
+        refused = any(is_session(event, "refused") for event in request.events)
+        if refused or announced_by(request).get("session_name") == "refused":
             failed = json.dumps({"event_ids": [], "errors": ["no such session"]}).encode()
             return status(self.session_refusal, failed if self.session_refusal == 500 else b"")
         poisoned = any(event["event_name"] == "poison" for event in request.events)

@@ -46,6 +46,7 @@ from hh_exporter import (
 )
 from hh_exporter._delivery.batcher import Batcher
 from hh_exporter._delivery.parts import Delivery
+from hh_exporter._dialects.vendor import to_session_uuid
 from hh_exporter._records import Record
 from tests.conftest import KEY
 from tests.machine import (
@@ -174,6 +175,8 @@ class Books(RuleBasedStateMachine):
         self.max_casualties = REFUSALS_TO_SUSPEND
         self.doubted: Counter[str] = Counter()
         """How many answers to bodies with each event refused us, and not the body."""
+        self.sessions: set[str] = set()
+        """The ids of sessions that are events: how often they are made shows in the books alone."""
         self.to_announce: dict[str, str] = {}
         """The session with which each event was pushed, if it is to be announced."""
         self.mentioned: set[str] = set()
@@ -387,7 +390,8 @@ class Books(RuleBasedStateMachine):
         assert ended == stats.request_durations[inf] <= stats.requests, stats
         assert stats.queued + stats.in_flight <= MAX_EVENTS + len(self.under_way), stats
         known = self.pushed.total()
-        assert known <= stats.pushed <= known + len(self.under_way), (known, stats)
+        most = known + len(self.under_way) + sum(self.attempted[i] for i in self.sessions)
+        assert known <= stats.pushed <= most, (known, stats)
         assert self.counted(Outcome.DELIVERED) == stats.delivered, stats
         assert self.counted(Outcome.REJECTED) == stats.rejected, stats
         assert self.reasons == stats.dropped_by_reason, stats
@@ -478,7 +482,10 @@ class Books(RuleBasedStateMachine):
         stats = self.exporter.stats()
         assert not stats.queued
         assert not stats.in_flight
-        assert Counter({i: len(fates) for i, fates in self.outcomes.items()}) == self.pushed
+        ended = Counter({i: len(fates) for i, fates in self.outcomes.items() if fates})
+        told = Counter({i: ended.pop(i) for i in self.sessions & ended.keys()})
+        assert ended == +self.pushed
+        assert ended.total() + told.total() == stats.pushed
         assert len(self.server.created) == self.stored.total()
         for event_id in self.pushed:
             delivered = self.times(event_id, Outcome.DELIVERED)
@@ -542,11 +549,26 @@ class Books(RuleBasedStateMachine):
             wire = self.set_up.foresee_wire(event, session, self.clock.wall())
             self.wires[event_id].append(wire)
             self.to_announce.pop(event_id, None)
-            if self.set_up.announces(event, session):
-                self.to_announce[event_id] = wire["session_id"]
+            if session is not None and self.set_up.announces(event, session):
+                self.foresee_session(event_id, wire["session_id"], session)
         else:
             self.foreseen[event_id, reason] += 1
         return reason
+
+    def foresee_session(self, event_id: str, session_id: str, session: SessionProperties) -> None:
+        """
+        Before the event with *event_id* is pushed: note how the server is told of its session.
+        """
+        said = self.set_up.foresee_session(session, self.clock.wall())
+        if said is None:
+            self.to_announce[event_id] = session_id
+            return
+        self.sessions.add(session_id)
+        self.attempted[session_id] += 1
+        self.wires[session_id].append(said)
+        self.first_pushed.setdefault(session_id, self.clock.now())
+        if session.session_name == "refused":
+            self.guilty.add(session_id)
 
     def push_one(self, event: ModelEvent, session_name: str | None = None) -> None:
         event_id = id_of(event)
@@ -639,9 +661,8 @@ class Books(RuleBasedStateMachine):
             if probes and len(request.events) == 1:
                 self.probed.add(event_id)
         if session_id is not None:
-            foreseen = self.set_up.foresee_announcement(
-                session_named(session_id.removeprefix("session-"))
-            )
+            [name] = [one for one in SESSIONS if session_id == to_session_uuid(f"session-{one}")]
+            foreseen = self.set_up.foresee_announcement(session_named(name))
             self.must(session == foreseen, f"announced as {session}")
             self.mentioned.add(session_id)
             is_old = session_id in self.announced and not self.is_shaky
@@ -746,6 +767,8 @@ class Books(RuleBasedStateMachine):
                 self.excused[event_id] = max(self.excused[event_id], unknown)
 
     def known(self, event_id: str) -> int:
+        if event_id in self.sessions:
+            return self.attempted[event_id]
         return self.pushed[event_id] + (event_id in self.under_way)
 
     def begin(self, name: str, work: Coroutine[Any, Any, object], seconds: float = inf) -> None:

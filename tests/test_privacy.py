@@ -410,7 +410,7 @@ async def test_what_is_hidden_of_a_session_never_leaves(
     exporter = await make_exporter(dialect=dialect.name, before_send=hook, **rules)
     session = SessionProperties(**marked(SessionProperties))
     assert exporter.push(ModelEvent(model="m"), session)
-    assert (await exporter.flush()).delivered == 1
+    assert (await exporter.flush()).delivered == 1 + (dialect.name == "v1")
 
     [request] = server.requests
     left = textual(SessionProperties) - marks_in(request.body, SessionProperties)

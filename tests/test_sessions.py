@@ -1,5 +1,7 @@
 """
 A session's properties are announced once, and cost no event whatever becomes of them.
+
+In the legacy dialect, where they travel in the body of an event; test_session_events.py has v1.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import pytest
 
 from hh_exporter import BatchLimits, Exporter, QueueLimits, SessionProperties
 from hh_exporter._collector import Collector
+from hh_exporter._dialects.vendor import to_session_uuid
 from hh_exporter._sessions import Sessions
 from tests.collector_client import known_sessions, stored
 from tests.conftest import BuildExporter, MakeExporter
@@ -73,6 +76,10 @@ def push_to(exporter: Exporter, session: SessionProperties, *event_ids: str) -> 
         assert exporter.push(model_event(event_id=event_id), session=session)
 
 
+def known_as(number: int) -> str:
+    return to_session_uuid(f"s{number}")
+
+
 def names(count: int, stem: str = "e") -> list[str]:
     return [f"{stem}{n}" for n in range(count)]
 
@@ -123,7 +130,9 @@ async def test_sessions_without_properties_share_bodies(
         events = await stored(collector)
 
     assert assert_balanced(exporter).requests <= 60
-    assert {e.event_id: e.session_id for e in events} == {f"e{n}": f"s{n}" for n in range(5_000)}
+    assert {e.event_id: e.session_id for e in events} == {
+        f"e{n}": to_session_uuid(f"s{n}") for n in range(5_000)
+    }
 
 
 @both_dialects
@@ -141,7 +150,7 @@ async def test_one_session_is_one_session(make_exporter: MakeExporter, dialect: 
         [known] = await known_sessions(collector)
 
     assert assert_balanced(exporter).requests <= 60
-    assert len(events) == 5_000
+    assert len(events) == 5_000 + (dialect == "v1")  # there the session is an event
     assert {e.session_id for e in events} == {known.session_id} == {session.session_id}
     assert (known.properties["session_name"], known.properties["metadata"]) == (
         "chat",
@@ -150,14 +159,13 @@ async def test_one_session_is_one_session(make_exporter: MakeExporter, dialect: 
     assert_forgotten(exporter)
 
 
-@both_dialects
 async def test_many_sessions_are_announced_once_each(
-    make_exporter: MakeExporter, server: ScriptedServer, dialect: str
+    make_exporter: MakeExporter, server: ScriptedServer
 ) -> None:
     """
     Of 500 sessions at once each has one announcement, and what is left shares bodies.
     """
-    exporter = await make_exporter(dialect=dialect)
+    exporter = await make_exporter()
     sessions = [SessionProperties(session_name=f"{n}") for n in range(500)]
     for i in range(3):
         for n, session in enumerate(sessions):
@@ -217,7 +225,6 @@ FAULTS: dict[str, tuple[list[Scripted], int]] = {
 """What the server answers first, and how often the session is announced then."""
 
 
-@both_dialects
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_no_fault_costs_a_session_its_properties(
     make_exporter: MakeExporter,
@@ -225,14 +232,13 @@ async def test_no_fault_costs_a_session_its_properties(
     clock: FakeClock,
     caplog: pytest.LogCaptureFixture,
     fault: str,
-    dialect: str,
 ) -> None:
     """
     It is announced until an event of it is created, and then no more; each event arrives once.
     """
     script, times = FAULTS[fault]
     server.script(*script)
-    exporter = await make_exporter(dialect=dialect, batch=BatchLimits(max_events=50))
+    exporter = await make_exporter(batch=BatchLimits(max_events=50))
     session = SessionProperties(session_name="chat")
     push_to(exporter, session, *names(500))
 
@@ -272,19 +278,17 @@ async def test_what_was_stored_without_an_answer_is_announced_again(
     assert {event["session_id"] for event in server.created} == {session.session_id}
 
 
-@both_dialects
 async def test_a_bad_event_costs_its_session_nothing(
     make_exporter: MakeExporter,
     server: ScriptedServer,
     clock: FakeClock,
     caplog: pytest.LogCaptureFixture,
-    dialect: str,
 ) -> None:
     """
     A batch that is refused for one event announces its session with the others.
     """
     server.default = lambda request: status(400) if any(map(is_bad, request.events)) else created()
-    exporter = await make_exporter(dialect=dialect)
+    exporter = await make_exporter()
     session = SessionProperties()
     push_to(exporter, session, "e0", "e1", "bad", *names(10, "more"))
 
@@ -303,7 +307,6 @@ async def test_a_bad_event_costs_its_session_nothing(
 # Properties that can't be sent.
 
 
-@both_dialects
 @pytest.mark.parametrize("code", [400, 422, 413])
 async def test_properties_that_are_refused_are_left_out(
     make_exporter: MakeExporter,
@@ -311,14 +314,13 @@ async def test_properties_that_are_refused_are_left_out(
     clock: FakeClock,
     caplog: pytest.LogCaptureFixture,
     code: int,
-    dialect: str,
 ) -> None:
     """
     All events of all sessions arrive without them, and one warning says so.
     """
     server.default = lambda request: status(code) if announced(request) else created()
-    exporter = await make_exporter(dialect=dialect)
-    sessions = [SessionProperties(session_id=f"s{n}") for n in range(5)]
+    exporter = await make_exporter()
+    sessions = [SessionProperties(session_id=known_as(n)) for n in range(5)]
     for session in sessions:
         push_to(exporter, session, *names(4, f"{session.session_id}-"))
     await finish(exporter, clock)
@@ -327,10 +329,10 @@ async def test_properties_that_are_refused_are_left_out(
         push_to(exporter, session, f"{session.session_id}-later")
     await exporter.flush()
 
-    assert set(refused) == {f"s{n}" for n in range(5)}
+    assert set(refused) == {known_as(n) for n in range(5)}
     assert announcements(server) == refused
     assert {e["event_id"]: e["session_id"] for e in server.created} == {
-        f"s{n}-{i}": f"s{n}" for n in range(5) for i in (0, 1, 2, 3, "later")
+        f"{known_as(n)}-{i}": known_as(n) for n in range(5) for i in (0, 1, 2, 3, "later")
     }
     assert len(server.created) == 25
     assert len([line for line in warnings(caplog) if SAID in line]) == 1
@@ -482,9 +484,12 @@ async def test_an_events_own_session_wins(
 
     ids = {e["event_id"]: e["session_id"] for e in server.created}
     mine = dict.fromkeys(("same", "put", "recorded"), session.session_id)
-    assert ids == mine | {"own": "other"}
-    [announcement] = [r for r in server.requests if announced(r)]
-    assert sorted(event["event_id"] for event in announcement.events) == ["put", "same"]
+    if dialect == "v1":
+        mine |= {str(session.session_id): session.session_id}
+    assert ids == mine | {"own": to_session_uuid("other")}
+    if dialect == "legacy":
+        [announcement] = [r for r in server.requests if announced(r)]
+        assert sorted(event["event_id"] for event in announcement.events) == ["put", "same"]
 
 
 @pytest.mark.parametrize(

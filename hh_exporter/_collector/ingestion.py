@@ -16,7 +16,7 @@ from attrs import field, frozen
 from hh_exporter._collector.answers import json_answer
 from hh_exporter._collector.encoding import encode
 from hh_exporter._collector.faults import PARTIAL
-from hh_exporter._collector.sessions import Session, shared_session
+from hh_exporter._collector.sessions import Session, described_by, shared_session
 from hh_exporter._collector.store import EventRow, SessionRow, Store, UnwritableError
 from hh_exporter._collector.validation import (
     EVENT,
@@ -228,20 +228,25 @@ class Ingestion:
     ) -> list[str]:
         time = int(self.clock.wall() * 1000)
         path = call.route
+        described = [described_by(event) for event in events]
         rows = [
             EventRow(
                 event=encode(event),
-                event_id=event.get("event_id", new_id()),
+                event_id=event.get("event_id", told.session_id if told else new_id()),
                 session_id=event.get("session_id", session.session_id if session else new_id()),
                 path=path,
                 time=time,
             )
-            for event in events
+            for event, told in zip(events, described, strict=True)
         ]
-        described = None
-        if session is not None:
-            described = SessionRow(encode(session.properties), session.session_id, time)
-        await self.store.add(rows, described)
+        await self.store.add(
+            rows,
+            *(
+                SessionRow(encode(one.properties), one.session_id, time)
+                for one in (*described, session)
+                if one is not None
+            ),
+        )
         return [row.event_id for row in rows]
 
     async def _note_session(self, session: Session) -> web.Response:

@@ -16,9 +16,10 @@ from hh_exporter.events import new_id
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["Session", "merged", "shared_session"]
+__all__ = ["Session", "described_by", "merged", "shared_session"]
 
 _MERGED = ("metadata", "user_properties")
+_OF_THE_EVENT = ("event_type", "event_name", "event_id")
 
 
 @frozen
@@ -46,6 +47,22 @@ def shared_session(body: Mapping[str, Any], events: Sequence[Mapping[str, Any]])
     # v1 does not describe a session_id among the properties: it may be anything.
     session_id = next(name for name in (*named, new_id()) if type(name) is str)
     return Session(session_id, properties)
+
+
+def described_by(event: Mapping[str, Any]) -> Session | None:
+    """
+    Find the session that *event* is: one of type "session", which has the session's id.
+
+    Its name is the event's; all else that it says is said of the session.
+    """
+    session_id = event.get("session_id")
+    if event.get("event_type") != "session" or session_id is None:
+        return None
+    if event.get("event_id", session_id) != session_id:
+        return None
+    said = {name: value for name, value in event.items() if name not in _OF_THE_EVENT}
+    name = {"session_name": event["event_name"]} if "event_name" in event else {}
+    return Session(session_id, name | said)
 
 
 def merged(known: dict[str, Any], said: dict[str, Any]) -> dict[str, Any]:

@@ -137,15 +137,15 @@ class Store:
             raise ExporterError("the store is not open")
         return self._reader
 
-    async def add(self, events: Sequence[EventRow], session: SessionRow | None = None) -> None:
+    async def add(self, events: Sequence[EventRow], *sessions: SessionRow) -> None:
         """
-        Commit *events*, their sessions, and what is said of *session*, in one transaction.
+        Commit *events*, their sessions, and what is said of *sessions*, in one transaction.
 
         All of it or, if cancelled, maybe nothing. Raises `UnwritableError`, and stores
         nothing, while the disk is full or the file is otherwise not to be written to.
         """
         try:
-            await self._run(self._add, events, session)
+            await self._run(self._add, events, sessions)
         except sqlite3.OperationalError as exc:
             if exc.sqlite_errorcode & 0xFF not in _PASSING:  # an extended code begins with its kind
                 raise
@@ -221,13 +221,13 @@ class Store:
         directory = TemporaryDirectory(prefix="hh-collector-", ignore_cleanup_errors=True)
         return Path(self._cleanup.enter_context(directory)) / "events.db"
 
-    def _add(self, events: Sequence[EventRow], session: SessionRow | None) -> None:
+    def _add(self, events: Sequence[EventRow], sessions: Sequence[SessionRow]) -> None:
         with self._db as db:
             db.execute("BEGIN IMMEDIATE")  # another program may have the file open, too
-            if session is not None:
+            for session in sessions:
                 self._describe(session)
             self._insert(events)
-            self._prune(events, session)
+            self._prune(events, sessions)
 
     def _insert(self, events: Sequence[EventRow]) -> None:
         following = last_event(self._db) + 1
@@ -261,7 +261,7 @@ class Store:
             (short(session.session_id), session.session_id, properties, session.time),
         )
 
-    def _prune(self, events: Sequence[EventRow], session: SessionRow | None) -> None:
+    def _prune(self, events: Sequence[EventRow], sessions: Sequence[SessionRow]) -> None:
         """
         Remove what is over the bounds, at most twice as much as was just added.
 
@@ -273,8 +273,8 @@ class Store:
         upto, oldest = 0, None
         if max_events is not None:
             upto = last_event(self._db) - max_events
-        if max_age is not None and (last := events[-1] if events else session):
-            oldest = last.time - int(max_age * 1000)
+        if max_age is not None and (added := events or sessions):
+            oldest = added[-1].time - int(max_age * 1000)
             upto = max(upto, self._old(oldest, room))
         self._remove_events(min(upto, first_event(self._db) + room))
         self._db.execute(

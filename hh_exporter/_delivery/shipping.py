@@ -292,10 +292,9 @@ class Shipper:
     def _say_suspended(self) -> None:
         other = other_host(self.transport.base_url)
         log.error(
-            "suspended: the server answers %s%s; events are kept, and it is asked again "
+            "suspended: the server answers %s; events are kept, and it is asked again "
             "from time to time",
-            self.breaker.reason,
-            f" (the key may be for {other})" if other else "",
+            self.breaker.reason + (f", or set base_url to {other}" if other else ""),
         )
         self.hurry()  # those who back off go back to the queue
 

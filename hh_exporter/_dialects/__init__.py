@@ -5,5 +5,5 @@ The vendor's words are known here alone; a dialect sends nothing and decides abo
 
 Others use `dialect.Answer`, `dialect.Dialect`, `legacy.LegacyDialect`, `registry.DIALECTS`,
 `vendor.DATA_PLANE`, `vendor.HOSTS`, `vendor.describe_key`, `vendor.other_host`,
-`vendor.read_error` and `vendor.why_unable`.
+`vendor.read_error`, `vendor.to_session_uuid` and `vendor.why_unable`.
 """

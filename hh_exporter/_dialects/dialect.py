@@ -15,7 +15,7 @@ from cattrs import Converter
 
 from hh_exporter._outcomes import Verdict
 from hh_exporter._records import Record, Session
-from hh_exporter.events import ModelEvent
+from hh_exporter.events import ModelEvent, SessionProperties
 
 __all__ = ["Answer", "Dialect"]
 
@@ -91,9 +91,16 @@ class Dialect(Protocol):
                 data of whatever shape never raises.
         """
 
-    def announce(self, properties: bytes) -> bytes:
+    def describe(
+        self,
+        session: SessionProperties,
+        now: float | None = None,
+        source: str | None = None,
+    ) -> Session:
         """
-        Make the `data` of a `Session` from its properties as JSON.
+        Make what tells the server of *session*: an event of its own, or a part of a body.
+
+        What *session* leaves open is filled in as by `unstructure`.
         """
 
     def wrap(self, records: Sequence[Record], session: Session | None = None) -> bytes:

@@ -20,7 +20,7 @@ from hh_exporter._dialects.bodies import wrap
 from hh_exporter._dialects.converter import make_converter, present_fields
 from hh_exporter._dialects.dialect import Answer
 from hh_exporter._dialects.shapes import require_plain
-from hh_exporter._dialects.stamps import stamp
+from hh_exporter._dialects.stamps import settle_session, stamp
 from hh_exporter._outcomes import Verdict
 from hh_exporter._records import Record, Session
 from hh_exporter.events import ModelEvent, SessionProperties
@@ -71,8 +71,14 @@ class LegacyDialect:
         stamp(wire, event_id, session_id, source, now)
         return wire
 
-    def announce(self, properties: bytes) -> bytes:
-        return _ANNOUNCEMENT % properties
+    def describe(
+        self,
+        session: SessionProperties,
+        now: float | None = None,
+        source: str | None = None,
+    ) -> Session:
+        properties = orjson.dumps(_unstructure_session(session))
+        return Session(str(session.session_id), _ANNOUNCEMENT % properties)
 
     def wrap(self, records: Sequence[Record], session: Session | None = None) -> bytes:
         return wrap(_HEAD, records, session)
@@ -94,7 +100,11 @@ def _converter() -> Converter:
 
 def _unstructure_session(session: SessionProperties) -> dict[str, Any]:
     wire = _list_session_fields(session)
-    return {**require_plain(session.extra), **wire} if session.extra else wire
+    if session.extra:
+        wire = {**require_plain(session.extra), **wire}
+    if "session_id" in wire:
+        settle_session(wire)
+    return wire
 
 
 def _fit(name: str, value: Any) -> Any:

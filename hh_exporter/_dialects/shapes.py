@@ -1,5 +1,5 @@
 """
-Whether a payload is plain data: the exact types that JSON is parsed into.
+Plain data, the exact types that JSON is parsed into: whether a payload is, and where it goes.
 
 Exact, since a `__class__` may lie and a subclass may run code of its own. A
 dialect refuses what is not plain where it has to look into it; the codec then
@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["require_plain"]
+import orjson
+
+__all__ = ["are_equal", "file_into", "require_plain"]
 
 _PLAIN = (dict, list, str, int, float, bool, type(None))
 
@@ -25,3 +27,25 @@ def require_plain(value: Any) -> Any:
     if type(value) not in _PLAIN:
         raise TypeError("a payload is not plain data")
     return value
+
+
+def file_into(metadata: dict[str, Any] | None, *lefts: dict[str, Any]) -> dict[str, Any]:
+    """
+    Add what found no place to a copy of *metadata*, each under its name or one like it.
+    """
+    filed = {**(metadata or {})}
+    for left in lefts:
+        for name, value in left.items():
+            key, number = name, 1
+            while key in filed and not are_equal(filed[key], value):
+                number += 1
+                key = f"{name} ({number})"
+            filed[key] = value
+    return filed
+
+
+def are_equal(one: Any, other: Any) -> bool:
+    """
+    Whether both read the same on the wire, where true is not 1 and 1 is not 1.0.
+    """
+    return one is other or orjson.dumps(one) == orjson.dumps(other)

@@ -6,9 +6,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from hh_exporter._dialects.shapes import file_into
+from hh_exporter._dialects.vendor import to_session_uuid
 from hh_exporter._values.times import fill_times
 
-__all__ = ["stamp"]
+__all__ = ["settle_session", "stamp"]
 
 
 def stamp(
@@ -20,6 +22,8 @@ def stamp(
 ) -> None:
     """
     Add the id, fill in session and source where *wire* leaves them open, and derive its times.
+
+    Last, when all else has its place: an id of a session that is no UUID is kept in `metadata`.
     """
     if event_id is not None:
         wire["event_id"] = event_id
@@ -27,4 +31,21 @@ def stamp(
         wire.setdefault("session_id", session_id)
     if source is not None:
         wire.setdefault("source", source)
+    if "session_id" in wire:
+        settle_session(wire)
     fill_times(wire, now)
+
+
+def settle_session(wire: dict[str, Any]) -> None:
+    """
+    Name the session by a UUID, as the API does, and keep another id as `metadata.session_key`.
+
+    An empty id names none: what has it gets a session of its own from the API.
+    """
+    own = wire["session_id"]
+    known = to_session_uuid(own)
+    if known != own and own:
+        wire["session_id"] = known
+        if wire.get("parent_id") == own:
+            wire["parent_id"] = known
+        wire["metadata"] = file_into(wire.get("metadata"), {"session_key": own})

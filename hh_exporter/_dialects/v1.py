@@ -15,14 +15,13 @@ from typing import Any, Final
 
 import orjson
 from cattrs import Converter
-from cattrs.gen import make_dict_unstructure_fn, override
 
 from hh_exporter._dialects.answers import read_answer, read_single_answer
 from hh_exporter._dialects.bodies import wrap
 from hh_exporter._dialects.converter import make_converter, present_fields
 from hh_exporter._dialects.dialect import Answer
-from hh_exporter._dialects.shapes import require_plain
-from hh_exporter._dialects.stamps import stamp
+from hh_exporter._dialects.shapes import are_equal, file_into, require_plain
+from hh_exporter._dialects.stamps import settle_session, stamp
 from hh_exporter._outcomes import Verdict
 from hh_exporter._records import Record, Session
 from hh_exporter.events import (
@@ -35,7 +34,6 @@ from hh_exporter.events import (
 __all__ = ["V1Dialect"]
 
 _HEAD: Final = b'{"events":['
-_ANNOUNCEMENT: Final = b',"single_session":true,"session_properties":%b'
 
 _ROOT: Final = (
     *("event_id", "session_id", "parent_id", "event_name", "source", "error"),
@@ -55,8 +53,10 @@ _list_config = present_fields(ModelEvent, _CONFIG)
 _list_objects = present_fields(ModelEvent, _OBJECTS)
 _list_session = present_fields(SessionProperties)
 
-_SESSION_SCALARS: Final[Sequence[str]] = ("session_name", "session_id", "start_time")
-_SESSION_OBJECTS: Final[Sequence[str]] = ("user_properties", "metadata")
+_SESSION_OBJECTS: Final[Sequence[str]] = (
+    *("config", "inputs", "outputs"),
+    *("metadata", "metrics", "feedback", "user_properties"),
+)
 
 _EXTRA_ROOT: Final[Mapping[str, Callable[[Any], bool]]] = {
     "event_type": lambda value: type(value) is str and value == "model",
@@ -97,7 +97,10 @@ class V1Dialect:
     field that gives several keys, those whose place is taken. What is no object
     where the wire takes nothing else goes to `metadata` under the name of its
     field too. If that name is taken there, " (2)" is added to it, else " (3)",
-    and so on. A session's fields that the API does not name go there likewise.
+    and so on.
+
+    A session is an event of type `session` whose `event_id` is its `session_id`;
+    `session_name` is its `event_name`, and all its other fields are there the same.
     """
 
     name: Final = "v1"
@@ -121,12 +124,22 @@ class V1Dialect:
         wire = _list_root(event)
         wire.pop("project", None)
         wire["event_type"] = "model"
-        stamp(wire, event_id, session_id, source, now)
         _place_payloads(event, wire)
+        stamp(wire, event_id, session_id, source, now)
         return wire
 
-    def announce(self, properties: bytes) -> bytes:
-        return _ANNOUNCEMENT % properties
+    def describe(
+        self,
+        session: SessionProperties,
+        now: float | None = None,
+        source: str | None = None,
+    ) -> Session:
+        wire = _unstructure_session(session)
+        if now is not None:
+            wire.setdefault("start_time", now)
+        if source is not None:
+            wire.setdefault("source", source)
+        return Session(str(session.session_id), orjson.dumps(wire), wire.get("event_id"))
 
     def wrap(self, records: Sequence[Record], session: Session | None = None) -> bytes:
         return wrap(_HEAD, records, session)
@@ -184,7 +197,7 @@ def _place_payloads(event: ModelEvent, wire: dict[str, Any]) -> None:
 
     others = _place_extra(event.extra, wire) if event.extra else {}
     if left or others:
-        objects["metadata"] = _file(objects.get("metadata"), left, others)
+        objects["metadata"] = file_into(objects.get("metadata"), left, others)
     wire |= objects  # what is still among them has its own place
 
 
@@ -196,33 +209,37 @@ def _converter() -> Converter:
         CreateModelEventRequestBody, lambda body: unstructure(body.model_event)
     )
 
-    @converter.register_unstructure_hook_factory(lambda t: t is CreateModelEventBatchRequestBody)
-    def unstructure_batch(
-        cls: type[CreateModelEventBatchRequestBody], converter: Converter
-    ) -> Callable[[CreateModelEventBatchRequestBody], dict[str, Any]]:
-        return make_dict_unstructure_fn(
-            cls,
-            converter,
-            _cattrs_omit_if_default=True,
-            model_events=override(rename="events"),
-            is_single_session=override(rename="single_session"),
-        )
+    @converter.register_unstructure_hook
+    def unstructure_batch(body: CreateModelEventBatchRequestBody) -> dict[str, Any]:
+        events = [unstructure(event) for event in body.model_events]
+        if body.session_properties is not None:
+            events.insert(0, _unstructure_session(body.session_properties))
+        single = body.is_single_session
+        return {"events": events} | ({} if single is None else {"single_session": single})
 
     return converter
 
 
 def _unstructure_session(session: SessionProperties) -> dict[str, Any]:
     """
-    Put what the API names nothing of into `metadata`, as of an event.
+    Make the event that a session is: of type `session`, with the session's id for its own.
     """
-    found = _list_session(session)
-    objects = {name: found.pop(name) for name in _SESSION_OBJECTS if name in found}
-    wire = {name: found.pop(name) for name in _SESSION_SCALARS if name in found}
+    wire = _list_session(session)
+    objects = {name: wire.pop(name) for name in _SESSION_OBJECTS if name in wire}
     left = _take_misfits(objects)
     extra: dict[str, Any] = require_plain(session.extra) or {}
-    if left or found or extra:
-        objects["metadata"] = _file(objects.get("metadata"), left, found, extra)
-    return wire | objects
+    if left or extra:
+        objects["metadata"] = file_into(objects.get("metadata"), left, extra)
+    wire |= {
+        "event_type": "session",
+        "event_name": wire.pop("session_name", "session"),
+        "inputs": objects.pop("inputs", {}),
+        **objects,
+    }
+    if "session_id" in wire:
+        settle_session(wire)
+        wire["event_id"] = wire["session_id"]
+    return wire
 
 
 def _place_extra(extra: dict[str, Any], wire: dict[str, Any]) -> dict[str, Any]:
@@ -266,27 +283,5 @@ def _join(
         return added, None
     if place.keys().isdisjoint(added):
         return {**place, **added}, None
-    taken = {k: v for k, v in added.items() if k in place and not _are_equal(place[k], v)}
+    taken = {k: v for k, v in added.items() if k in place and not are_equal(place[k], v)}
     return {**added, **place}, taken
-
-
-def _file(metadata: dict[str, Any] | None, *lefts: dict[str, Any]) -> dict[str, Any]:
-    """
-    Add what found no place to a copy of *metadata*, each under its name or one like it.
-    """
-    filed = {**(metadata or {})}
-    for left in lefts:
-        for name, value in left.items():
-            key, number = name, 1
-            while key in filed and not _are_equal(filed[key], value):
-                number += 1
-                key = f"{name} ({number})"
-            filed[key] = value
-    return filed
-
-
-def _are_equal(one: Any, other: Any) -> bool:
-    """
-    Whether both read the same on the wire, where true is not 1 and 1 is not 1.0.
-    """
-    return one is other or orjson.dumps(one) == orjson.dumps(other)

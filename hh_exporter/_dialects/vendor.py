@@ -8,7 +8,10 @@ service.
 
 from __future__ import annotations
 
+import re
+from functools import lru_cache
 from typing import Final
+from uuid import NAMESPACE_URL, uuid5
 
 import orjson
 from attrs import field, frozen
@@ -21,6 +24,7 @@ __all__ = [
     "describe_key",
     "other_host",
     "read_error",
+    "to_session_uuid",
     "why_unable",
 ]
 
@@ -70,6 +74,23 @@ def other_host(base_url: str) -> str:
     """
     others = {DATA_PLANE: CONTROL_PLANE, CONTROL_PLANE: DATA_PLANE}
     return others.get(base_url.lower().rstrip("/"), "")
+
+
+_UUID: Final = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
+
+
+@lru_cache(maxsize=4096)  # push asks for each event
+def to_session_uuid(session_id: str) -> str:
+    """
+    Give the UUID by which the API knows a session.
+
+    It replaces a session id that is none by a new one each time, so a program's own id becomes
+    the UUID that the vendor's rule makes of it: the same in every process.
+
+    Raises:
+        UnicodeEncodeError: The id has lone surrogates.
+    """
+    return session_id if _UUID.fullmatch(session_id) else str(uuid5(NAMESPACE_URL, session_id))
 
 
 @frozen(kw_only=True)

@@ -114,10 +114,9 @@ class Codec:
 
     def encode_session(self, draft: SessionProperties) -> Session:
         """
-        Make what announces a session, of what `draft_session` returned.
+        Make what tells the server of a session, of what `draft_session` returned.
         """
-        raw = orjson.dumps(self.dialect.converter.unstructure(draft))
-        return Session(str(draft.session_id), self.dialect.announce(raw))
+        return self.dialect.describe(draft, self.clock.wall() * 1000, self.source)
 
     def _dump_odd(self, event: ModelEvent, event_id: str, session_id: str | None) -> bytes:
         """

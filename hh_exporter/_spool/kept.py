@@ -13,6 +13,8 @@ from typing import Any
 import orjson
 from attrs import field, frozen
 
+from hh_exporter._dialects.vendor import to_session_uuid
+
 __all__ = ["Identity", "Letter", "Match", "SpooledRecord"]
 
 
@@ -109,6 +111,7 @@ class Match:
     """
 
     session_id: str | None = None
+    """As the program names it, or the UUID that the API knows it by."""
     user: str | None = field(default=None, repr=False)
     before: float | None = None
     """Pushed earlier than this."""
@@ -122,7 +125,8 @@ class Match:
         if self.session_id is None and self.user is None:
             return True
         said = list(_read(data, session))
-        has_session = any(self.session_id == one.get("session_id") for one in said)
+        ids = {own, to_session_uuid(own)} if (own := self.session_id) is not None else set()
+        has_session = any(one.get("session_id") in ids for one in said)
         has_user = any(self.user in _users(one) for one in said)
         return (self.session_id is None or has_session) and (self.user is None or has_user)
 

@@ -44,6 +44,8 @@ class Accounts:
         pushed: Whether the server has a reason of its own to refuse each event.
         settlements: Each event and what was said of it, in order.
         stored: How often the server stored each event.
+        sessions: Which of them are sessions: one that the queue has no room for is pushed
+            again with the next of its events.
     """
 
     doubts_after: float = inf
@@ -51,6 +53,7 @@ class Accounts:
     pushed: dict[str, bool] = field(init=False, factory=dict)
     settlements: list[tuple[str, Settlement]] = field(init=False, factory=list)
     stored: Counter[str] = field(init=False, factory=Counter)
+    sessions: set[str] = field(init=False, factory=set)
 
     def note_push(self, event_id: str, *, is_bad: bool = False) -> None:
         """
@@ -58,6 +61,13 @@ class Accounts:
         """
         assert event_id not in self.pushed
         self.pushed[event_id] = is_bad
+
+    def note_session(self, event_id: str) -> None:
+        """
+        Note a session that is an event, before the first of its events is pushed.
+        """
+        self.sessions.add(event_id)
+        self.pushed.setdefault(event_id, False)
 
     def note_outcome(self, settlement: Settlement) -> None:
         """
@@ -111,6 +121,10 @@ class Accounts:
         """
         List what is wrong with the fate of one event.
         """
+        if event_id in self.sessions:
+            fates = [fate for fate in fates if fate.reason is not DropReason.QUEUE_FULL] or fates[
+                :1
+            ]
         if len(fates) != 1:
             yield f"{len(fates)} outcomes"
             return

@@ -24,6 +24,7 @@ from hh_exporter import (
     RetryPolicy,
     SessionProperties,
 )
+from hh_exporter._dialects.vendor import to_session_uuid
 from tests.chaos.accounts import Accounts
 from tests.chaos.proxy import Certificates, Fault, FaultProxy, Greeting, Kind
 from tests.machine import HEALTHY, OUTAGES, REPLIES
@@ -261,8 +262,19 @@ class Story:
 
     def push_of_session(self) -> None:
         number = self._random("session", len(self.accounts.pushed)).randrange(5)
-        metadata = {"note": self.secret}
-        self.push(session=SessionProperties(session_id=f"session-{number}", metadata=metadata))
+        session = SessionProperties(session_id=f"session-{number}", metadata={"note": self.secret})
+        self.push(session=session)
+        if self.dialect == "v1":
+            self._note_session(f"session-{number}")
+
+    def _note_session(self, session_id: str) -> None:
+        """
+        Note a session that became an event, whether or not there was room for it.
+        """
+        told = to_session_uuid(session_id)
+        is_lost = any(event_id == told for event_id, _ in self.accounts.settlements)
+        if is_lost or self.exporter._intake.sessions.is_known(session_id):
+            self.accounts.note_session(told)
 
     def put(self) -> None:
         self._call(self.exporter.put(self._new_event()))

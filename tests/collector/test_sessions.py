@@ -291,3 +291,46 @@ async def test_each_line_of_the_export_is_one_session(collector: Collector) -> N
         {"session_id": "p", "properties": {"session_id": "p"}, "time": TIME},
         *({"session_id": f"s{n:05}", "properties": {}, "time": TIME} for n in range(10_000)),
     ]
+
+
+async def test_a_session_may_be_an_event(collector: Collector) -> None:
+    """
+    An event of type "session" that has the session's id says what the session is, and counts.
+    """
+    said = {"event_type": "session", "user_properties": {"plan": "pro"}}
+    events = [
+        v1_event(session_id="a", event_id="a", event_name="chat", **said),
+        v1_event(session_id="b", event_name="call", **said),  # its id is minted
+        v1_event(session_id="c", event_id="e1", **said),  # some other event's
+        v1_event(session_id="a", event_id="e2"),
+    ]
+    status, answer = await post(collector, V1_MANY, {"events": events})
+    assert (status, len(answer["event_ids"])) == (200, 4)
+
+    known = {one.session_id: one.properties for one in await known_sessions(collector)}
+
+    assert (known["a"]["session_name"], known["a"]["user_properties"]) == ("chat", {"plan": "pro"})
+    assert known["b"]["session_name"] == "call"
+    assert known["c"] == {}
+    assert answer["event_ids"][1] == "b"
+    assert await collector.count() == 4
+
+
+async def test_several_sessions_of_a_batch_are_known(collector: Collector) -> None:
+    """
+    Each session event of a batch is kept, and what is said again is merged.
+    """
+    events = [
+        v1_event(event_type="session", session_id=i, event_id=i, event_name=i, metadata={i: 1})
+        for i in ("a", "b", "a")
+    ]
+    events[2]["metadata"] = {"more": 2}
+    await post(collector, V1_MANY, {"events": events})
+
+    known = {one.session_id: one.properties for one in await known_sessions(collector)}
+
+    assert {i: properties["session_name"] for i, properties in known.items()} == {
+        "a": "a",
+        "b": "b",
+    }
+    assert known["a"]["metadata"] == {"a": 1, "more": 2}

@@ -7,6 +7,7 @@ from __future__ import annotations
 from copy import deepcopy
 from math import isfinite, nan
 from typing import Any
+from uuid import NAMESPACE_URL, uuid5
 
 import attrs
 import orjson
@@ -17,12 +18,14 @@ from hypothesis import strategies as st
 from hh_exporter import ModelEvent, SessionProperties
 from hh_exporter._dialects.dialect import Dialect
 from hh_exporter._dialects.registry import DIALECTS
-from hh_exporter._records import Session
+from hh_exporter._dialects.vendor import to_session_uuid
+from hh_exporter._records import Record, Session
 from hh_exporter.events import (
     CreateModelEventBatchRequestBody,
     CreateModelEventBatchResponseBody,
     CreateModelEventRequestBody,
     CreateModelEventResponseBody,
+    new_id,
 )
 from hh_exporter.exceptions import EventError
 from tests.builders import (
@@ -72,7 +75,11 @@ def test_structuring_adds_nothing(dialect: Dialect) -> None:
 
     assert event == ModelEvent(model="m")
     assert session == SessionProperties(session_name="s", session_id=None)
-    assert dialect.converter.unstructure(session) == {"session_name": "s"}
+    assert dialect.converter.unstructure(session) == (
+        {"session_name": "s"}
+        if dialect.name == "legacy"
+        else {"event_type": "session", "event_name": "s", "inputs": {}}
+    )
 
 
 @dialects
@@ -189,6 +196,41 @@ def test_a_model_is_enough(dialect: Dialect) -> None:
     )
 
 
+OWN, OURS = new_id(), new_id()
+
+
+@dialects
+def test_a_session_id_that_is_no_uuid_becomes_one(dialect: Dialect) -> None:
+    """
+    The API replaces such an id by a new one each time: the UUID that is sent is always the same,
+    and the program's own id is kept in the metadata.
+    """
+    assert to_session_uuid("chat 7") == str(uuid5(NAMESPACE_URL, "chat 7"))
+    event = model_event(session_id="chat 7", parent_id="chat 7", metadata={"user": "u1"})
+    session = SessionProperties(session_id="chat 7", metadata={"session_key": "mine"})
+
+    wire = dialect.unstructure(event)
+    described = dialect.converter.unstructure(session)
+
+    assert wire["session_id"] == wire["parent_id"] == described["session_id"]
+    assert wire["session_id"] == to_session_uuid("chat 7")
+    assert wire["metadata"].items() >= {"user": "u1", "session_key": "chat 7"}.items()
+    assert described["metadata"] == {"session_key": "mine", "session_key (2)": "chat 7"}
+    assert (event.session_id, event.metadata) == ("chat 7", {"user": "u1"})
+
+
+@dialects
+@pytest.mark.parametrize("session_id", [OWN, OWN.upper()], ids=["lower case", "upper case"])
+def test_a_session_id_that_is_a_uuid_stays(dialect: Dialect, session_id: str) -> None:
+    """
+    As it is written, and nothing is added for it.
+    """
+    wire = dialect.unstructure(model_event(session_id=session_id, parent_id="e0"))
+
+    assert (wire["session_id"], wire["parent_id"]) == (session_id, "e0")
+    assert "session_key" not in wire.get("metadata", {})
+
+
 @dialects
 def test_an_error_is_sent_or_left_out(dialect: Dialect) -> None:
     """
@@ -205,18 +247,18 @@ def test_stamps_fill_gaps(dialect: Dialect) -> None:
     """
     ours: dict[str, Any] = {
         "event_id": "e1",
-        "session_id": "ours",
+        "session_id": OURS,
         "project": "ours",
         "source": "ours",
     }
-    own = model_event(event_id="own", session_id="own", source="own")
+    own = model_event(event_id="own", session_id=OWN, source="own")
     gap = model_event()
 
     wire = dialect.unstructure(own, **ours)
     filled = dialect.unstructure(gap, **ours)
 
-    assert [wire[name] for name in ("event_id", "session_id", "source")] == ["e1", "own", "own"]
-    assert [filled[name] for name in ("event_id", "session_id", "source")] == ["e1", "ours", "ours"]
+    assert [wire[name] for name in ("event_id", "session_id", "source")] == ["e1", OWN, "own"]
+    assert [filled[name] for name in ("event_id", "session_id", "source")] == ["e1", OURS, "ours"]
     assert not {"event_id", "session_id", "source"} & dialect.unstructure(gap).keys()
 
 
@@ -302,7 +344,7 @@ def test_a_body_is_its_records_and_the_overhead(dialect: Dialect, count: int) ->
     Wrapping copies the ready bytes; `overhead` and a session say how many come on top.
     """
     records = [make_record(str(n), 10 + n) for n in range(count)]
-    session = Session("s1", dialect.announce(b'{"session_id":"s1"}'))
+    session = Session("s1", b',"is_single_session":true')
     size = dialect.overhead + sum(len(r.data) for r in records) + max(0, count - 1)
 
     plain, announcing = dialect.wrap(records), dialect.wrap(records, session)
@@ -311,7 +353,7 @@ def test_a_body_is_its_records_and_the_overhead(dialect: Dialect, count: int) ->
     (events,) = orjson.loads(plain).values()
     assert events == [orjson.loads(record.data) for record in records]
     assert orjson.loads(announcing).items() > orjson.loads(plain).items()
-    assert {"session_id": "s1"} in orjson.loads(announcing).values()
+    assert orjson.loads(announcing)["is_single_session"] is True
 
 
 # Any event.
@@ -374,12 +416,17 @@ def test_the_bytes_say_what_the_classes_say(
     unstructure = dialect.converter.unstructure
     records = [codec.encode(event, str(n)) for n, event in enumerate(batch)]
     stamped = [stamp(event, str(n), EPOCH * 1000) for n, event in enumerate(batch)]
-    announced = Session("s1", dialect.announce(orjson.dumps(unstructure(session))))
+    described = dialect.describe(session)
     body = CreateModelEventBatchRequestBody(model_events=stamped)
-    announcing = attrs.evolve(body, is_single_session=True, session_properties=session)
+    single = None if described.event_id else True
+    announcing = attrs.evolve(body, is_single_session=single, session_properties=session)
 
     parsed = orjson.loads(dialect.wrap(records))
-    parsed_announcing = orjson.loads(dialect.wrap(records, announced))
+    if described.event_id is None:
+        parsed_announcing = orjson.loads(dialect.wrap(records, described))
+    else:
+        opening = Record(described.event_id, described.data, 0.0)
+        parsed_announcing = orjson.loads(dialect.wrap([opening, *records]))
 
     assert parsed == as_json(unstructure(body))
     assert parsed_announcing == as_json(unstructure(announcing))

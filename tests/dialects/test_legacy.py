@@ -23,6 +23,8 @@ from hh_exporter.events import (
 from tests.builders import described, make_codec, model_events
 from tests.support import model_event
 
+SESSION = "6a0c4a5e-44d4-4f0c-9a53-7f26d4a3f0a1"
+
 GOLDEN = Path(__file__).parents[1] / "wire/golden"
 BODIES: dict[str, type[Any]] = {
     "/events/model": CreateModelEventRequestBody,
@@ -212,11 +214,11 @@ def test_a_session_is_fitted_too() -> None:
     Its objects are objects, and keys that no field has are sent as they are.
     """
     session = SessionProperties(
-        session_id="s1", metadata="text", config={"a": 1}, extra={"new": 1, "source": "other"}
+        session_id=SESSION, metadata="text", config={"a": 1}, extra={"new": 1, "source": "other"}
     )
 
     assert unstructure(attrs.evolve(session, source="own")) == {
-        "session_id": "s1",
+        "session_id": SESSION,
         "source": "own",
         "config": {"a": 1},
         "metadata": {"value": "text"},

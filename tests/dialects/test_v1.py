@@ -21,9 +21,16 @@ from hypothesis import strategies as st
 from hh_exporter import ModelEvent, SessionProperties
 from hh_exporter._dialects.legacy import LegacyDialect
 from hh_exporter._dialects.v1 import V1Dialect
-from hh_exporter.events import CreateModelEventBatchRequestBody, CreateModelEventRequestBody
+from hh_exporter._dialects.vendor import to_session_uuid
+from hh_exporter.events import (
+    CreateModelEventBatchRequestBody,
+    CreateModelEventRequestBody,
+    new_id,
+)
 from tests.builders import described, described_body, make_codec, model_events
 from tests.support import model_event
+
+SESSION = new_id()
 
 GOLDEN = Path(__file__).parents[1] / "wire/golden"
 SPREAD = {
@@ -80,7 +87,7 @@ def test_each_field_has_its_place() -> None:
         tool_choice={"type": "auto"},
         response_format={"type": "text"},
         event_id="e1",
-        session_id="s1",
+        session_id=SESSION,
         parent_id="e0",
         start_time=1.0,
         end_time=13.5,
@@ -100,7 +107,7 @@ def test_each_field_has_its_place() -> None:
     assert wire == {
         "event_type": "model",
         "event_id": "e1",
-        "session_id": "s1",
+        "session_id": SESSION,
         "parent_id": "e0",
         "children_ids": ["e2"],
         "project_id": "p1",
@@ -396,18 +403,21 @@ def test_nothing_is_lost(event: ModelEvent, known: dict[str, Any]) -> None:
 # Sessions and bodies.
 
 
-def test_a_session_keeps_what_the_api_names() -> None:
+def test_a_session_is_an_event_of_its_own() -> None:
     """
-    All else goes to the metadata by the rule of events.
+    Each of its fields stands where events have it; its id is the session's, its name the event's.
     """
     session = SessionProperties(
         session_name="chat",
-        session_id="s1",
+        session_id=SESSION,
         start_time=1.0,
         user_properties={"plan": "pro"},
-        metadata={"source": "mine", "inputs": {"q": 1}},
+        metadata={"source": "mine"},
+        metrics={"score": 1},
+        feedback={"rating": 5},
         source="production",
         inputs={"q": 1},
+        outputs={"a": 2},
         config={"c": 1},
         error="late",
         extra={"new": 1},
@@ -416,41 +426,64 @@ def test_a_session_keeps_what_the_api_names() -> None:
 
     wire = unstructure(session)
 
-    described("V1SessionProperties", "v1").validate(wire)
+    described("V1Event", "v1").validate(wire)
     assert session == before
     assert wire == {
-        "session_name": "chat",
-        "session_id": "s1",
+        "event_type": "session",
+        "event_name": "chat",
+        "event_id": SESSION,
+        "session_id": SESSION,
         "start_time": 1.0,
         "user_properties": {"plan": "pro"},
-        "metadata": {
-            "source": "mine",
-            "source (2)": "production",
-            "inputs": {"q": 1},
-            "config": {"c": 1},
-            "error": "late",
-            "new": 1,
-        },
+        "metadata": {"source": "mine", "new": 1},
+        "metrics": {"score": 1},
+        "feedback": {"rating": 5},
+        "source": "production",
+        "inputs": {"q": 1},
+        "outputs": {"a": 2},
+        "config": {"c": 1},
+        "error": "late",
     }
+
+
+def test_what_a_session_leaves_open_is_filled_in() -> None:
+    """
+    It gets a name, the time and the exporter's source, each unless it has its own.
+    """
+    bare = dialect.describe(SessionProperties(session_id=SESSION), now=9.0, source="ours")
+    own = SessionProperties(session_id=SESSION, session_name="s", start_time=1.0, source="own")
+
+    assert orjson.loads(bare.data) == {
+        "event_type": "session",
+        "event_name": "session",
+        "event_id": SESSION,
+        "session_id": SESSION,
+        "start_time": 9.0,
+        "source": "ours",
+        "inputs": {},
+    }
+    assert (bare.session_id, bare.event_id) == (SESSION, SESSION)
+    assert orjson.loads(dialect.describe(own, now=9.0, source="ours").data) == unstructure(own)
 
 
 def test_a_session_of_wrong_shapes_is_lawful() -> None:
     """
     What is no object where the API takes one is kept in the metadata.
     """
-    session = SessionProperties(session_id=None, metadata="text", user_properties=[1])
+    session = SessionProperties(session_id=SESSION, metadata="text", user_properties=[1])
 
     wire = unstructure(session)
 
-    assert wire == {"metadata": {"metadata": "text", "user_properties": [1]}}
+    described("V1Event", "v1").validate(wire)
+    assert wire["metadata"] == {"metadata": "text", "user_properties": [1]}
 
 
 def test_bodies_have_the_keys_of_the_wire() -> None:
     """
-    A single body is the event itself; a batch names its events and its session.
+    A single body is the event itself; a batch has its session first among its events.
     """
     event = model_event()
-    session = SessionProperties(session_name="s", session_id=None)
+    session = SessionProperties(session_name="s", session_id=SESSION)
     batch = CreateModelEventBatchRequestBody(model_events=[event])
     announcing = attrs.evolve(batch, is_single_session=True, session_properties=session)
     wire = dialect.unstructure(event)
@@ -458,9 +491,8 @@ def test_bodies_have_the_keys_of_the_wire() -> None:
     assert unstructure(CreateModelEventRequestBody(model_event=event)) == wire
     assert unstructure(batch) == {"events": [wire]}
     assert unstructure(announcing) == {
-        "events": [wire],
+        "events": [unstructure(session), wire],
         "single_session": True,
-        "session_properties": {"session_name": "s"},
     }
 
 
@@ -492,20 +524,25 @@ def test_ours_agrees_with_a_recorded_request(case: str) -> None:
     assert path in (dialect.single_path, dialect.batch_path)
     for sent in (theirs, ours):
         described_body(dialect, path).validate(sent)
-    frame = {"events", "single_session", "session_properties"}
+    frame = {"events", "single_session"}
     assert frame & ours.keys() == frame & theirs.keys()
     assert ours.get("single_session") == theirs.get("single_session")
-    for one, other in zip(ours.get("events", [ours]), theirs.get("events", [theirs]), strict=True):
+    events = ours.get("events", [ours])
+    sessions = [event for event in events if event["event_type"] == "session"]
+    models = [event for event in events if event["event_type"] == "model"]
+    for one, other in zip(models, theirs.get("events", [theirs]), strict=True):
         root = {"event_type", "source", "duration"}
         assert {k: one.get(k) for k in root} == {k: other.get(k) for k in root}
         assert one["config"].items() >= other["config"].items()
         assert one["inputs"]["chat_history"] == other["inputs"]["messages"]
         assert one["outputs"] == other["outputs"]["response"]
         assert one["metadata"].items() >= other["inputs"]["usage"].items()
-    if "session_properties" in theirs:
-        session = ("session_name", "session_id", "user_properties")
-        one, other = ours["session_properties"], theirs["session_properties"]
-        assert {k: one[k] for k in session} == {k: other[k] for k in session}
+    assert len(sessions) == ("session_properties" in theirs)
+    for one in sessions:  # theirs has it beside its events
+        other = theirs["session_properties"]
+        assert one["event_name"] == other["session_name"]
+        assert one["session_id"] == to_session_uuid(other["session_id"])
+        assert one["user_properties"] == other["user_properties"]
 
 
 def test_the_v1_routes_were_recorded() -> None:

@@ -23,6 +23,7 @@ from hh_exporter import (
     SessionProperties,
     Settlement,
 )
+from hh_exporter._dialects.vendor import to_session_uuid
 from tests.builders import dialects
 from tests.conftest import BuildExporter, MakeExporter
 from tests.scripted_server import ScriptedServer, status, unavailable
@@ -140,7 +141,7 @@ async def test_what_the_hook_returns_is_sent(
     assert (one["event_id"], other["event_id"]) == ("e1", "e2")
     assert SECRET.encode() not in server.requests[0].body
     assert b"[redacted]" in server.requests[0].body
-    assert other["session_id"] == "s"
+    assert other["session_id"] == to_session_uuid("s")
     assert other["metadata"]["n"] == [1]
     assert assert_balanced(exporter).delivered == 2
 
@@ -339,7 +340,7 @@ async def test_the_hook_sees_a_session_until_it_is_announced(
     assert b"[redacted]" in announced
     assert SECRET.encode() not in announced
     assert b"session_properties" not in second
-    assert {event["session_id"] for event in events} == {"s1"}
+    assert {event["session_id"] for event in events} == {to_session_uuid("s1")}
 
 
 async def test_a_session_that_the_hook_renames_is_announced_once(
@@ -360,7 +361,7 @@ async def test_a_session_that_the_hook_renames_is_announced_once(
         await exporter.flush()
 
     [first, second] = [request.body for request in server.requests]
-    assert b'"session_properties":{"session_id":"hidden"' in first
+    assert f'"session_properties":{{"session_id":"{to_session_uuid("hidden")}"'.encode() in first
     assert b"session_properties" not in second
     assert b'"hidden"' in second
     assert b'"s1"' not in first + second
@@ -400,7 +401,7 @@ async def test_a_filtered_session_is_not_announced(
     assert [exporter.push(model_event(), session) for _ in range(2)] == [True, True]
 
     events = await sent(exporter, server)
-    assert [event["session_id"] for event in events] == ["s1", "s1"]
+    assert [event["session_id"] for event in events] == [to_session_uuid("s1")] * 2
     assert SECRET.encode() not in server.requests[0].body
     assert sum(type(draft) is SessionProperties for draft in seen) == 1
     assert not warnings_in(caplog)
