@@ -35,6 +35,7 @@ from hh_exporter._spool.schema import (
     seal,
     set_up,
     upgrade,
+    wait_for_disk,
 )
 from hh_exporter._spool.tables import Tables
 
@@ -78,11 +79,12 @@ class SpoolFile(Tables):
             # Before SQLite does, which would let the umask decide who may read it.
             os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o600))
             db = undo.enter_context(closing(connect(path)))
-            set_up(db, fsync=fsync)
+            set_up(db, fsync=fsync, is_new=True)
             file = cls(db, path, lock)
             with file.transaction():  # one, or it could be left without a seal
                 upgrade(db, 0)
                 seal(db, identity)
+            set_up(db, fsync=fsync)
             file._read_all()
             undo.pop_all()
         return file
@@ -166,9 +168,12 @@ class SpoolFile(Tables):
         Let go of it; an empty one is removed. A second call does nothing.
         """
         lock, self._lock = self._lock, None
+        is_done_with = lock is not None and remove_empty and not self.count and not self.letters
         try:
-            self._db.close()
-            if lock is not None and remove_empty and not self.count and not self.letters:
+            with closing(self._db):
+                if is_done_with:
+                    wait_for_disk(self._db, "OFF")
+            if is_done_with:
                 remove(self.path)
         finally:
             if lock is not None:

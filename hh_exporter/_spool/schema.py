@@ -12,7 +12,7 @@ import sqlite3
 from contextlib import ExitStack, closing
 from hmac import compare_digest
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from hh_exporter._spool.kept import Identity
 from hh_exporter._spool.place import has_log
@@ -29,6 +29,7 @@ __all__ = [
     "seal",
     "set_up",
     "upgrade",
+    "wait_for_disk",
 ]
 
 _APPLICATION_ID: Final = int.from_bytes(b"hhsp", "big")
@@ -108,14 +109,25 @@ def look(path: Path) -> sqlite3.Connection | None:
         return db
 
 
-def set_up(db: sqlite3.Connection, *, fsync: bool) -> None:
+def set_up(db: sqlite3.Connection, *, fsync: bool, is_new: bool = False) -> None:
     """
     Choose what a commit survives: the end of the process, or with *fsync* of the machine too.
+
+    A new file has nothing in it that the end of the machine could damage: unless its
+    commits are to survive that, it is made without a wait for the disk, which takes
+    seconds where others write much. Call it again without *is_new* once it is made.
     """
     db.execute(f"PRAGMA page_size = {_PAGE_SIZE}")  # of a new one
+    wait_for_disk(db, "FULL" if fsync else "OFF" if is_new else "NORMAL")
     db.execute("PRAGMA journal_mode = WAL")
-    db.execute(f"PRAGMA synchronous = {'FULL' if fsync else 'NORMAL'}")
     db.execute("PRAGMA secure_delete = ON")  # what is purged must not stay on free pages
+
+
+def wait_for_disk(db: sqlite3.Connection, level: Literal["OFF", "NORMAL", "FULL"]) -> None:
+    """
+    Choose when SQLite waits for the disk: never, at its checkpoints, or at each commit too.
+    """
+    db.execute(f"PRAGMA synchronous = {level}")
 
 
 def check(db: sqlite3.Connection) -> None:

@@ -18,6 +18,7 @@ from attrs import evolve
 from hh_exporter import SessionProperties
 from hh_exporter._dialects.legacy import LegacyDialect
 from hh_exporter._dialects.vendor import to_session_uuid
+from hh_exporter._spool import file as spool_file
 from hh_exporter._spool import schema
 from hh_exporter._spool.file import SpoolFile, is_corrupt
 from hh_exporter._spool.kept import Letter, Match, SpooledRecord
@@ -738,6 +739,44 @@ class TestLife:
         adopted.close()
 
         assert levels == [(level,), (level,)]
+
+    @pytest.mark.parametrize("fsync", [False, True])
+    @pytest.mark.parametrize("is_left", [False, True])
+    def test_what_nothing_depends_on_waits_for_no_disk(
+        self, directory: Path, monkeypatch: pytest.MonkeyPatch, fsync: bool, is_left: bool
+    ) -> None:
+        """
+        A new file is made, and one that is removed is closed, whatever the disk is busy with.
+
+        What is in a file that stays is safe on disk; with fsync, so is a new file.
+        """
+        said: list[str] = []
+
+        def traced(path: Path) -> sqlite3.Connection:
+            db = schema.connect(path)
+            db.set_trace_callback(said.append)
+            return db
+
+        monkeypatch.setattr(spool_file, "connect", traced)
+        file = SpoolFile.create(directory, IDENTITY, fsync=fsync)
+        added = add(file, make_spooled())
+        if not is_left:
+            with file.transaction():
+                file.remove(added)
+        file.close()
+
+        words = {"PRAGMA journal_mode = WAL": "log", "COMMIT": "commit"}
+        levels = ["FULL"]  # what SQLite begins with
+        waits = []
+        for statement in [*said, "close"]:
+            if statement.startswith("PRAGMA synchronous = "):
+                levels.append(statement.rpartition(" ")[2])
+            elif statement in words or statement == "close":
+                waits.append((words.get(statement, statement), levels[-1]))
+        made, later = ("FULL", "FULL") if fsync else ("OFF", "NORMAL")
+        assert waits[:2] == [("log", made), ("commit", made)]
+        assert {level for _, level in waits[2:-1]} == {later}
+        assert waits[-1] == ("close", later if is_left else "OFF")
 
 
 class TestPeeking:
