@@ -4,11 +4,14 @@ Spools as dead processes leave them, and what becomes of those of the living.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from attrs import Factory, define
@@ -28,6 +31,7 @@ __all__ = [
     "come_back",
     "contents",
     "files_in",
+    "in_memory",
     "leave",
     "letter_of",
     "letters_in",
@@ -109,6 +113,18 @@ def letters_in(directory: Path) -> list[Letter]:
 
 def files_in(directory: Path) -> list[Path]:
     return list(directory.iterdir())
+
+
+@contextmanager
+def in_memory() -> Iterator[Path]:
+    """
+    Make a directory that no disk is behind, where the system has one; it goes with the block.
+
+    A commit waits for the disk once in a while, and that for whatever else is written there.
+    """
+    memory = "/dev/shm"
+    with TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as directory:
+        yield Path(directory)
 
 
 async def written(exporter: Exporter) -> None:

@@ -42,7 +42,7 @@ from tests.builders import make_record
 from tests.conftest import KEY, MakeExporter
 from tests.crowds import THREADS, Bomb, handled, switching_often, threads
 from tests.scripted_server import ScriptedServer, hang
-from tests.spools import on_disk
+from tests.spools import in_memory, on_disk
 from tests.support import PATIENCE, FakeClock, assert_balanced, model_event, until
 
 Ts = TypeVarTuple("Ts")
@@ -314,16 +314,22 @@ def is_closed(exporter: Exporter) -> bool:
     return exporter._queue.closed
 
 
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    with in_memory() as directory:
+        yield directory
+
+
 @pytest.mark.usefixtures("alone")
 async def test_a_signal_may_end_a_program_while_a_spool_is_given_work(
-    tmp_path: Path, server: ScriptedServer
+    directory: Path, server: ScriptedServer
 ) -> None:
     """
     At whatever line the second one comes, the last commit is made, and nobody waits for a lock.
     """
     server.default = hang()
     for at in count(1):
-        spool = Spool(tmp_path / f"{at}", durable=True)
+        spool = Spool(directory / f"{at}", durable=True)
         exporter = Exporter(KEY, base_url=server.url, spool=spool, close_timeout=600.0)
         await exporter.start()
         spooler = exporter._spooler
@@ -341,7 +347,7 @@ async def test_a_signal_may_end_a_program_while_a_spool_is_given_work(
                 again()
             await until(partial(is_closed, exporter))
         await exporter.aclose(0.0)
-        assert len(on_disk(tmp_path / f"{at}")) == 2
+        assert len(on_disk(directory / f"{at}")) == 2
         if not is_interrupted():
             break
     assert at > 20, "nothing was interrupted"
