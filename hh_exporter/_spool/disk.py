@@ -187,12 +187,19 @@ class Disk:
         if loaded:
             held.loaded.update(ids)
 
-    def unload(self, spot: Spot) -> None:
+    def unload(self, spot: Spot, seq: int = 0) -> None:
         """
         Note that a record left memory; who has not been there since goes first.
+
+        Args:
+            seq: Its place in the order of admission, which the record of a put gets only
+                after it was written; 0 if it has none.
         """
         if self.has(spot):
-            _held_at(spot).loaded.discard(spot.id)
+            held = _held_at(spot)
+            held.loaded.discard(spot.id)
+            if seq:
+                held.file.set_seq(spot.id, seq)
 
     def put_back(self, spots: Sequence[Spot]) -> None:
         """

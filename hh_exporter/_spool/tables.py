@@ -83,6 +83,12 @@ class Tables:
         self.record_size += sum(record.size for record in records)
         return ids
 
+    def set_seq(self, id_: int, seq: int) -> None:
+        """
+        Give a record its place in the order of admission, unless it has one.
+        """
+        self._db.execute("UPDATE records SET seq = ? WHERE id = ? AND seq = 0", (seq, id_))
+
     def remove(self, ids: Iterable[int]) -> int:
         """
         Forget records.

@@ -111,7 +111,7 @@ class Unload:
 
     def do(self, disk: Disk) -> None:
         if self.spot.file is not None:
-            disk.unload(self.spot)
+            disk.unload(self.spot, self.seq)
 
     def end(self, owner: Owner, *, is_done: bool) -> None:
         if self.spot.file is None:  # the commit failed that was to write it

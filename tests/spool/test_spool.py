@@ -38,6 +38,7 @@ from tests.scripted_server import (
     ScriptedServer,
     created,
     hang,
+    hang_after_storing,
     refuse_if,
     status,
     unavailable,
@@ -772,6 +773,70 @@ async def test_a_flush_does_not_count_what_came_later(
 
     assert not flush.done()
     flush.cancel()
+
+
+async def test_a_flush_does_not_count_a_put_that_came_later(
+    make_exporter: MakeExporter, server: ScriptedServer, directory: Path
+) -> None:
+    """
+    An event of a put that is on disk before it is admitted is none of an earlier flush.
+
+    It leaves memory meanwhile, comes back and arrives: the flush still waits for its own.
+    """
+    server.script(hang(), hang_after_storing())  # let go, the first is to be sent again
+    exporter = await make_exporter(
+        queue=QueueLimits(max_events=4),
+        batch=BatchLimits(max_events=1, linger=0.0),
+        max_in_flight=2,
+        spool=Spool(directory, durable=True),
+    )
+    push(exporter, ["first", "second"])
+    await server.requests_seen(2)
+    flush = asyncio.create_task(exporter.flush())
+    await settle()
+    assert await exporter.put(model_event(event_id="late"))
+    push(exporter, names(2))
+    assert exporter.stats().spooled == 1
+    await written(exporter)
+    server.release()
+    await until(lambda: "late" in server.created_ids)
+    await until(lambda: exporter.stats().delivered == 4)
+    await settle()
+
+    assert not flush.done()
+    flush.cancel()
+
+
+async def test_a_flush_ends_though_a_later_put_comes_back_with_its_events(
+    make_exporter: MakeExporter, server: ScriptedServer, clock: FakeClock, directory: Path
+) -> None:
+    """
+    What it waits for comes back from disk, and arrives in one batch with what came later.
+    """
+    server.script(hang_after_storing())
+    exporter = await make_exporter(
+        queue=QueueLimits(max_events=5),
+        batch=BatchLimits(max_events=2, linger=0.0),
+        max_in_flight=1,
+        spool=Spool(directory, durable=True),
+    )
+    push(exporter, ["first"])
+    await server.requests_seen(1)
+    push(exporter, ["second"])
+    flush = asyncio.create_task(exporter.flush())
+    await settle()
+    assert await exporter.put(model_event(event_id="late"))
+    push(exporter, names(4))
+    assert exporter.stats().spooled == 2
+    server.release()
+    await come_back(exporter, clock)
+    await settle()
+
+    assert {"second", "late"} in [
+        {event["event_id"] for event in request.events} for request in server.requests
+    ]
+    assert flush.done()
+    assert flush.result() == FlushResult(2, 0, 0, 0)
 
 
 async def test_a_close_keeps_more_than_may_wait_to_be_written(
