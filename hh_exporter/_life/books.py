@@ -29,36 +29,50 @@ def read_books(
     Read the books of one exporter; they balance. Any thread.
     """
     with queue.lock:
-        ledger = queue.ledger
-        head = queue.oldest
-        oldest = min(
-            inf if head is None else head.pushed_at,
-            inf if worker is None else worker.oldest_pushed_at,
-        )
-        return Stats(
-            pushed=ledger.pushed,
-            recovered=ledger.recovered,
-            delivered=ledger.delivered,
-            rejected=ledger.rejected,
-            dropped=ledger.dropped.total(),
-            dropped_by_reason=dict(ledger.dropped),
-            queued=ledger.queued,
-            in_flight=ledger.in_flight,
-            spooled=ledger.spooled,
-            spooled_bytes=0 if spooler is None else spooler.writer.size,
-            dead_letters=0 if spooler is None else spooler.writer.letters,
-            commit_lag=0.0 if spooler is None else spooler.commit_lag,
-            queued_bytes=ledger.queued_bytes,
-            in_flight_bytes=ledger.in_flight_bytes,
-            capacity=queue.limits.max_events,
-            capacity_bytes=queue.limits.max_bytes,
-            requests=ledger.requests,
-            retries=ledger.retries,
-            requests_by_status=dict(ledger.statuses),
-            request_seconds=ledger.request_seconds,
-            request_durations=ledger.durations(),
-            breaker="closed" if worker is None else worker.breaker.state,
-            oldest_age=0.0 if oldest == inf else max(0.0, clock.now() - oldest),
-            health=health[0],
-            health_reason=health[1],
-        )
+        while True:
+            pushed = queue.ledger.pushed
+            stats = _read(queue, worker, spooler, clock, health)
+            if pushed == queue.ledger.pushed:  # else a handler or a finaliser pushed meanwhile
+                return stats
+
+
+def _read(
+    queue: RecordQueue,
+    worker: Worker | None,
+    spooler: Spooler | None,
+    clock: Clock,
+    health: tuple[str, str],
+) -> Stats:
+    ledger = queue.ledger
+    head = queue.oldest
+    oldest = min(
+        inf if head is None else head.pushed_at,
+        inf if worker is None else worker.oldest_pushed_at,
+    )
+    return Stats(
+        pushed=ledger.pushed,
+        recovered=ledger.recovered,
+        delivered=ledger.delivered,
+        rejected=ledger.rejected,
+        dropped=sum(ledger.dropped.values()),
+        dropped_by_reason=dict(ledger.dropped),
+        queued=ledger.queued,
+        in_flight=ledger.in_flight,
+        spooled=ledger.spooled,
+        spooled_bytes=0 if spooler is None else spooler.writer.size,
+        dead_letters=0 if spooler is None else spooler.writer.letters,
+        commit_lag=0.0 if spooler is None else spooler.commit_lag,
+        queued_bytes=ledger.queued_bytes,
+        in_flight_bytes=ledger.in_flight_bytes,
+        capacity=queue.limits.max_events,
+        capacity_bytes=queue.limits.max_bytes,
+        requests=ledger.requests,
+        retries=ledger.retries,
+        requests_by_status=dict(ledger.statuses),
+        request_seconds=ledger.request_seconds,
+        request_durations=ledger.durations(),
+        breaker="closed" if worker is None else worker.breaker.state,
+        oldest_age=0.0 if oldest == inf else max(0.0, clock.now() - oldest),
+        health=health[0],
+        health_reason=health[1],
+    )

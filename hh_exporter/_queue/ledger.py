@@ -9,13 +9,13 @@ beside it calls it under the one lock they share.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
 from math import inf
-from typing import Final
+from typing import Any, Final
 
-from attrs import Factory, define
+from attrs import Factory, define, field
 
 from hh_exporter._outcomes import DropReason, FlushResult, Outcome
 from hh_exporter._records import Record, Session, total_bytes
@@ -24,6 +24,11 @@ __all__ = ["Ledger", "Watch"]
 
 _BOUNDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, inf)
 """Seconds, by which the durations of requests are told apart."""
+
+
+def _counts() -> defaultdict[Any, int]:
+    # No Counter: it asks code for what it has no count of, where a handler may push and count.
+    return defaultdict(int)
 
 
 @define(eq=False)
@@ -35,7 +40,7 @@ class Watch:
     on_done: Callable[[], None]
     last_seq: int = 0
     left: int = 0
-    outcomes: Counter[Outcome] = Factory(Counter)
+    outcomes: defaultdict[Outcome, int] = field(factory=_counts)
 
     def note(self, records: Iterable[Record], outcome: Outcome) -> bool:
         """
@@ -74,7 +79,7 @@ class Ledger:
     recovered: int = 0
     delivered: int = 0
     rejected: int = 0
-    dropped: Counter[DropReason] = Factory(Counter)
+    dropped: defaultdict[DropReason, int] = field(factory=_counts)
     queued: int = 0
     in_flight: int = 0
     spooled: int = 0
@@ -84,7 +89,7 @@ class Ledger:
     """What the sessions of these records have still to announce."""
     requests: int = 0
     retries: int = 0
-    statuses: Counter[int | None] = Factory(Counter)
+    statuses: defaultdict[int | None, int] = field(factory=_counts)
     """How the requests ended that did."""
     request_seconds: float = 0.0
     _durations: list[int] = Factory(lambda: [0] * len(_BOUNDS))
