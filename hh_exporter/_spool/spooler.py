@@ -7,6 +7,7 @@ counts as on disk at once. How much may wait for it is bounded.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 
@@ -25,6 +26,8 @@ from hh_exporter._spool.work import Load, Settle, Store, Unload
 from hh_exporter._spool.writer import Writer
 
 __all__ = ["Spooler"]
+
+log = logging.getLogger(__name__)
 
 _LONGEST_OPENING = 5.0
 """Seconds for which a start waits for the files to be looked at."""
@@ -57,6 +60,8 @@ class Spooler:
     _ensured: set[Record] = Factory(set)
     """Records that are, or will be, on disk and are not admitted yet."""
     _tend_at: float = field(default=0.0, init=False)
+    _is_late: bool = field(default=False, init=False)
+    """Whether the log has told that a close did not wait for the disk to the end."""
 
     def __attrs_post_init__(self) -> None:
         self._rows = Rows(self.clock, self.sessions, self.queue.lock)
@@ -83,6 +88,7 @@ class Spooler:
             if self.writer.shift is not None:
                 return
             thread = self.writer.open()
+            self._is_late = False
             self.queue.keep_queued()
             self._tend_at = self.clock.now()
             self.tend(self._tend_at)
@@ -106,8 +112,16 @@ class Spooler:
         Write what was handed over and let go of the files, or give up waiting for that.
         """
         bell = Bell(self.clock)
-        if self._retire(bell.ring) is not None:
+        is_over = threading.Event()
+
+        def end() -> None:
+            is_over.set()
+            bell.ring()
+
+        if self._retire(end) is not None:
             await bell.wait(max(deadline, self.clock.now() + _LAST_COMMIT))
+            if not is_over.is_set():
+                self._say_late()
 
     def abandon(self) -> None:
         """
@@ -123,6 +137,8 @@ class Spooler:
         if thread is None or thread is threading.current_thread():
             return
         thread.join(_LAST_COMMIT) if thread.ident else thread.run()
+        if thread.is_alive():
+            self._say_late()
 
     def take(self, record: Record) -> bool:
         """
@@ -243,6 +259,18 @@ class Spooler:
                 self._take_back(record)
             self._ensured.clear()
             return self.writer.close(on_over)
+
+    def _say_late(self) -> None:
+        """
+        Say, once in a shift, that the disk was given up: nothing else tells of what is lost.
+        """
+        if not self._is_late:
+            self._is_late = True
+            log.warning(
+                "the spool in %s is still writing: its disk is slow, and what is not on it when "
+                "the process ends is lost",
+                self.settings.directory,
+            )
 
     def _store(self, record: Record, *, is_loaded: bool) -> bool:
         before = record.spot

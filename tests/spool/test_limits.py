@@ -23,7 +23,7 @@ from hh_exporter import (
     Spool,
 )
 from hh_exporter._records import Spot
-from hh_exporter._spool import room, work
+from hh_exporter._spool import room, spooler, work
 from hh_exporter._spool.disk import Disk
 from hh_exporter._spool.file import SpoolFile
 from hh_exporter._spool.kept import Identity, Letter
@@ -345,6 +345,42 @@ async def test_a_push_that_the_disk_is_too_slow_for_is_said(
         EVENTS_MISSED.format(missed),
         f"the spool has room again: {missed} events in all were in memory alone meanwhile",
     ]
+
+
+@pytest.mark.parametrize("has_loop", [True, False], ids=["aclose", "no event loop"])
+async def test_a_close_that_gives_up_the_disk_is_said(
+    make_exporter: MakeExporter,
+    server: ScriptedServer,
+    clock: FakeClock,
+    directory: Path,
+    lines: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    has_loop: bool,
+) -> None:
+    """
+    Once, however often it is closed; what the disk has after all is there for the next.
+    """
+    monkeypatch.setattr(spooler, "_LAST_COMMIT", 2.0 if has_loop else 0.01)
+    server.default = unavailable()
+    exporter = await make_exporter(spool=Spool(directory, durable=True))
+    slow = stall(monkeypatch, "add")
+    push_all(exporter, "e0")
+    for _ in range(2):
+        if has_loop:
+            close = asyncio.create_task(exporter.aclose(0.0))
+            while not close.done():
+                await clock.advance(0.5)
+        else:
+            exporter._life.save_all()
+    [said] = lines("still writing")
+    assert said == (
+        f"the spool in {directory} is still writing: its disk is slow, and what is not on it "
+        "when the process ends is lost"
+    )
+    slow.is_over.set()
+    await exporter.aclose()
+
+    assert on_disk(directory) == ["e0"]
 
 
 async def test_a_push_that_a_full_spool_has_no_room_for_is_said(
