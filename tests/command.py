@@ -24,8 +24,6 @@ __all__ = ["Finished", "call", "finish", "run", "started"]
 _ROOT = Path(__file__).parents[1]
 _PATIENCE = 60.0
 """Seconds after which a process that does not end fails its test."""
-_NOISE = ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "PYTHONASYNCIODEBUG")
-"""Variables by which rich takes a pipe for a terminal, and asyncio talks on stderr."""
 
 
 @frozen
@@ -49,14 +47,13 @@ def started(
     """
     Start `hh-exporter` with *arguments*, and see that it does not outlive the block.
     """
-    inherited = {name: value for name, value in os.environ.items() if name not in _NOISE}
     with subprocess.Popen(
         (sys.executable, "-m", "hh_exporter", *arguments),
         stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=stderr,
         cwd=_ROOT,
-        env=inherited | {"PYTHONUNBUFFERED": ""} | environ,
+        env=os.environ | environ,
     ) as process:
         try:
             yield process

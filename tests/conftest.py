@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 import pytest
@@ -21,6 +21,7 @@ from hh_exporter._dialects.registry import DIALECTS
 from tests.browser import Browser, find_chromium, started_browser
 from tests.scripted_server import ScriptedServer
 from tests.support import PATIENCE, FakeClock, assert_balanced
+from tests.surroundings import seal
 
 KEY = "hh_test_key"
 
@@ -32,6 +33,24 @@ in_both_dialects = pytest.mark.parametrize("dialect", list(DIALECTS))
 # choose theirs anew.
 settings.register_profile("ordinary", derandomize=True, max_examples=50, deadline=None)
 settings.load_profile("ordinary")
+
+
+@pytest.hookimpl(trylast=True)  # once pytest knows how its own output shall look
+def pytest_configure(config: pytest.Config) -> None:
+    """
+    Shut out the environment, in this process and in the workers that it starts.
+    """
+    home = TemporaryDirectory(prefix="hh-home-", ignore_cleanup_errors=True)
+    config.add_cleanup(home.cleanup)
+    seal(Path(home.name))
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """
+    Start no workers for some files: that takes longer than their tests.
+    """
+    files = [argument for argument in config.args if ".py" in argument]
+    return 0 if files else None
 
 
 class BuildExporter(Protocol):
@@ -85,13 +104,6 @@ async def page(browser: Browser, collector: Collector) -> AsyncIterator[Browser]
     assert [address for address in asked if not address.startswith(own)] == []
     assert await browser.problems() == []
     await browser.open("about:blank")
-
-
-@pytest.fixture(autouse=True)
-def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(os.environ):
-        if name.startswith("HH_"):
-            monkeypatch.delenv(name)
 
 
 @pytest.fixture(autouse=True)

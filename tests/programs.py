@@ -87,14 +87,13 @@ def started(
     Args:
         passes: File descriptors that it shall have, too.
     """
-    inherited = {name: v for name, v in os.environ.items() if name != "PYTHONASYNCIODEBUG"}
     with subprocess.Popen(
         # Since 3.12 a fork beside threads is worth a warning; some of the programs do just that.
         (sys.executable, "-W", "ignore::DeprecationWarning", *arguments),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env={**inherited, "PYTHONPATH": str(_ROOT), **environ},
+        env={**os.environ, "PYTHONPATH": str(_ROOT), **environ},
         pass_fds=passes,
     ) as process:
         try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shlex
 import signal
 import sqlite3
 import subprocess
@@ -81,7 +82,7 @@ class Processes:
 
     def _tell(self, *words: object) -> None:
         assert self._parent.stdin is not None
-        self._parent.stdin.write(" ".join(map(str, words)) + "\n")
+        self._parent.stdin.write(shlex.join(map(str, words)) + "\n")
         self._parent.stdin.flush()
 
 
@@ -205,7 +206,7 @@ def wait(pipe: tuple[int, int]) -> None:
 def main() -> None:
     tasks = {task.__name__: task for task in (write, hold, hold_and_fork, fill_disk)}
     for line in sys.stdin:
-        name, *arguments = line.split()
+        name, *arguments = shlex.split(line)
         if name == "open_gate":
             os.close(GATE[1])
         elif name == "reap":

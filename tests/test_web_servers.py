@@ -67,7 +67,7 @@ async def serving(server: ScriptedServer, directory: Path, command: str) -> Asyn
     """
 
     def complete(fd: int) -> list[str]:
-        words = command.format(directory=directory, fd=fd).split()
+        words = [word.format(directory=directory, fd=fd) for word in command.split()]
         return ["-m", *words, "--workers", "2", "--log-level", "critical", "app:app"]
 
     async with sites.serving(server, directory, APP, complete, question="e{}", path="/{}") as site:

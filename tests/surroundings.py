@@ -1,0 +1,38 @@
+"""
+What the tests find around them: the same on every machine.
+
+Only the variables in `KEPT` come in from outside. A test that is about another one sets it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import site
+import time
+from pathlib import Path
+
+__all__ = ["seal"]
+
+KEPT = re.compile(
+    r"PATH|LD_LIBRARY_PATH|VIRTUAL_ENV|TMPDIR"
+    r"|PYTHON(HOME|PATH|PYCACHEPREFIX|DONTWRITEBYTECODE)"
+    r"|(PYTEST|COV|COVERAGE|CHAOS)_\w+"
+)
+"""Where programs, packages and temporary files are, and how the tests shall run."""
+
+
+def seal(home: Path) -> None:
+    """
+    Shut out the environment of this process, and so of all that it starts.
+
+    Args:
+        home: An empty directory, the new home.
+    """
+    packages = site.getuserbase()  # of the old home
+    for name in list(os.environ):
+        if not KEPT.fullmatch(name):
+            del os.environ[name]
+    os.environ |= {"HOME": str(home), "PYTHONUSERBASE": packages, "TZ": "UTC"}
+    time.tzset()
+    os.umask(0o022)
