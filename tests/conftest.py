@@ -47,10 +47,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     """
-    Start no workers for some files: that takes longer than their tests.
+    Start workers for the whole suite alone: for a wing of it that takes longer than its tests.
     """
-    files = [argument for argument in config.args if ".py" in argument]
-    return 0 if files else None
+    wanted = [argument.rstrip("/") for argument in config.args]
+    return None if wanted == config.getini("testpaths") else 0
 
 
 class BuildExporter(Protocol):

@@ -68,15 +68,17 @@ def test_what_finds_programs_and_packages_stays(name: str) -> None:
     ("arguments", "workers"),
     [
         (["tests"], None),
-        (["tests/queue", "tests/spool"], None),
-        (["tests/queue/test_queue.py"], 0),
-        (["tests/queue", "tests/test_bell.py::test_it"], 0),
+        (["tests/"], None),
+        (["tests/queue", "tests/spool"], 0),
+        (["tests/queue/test_queue.py::test_it"], 0),
     ],
 )
-def test_workers_are_for_many_tests(arguments: list[str], workers: int | None) -> None:
+def test_workers_are_for_the_whole_suite(
+    pytestconfig: pytest.Config, arguments: list[str], workers: int | None
+) -> None:
     """
-    A file runs in the process that was started; None leaves the number to pytest-xdist.
+    A part of it runs in the process that was started; None is as many workers as there are cores.
     """
-    config: Any = SimpleNamespace(args=arguments)
+    config: Any = SimpleNamespace(args=arguments, getini=pytestconfig.getini)
 
     assert pytest_xdist_auto_num_workers(config) == workers
