@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,6 +41,16 @@ class ErrorConsole(Console):
     stderr, or nothing once nobody reads it.
     """
 
+    @classmethod
+    def of_process(cls) -> ErrorConsole:
+        """
+        Write to this process's stderr, with a bar only on a terminal.
+
+        FORCE_COLOR, which rich takes for a terminal, is about colors alone.
+        """
+        is_terminal = sys.stderr is not None and sys.stderr.isatty()
+        return cls(stderr=True, force_interactive=None if is_terminal else False)
+
     def on_broken_pipe(self) -> None:
         self.quiet = True
         # The interpreter flushes it when it ends, and would report that it can't.
@@ -53,7 +64,7 @@ class Report:
     Lines and a progress bar on stderr.
     """
 
-    _console: ErrorConsole = Factory(lambda: ErrorConsole(stderr=True))
+    _console: ErrorConsole = Factory(ErrorConsole.of_process)
     _progress: Progress = field(init=False)
     _bar: TaskID | None = field(default=None, init=False)
 

@@ -9,6 +9,8 @@ import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,7 @@ from tests.command import call, finish, run, started
 from tests.scripted_server import ScriptedServer
 from tests.support import PATIENCE, model_event
 
+ROOT = Path(__file__).parents[2]
 CANARY = "canary-9d2e"
 EVENTS = 720
 
@@ -162,6 +165,18 @@ class TestRun:
         finished = call("demo")
 
         assert finished.status == 0
+        assert finished.stderr == ""
+
+    def test_it_needs_nothing_around_it(self) -> None:
+        """
+        It goes well without a home, a standard input or a terminal, and with dead proxies.
+        """
+        command = (str(ROOT / ".ci" / "hostile"), sys.executable, "-m", "hh_exporter", "demo")
+        finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+        assert finished.returncode == 0
+        assert "All 720 events arrived as they were pushed, each once.\n" in finished.stdout
+        assert "\x1b" not in finished.stdout
         assert finished.stderr == ""
 
     def test_a_taken_port_is_one_line(self) -> None:

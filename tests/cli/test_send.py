@@ -32,7 +32,7 @@ from hh_exporter._cli._lines import MAX_LINE_BYTES, Line, LineReader, split
 from hh_exporter._cli._report import ErrorConsole, Report
 from hh_exporter._cli.send import Sending, Summary
 from hh_exporter._environment import read_settings
-from tests.command import call, finish, run, started
+from tests.command import Finished, call, finish, run, started
 from tests.conftest import BuildExporter
 from tests.scripted_server import (
     ScriptedServer,
@@ -946,22 +946,29 @@ class TestProcess:
         """
         The bar is on stderr, and is gone at the end; stdout stays clean.
         """
-        terminal, side = pty.openpty()
-        with os.fdopen(terminal, "rb", buffering=0) as shown:
-            with (
-                os.fdopen(side, "wb", buffering=0) as stderr,
-                started(
-                    "send", "--json", "--url", server.url, stderr=stderr, TERM="xterm"
-                ) as process,
-            ):
-                finished = await finish(process, b"{}\n" + lines(3))
-            seen = read_terminal(shown)
+        finished, seen = await send_at_terminal(server, "xterm")
 
-        assert json.loads(finished.stdout)["delivered"] == 3
         assert "\x1b" not in finished.stdout
         assert "sending" in seen
         assert "<stdin>:1: model: is missing" in seen
         assert seen.endswith("\x1b[1A\x1b[2K")  # the bar's line is erased
+
+    async def test_a_dumb_terminal_shows_lines_alone(self, server: ScriptedServer) -> None:
+        """
+        What can't move its cursor has no bar.
+        """
+        _, seen = await send_at_terminal(server, "dumb")
+
+        assert seen == "<stdin>:1: model: is missing\r\n"
+
+    async def test_colors_by_force_are_no_terminal(self, server: ScriptedServer) -> None:
+        """
+        FORCE_COLOR, as CI has it, leaves the log of a job without a bar.
+        """
+        finished = await run("send", "--url", server.url, stdin=b"{}\n" + lines(3), FORCE_COLOR="1")
+
+        assert finished.stderr == "<stdin>:1: model: is missing\n"
+        assert len(server.created) == 3
 
     @pytest.mark.parametrize(
         ("arguments", "environ", "hint"),
@@ -1033,6 +1040,23 @@ class TestProcess:
         assert finished.stderr.startswith("warning: base_url is plain http")
         assert finished.stderr.count("\n") == 1
         assert CANARY not in finished.stdout
+
+
+async def send_at_terminal(server: ScriptedServer, term: str) -> tuple[Finished, str]:
+    """
+    Send three events and a line that is none; returns what the terminal at stderr shows, too.
+    """
+    terminal, side = pty.openpty()
+    with os.fdopen(terminal, "rb", buffering=0) as shown:
+        with (
+            os.fdopen(side, "wb", buffering=0) as stderr,
+            started("send", "--json", "--url", server.url, stderr=stderr, TERM=term) as process,
+        ):
+            finished = await finish(process, b"{}\n" + lines(3))
+        seen = read_terminal(shown)
+
+    assert json.loads(finished.stdout)["delivered"] == 3
+    return finished, seen
 
 
 def read_terminal(shown: io.FileIO) -> str:
