@@ -125,6 +125,22 @@ def test_a_spool_needs_its_directory() -> None:
         read_settings({"spool": 5}, {})
 
 
+def test_a_spool_may_be_in_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A ~ is the home, in an argument and in the environment; one that is unknown is an error.
+    """
+    monkeypatch.setenv("HOME", "/home/me")
+    variable = "HH_EXPORTER_SPOOL_DIRECTORY"
+
+    assert Spool("~/events").directory == Path("/home/me/events")
+    assert read_settings({}, {variable: "~/events"}).spool == Spool("/home/me/events")
+    for value in ("~no-such-user/events", Path("~no-such-user/events")):
+        with pytest.raises(ConfigError, match=r"^directory must be a directory, not '~no-such"):
+            Spool(value)
+    with pytest.raises(ConfigError, match=rf"^{variable} must be a directory, not '~no-such"):
+        read_settings({}, {variable: "~no-such-user/events"})
+
+
 def test_without_anything_the_defaults_stand() -> None:
     """
     Foreign variables, those with a name much like ours included, change nothing.

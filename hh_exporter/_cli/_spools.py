@@ -22,6 +22,7 @@ from attrs import define, field
 from hh_exporter._cli._errors import CallError
 from hh_exporter._cli._report import Report
 from hh_exporter._environment import is_unset
+from hh_exporter._settings.spool import expanded
 from hh_exporter._spool.file import SpoolFile
 from hh_exporter._spool.place import is_held, list_files
 from hh_exporter.exceptions import SpoolError
@@ -40,12 +41,15 @@ def find_directory(given: str | None) -> Path:
     Find the spool that is meant, by an argument or by the environment.
 
     Raises:
-        CallError: None is named, or it is no directory.
+        CallError: None is named, it is no directory, or its home is unknown.
     """
     name = os.environ.get(_VARIABLE) if is_unset(given) else given
     if name is None or is_unset(name):
         raise CallError(f"no spool is named: give its directory, or set {_VARIABLE}")
-    directory = Path(name.strip())
+    try:
+        directory = expanded(name.strip())
+    except ValueError:
+        raise CallError(f"{name.strip()}: nothing says where that home is") from None
     if not directory.is_dir():
         raise CallError(f"{click.format_filename(directory)} is no directory")
     return directory

@@ -5,5 +5,5 @@ A value is checked where it is given, frozen, and trusted from there on.
 
 Others use `batch.BatchLimits`, `batch.MAX_BODY_BYTES`, `hooks.BeforeSend`, `kinds.Kind`,
 `kinds.choice`, `kinds.flag`, `kinds.seconds`, `kinds.share`, `kinds.text`, `kinds.whole`,
-`queue.QueueLimits`, `retry.RetryPolicy` and `spool.Spool`.
+`queue.QueueLimits`, `retry.RetryPolicy`, `spool.Spool` and `spool.expanded`.
 """

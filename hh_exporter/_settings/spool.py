@@ -12,15 +12,34 @@ from attrs import field, frozen
 
 from hh_exporter._settings.kinds import Kind, flag, seconds, whole
 
-__all__ = ["Spool"]
+__all__ = ["Spool", "expanded"]
 
 _DAY = 24 * 60 * 60
 
-_directory: Kind[Path] = Kind("a directory", lambda v: isinstance(v, Path), Path)
+
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """
+    Replace a ~ at the front of *path*.
+
+    Raises:
+        ValueError: Nothing says where that home is.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as exc:  # no HOME, and no such user
+        raise ValueError(str(exc)) from None
+
+
+_directory: Kind[Path] = Kind("a directory", lambda v: isinstance(v, Path), expanded)
 
 
 def _to_path(value: Any) -> Any:
-    return Path(value).expanduser() if isinstance(value, str | os.PathLike) else value
+    if not isinstance(value, str | os.PathLike):
+        return value
+    try:
+        return expanded(value)
+    except ValueError:
+        return str(value)  # which the validator refuses
 
 
 @frozen

@@ -109,6 +109,21 @@ def test_the_environment_names_the_spool(spool: Path, monkeypatch: pytest.Monkey
     assert "1 file," in call("spool").stdout
 
 
+def test_a_spool_may_be_in_a_home(spool: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A ~ that no shell has seen is the home, as for the exporter; an unknown one is a wrong call.
+    """
+    monkeypatch.setenv("HOME", str(spool.parent))
+    monkeypatch.setenv("HH_EXPORTER_SPOOL_DIRECTORY", f"~/{spool.name}")
+
+    assert "1 file," in call("spool").stdout
+
+    finished = call("spool", "~no-such-user/events")
+
+    assert finished.status == 2
+    assert "~no-such-user/events: nothing says where that home is" in finished.stderr
+
+
 @pytest.mark.parametrize("value", [None, " "])
 def test_no_spool_is_a_wrong_call(monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
     """
