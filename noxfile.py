@@ -1,11 +1,12 @@
 """
-All checks: `nox` runs them, `nox -s lint types` some of them, `nox -l` lists them.
+The checks: `nox` runs the usual ones, `nox -t all` all of them, `nox -l` lists them.
 
 Each has an environment of its own below .nox, which is kept from one run to the next.
 """
 
 from __future__ import annotations
 
+import sys
 from configparser import ConfigParser
 from pathlib import Path
 
@@ -15,9 +16,11 @@ nox.options.default_venv_backend = "venv"
 nox.options.reuse_venv = "yes"
 
 PYTHONS = ["3.11", "3.12", "3.13"]
+THIS = f"{sys.version_info.major}.{sys.version_info.minor}"
+nox.options.sessions = ["lint", "types", f"tests-{THIS}"]
 
 
-@nox.session
+@nox.session(tags=["all"])
 def lint(session: nox.Session) -> None:
     """
     Look for mistakes, and at the format.
@@ -27,7 +30,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check", ".")
 
 
-@nox.session
+@nox.session(tags=["all"])
 def types(session: nox.Session) -> None:
     """
     Check all types with mypy.
@@ -36,7 +39,7 @@ def types(session: nox.Session) -> None:
     session.run("mypy")
 
 
-@nox.session
+@nox.session(tags=["all"])
 def docs(session: nox.Session) -> None:
     """
     Make the pages in build/docs, without a warning.
@@ -46,7 +49,7 @@ def docs(session: nox.Session) -> None:
     session.run("sphinx-build", *strictly, "docs", "build/docs")
 
 
-@nox.session(python=PYTHONS)
+@nox.session(python=PYTHONS, tags=["all"])
 def tests(session: nox.Session) -> None:
     """
     Run the tests on each Python that is there; what follows -- goes to pytest.
@@ -55,7 +58,7 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", *session.posargs)
 
 
-@nox.session
+@nox.session(tags=["all"])
 def browser(session: nox.Session) -> None:
     """
     Look at the collector's page in Chromium.
@@ -64,7 +67,7 @@ def browser(session: nox.Session) -> None:
     session.run("pytest", "-m", "browser", "-n0", *session.posargs)
 
 
-@nox.session
+@nox.session(tags=["all"])
 def lowest(session: nox.Session) -> None:
     """
     Run the tests on the oldest dependencies that setup.cfg allows, and count what they cover.
@@ -79,7 +82,7 @@ def lowest(session: nox.Session) -> None:
     session.run("pytest", "--cov", "--cov-report=term", "--cov-fail-under=95")
 
 
-@nox.session
+@nox.session(tags=["all"])
 def apps(session: nox.Session) -> None:
     """
     Run the recipes with their frameworks, and check that all public names have types.

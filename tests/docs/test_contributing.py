@@ -26,6 +26,20 @@ def test_the_sessions_are_those_of_nox() -> None:
     assert re.findall(r"^\| `(\w+)` \|", GUIDE, re.MULTILINE) == sessions
 
 
+def test_nox_alone_runs_the_usual_checks() -> None:
+    """
+    They are lint, types and the tests on one Python; the tag `all` has every session.
+    """
+    text = (ROOT / "noxfile.py").read_text()
+    tree = ast.parse(text)
+    sessions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+
+    assert 'nox.options.sessions = ["lint", "types", f"tests-{THIS}"]\n' in text
+    for session in sessions:
+        [decorator] = session.decorator_list
+        assert "tags=['all']" in ast.unparse(decorator), session.name
+
+
 def test_a_commit_needs_no_download() -> None:
     """
     Each hook is a tool that the extra `dev` installs.
