@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import site
 import time
 from pathlib import Path
@@ -36,3 +37,5 @@ def seal(home: Path) -> None:
     os.environ |= {"HOME": str(home), "PYTHONUSERBASE": packages, "TZ": "UTC"}
     time.tzset()
     os.umask(0o022)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell has it for what ends in &
+        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -5,6 +5,7 @@ The suite finds the same surroundings wherever it runs.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -22,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 
 def test_nothing_comes_in_from_outside() -> None:
     """
-    Variables, time zone, home and umask are those that the suite has chosen.
+    Variables, time zone, home, umask and SIGINT are those that the suite has chosen.
     """
     for name in ("TERM", "COLUMNS", "CI", "LC_ALL", "PYTHONWARNINGS", "HTTP_PROXY", "HH_API_KEY"):
         assert name not in os.environ
@@ -31,6 +32,7 @@ def test_nothing_comes_in_from_outside() -> None:
     umask = os.umask(0)
     os.umask(umask)
     assert umask == 0o022
+    assert signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
 
 
 @pytest.mark.parametrize("workers", [0, 1])
