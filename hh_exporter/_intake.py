@@ -19,7 +19,8 @@ from hh_exporter._outcomes import DropReason
 from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._records import Record, Session
 from hh_exporter._sessions import Sessions
-from hh_exporter._values.legalize import STOPS, legalize
+from hh_exporter._values.kinds import STOPS
+from hh_exporter._values.legalize import legalize
 from hh_exporter.events import ModelEvent, SessionProperties, new_id
 from hh_exporter.exceptions import EncodeError
 

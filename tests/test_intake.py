@@ -25,7 +25,6 @@ from hh_exporter import DropReason, Exporter, ModelEvent, SessionProperties
 from hh_exporter._dialects.registry import DIALECTS
 from hh_exporter._dialects.vendor import to_session_uuid
 from hh_exporter._records import Record
-from hh_exporter._settings.batch import MAX_BODY_BYTES
 from tests.conftest import MakeExporter
 from tests.scripted_server import ScriptedServer
 from tests.support import PATIENCE, assert_balanced, model_event
@@ -206,19 +205,20 @@ def test_an_interrupt_is_not_the_events_fault(stop: type[BaseException]) -> None
 @pytest.mark.parametrize("rules", [{}, {"before_send": lambda draft: draft}], ids=["", "hook"])
 def test_what_is_too_deep_or_wide_is_still_sent(dialect: str, rules: dict[str, Any]) -> None:
     """
-    1,000 levels are cut and marked; a million members are sent, or cut where they are odd.
+    1,000 levels are cut and marked, and so are a million odd members; a million plain ones are sent.
     """
     numbers = [7] * 1_000_000
     with offline(dialect=dialect, **rules) as exporter:
         assert exporter.push(model_event(inputs={"deep": nested(1000)}))
         assert exporter.push(model_event(inputs={"wide": numbers}))
         assert exporter.push(model_event(inputs={"wide": numbers, "odd": object()}))
-        deep, wide, odd = (record.data for record in records_in(exporter))
+        assert exporter.push(model_event(inputs={"odd": range(1_000_000)}))
+        deep, wide, beside, odd = (record.data for record in records_in(exporter))
 
     assert b'"<too deep>"' in deep
-    assert (b'"<too large>"' in wide) == bool(rules)
+    assert b'"<too large>"' not in wide + beside
     assert b'"<too large>"' in odd
-    assert all(orjson.loads(data) and len(data) < MAX_BODY_BYTES for data in (deep, wide, odd))
+    assert all(orjson.loads(data) for data in (deep, wide, beside, odd))
 
 
 @each_dialect

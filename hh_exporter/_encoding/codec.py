@@ -11,22 +11,26 @@ crashes the interpreter.
 
 from __future__ import annotations
 
+import logging
 from typing import TypeVar
 
 import orjson
-from attrs import define, fields
+from attrs import define, field, fields
 
 from hh_exporter._clock import Clock
 from hh_exporter._dialects.dialect import Dialect
 from hh_exporter._encoding.scalars import Scalars, wrong_type
 from hh_exporter._outcomes import DropReason
 from hh_exporter._records import Record, Session
-from hh_exporter._values.legalize import STOPS, legalize
+from hh_exporter._values.kinds import STOPS
+from hh_exporter._values.legalize import MAX_DEPTH, MAX_ODD, legalize_fields
 from hh_exporter._values.times import fill_times
 from hh_exporter.events import ModelEvent, SessionProperties
 from hh_exporter.exceptions import EncodeError
 
 __all__ = ["Codec"]
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T", ModelEvent, SessionProperties)
 
@@ -50,6 +54,8 @@ class Codec:
     source: str | None = None
     max_bytes: int
     """Bytes of the largest record."""
+    _said: set[str] = field(factory=set, init=False, repr=False)
+    """What was warned of already, once for each exporter and process."""
 
     def encode(self, event: ModelEvent, event_id: str, session_id: str | None = None) -> Record:
         """
@@ -94,7 +100,7 @@ class Codec:
         """
         Copy *event* as plain data, with all that `encode` would fill in; raises as it does.
         """
-        draft = _make_plain(ModelEvent, self.check(event))
+        draft = self._make_plain(ModelEvent, self.check(event))
         draft.event_id = event_id
         stamps = {"session_id": session_id, "project": self.project, "source": self.source}
         times = {name: value for name in _TIMES if (value := getattr(draft, name)) is not None}
@@ -110,7 +116,7 @@ class Codec:
         """
         if not issubclass(type(properties), SessionProperties):
             raise wrong_type("session", "SessionProperties", properties)
-        return _make_plain(SessionProperties, _session_scalars.check(properties))
+        return self._make_plain(SessionProperties, _session_scalars.check(properties))
 
     def encode_session(self, draft: SessionProperties) -> Session:
         """
@@ -130,7 +136,7 @@ class Codec:
                 raise
             except BaseException:  # noqa: S110 - the payloads are odd too
                 pass
-        return self._dump(_make_plain(ModelEvent, checked), event_id, session_id)
+        return self._dump(self._make_plain(ModelEvent, checked), event_id, session_id)
 
     def _dump(self, event: ModelEvent, event_id: str, session_id: str | None) -> bytes:
         now = self.clock.wall() * 1000
@@ -138,9 +144,19 @@ class Codec:
         wire = self.dialect.unstructure(event, event_id, session_id, now, self.project, self.source)
         return orjson.dumps(wire, None, _OPTIONS)
 
-
-def _make_plain(cls: type[T], instance: T) -> T:
-    """
-    Copy *instance* with nothing but plain data in it, all of its fields within one bound.
-    """
-    return cls(**legalize({a.name: getattr(instance, a.name) for a in fields(cls)}))
+    def _make_plain(self, cls: type[T], instance: T) -> T:
+        """
+        Copy *instance* with nothing but plain data in it, all of its fields within one bound.
+        """
+        copies, cut = legalize_fields({a.name: getattr(instance, a.name) for a in fields(cls)})
+        for name in cut:
+            if name not in self._said:
+                self._said.add(name)
+                log.warning(
+                    "%s was cut: it has more than %d levels, or too much "
+                    "in it that is no plain list or object (%d members); said once",
+                    name,
+                    MAX_DEPTH,
+                    MAX_ODD,
+                )
+        return cls(**copies)

@@ -8,71 +8,56 @@ angle brackets that says what was there:
     <bytes: 12>   binary data, by its length
     <cycle>       a container inside itself
     <too deep>    containers below MAX_DEPTH levels
-    <too large>   members beyond MAX_NODES; in an object it is their key as well
+    <too large>   members beyond the bounds; in an object it is their key as well
 
-The type that counts is type(x), never what x says of itself, and its members are read by
-the type's C code where there is any: code of the value's own runs only where nothing else
-can know what it holds. No text comes from repr(), nor from str() of an unknown object.
+The bounds are for what is odd. Plain lists, tuples and objects are cut only where no body
+could hold them; what stands beside them has no say in that, and nor has who looks at them.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import ipaddress as ip
-import json
-import re
-from array import array
-from collections import OrderedDict, UserDict, UserList, UserString, deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import suppress
-from datetime import date, time, timedelta
-from decimal import Decimal
-from enum import Enum
-from fractions import Fraction
-from functools import partial
-from itertools import islice
-from pathlib import PurePath
-from types import MappingProxyType
-from typing import Any, TypeAlias
-from uuid import UUID
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-__all__ = ["CYCLE", "MAX_DEPTH", "MAX_NODES", "STOPS", "TOO_DEEP", "TOO_LARGE", "legalize"]
+from attrs import define, field
+
+from hh_exporter._values.kinds import (
+    CONTAINERS,
+    LIST,
+    MAX_INT,
+    MIN_INT,
+    STOPS,
+    Converter,
+    Pairs,
+    find_converter,
+    legal_text,
+    marker,
+    name_of,
+    pairs_of,
+    step,
+)
+
+__all__ = [
+    "CYCLE",
+    "MAX_DEPTH",
+    "MAX_MEMBERS",
+    "MAX_ODD",
+    "TOO_DEEP",
+    "TOO_LARGE",
+    "legalize",
+    "legalize_fields",
+]
 
 MAX_DEPTH = 200
 """Levels of containers; orjson takes a little over 250."""
-MAX_NODES = 100_000
-"""Members of all containers together."""
+MAX_MEMBERS = 2_500_000
+"""Members of all containers together: a member takes two bytes, and a body 5,000,000 at most."""
+MAX_ODD = 250_000
+"""Of these, members of containers that JSON has no words for, and that may be without end."""
 
 CYCLE = "<cycle>"
 TOO_DEEP = "<too deep>"
 TOO_LARGE = "<too large>"
-
-_MIN_INT, _MAX_INT = -(2**63), 2**64 - 1
-_MAX_BITS = 2048  # of an int with digits: fewer than any sys.set_int_max_str_digits allows
-_MAX_NAME = 100  # characters of a type's name
-_MAX_STEPS = 8  # from a value to plain data, as from an enum's member by numpy to an int
-_MAX_COPIES = 5
-
-STOPS = (KeyboardInterrupt, SystemExit)
-"""Let through. Where nothing awaits, a CancelledError or GeneratorExit can only be data's."""
-
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
-
-# A metaclass may answer for its classes; these look at the class itself.
-_name_of = type.__dict__["__name__"].__get__
-_module_of = type.__dict__["__module__"].__get__
-_mro_of = type.__dict__["__mro__"].__get__
-_dict_of = type.__dict__["__dict__"].__get__
-_read = object.__getattribute__
-
-_Converter: TypeAlias = Callable[[Any, int], Any]
-"""From a value, and how many of its members fit, to something nearer to plain data."""
-
-
-class _Pairs(list[tuple[Any, Any]]):
-    """
-    Members of a mapping or an object while their keys may be anything.
-    """
 
 
 def legalize(value: object) -> Any:
@@ -86,11 +71,11 @@ def legalize(value: object) -> Any:
     Returns:
         str without lone surrogates, int within 64 bits, float, bool, None, and
         lists and dicts of these with str keys, all of exactly these types. At
-        most MAX_DEPTH levels and, one TOO_LARGE aside, MAX_NODES members.
+        most MAX_DEPTH levels and, one TOO_LARGE aside, MAX_MEMBERS members.
     """
     root = [value]
     try:
-        _fill(root)
+        _Walk().fill(root)
     except RecursionError:  # our caller had all but used up the stack
         return TOO_DEEP
     except MemoryError:
@@ -98,117 +83,169 @@ def legalize(value: object) -> Any:
     return root[0]
 
 
-def _fill(root: list[Any]) -> None:
+def legalize_fields(fields: Mapping[str, object]) -> tuple[dict[str, Any], list[str]]:
     """
-    Make all that *root* holds plain, in place and without recursion.
+    Copy *fields* as `legalize` does, all of them within its bounds.
 
-    Members are paid for when their container is copied, so that the copies are
-    as bounded as the result.
+    Returns:
+        The copies, and the names of those of which the bounds cut something off.
+
+    Raises:
+        RecursionError, MemoryError: Our caller had left too little.
     """
-    room = MAX_NODES
-    path: dict[int, object] = {}  # holds what we are in, so that nothing else gets its id
-    frames: list[tuple[Any, Iterator[tuple[Any, Any]]]] = [(root, enumerate(root))]
-    while frames:
-        out, members = frames[-1]
-        for key, value in members:
-            kind = type(value)
-            try:
-                if kind is str:
-                    if value.isascii():
+    walk = _Walk()
+    copies: dict[str, Any] = {}
+    cut = []
+    for name, value in fields.items():
+        root = [value]
+        walk.is_cut = False
+        walk.fill(root)
+        copies[name] = root[0]
+        if walk.is_cut:
+            cut.append(name)
+    return copies, cut
+
+
+@define(eq=False)
+class _Walk:
+    """
+    A walk over values, and what there is still room for.
+    """
+
+    members: int = MAX_MEMBERS
+    odd: int = MAX_ODD
+    repeats: int = MAX_ODD
+    is_cut: bool = False
+    _found: dict[int, tuple[type, Converter | None]] = field(factory=dict)
+    """By id, with the type, so that no other gets it meanwhile."""
+    _seen: set[int] = field(factory=set)
+    """The ids of plain containers."""
+
+    def fill(self, root: list[Any]) -> None:
+        """
+        Make all that *root* holds plain, in place and without recursion.
+
+        Members are paid for when their container is copied, so that the copies are
+        as bounded as the result.
+        """
+        path: dict[int, object] = {}  # holds what we are in, so that nothing else gets its id
+        frames: list[tuple[Any, Iterator[tuple[Any, Any]]]] = [(root, enumerate(root))]
+        while frames:
+            out, members = frames[-1]
+            for key, value in members:
+                kind = type(value)
+                try:
+                    if kind is str:
+                        if not value.isascii():
+                            out[key] = legal_text(value)
                         continue
-                elif kind is int:
-                    if _MIN_INT <= value <= _MAX_INT:
+                    if kind is int:
+                        if MIN_INT <= value <= MAX_INT:
+                            continue
+                    elif kind is float or kind is bool or value is None:
                         continue
-                elif kind is float or kind is bool or value is None:
-                    continue
-                if id(value) in path:
-                    out[key] = CYCLE
-                    continue
-                is_too_deep = len(path) >= MAX_DEPTH
-                limit = 0 if is_too_deep else room
-                plain = value
-                if not (kind is dict or kind is list):
-                    plain = _step_by_step(value, limit)
-                if type(plain) not in _CONTAINERS:
+                    if id(value) in path:
+                        out[key] = CYCLE
+                        continue
+                    plain = self._read(value, is_too_deep=len(path) >= MAX_DEPTH)
                     out[key] = plain
-                elif is_too_deep:
-                    out[key] = TOO_DEEP
-                elif plain and not room:
-                    out[key] = TOO_LARGE
-                else:
-                    out[key] = inner = _copy(plain, limit)
-                    room = max(room - len(inner), 0)
-                    path[id(value)] = value
-                    inners = inner.items() if type(inner) is dict else enumerate(inner)
-                    frames.append((inner, iter(inners)))
-                    break
-            except STOPS:
-                raise
-            except BaseException:  # whatever the value's own code raises
-                out[key] = _marker(value)
-        else:
-            frames.pop()
-            if path:
-                path.popitem()
+                    if plain and (type(plain) is dict or type(plain) is list):
+                        path[id(value)] = value
+                        inners = plain.items() if type(plain) is dict else enumerate(plain)
+                        frames.append((plain, iter(inners)))
+                        break
+                except STOPS:
+                    raise
+                except BaseException:  # whatever the value's own code raises
+                    out[key] = marker(value)
+            else:
+                frames.pop()
+                if path:
+                    path.popitem()
 
-
-def _copy(source: Any, limit: int) -> list[Any] | dict[str, Any]:
-    """
-    Copy the first *limit* members of a dict, list or pairs under legal names.
-    """
-    if type(source) is dict and len(source) <= limit:
-        copy: dict[str, Any] = source.copy()
-        for key in copy:
-            if type(key) is not str or not key.isascii():
-                break
-        else:
-            return copy
-    if type(source) is dict:
-        source = _mapping(dict.items, source, limit)
-    members: list[Any] = source[: limit + 1]
-    is_object = type(source) is _Pairs
-    if len(members) > limit:
-        members[limit:] = [(TOO_LARGE, TOO_LARGE) if is_object else TOO_LARGE]
-    return _named(members) if is_object else members
-
-
-def _step_by_step(value: Any, limit: int) -> Any:
-    """
-    Bring *value* to a legal leaf, or to a container of any size that is still to be copied.
-
-    A legal str comes back as itself. Of members made on the way there are at most limit + 1.
-    """
-    original = value
-    for _ in range(_MAX_STEPS):
+    def _read(self, value: Any, *, is_too_deep: bool) -> Any:
+        """
+        Make *value* a leaf, or a container of our own with members that are still to be filled.
+        """
         kind = type(value)
-        if kind is str:
-            try:
-                value.encode()
-            except UnicodeEncodeError:
-                return _LONE_SURROGATE.sub("\ufffd", value)
+        is_plain = kind is list or kind is dict or kind is tuple or self._find(kind) is LIST
+        limit = 0 if is_too_deep else self._room_for(value, is_plain=is_plain)
+        if kind is tuple:
+            value = list(value[: limit + 1])
+        elif kind is not list and kind is not dict:
+            value = step(value, limit, self._find)
+        if type(value) not in CONTAINERS:
             return value
-        if kind is int and not _MIN_INT <= value <= _MAX_INT:
-            return str(value) if value.bit_length() <= _MAX_BITS else _marker(value)
-        if id(kind) in _PLAIN:
-            return value
-        if (convert := _converter(kind)) is None:
-            break
-        value = convert(value, limit)
-        if type(value) is kind:  # no nearer, as with numpy's longdouble
-            break
-    return _marker(original)
+        if is_too_deep:
+            self.is_cut = True
+            return TOO_DEEP
+        if not value:
+            return [] if type(value) is list else {}
+        return self._copy(value, limit, is_plain=is_plain)
+
+    def _room_for(self, value: object, *, is_plain: bool) -> int:
+        """
+        Say how many members of *value* fit.
+
+        A plain container may come again, but not without end: a list twice in a
+        list twice in a list, and so on, soon has more members than there are atoms.
+        """
+        if not is_plain:
+            return min(self.members, self.odd)
+        if id(value) in self._seen:
+            if not self.repeats:
+                return 0
+            self.repeats -= 1
+        self._seen.add(id(value))
+        return self.members
+
+    def _copy(self, source: Any, limit: int, *, is_plain: bool) -> Any:
+        """
+        Copy the first *limit* members of a dict, list or pairs under legal names.
+        """
+        copy: Any = None
+        if type(source) is dict:
+            if len(source) <= limit:
+                copy = source.copy()
+            if copy is None or not all(map(_is_legal_key, copy)):
+                copy = None
+                is_plain, limit = False, min(limit, self.odd)
+                source = pairs_of(source, limit)
+        if not limit:
+            self.is_cut = True
+            return TOO_LARGE
+        if copy is None:
+            is_object = type(source) is Pairs
+            copy = source[: limit + 1]
+            if len(copy) > limit:
+                self.is_cut = True
+                copy[limit:] = [(TOO_LARGE, TOO_LARGE) if is_object else TOO_LARGE]
+            if is_object:
+                copy = _named(copy)
+        self.members = max(self.members - len(copy), 0)
+        if not is_plain:
+            self.odd = max(self.odd - len(copy), 0)
+        return copy
+
+    def _find(self, kind: type) -> Converter | None:
+        """
+        Find how to convert instances of *kind*, once in the whole walk.
+        """
+        found = self._found.get(id(kind))
+        if found is None:
+            found = self._found[id(kind)] = (kind, find_converter(kind))
+        return found[1]
 
 
-def _marker(value: object, size: int | None = None) -> str:
-    name = str.__str__(_name_of(type(value)))[:_MAX_NAME]  # Python keeps surrogates out of it
-    return f"<{name}>" if size is None else f"<{name}: {size}>"
+def _is_legal_key(key: object) -> bool:
+    return type(key) is str and (key.isascii() or legal_text(key) is key)
 
 
 def _named(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
     """
     Give each member a name of its own; those that are legal already keep theirs.
     """
-    names = [_name(key) for key, _ in pairs]
+    names = [name_of(key) for key, _ in pairs]
     kept = {name for (key, _), name in zip(pairs, names, strict=True) if name is key}
     numbers: dict[str, int] = {}
     out: dict[str, Any] = {}
@@ -220,181 +257,3 @@ def _named(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
             name = f"{base} ({number})"
         out[name] = value
     return out
-
-
-def _name(key: Any) -> str:
-    """
-    Name a member: text as it is, other scalars in JSON's words, the rest by a marker.
-    """
-    try:
-        leaf = _step_by_step(key, 0)
-        if type(leaf) is str:
-            return leaf
-        return _marker(key) if type(leaf) in _CONTAINERS else json.dumps(leaf)
-    except STOPS:
-        raise
-    except BaseException:  # whatever the key's own code raises
-        return _marker(key)
-
-
-def _members(iterate: Callable[[Any], Iterable[Any]], value: Any, limit: int) -> list[Any]:
-    """
-    Copy at most limit + 1 members in one go, again when another thread changed them meanwhile.
-    """
-    for _ in range(_MAX_COPIES):
-        members = iterate(value)
-        if members is value:
-            break
-        with suppress(RuntimeError):
-            return list(islice(members, limit + 1))
-    raise TypeError("an iterator, which is the user's to consume, or changed all the time")
-
-
-def _mapping(items: Callable[[Any], Iterable[Any]], value: Any, limit: int) -> _Pairs:
-    return _Pairs(_members(items, value, limit))
-
-
-def _set(iterate: Callable[[Any], Iterable[Any]], value: Any, limit: int) -> list[Any]:
-    """
-    Copy members of a set, in order where that takes no code of theirs.
-    """
-    members = _members(iterate, value, limit)
-    if any(all(type(member) is kind for member in members) for kind in (str, int)):
-        members.sort()
-    return members
-
-
-def _tuple(value: Any, limit: int) -> list[Any]:
-    """
-    Copy a tuple, a named one under the names of its fields.
-    """
-    members = _members(tuple.__iter__, value, limit)
-    names = _declared(type(value), "_fields")
-    is_named = type(names) is tuple and len(names) == tuple.__len__(value)
-    return _Pairs(zip(names, members, strict=False)) if is_named else members
-
-
-def _array(value: Any, limit: int) -> Any:
-    """
-    Take numpy's array apart, row by row where it does not fit as a whole.
-    """
-    if value.ndim == 0:
-        return value.item()
-    rows = value[: limit + 1]
-    return rows.tolist() if rows.size <= limit + 1 else list(rows)
-
-
-def _record(fields: Iterable[Any], value: Any, limit: int) -> _Pairs:
-    """
-    Read the fields that are set; one with a leading underscore is private, as to orjson.
-    """
-    names = [field.name for field in fields if not field.name.startswith("_")]
-    pairs = _Pairs()
-    for name in names[: limit + 1]:
-        with suppress(AttributeError):
-            pairs.append((name, _read(value, name)))
-    return pairs
-
-
-def _model(value: Any, limit: int) -> Any:
-    """
-    Read what a model of pydantic 1 or 2 holds, past serializers, which may raise.
-    """
-    held = _mapping(dict.items, _read(value, "__dict__"), limit)
-    if _declared(type(value), "__pydantic_root_model__"):
-        return dict(held)["root"]
-    for name in ("__pydantic_fields__", "model_fields"):  # since 2.10, and before
-        fields = _declared(type(value), name)
-        if type(fields) is dict:
-            # Cached properties lie beside the fields; what is extra lies apart.
-            held = _Pairs(pair for pair in held if pair[0] in fields)
-            held += _mapping(dict.items, _read(value, "__pydantic_extra__") or {}, limit)
-            break
-    else:
-        fields = {n: f.field_info for n, f in _declared(type(value), "__fields__").items()}
-    return _Pairs(pair for pair in held if not getattr(fields.get(pair[0]), "exclude", None))
-
-
-def _enum(value: Any, _: int) -> Any:
-    """
-    Take a member's value, or its name where the value is of no kind that we know.
-    """
-    inner = _read(value, "_value_")
-    is_known = inner is None or _converter(type(inner)) is not None
-    return inner if is_known else _read(value, "_name_")
-
-
-def _declared(kind: type, name: str) -> Any:
-    for base in _mro_of(kind):
-        if name in _dict_of(base):
-            return _dict_of(base)[name]
-    return None
-
-
-def _converter(kind: type) -> _Converter | None:
-    """
-    Find how to convert instances of *kind*: by its bases, else by what declares its fields.
-    """
-    bases = _mro_of(kind)
-    if any(base is Enum for base in bases):  # before the str or int that it may be as well
-        return _enum
-    for base in bases:
-        if id(base) in _CONVERTERS:
-            return _CONVERTERS[id(base)]
-    if _declared(kind, "__dataclass_fields__") is not None:
-        return lambda value, limit: _record(dataclasses.fields(kind), value, limit)
-    if (fields := _declared(kind, "__attrs_attrs__")) is not None:
-        return partial(_record, fields)
-    for base in bases:
-        if (_module_of(base), _name_of(base)) in _FOREIGN:
-            return _FOREIGN[_module_of(base), _name_of(base)]
-    return None
-
-
-def _converters() -> Iterator[tuple[type, _Converter]]:
-    def alone(convert: Callable[[Any], Any]) -> _Converter:
-        return lambda value, _: convert(value)
-
-    kind: Any
-    version4 = ip.IPv4Address, ip.IPv4Interface, ip.IPv4Network
-    version6 = ip.IPv6Address, ip.IPv6Interface, ip.IPv6Network
-    for kind in (str, Decimal, UUID, PurePath, *version4, *version6):
-        yield kind, alone(kind.__str__)
-    yield int, alone(int.__int__)
-    yield float, alone(float.__float__)
-    yield complex, alone(complex.__repr__)
-    yield Fraction, alone(lambda x: "/".join(map(_name, x.as_integer_ratio())))
-    yield timedelta, alone(timedelta.total_seconds)
-    for kind in (date, time):  # and datetime
-        yield kind, alone(lambda x: x.isoformat())
-    for kind in (bytes, bytearray, memoryview):
-        yield kind, alone(lambda x: _marker(x, memoryview(x).nbytes))
-    yield BaseException, alone(_marker)  # also one that declares fields
-    yield tuple, _tuple
-    for kind in (set, frozenset):
-        yield kind, partial(_set, kind.__iter__)
-    for kind in (list, deque, range, array):
-        yield kind, partial(_members, kind.__iter__)
-    for kind in (type({}.keys()), type({}.values()), type({}.items()), Collection):
-        yield kind, partial(_members, iter)
-    for kind in (dict, OrderedDict):
-        yield kind, partial(_mapping, kind.items)
-    for kind in (Mapping, MappingProxyType):
-        yield kind, partial(_mapping, lambda x: x.items())
-    for kind in (UserDict, UserList, UserString):
-        yield kind, alone(lambda x: _read(x, "data"))
-
-
-_CONTAINERS = (dict, list, _Pairs)
-
-# By id, as a metaclass may say that its classes equal others, or can't be hashed.
-_PLAIN = frozenset(map(id, (int, float, bool, type(None), *_CONTAINERS)))
-_CONVERTERS = {id(kind): convert for kind, convert in _converters()}
-
-# By name, as nobody need have them installed.
-_FOREIGN: dict[tuple[str, str], _Converter] = {
-    ("numpy", "ndarray"): _array,
-    ("numpy", "generic"): lambda x, _: x.item(),
-    ("pydantic.main", "BaseModel"): _model,
-    ("pydantic.v1.main", "BaseModel"): _model,
-}

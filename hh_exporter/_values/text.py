@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from hh_exporter._values.legalize import legalize
+from hh_exporter._values.legalize import legalize, legalize_fields
 
 __all__ = ["map_fields"]
 
@@ -30,7 +30,8 @@ def map_fields(owner: object, names: Iterable[str], fn: Callable[[str], str]) ->
         TypeError: *fn* returned no text.
     """
     fields = {name: value for name in names if (value := getattr(owner, name)) is not None}
-    for name, value in _map(legalize(fields), fn).items():
+    copies, _ = legalize_fields(fields)
+    for name, value in _map(copies, fn).items():
         setattr(owner, name, value)
 
 

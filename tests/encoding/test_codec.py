@@ -7,6 +7,7 @@ from __future__ import annotations
 import copy
 import tracemalloc
 from collections.abc import Callable
+from datetime import UTC, datetime
 from enum import StrEnum
 from fractions import Fraction
 from math import inf, nan
@@ -296,6 +297,39 @@ def test_what_json_cannot_say_is_made_legal(dialect: str, kind: str, name: str) 
     )
     assert odd in text
     assert beside in text
+
+
+def test_what_is_plain_stands_whole_beside_what_is_odd() -> None:
+    """
+    A time in the metadata cuts nothing off a large answer, in whatever it is held.
+    """
+    vectors = [{"index": i, "embedding": [0.125] * 1536} for i in range(200)]
+    event = model_event(response={"data": vectors, "again": ((1, 2), vectors[0])})
+    whole = encoded(event)
+    event.metadata = {"at": datetime(2025, 1, 2, tzinfo=UTC), "tenant": "a"}
+
+    beside = encoded(event)
+
+    assert beside["response"] == whole["response"]
+    assert beside["metadata"] == {"at": "2025-01-02T00:00:00+00:00", "tenant": "a"}
+
+
+def test_what_is_cut_is_told_once_by_its_field(caplog: pytest.LogCaptureFixture) -> None:
+    """
+    One warning for each field, and none for what is only marked.
+    """
+    codec = make_codec()
+    deep: Any = {object()}
+    for _ in range(300):
+        deep = [deep]
+    for _ in range(3):
+        codec.encode(model_event(metadata={"odd": object()}, inputs={"deep": deep}), "e1")
+        codec.encode(model_event(config={"many": range(10**6)}), "e1")
+
+    assert [r.getMessage().partition(":")[0] for r in caplog.records] == [
+        "inputs was cut",
+        "config was cut",
+    ]
 
 
 @pytest.mark.parametrize(

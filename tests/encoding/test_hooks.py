@@ -98,6 +98,22 @@ async def test_the_hook_gets_a_plain_copy_with_all_stamps(
     assert (draft.start_time, draft.end_time) == (EPOCH * 1000 - 2000, EPOCH * 1000)
 
 
+async def test_a_hook_that_looks_cuts_nothing_off(
+    make_exporter: MakeExporter, server: ScriptedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    An event of many members is whole, and stays so when its text is mapped.
+    """
+    exporter = await make_exporter(before_send=lambda draft: draft.map_text(str.upper))
+    vectors = [{"embedding": [0.125] * 1536} for _ in range(200)]
+
+    exporter.push(model_event(response={"data": vectors}))
+
+    [event] = await sent(exporter, server)
+    assert event["response"]["data"] == vectors
+    assert not warnings_in(caplog)
+
+
 async def test_the_events_own_stamps_stay(make_exporter: MakeExporter) -> None:
     """
     What the event names itself is not stamped over.

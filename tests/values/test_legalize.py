@@ -47,7 +47,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hh_exporter._values.legalize import CYCLE, MAX_DEPTH, MAX_NODES, TOO_DEEP, TOO_LARGE, legalize
+from hh_exporter._settings.batch import MAX_BODY_BYTES
+from hh_exporter._values.legalize import (
+    CYCLE,
+    MAX_DEPTH,
+    MAX_MEMBERS,
+    MAX_ODD,
+    TOO_DEEP,
+    TOO_LARGE,
+    legalize,
+    legalize_fields,
+)
 from tests.support import PATIENCE
 
 PLAIN = (str, int, float, bool, type(None))
@@ -400,7 +410,7 @@ def test_plain_data_within_the_bounds_is_whole() -> None:
     """
     The last level and the last member that fit are there.
     """
-    wide: list[Any] = [[1] * MAX_NODES, [[]] * MAX_NODES]
+    wide: list[Any] = [[1] * MAX_MEMBERS, [[]] * MAX_ODD, dict.fromkeys(map(str, range(MAX_ODD)))]
     for value in (*wide, nested(MAX_DEPTH), nested(MAX_DEPTH, "leaf")):
         result = legalize(value)
         # Comparing 200 levels would take recursion.
@@ -431,38 +441,76 @@ def test_what_is_too_deep_is_marked(wrap: Callable[[object], object]) -> None:
     assert orjson.dumps(result).count(TOO_DEEP.encode()) == 1
 
 
+ODD_CONTAINERS: list[Callable[[int], Any]] = [
+    lambda n: set(range(n)),
+    lambda n: deque([0]) * n,
+    range,
+    lambda n: array("b", [0]) * n,
+    np.zeros,
+    lambda n: np.zeros((n, 0)),
+    lambda n: dict.fromkeys(range(n)),
+    lambda n: Counter({str(i): i for i in range(n)}),
+    lambda n: MappingProxyType(dict.fromkeys(range(n))),
+]
+
+
+@pytest.mark.parametrize("make", ODD_CONTAINERS)
+def test_what_is_odd_and_too_large_is_cut_and_marked(make: Callable[[int], Any]) -> None:
+    """
+    Members that fit stay; one marker stands for the rest.
+    """
+    result, cut = legalize_fields({"metadata": make(MAX_ODD + 5), "inputs": {"whole": [1]}})
+
+    odd = result["metadata"]
+    assert check(odd)[0] == MAX_ODD + 1
+    assert (list(odd.values()) if type(odd) is dict else odd)[-1] == TOO_LARGE
+    assert type(odd) is list or TOO_LARGE in odd
+    assert result["inputs"] == {"whole": [1]}
+    assert cut == ["metadata"]
+
+
 @pytest.mark.parametrize(
     "make",
     [
         lambda n: [0] * n,
         lambda n: tuple([0] * n),
-        lambda n: set(range(n)),
-        lambda n: deque([0]) * n,
-        range,
-        lambda n: array("b", [0]) * n,
-        np.zeros,
-        lambda n: np.zeros((n, 0)),
-        lambda n: dict.fromkeys(range(n)),
+        lambda n: MyList([0] * n),
+        lambda n: [("é", {"ü": i}) for i in range(n // 3)],
         lambda n: {str(i): i for i in range(n)},
-        lambda n: MappingProxyType(dict.fromkeys(range(n))),
+        lambda n: {"é" * (i % 2) + str(i): i for i in range(n)},
     ],
 )
-def test_what_is_too_large_is_cut_and_marked(make: Callable[[int], Any]) -> None:
+@pytest.mark.parametrize("odd", [{1}, object(), set(range(MAX_ODD + 5))])
+def test_what_is_plain_is_whole_beside_what_is_odd(make: Callable[[int], Any], odd: object) -> None:
     """
-    Members that fit stay; one marker stands for the rest.
+    However much of it there is, and whatever is odd before it, behind it and in it.
     """
-    result = legalize(make(MAX_NODES + 5))
+    plain = make(MAX_ODD * 6 // 5)
+    legal = legalize(odd)
+    value: list[Any] = [odd, plain, {"odd": odd}]
 
-    assert check(result)[0] == MAX_NODES + 1
-    assert (list(result.values()) if type(result) is dict else result)[-1] == TOO_LARGE
-    assert type(result) is list or TOO_LARGE in result
+    result = legalize(value)
+
+    assert orjson.dumps(result[:2]) == orjson.dumps([legal, plain])
+
+
+def test_what_no_body_can_hold_is_cut() -> None:
+    """
+    Where even plain data would take more than 5,000,000 bytes, the walk ends.
+    """
+    assert 2 * MAX_MEMBERS >= MAX_BODY_BYTES
+    result, cut = legalize_fields({"inputs": [0] * (MAX_MEMBERS + 5), "outputs": [0]})
+
+    assert check(result["inputs"])[0] == MAX_MEMBERS + 1
+    assert result["outputs"] == TOO_LARGE
+    assert cut == ["inputs", "outputs"]
 
 
 def test_a_cut_object_keeps_its_own_member_of_the_markers_name() -> None:
     """
     The marker's key gives way to a real one.
     """
-    value = {TOO_LARGE: 1} | dict.fromkeys(range(MAX_NODES))
+    value = {TOO_LARGE: 1} | dict.fromkeys(range(MAX_ODD))
 
     result = legalize(value)
 
@@ -470,14 +518,14 @@ def test_a_cut_object_keeps_its_own_member_of_the_markers_name() -> None:
     assert result[f"{TOO_LARGE} (2)"] == TOO_LARGE
 
 
-def test_all_containers_share_one_budget() -> None:
+def test_all_odd_containers_share_one_budget() -> None:
     """
-    Containers that come when it is used up are marked, empty ones excepted.
+    Those that come when it is used up are marked, empty ones excepted; plain ones are whole.
     """
-    result = legalize([[0] * (MAX_NODES - 3), [1], []])
+    result = legalize([deque([0] * MAX_ODD), {1}, set(), {2: 2}, [1]])
 
-    assert len(result[0]) == MAX_NODES - 3
-    assert result[1:] == [TOO_LARGE, []]
+    assert len(result[0]) == MAX_ODD
+    assert result[1:] == [TOO_LARGE, [], TOO_LARGE, [1]]
 
 
 def test_shared_members_are_written_each_time_within_the_budget() -> None:
@@ -487,19 +535,19 @@ def test_shared_members_are_written_each_time_within_the_budget() -> None:
     value: Any = ["x"]
     for _ in range(100):
         value = [value, value]
+    vector = [0.5] * 1000
 
     assert legalize([[1], [1]]) == legalize([shared := [1], shared])
-    assert check(legalize(value))[0] <= MAX_NODES + 1
+    assert check(legalize(value))[0] <= 2 * MAX_ODD + 200
+    assert legalize([*[vector] * 1000, {1}]) == [*[vector] * 1000, [1]]
 
 
 @pytest.mark.parametrize(
     "make",
     [
         lambda n: [0] * n,
-        lambda n: (0,) * n,
         lambda n: UserList([0] * n),
-        lambda n: dict.fromkeys(range(n)),
-        lambda n: set(range(n)),
+        lambda n: dict.fromkeys(range(n // 10)),
         lambda n: range(n**2),
         lambda n: np.zeros((1000, n // 100)),
     ],
@@ -508,19 +556,20 @@ def test_neither_copies_nor_walks_what_does_not_fit(make: Callable[[int], object
     """
     Memory is bounded by the result, not by what is left out of it.
     """
-    many = make(1_000_000)
+    many = make(3_000_000)
     siblings: object = many
     for _ in range(50):
         siblings = [siblings, *[0] * 1_000]
-    value = [many, siblings, [many] * MAX_NODES]
+    value = [many, siblings, [many] * 1_000]
     tracemalloc.start()
     try:
-        check(legalize(value))
+        result = legalize(value)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
 
-    assert peak < 50e6
+    assert check(result)[0] <= MAX_MEMBERS + 1
+    assert peak < 100e6
 
 
 def test_an_endless_container_is_cut() -> None:
@@ -542,8 +591,8 @@ def test_an_endless_container_is_cut() -> None:
     result = legalize([Endless(), Endless()])
 
     assert result[1] == TOO_LARGE
-    assert len(result[0]) == MAX_NODES - 1
-    assert next(asked) <= MAX_NODES + 2
+    assert len(result[0]) == MAX_ODD + 1
+    assert next(asked) <= MAX_ODD + 2
 
 
 def test_little_is_asked_of_what_is_too_deep() -> None:
@@ -1018,7 +1067,7 @@ def test_any_value_becomes_legal(value: Any, more: list[Any], random: Any) -> No
     result = legalize(grown)
 
     nodes, depth = check(result)
-    assert nodes <= MAX_NODES + 1
+    assert nodes <= MAX_MEMBERS + 1
     assert depth <= MAX_DEPTH
     assert shape(grown) == before
 
