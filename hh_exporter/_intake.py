@@ -93,6 +93,8 @@ class Intake:
         if self.privacy.before_send is not None:
             event = self.privacy.call(self.codec.draft(event, event_id, session_id))
             session_id = None  # the draft had it
+            if event.event_id is not None:
+                event_id = _id_of(event)
         if self.privacy.hides:
             event = self.privacy.hide(self.codec.check(event))
         record = self.codec.encode(event, event_id, session_id)

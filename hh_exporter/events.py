@@ -63,15 +63,16 @@ def new_id() -> str:
 
 
 _TEXTS = (
-    *("inputs", "outputs", "error", "config", "metadata"),
+    *("inputs", "outputs", "error", "config", "metadata", "metrics"),
     *("feedback", "user_properties", "extra"),
 )
 _EVENT_TEXTS = (
-    *("event_name", "messages", "response", "template", "template_inputs", "tools"),
+    *("event_name", "messages", "response", "usage", "hyperparameters", "template"),
+    *("template_inputs", "tools", "tool_choice", "response_format"),
     *_TEXTS,
 )
 _SESSION_TEXTS = ("session_name", *_TEXTS)
-"""The fields of free text."""
+"""The fields of free text: all but ids, numbers and the names of who made and serves an event."""
 
 
 @define(kw_only=True)
@@ -151,11 +152,13 @@ class ModelEvent:
         """
         Apply *fn* to all free text, as `before_send` may do to redact it.
 
-        That is each text that is no key, at whatever depth, in event_name,
-        messages, response, template, template_inputs, tools, inputs, outputs,
-        error, config, metadata, feedback, user_properties and extra. The
-        arguments of tool calls are parsed, so that *fn* sees the texts in them,
-        and written as JSON again.
+        That is each text that is no key, at whatever depth, in all fields but
+        model, provider, project, source and the ids. *fn* sees what a person
+        would read: where a text is JSON itself, as the arguments and results of
+        tools are, each string and number in it, keys included, without escapes;
+        what *fn* leaves as it is stays so to the letter. JSON that is cut short,
+        or stands within other text, is shown as the text that it is, and the
+        pieces with ``\\u`` escapes without these as well.
 
         The fields become plain copies, bounded and marked like what
         `before_send` gets; containers that they held stay as they are. Where
@@ -199,8 +202,7 @@ class SessionProperties:
         """
         Apply *fn* to all free text, as `ModelEvent.map_text` does.
 
-        That is in session_name, inputs, outputs, error, config, metadata,
-        feedback, user_properties and extra.
+        That is in all fields but source and session_id.
         """
         map_fields(self, _SESSION_TEXTS, fn)
         return self

@@ -4,6 +4,7 @@ The classes that users fill.
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Callable
 from copy import deepcopy
@@ -138,13 +139,9 @@ def test_new_ids_are_random_uuids() -> None:
 
 # map_text
 
-FREE = (
-    *("event_name", "messages", "response", "template", "template_inputs", "tools"),
-    *("inputs", "outputs", "error", "config", "metadata"),
-    *("feedback", "user_properties", "extra"),
-)
-
-
+KEPT = {"model", "provider", "project", "source", "event_id", "session_id", "parent_id"}
+"""What no text of is mapped; numbers aside."""
+NUMBERS = {"cost", "duration", "start_time", "end_time"}
 NAMES = ("error", "event_name")
 
 
@@ -154,19 +151,20 @@ def redact(text: str) -> str:
 
 def test_map_text_reaches_all_free_text() -> None:
     """
-    Each text at whatever depth, but no key, and no field that holds none.
+    Each text at whatever depth, but no key, and no field that holds an id, a name or a number.
     """
     payload = {"a": [SECRET, {"b": (1, f"<{SECRET}>", None, 2.5)}], SECRET: True}
-    fields: dict[str, Any] = dict.fromkeys(PAYLOADS, payload) | dict.fromkeys(NAMES, SECRET)
-    event = ModelEvent(model=SECRET, event_id=SECRET, **fields)
+    free = {a.name for a in attrs.fields(ModelEvent)} - KEPT - NUMBERS
+    fields: dict[str, Any] = dict.fromkeys(free, payload) | dict.fromkeys((*NAMES, *KEPT), SECRET)
+    event = ModelEvent(**fields | dict.fromkeys(NUMBERS, 1.5))
 
     assert event.map_text(redact) is event
 
     mapped = {"a": ["[redacted]", {"b": [1, "<[redacted]>", None, 2.5]}], SECRET: True}
-    for name in PAYLOADS:
-        expected = mapped if name in FREE else payload
-        assert getattr(event, name) == ("[redacted]" if name in NAMES else expected), name
-    assert (event.model, event.event_id) == (SECRET, SECRET)
+    for name in free:
+        assert getattr(event, name) == ("[redacted]" if name in NAMES else mapped), name
+    assert {getattr(event, name) for name in KEPT} == {SECRET}
+    assert {getattr(event, name) for name in NUMBERS} == {1.5}
 
 
 def test_map_text_reaches_a_session() -> None:
@@ -180,31 +178,97 @@ def test_map_text_reaches_a_session() -> None:
     assert session.map_text(redact) is session
 
     mapped = {name for name in names if getattr(session, name) == "[redacted]"}
-    assert mapped == {"session_name", *FREE} & set(names)
+    assert mapped == set(names) - KEPT - NUMBERS
 
 
-@pytest.mark.parametrize(
-    "call",
-    [
-        lambda text: {"tool_calls": [{"function": {"name": "f", "arguments": text}}]},
-        lambda text: {"function_call": {"name": "f", "arguments": text}},
-        lambda text: {"output": [{"type": "function_call", "arguments": text}]},
-    ],
-    ids=["chat", "older chat", "responses"],
-)
-def test_map_text_reads_tool_arguments(call: Callable[[str], Any]) -> None:
+CALLS: dict[str, Callable[[str], Any]] = {
+    "chat": lambda text: {"tool_calls": [{"function": {"name": "f", "arguments": text}}]},
+    "older chat": lambda text: {"function_call": {"name": "f", "arguments": text}},
+    "responses": lambda text: {"output": [{"type": "function_call", "arguments": text}]},
+    "result": lambda text: {"role": "tool", "tool_call_id": "c1", "content": text},
+    "result in parts": lambda text: {"role": "tool", "content": [{"type": "text", "text": text}]},
+    "output": lambda text: {"type": "function_call_output", "output": text},
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_map_text_reads_json_in_text(call: Callable[[str], Any]) -> None:
     """
-    No escape hides a text in them; they are JSON again afterwards, numbers and all.
+    No escape hides a text in it, and what was not changed stays to the letter.
     """
-    text = r'{"n": [1, 2.5, "J\u00f6rg \"J.\""], "more": {"arguments": "{\"a\": \"J\\u00f6rg\"}"}}'
-    event = ModelEvent(model="m", messages=[call(text)], response=call(text))
+    text = r'{"n": [1, 2.50,"J\u00f6rg \"J.\"\u2026"], "more": {"a": "{\"a\": \"J\\u00f6rg\"}"}}'
+    event = ModelEvent(model="m", messages=[call(text)], response=call(text), outputs=call(text))
 
     event.map_text(lambda seen: seen.replace("Jörg", "[name]"))
 
-    inner = r"{\"a\":\"[name]\"}"
-    mapped = call(f'{{"n":[1,2.5,"[name] \\"J.\\""],"more":{{"arguments":"{inner}"}}}}')
+    inner = r"{\"a\": \"[name]\"}"
+    mapped = call(f'{{"n": [1, 2.50,"[name] \\"J.\\"…"], "more": {{"a": "{inner}"}}}}')
     assert event.messages == [mapped]
-    assert event.response == mapped
+    assert event.response == event.outputs == mapped
+
+
+@pytest.mark.parametrize(
+    ("text", "mapped"),
+    [
+        (r'{"J\u00f6rg": 1}', '{"[name]": 1}'),
+        ('{"card": 4111111111111111}', '{"card": "[card]"}'),
+        (' [\r\n"J\\u00f6rg" ]\n', ' [\r\n"[name]" ]\n'),
+        (r'"J\u00f6rg"', '"[name]"'),
+        (r'It said: {"name": "J\u00f6rg", "x": 1}.', 'It said: {"name": "[name]", "x": 1}.'),
+        (r'data: ["J\u00f6rg"]' + "\n" + r'data: ["J\u00f6rg', 'data: ["[name]"]\ndata: ["[name]'),
+        (r'Say "{\"a\": \"J\\u00f6rg\"}"', r'Say "{\"a\": \"[name]\"}"'),
+        (r"C:\users\u00f6 J\u00f6rg \u00", r"C:\\usersö [name] \\u00"),
+        (r'["\ud83d\ude00 J\u00f6rg \ud800"]', '["\U0001f600 [name] \ufffd"]'),
+        ("[" * 5000 + r'"J\u00f6rg"', "[" * 5000 + '"[name]"'),
+        (r'["\u0022J\u00f6rg\u005cu00f6"]', r'["\"[name]ö"]'),
+    ],
+)
+def test_map_text_shows_what_a_person_would_see(text: str, mapped: str) -> None:
+    """
+    Whatever JSON stands in a text, whole, cut or within other text.
+    """
+    event = ModelEvent(model="m", error=text)
+
+    event.map_text(lambda t: t.replace("Jörg", "[name]").replace("4111111111111111", "[card]"))
+
+    assert event.error == mapped
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(r'{"a": "J\u00f6rg"}', r'["\ud800", 1e5, NaN]', '{"a": 1, "a": "\n"}', "[1]", "[ ]"),
+        *(r'"\u00f6" \x "\u00', "\\", r"\u", r"\\u00f6", "[link](x)", '{"n": -1.50E+2}', ""),
+        "[" * 300 + "]" * 300,
+        r"\u005c" + "u005c" * 5000,
+    ],
+)
+def test_map_text_leaves_what_is_not_to_be_changed(text: str) -> None:
+    """
+    To the letter, whatever is JSON in it.
+    """
+    event = ModelEvent(model="m", error=text)
+
+    event.map_text(lambda seen: seen)
+
+    assert event.error == text
+
+
+def nest(value: object, levels: int) -> str:
+    for _ in range(levels):
+        value = json.dumps([value])
+    return str(value)
+
+
+def test_map_text_follows_json_in_json_to_its_bound() -> None:
+    """
+    Ten levels are more than anybody writes; what is deeper is shown with its escapes.
+    """
+    event = ModelEvent(model="m", inputs=[nest("Jörg", 10), nest("Jörg", 12)])
+
+    event.map_text(lambda seen: seen.replace("Jörg", "[name]"))
+
+    assert event.inputs == [nest("[name]", 10), nest("Jörg", 12)]
 
 
 @pytest.mark.parametrize(
@@ -227,25 +291,15 @@ def test_map_text_takes_what_is_no_json_as_text(text: str) -> None:
     assert event.inputs == {"arguments": text.upper()}
 
 
-@pytest.mark.parametrize(
-    ("text", "mapped"),
-    [
-        ('{"a": "secret", "a": "last"}', '{"a":"LAST"}'),
-        ('{"a": NaN, "b": "\n"}', '{"a":null,"b":"\\n"}'),
-        (r'["\ud800", 12345678901234567890123]', '["\ufffd","12345678901234567890123"]'),
-        ("[" * 300 + "]" * 300, "[" * 200 + '"<TOO DEEP>"' + "]" * 200),
-    ],
-    ids=["key twice", "no JSON", "odd", "deep"],
-)
-def test_map_text_writes_what_it_has_shown(text: str, mapped: str) -> None:
+def test_map_text_sees_a_key_that_is_there_twice() -> None:
     """
-    Of loose JSON nothing is left that the function did not see, and what is left is legal.
+    Of loose JSON nothing is left that the function did not see.
     """
-    event = ModelEvent(model="m", inputs={"arguments": text})
+    event = ModelEvent(model="m", inputs={"arguments": '{"a": "secret", "a": "last"}'})
 
     event.map_text(str.upper)
 
-    assert event.inputs == {"arguments": mapped}
+    assert event.inputs == {"arguments": '{"A": "SECRET", "A": "LAST"}'}
 
 
 def test_map_text_changes_no_container_of_the_users() -> None:

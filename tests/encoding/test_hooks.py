@@ -135,17 +135,20 @@ async def test_what_the_hook_returns_is_sent(
     make_exporter: MakeExporter, server: ScriptedServer, dialect: Any
 ) -> None:
     """
-    It may change anything in place or return another event; the id alone stays.
+    It may change anything in place or return another event, which keeps the id if it has none.
     """
 
     def change(draft: Any) -> Any:
         draft.messages[0]["content"] = "[redacted]"
         if draft.model == "other":
-            return ModelEvent(model="m2", event_id="mine", metadata={"n": {1}}, session_id="s")
+            return ModelEvent(model="m2", metadata={"n": {1}}, session_id="s")
         draft.event_id = "mine"
         return draft
 
-    exporter = await make_exporter(dialect=dialect.name, before_send=change)
+    settlements: list[Settlement] = []
+    exporter = await make_exporter(
+        dialect=dialect.name, before_send=change, on_outcome=settlements.append
+    )
     event = model_event(messages=[{"content": SECRET}], event_id="e1")
     before = copy.deepcopy(event)
     exporter.push(event)
@@ -154,7 +157,8 @@ async def test_what_the_hook_returns_is_sent(
     [one, other] = await sent(exporter, server)
 
     assert event == before, "the hook had a copy"
-    assert (one["event_id"], other["event_id"]) == ("e1", "e2")
+    assert (one["event_id"], other["event_id"]) == ("mine", "e2")
+    assert [s.event_ids for s in settlements] == [("mine", "e2")]
     assert SECRET.encode() not in server.requests[0].body
     assert b"[redacted]" in server.requests[0].body
     assert other["session_id"] == to_session_uuid("s")
@@ -290,6 +294,8 @@ async def test_what_the_hook_makes_is_checked_like_any_event(
     def change(draft: ModelEvent) -> ModelEvent:
         if draft.event_id == "e1":
             draft.cost = "much"  # type: ignore[assignment]
+        if draft.event_id == "e4":
+            draft.event_id = 4  # type: ignore[assignment]
         if draft.event_id == "e2":
             draft.extra = {"model": 1}
         draft.outputs = {"odd": object(), 1: {2}}
@@ -297,8 +303,9 @@ async def test_what_the_hook_makes_is_checked_like_any_event(
 
     exporter = await make_exporter(before_send=change)
 
-    assert [exporter.push(model_event(event_id=f"e{n}")) for n in (1, 2, 3)] == [False, False, True]
-    assert exporter.stats().dropped_by_reason == {DropReason.INVALID: 2}
+    pushed = [exporter.push(model_event(event_id=f"e{n}")) for n in (1, 2, 4, 3)]
+    assert pushed == [False, False, False, True]
+    assert exporter.stats().dropped_by_reason == {DropReason.INVALID: 3}
     [event] = await sent(exporter, server)
     assert event["outputs"] == {"odd": "<object>", "1": [2]}
 
