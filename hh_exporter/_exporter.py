@@ -286,7 +286,8 @@ class Exporter:
 
         A synchronous context manager that yields the ModelEvent which it will
         push: fill `response` and `usage` inside. An exception goes into
-        `error` and on its way.
+        `error` and on its way; a cancellation is "cancelled" there, and a
+        generator that is closed before its end is no error.
 
         Args:
             **fields: Fields of the ModelEvent; `model` is required.

@@ -51,7 +51,8 @@ class Recording:
             event.end_time = self._began_at + took
         if event.duration is None:
             event.duration = took
-        if exc is not None and event.error is None:
+        # Who reads a stream may stop early: that is no error of the call.
+        if exc is not None and event.error is None and not isinstance(exc, GeneratorExit):
             event.error = _describe(exc)
         self._push(event)
 

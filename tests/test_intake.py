@@ -205,7 +205,7 @@ def test_an_interrupt_is_not_the_events_fault(stop: type[BaseException]) -> None
 @pytest.mark.parametrize("rules", [{}, {"before_send": lambda draft: draft}], ids=["", "hook"])
 def test_what_is_too_deep_or_wide_is_still_sent(dialect: str, rules: dict[str, Any]) -> None:
     """
-    1,000 levels are cut and marked, and so are a million odd members; a million plain ones are sent.
+    1,000 levels are cut and marked, and a million odd members; a million plain ones are sent.
     """
     numbers = [7] * 1_000_000
     with offline(dialect=dialect, **rules) as exporter:

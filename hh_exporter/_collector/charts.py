@@ -37,7 +37,7 @@ _REST: Final = "other"
 
 _SUMS: Final = {
     "count": "count(*)",
-    "errors": "count(error)",
+    "errors": "count(nullif(error, 'cancelled'))",
     "tokens_in": "CAST(total(tokens_in) AS INTEGER)",
     "tokens_out": "CAST(total(tokens_out) AS INTEGER)",
     "cost": "total(cost)",

@@ -65,7 +65,8 @@ class Filter:
             "events.source = ?": self.source,
             "events.event_id = ?": event_id,
             "events.type = ?": self.type,
-            "(events.error IS NOT NULL) = ?": self.error,
+            # A call that was cancelled did not fail.
+            "(nullif(events.error, 'cancelled') IS NOT NULL) = ?": self.error,
         }
         sql = Sql()
         for condition, value in wanted.items():

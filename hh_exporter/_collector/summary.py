@@ -48,6 +48,7 @@ class Summary:
     duration: float | None
     """In milliseconds."""
     error: str | None
+    """Why it failed, or "cancelled", which the exporter writes and no list counts as an error."""
 
     def columns(self) -> tuple[object, ...]:
         """

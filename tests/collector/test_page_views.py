@@ -157,6 +157,21 @@ class TestEvent:
         assert await page.text(".media") == "image: http://outside.test/cat.png"
         assert await page.text(".message.is-error .text") == "RateLimitError: 429"
 
+    async def test_a_call_that_was_cancelled_is_no_error(
+        self, page: Browser, collector: Collector
+    ) -> None:
+        """
+        The list and the conversation say so, and neither marks it as one.
+        """
+        await post(collector, ONE, {"model_event": wire_event(error="cancelled")})
+
+        await open_first(page)
+
+        await page.find(".message")
+        assert "The call was cancelled." in await page.texts(".message .text")
+        assert await page.texts(".cell-name .type") == ["cancelled"]
+        assert await page.texts(".is-error") == []
+
     async def test_its_details_are_listed(self, page: Browser, collector: Collector) -> None:
         """
         Parameters, usage and metadata have sections of their own.

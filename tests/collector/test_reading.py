@@ -229,7 +229,10 @@ class TestFilters:
     @pytest.fixture
     async def collector(self, clock: FakeClock) -> AsyncIterator[Collector]:
         async with Collector(clock=clock) as collector:
-            await send(collector, model_event(event_id="a", session_id="s" * 300, source="dev"))
+            cancelled = model_event(
+                event_id="a", session_id="s" * 300, source="dev", error="cancelled"
+            )
+            await send(collector, cancelled)
             await clock.advance(1)
             await send(collector, model_event(event_id="b", model="m", error="no", session_id="s"))
             await clock.advance(1)
@@ -534,7 +537,7 @@ class TestSeries:
             await send(
                 collector,
                 *(
-                    model_event(duration=n, usage=usage, cost=0.5, error="no" if n % 2 else None)
+                    model_event(duration=n, usage=usage, cost=0.5, error=("cancelled", "no")[n % 2])
                     for n in durations
                 ),
             )

@@ -5,7 +5,7 @@
  */
 
 import { make } from "./dom.js";
-import { whole } from "./format.js";
+import { isError, whole } from "./format.js";
 import { isJsonText, makeJson, makeJsonText } from "./json.js";
 import { appendItems, makeText } from "./slices.js";
 
@@ -40,8 +40,13 @@ export function makeConversation({ messages, answer, error }) {
     body.append(details);
   }
   body.append(...all.slice(folded).map(makeMessage));
-  if (error !== null) body.append(makeError(error));
+  if (error !== null) body.append(isError({ error }) ? makeError(error) : makeCancelled());
   return body;
+}
+
+function makeCancelled() {
+  const words = makeText("The call was cancelled.");
+  return make("article", { class: "message" }, make("h3", {}, "Cancelled"), words);
 }
 
 /** Show an error's text. */

@@ -21,6 +21,11 @@ const FURTHEST = 8.64e15; // the last date that JavaScript has
 const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
 const isTime = (value) => isNumber(value) && Math.abs(value) <= FURTHEST;
 
+const CANCELLED = "cancelled"; // as the exporter writes it
+
+/** Whether a call failed, and was not only cancelled. */
+export const isError = ({ error }) => error !== null && error !== CANCELLED;
+
 /** 12,345 */
 export function whole(value) {
   return isNumber(value) ? WHOLE.format(value) : NONE;

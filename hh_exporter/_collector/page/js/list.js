@@ -6,7 +6,17 @@
  */
 
 import { make, makeButton, oncePerFrame } from "./dom.js";
-import { dollars, duration, fullTime, NONE, short, shortId, timeParts, whole } from "./format.js";
+import {
+  dollars,
+  duration,
+  fullTime,
+  isError,
+  NONE,
+  short,
+  shortId,
+  timeParts,
+  whole,
+} from "./format.js";
 
 const OVERSCAN = 6;
 const NEAR_END = 40; // rows before the end at which older ones are read
@@ -235,7 +245,7 @@ function makeRow() {
 function fillRow(element, row) {
   element.dataset.id = String(row.id);
   element.id = `row-${row.id}`;
-  element.classList.toggle("is-error", row.error !== null);
+  element.classList.toggle("is-error", isError(row));
   const [time, name, model, provider, tokens, cost, latency, session] = element.children;
   const { day, time: clock } = timeParts(row.time);
   time.replaceChildren(...(day ? [make("span", { class: "day" }, `${day} `)] : []), clock);
@@ -249,7 +259,7 @@ function fillRow(element, row) {
     ),
     ...(row.error === null
       ? []
-      : [make("span", { class: "error", dir: "auto" }, row.error || "error")]),
+      : [make("span", { class: isError(row) ? "error" : "type", dir: "auto" }, row.error || "error")]),
   );
   name.title = [row.name, row.error].filter(Boolean).join("\n");
   fillText(model, row.model);

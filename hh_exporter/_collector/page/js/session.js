@@ -6,7 +6,7 @@
 
 import { readJson } from "./api.js";
 import { make, makeButton } from "./dom.js";
-import { count, dollars, duration, fullTime, whole } from "./format.js";
+import { count, dollars, duration, fullTime, isError, whole } from "./format.js";
 import { makeJson } from "./json.js";
 import { appendItems } from "./slices.js";
 
@@ -40,7 +40,7 @@ export async function makeSession(id, openId, { open, only }, signal) {
 
 function makeSummary(events, isMore, { from, to }, only) {
   const sum = (name) => events.reduce((total, event) => total + (event[name] ?? 0), 0);
-  const errors = events.filter((event) => event.error !== null).length;
+  const errors = events.filter(isError).length;
   const tokens = sum("tokens_in") + sum("tokens_out");
   const cost = sum("cost");
   return make(
@@ -76,7 +76,7 @@ function makeBar(event, { from, to }, openId, open) {
     event.name || event.model || event.type,
   );
   const button = makeButton("", () => open(event.id), {
-    class: event.error === null ? "bar-row" : "bar-row is-error",
+    class: isError(event) ? "bar-row is-error" : "bar-row",
     "aria-current": event.id === openId ? "true" : null,
     title: [event.name, event.model, event.error, fullTime(event.start)].filter(Boolean).join("\n"),
   });
