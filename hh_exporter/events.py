@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from datetime import datetime, timedelta
+from decimal import Decimal
 from random import Random
 from typing import Annotated, Any, Self, TypeAlias
 
@@ -99,9 +101,9 @@ class ModelEvent:
     """The model's answer; what is no object is sent as `{"content": …}`."""
     usage: JsonObject | None = field(default=None, repr=False)
     """Token counts as the provider reports them."""
-    duration: float | None = field(default=None, repr=False)
-    """How long the call took, in milliseconds."""
-    cost: float | None = field(default=None, repr=False)
+    duration: float | timedelta | None = field(default=None, repr=False)
+    """How long the call took, in milliseconds or as a timedelta."""
+    cost: float | Decimal | None = field(default=None, repr=False)
     """What the call cost, in USD."""
     error: str | None = field(default=None, repr=False)
     """Error text of a failed call."""
@@ -132,10 +134,14 @@ class ModelEvent:
     """The session it belongs to; without one the server makes one for it."""
     parent_id: str | None = None
     """The event that led to this one."""
-    start_time: float | None = field(default=None, repr=False)
-    """When the call began, in Unix milliseconds."""
-    end_time: float | None = field(default=None, repr=False)
-    """When the call ended, in Unix milliseconds."""
+    start_time: float | datetime | None = field(default=None, repr=False)
+    """
+    When the call began, in Unix milliseconds or as a datetime.
+
+    A datetime without a time zone is local time, as `datetime.timestamp` takes it.
+    """
+    end_time: float | datetime | None = field(default=None, repr=False)
+    """When the call ended, in Unix milliseconds or as a datetime."""
 
     metadata: JsonObject | None = field(default=None, repr=False)
     metrics: JsonObject | None = field(default=None, repr=False)
@@ -185,8 +191,8 @@ class SessionProperties:
     session_name: str | None = None
     session_id: str | None = field(factory=new_id)
     source: str | None = None
-    start_time: float | None = field(default=None, repr=False)
-    """When the session began, in Unix milliseconds."""
+    start_time: float | datetime | None = field(default=None, repr=False)
+    """When the session began, in Unix milliseconds or as a datetime."""
     config: JsonObject | None = field(default=None, repr=False)
     inputs: JsonObject | None = field(default=None, repr=False)
     outputs: JsonObject | None = field(default=None, repr=False)

@@ -63,7 +63,8 @@ async def fill(collector: Collector, clock: PastClock) -> None:
             clock.ago = max(1.0, 0.95 * HOUR * (1 - at / len(events)))
             for place, event in enumerate(events[at : at + burst]):
                 end = clock.wall() * 1000 - (burst - place) * APART
-                start = end - (event.duration or 0)
+                took = event.duration
+                start = end - (took if isinstance(took, float) else 0)
                 exporter.push(attrs.evolve(event, event_id=None, start_time=start, end_time=end))
             await exporter.flush()
             at += burst

@@ -10,6 +10,8 @@ would cost several times their encoding.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from datetime import datetime, timedelta
+from decimal import Decimal
 from math import inf
 from typing import Any, TypeVar
 
@@ -121,12 +123,20 @@ def present_fields(
     return find_present
 
 
+_NUMBERS: tuple[Any, ...] = (
+    float | Decimal | None,
+    float | datetime | None,
+    float | timedelta | None,
+)
+"""What is a number on the wire; in Python it may be something nearer."""
+
 _LISTED: dict[Any, str] = dict.fromkeys(
     (str, str | None), "value if type(value) is str else refuse(value)"
-) | {
-    float | None: "value if type(value) is float and -inf < value < inf "
+) | dict.fromkeys(
+    _NUMBERS,
+    "value if type(value) is float and -inf < value < inf "
     "or type(value) is int and -MAX <= value <= MAX else refuse(value)",
-}
+)
 """How a scalar is listed, which is what `Scalars.check` leaves as it is."""
 
 _FITTED: dict[Any, str] = {
@@ -147,7 +157,10 @@ def _is_objects(value: Any) -> bool:
 
 _SHAPES: dict[Any, tuple[Callable[[Any], bool], str]] = {
     str: (lambda v: isinstance(v, str), "a string"),
-    float: (lambda v: isinstance(v, int | float) and not isinstance(v, bool), "a number"),
+    **dict.fromkeys(
+        _NUMBERS,
+        (lambda v: isinstance(v, int | float) and not isinstance(v, bool), "a number"),
+    ),
     bool: (lambda v: isinstance(v, bool), "true or false"),
     JsonObject: (lambda v: isinstance(v, dict), "an object"),
     JsonArray: (_is_objects, "an array of objects"),

@@ -24,7 +24,7 @@ from hh_exporter._outcomes import DropReason
 from hh_exporter._records import Record, Session
 from hh_exporter._values.kinds import STOPS
 from hh_exporter._values.legalize import MAX_DEPTH, MAX_ODD, legalize_fields
-from hh_exporter._values.times import fill_times
+from hh_exporter._values.times import SECONDS, fill_times
 from hh_exporter.events import ModelEvent, SessionProperties
 from hh_exporter.exceptions import EncodeError
 
@@ -142,7 +142,17 @@ class Codec:
         now = self.clock.wall() * 1000
         # By position: names would cost as much as the clock.
         wire = self.dialect.unstructure(event, event_id, session_id, now, self.project, self.source)
+        if wire["start_time"] < SECONDS:
+            self._tell_of_seconds()
         return orjson.dumps(wire, None, _OPTIONS)
+
+    def _tell_of_seconds(self) -> None:
+        if "seconds" not in self._said:
+            self._said.add("seconds")
+            log.warning(
+                "an event begins before 1973: are its times seconds? "
+                "They are Unix milliseconds; said once"
+            )
 
     def _make_plain(self, cls: type[T], instance: T) -> T:
         """

@@ -1,12 +1,15 @@
 """
 What is checked at push of an event or a session: its scalar fields, and `extra`.
 
-A wrong type is an error that names field and type, never the value. Numbers
-that JSON has no word for count as unset. All other fields take anything.
+A wrong type is an error that names field and type, never the value. Times and
+durations of Python become milliseconds. Numbers that JSON has no word for count
+as unset. All other fields take anything.
 """
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+from decimal import Decimal
 from math import isfinite
 from numbers import Real
 from typing import Any, Generic, TypeVar
@@ -20,6 +23,12 @@ from hh_exporter.exceptions import EncodeError
 __all__ = ["Scalars", "copy_fields", "wrong_type"]
 
 T = TypeVar("T")
+
+_KINDS: dict[Any, tuple[tuple[type, ...], str]] = {
+    float | Decimal | None: ((Real, Decimal), "a number"),
+    float | datetime | None: ((Real, Decimal, datetime), "a number or a datetime"),
+    float | timedelta | None: ((Real, Decimal, timedelta), "a number or a timedelta"),
+}
 
 _MAX = 2**63 - 1
 """Up to here every int is one to every JSON reader; larger numbers take the longer way."""
@@ -36,14 +45,15 @@ class Scalars(Generic[T]):
     """The text field that must be set."""
     _names: frozenset[str] = field(init=False)
     _texts: tuple[str, ...] = field(init=False)
-    _numbers: tuple[str, ...] = field(init=False)
+    _numbers: tuple[tuple[str, tuple[type, ...], str], ...] = field(init=False)
+    """Of each number its name, the types that it may have, and what these are called."""
 
     def __attrs_post_init__(self) -> None:
         cls: Any = self.cls
         fields = attrs.fields(attrs.resolve_types(cls))
         self._names = frozenset(a.name for a in fields) - {"extra"}
         self._texts = tuple(a.name for a in fields if a.type in (str, str | None))
-        self._numbers = tuple(a.name for a in fields if a.type == float | None)
+        self._numbers = tuple((a.name, *_KINDS[a.type]) for a in fields if a.type in _KINDS)
 
     def check(self, instance: T) -> T:
         """
@@ -81,12 +91,12 @@ class Scalars(Generic[T]):
             if not isinstance(text, str):
                 raise wrong_type(name, "a string", text)
             changes[name] = str.__str__(text)  # its characters, whatever its class says of them
-        for name in self._numbers:
+        for name, kinds, shape in self._numbers:
             number = getattr(instance, name)
             if number is None or _is_plain(number):
                 continue
-            if not isinstance(number, Real) or isinstance(number, bool):
-                raise wrong_type(name, "a number", number)
+            if not isinstance(number, kinds) or isinstance(number, bool):
+                raise wrong_type(name, shape, number)
             changes[name] = _to_plain(number)
         return changes
 
@@ -116,7 +126,12 @@ def _is_plain(number: Any) -> bool:
 
 def _to_plain(number: Any) -> float | None:
     try:
-        value = float(number)
-    except OverflowError:
+        if isinstance(number, datetime):
+            value = number.timestamp() * 1000
+        elif isinstance(number, timedelta):
+            value = number / timedelta(milliseconds=1)
+        else:
+            value = float(number)
+    except (ArithmeticError, OSError, ValueError):  # as a signalling NaN, or local time in year 1
         return None
     return value if isfinite(value) else None

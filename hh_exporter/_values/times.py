@@ -7,7 +7,13 @@ from __future__ import annotations
 from math import inf
 from typing import Any
 
-__all__ = ["fill_times"]
+__all__ = ["SECONDS", "fill_times"]
+
+SECONDS = 1e11
+"""What is below looks like Unix seconds; as milliseconds it would be before March 1973."""
+
+_LAST = 253_402_300_799_999
+"""The last millisecond of the year 9999, which is the last that a calendar has to know."""
 
 
 def fill_times(wire: dict[str, Any], now: float | None) -> None:
@@ -15,7 +21,8 @@ def fill_times(wire: dict[str, Any], now: float | None) -> None:
     Derive what is missing of start, end and duration from what is there.
 
     Without times an event that is sent late is stamped on arrival. What would be
-    no finite number, of times that are absurd, is not derived of them.
+    no finite number, of times that are absurd, is not derived of them; nor is a
+    start before 1970, as of a duration in nanoseconds: it is the end then.
     """
     start = wire.get("start_time")
     end = wire.get("end_time")
@@ -27,7 +34,8 @@ def fill_times(wire: dict[str, Any], now: float | None) -> None:
         duration = 0 if start is None or end is None else _finite(max(0, end - start), 0)
         wire["duration"] = duration
     if start is None and end is not None:
-        wire["start_time"] = _finite(end - duration, end)
+        start = end - duration
+        wire["start_time"] = start if 0 <= start <= _LAST else end
 
 
 def _finite(number: float, otherwise: float) -> float:

@@ -366,13 +366,15 @@ def stamp(event: ModelEvent, event_id: str, now: float) -> ModelEvent:
     numbers = {name: getattr(event, name) for name in NUMBERS}
     odd: dict[str, Any] = {n: None for n, v in numbers.items() if v is not None and not isfinite(v)}
     event = attrs.evolve(event, event_id=event_id, **odd)
-    start, end, duration = event.start_time, event.end_time, event.duration
+    start: Any = event.start_time
+    end: Any = event.end_time
+    duration: Any = event.duration
     if end is None:
         end = now if start is None or duration is None else start + duration
     if duration is None:
         duration = 0 if start is None else max(0, end - start)
     if start is None:
-        start = end - duration
+        start = end - duration if 0 <= end - duration < 253_402_300_800_000 else end
     return attrs.evolve(
         event,
         start_time=start,

@@ -7,7 +7,8 @@ from __future__ import annotations
 import copy
 import tracemalloc
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from enum import StrEnum
 from fractions import Fraction
 from math import inf, nan
@@ -36,6 +37,7 @@ TEXTS = (
     "parent_id",
 )
 NUMBERS = ("duration", "cost", "start_time", "end_time")
+SHAPES = {"cost": "a number", "duration": "a number or a timedelta"}
 
 
 class Number(float):
@@ -147,7 +149,8 @@ def test_a_number_field_takes_nothing_but_numbers(dialect: Dialect, name: str) -
         error = refusal(model_event(**{name: value}), dialect=dialect)
 
         assert error.reason is DropReason.INVALID
-        assert str(error) == f"{name}: must be a number, not a {type(value).__name__}"
+        shape = SHAPES.get(name, "a number or a datetime")
+        assert str(error) == f"{name}: must be {shape}, not a {type(value).__name__}"
 
 
 def test_scalars_are_checked_again_after_good_ones() -> None:
@@ -195,7 +198,7 @@ def test_kinds_of_text_are_text(value: str) -> None:
     }
 
 
-@pytest.mark.parametrize("value", [Number(1.5), Fraction(3, 2)])
+@pytest.mark.parametrize("value", [Number(1.5), Fraction(3, 2), Decimal("1.5")])
 def test_kinds_of_number_are_numbers(value: float) -> None:
     """
     Real numbers of other libraries are sent as floats.
@@ -205,6 +208,41 @@ def test_kinds_of_number_are_numbers(value: float) -> None:
             ("duration", 1.5),
             ("cost", 1.5),
         }
+
+
+@dialects
+def test_times_of_python_are_times(dialect: Dialect) -> None:
+    """
+    A datetime and a timedelta are sent as milliseconds; a datetime without a zone is local.
+    """
+    end = datetime(2026, 1, 2, 3, 4, 5, 500_000, tzinfo=UTC)
+    event = model_event(end_time=end, duration=timedelta(seconds=1.5))
+
+    wire = encoded(event, dialect=dialect)
+    naive = encoded(model_event(start_time=end.astimezone().replace(tzinfo=None)), dialect=dialect)
+
+    stamp = end.timestamp() * 1000
+    assert (wire["start_time"], wire["end_time"], wire["duration"]) == (stamp - 1500, stamp, 1500)
+    assert naive["start_time"] == stamp
+    assert event.end_time is end
+
+
+@pytest.mark.parametrize("name", ["start_time", "end_time"])
+def test_times_in_seconds_are_told_once(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    """
+    They are sent as they are, and one warning says that they look wrong.
+    """
+    codec = make_codec()
+    codec.encode(model_event(**{name: EPOCH * 1000}), "e1")
+    assert not caplog.records
+
+    for _ in range(2):
+        record = codec.encode(model_event(**{name: EPOCH}), "e1")
+
+    assert orjson.loads(record.data)[name] == EPOCH
+    assert [r.getMessage().partition(":")[0] for r in caplog.records] == [
+        "an event begins before 1973"
+    ]
 
 
 @dialects

@@ -4,6 +4,7 @@ Scalars are checked by type, quickly where they are plain, and never quoted.
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from fractions import Fraction
 from math import inf, isfinite, nan
@@ -22,6 +23,7 @@ from tests.values.test_legalize import Colour, Level, Real, Text, Whole
 EVENTS = Scalars(ModelEvent, required="model")
 SESSIONS = Scalars(SessionProperties, required="session_id")
 
+SHAPES = {"cost": "a number", "duration": "a number or a timedelta"}
 NUMBERS = ("duration", "cost", "start_time", "end_time")
 TEXTS = (
     *("model", "provider", "error", "project", "source", "event_name"),
@@ -81,6 +83,9 @@ def test_any_number_becomes_one_of_json(name: str, number: Any) -> None:
         (Level.HIGH, 3.0),
         (np.float32(0.5), 0.5),
         (np.int64(7), 7.0),
+        (Decimal("0.25"), 0.25),
+        (Decimal("1e400"), None),
+        (Decimal("sNaN"), None),
     ],
 )
 def test_an_odd_number_is_brought_to_a_plain_one(number: Any, value: float | None) -> None:
@@ -93,15 +98,33 @@ def test_an_odd_number_is_brought_to_a_plain_one(number: Any, value: float | Non
     assert type(plain) in (int, float, type(None))
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "number"),
+    [
+        ("start_time", datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC), 1000.0),
+        ("end_time", datetime(1970, 1, 1, 2, tzinfo=timezone(timedelta(hours=2))), 0.0),
+        ("duration", timedelta(days=1, microseconds=500), 86_400_000.5),
+    ],
+)
+def test_a_time_of_python_becomes_milliseconds(name: str, value: Any, number: float) -> None:
+    """
+    Since 1970 for a point in time, whatever its zone.
+    """
+    event = EVENTS.check(ModelEvent(model="m", **{name: value}))
+
+    assert getattr(event, name) == number
+
+
 @pytest.mark.parametrize("name", NUMBERS)
-@pytest.mark.parametrize("wrong", ["1", True, 1j, [1], Decimal(1), np.bool_(True), np.zeros(2)])
+@pytest.mark.parametrize("wrong", ["1", True, 1j, [1], date.min, np.bool_(True), np.zeros(2)])
 def test_what_is_no_number_is_named_by_its_type(name: str, wrong: Any) -> None:
     """
     Also where the fields before it are fine.
     """
     text = refusal(ModelEvent(**{"model": "m", name: wrong}))
 
-    assert text == f"{name}: must be a number, not a {type(wrong).__name__}"
+    shape = SHAPES.get(name, "a number or a datetime")
+    assert text == f"{name}: must be {shape}, not a {type(wrong).__name__}"
 
 
 @pytest.mark.parametrize("name", TEXTS)

@@ -8,6 +8,7 @@ that are not.
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, assert_type
 
 from tenacity import wait_fixed
@@ -124,7 +125,7 @@ def fill(message: Any) -> None:
     event.cost = 0.5
     assert_type(event.model, str)
     assert_type(event.error, str | None)
-    assert_type(event.duration, float | None)
+    assert_type(event.duration, float | timedelta | None)
     assert_type(event.event_id, str | None)
     session = SessionProperties(session_name="chat", user_properties={"id": 1})
     assert_type(session.session_id, str | None)

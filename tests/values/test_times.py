@@ -27,6 +27,10 @@ TIMES = ("start_time", "end_time", "duration")
         ({"start_time": 1e308, "duration": 1e308}, (1e308, NOW, 1e308)),
         ({"start_time": -1e308, "end_time": 1e308}, (-1e308, 1e308, 0)),
         ({"end_time": -1e308, "duration": 1e308}, (-1e308, -1e308, 1e308)),
+        ({"duration": NOW + 1}, (NOW, NOW, NOW + 1)),
+        ({"duration": NOW}, (0, NOW, NOW)),
+        ({"duration": -1e30}, (NOW, NOW, -1e30)),
+        ({"end_time": 5, "duration": 30_000}, (5, 5, 30_000)),
     ],
 )
 def test_times_are_derived_from_times(
