@@ -3,7 +3,8 @@ What each kind of value becomes on its way to plain JSON data, one step at a tim
 
 The type that counts is type(x), never what x says of itself, and its members are read by
 the type's C code where there is any: code of the value's own runs only where nothing else
-can know what it holds. No text comes from repr(), nor from str() of an unknown object.
+can know what it holds. No text comes from repr(), nor from str() of an object of
+a type that is not named here.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from pathlib import PurePath
 from types import MappingProxyType
 from typing import Any, TypeAlias
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 __all__ = [
     "CONTAINERS",
@@ -257,6 +259,8 @@ def _converters() -> Iterator[tuple[type, Converter]]:
     yield float, alone(float.__float__)
     yield complex, alone(complex.__repr__)
     yield Fraction, alone(lambda x: "/".join(map(name_of, x.as_integer_ratio())))
+    yield re.Pattern, alone(lambda x: x.pattern)
+    yield ZoneInfo, alone(ZoneInfo.__str__)
     yield timedelta, alone(timedelta.total_seconds)
     for kind in (date, time):  # and datetime
         yield kind, alone(lambda x: x.isoformat())
@@ -293,4 +297,17 @@ _FOREIGN: dict[tuple[str, str], Converter] = {
     ("numpy", "generic"): lambda x, _: x.item(),
     ("pydantic.main", "BaseModel"): _model,
     ("pydantic.v1.main", "BaseModel"): _model,
+} | {
+    (module, name): lambda x, _: str(x)  # each of these is a text that was taken apart
+    for module, name in (
+        ("httpx", "URL"),
+        ("pydantic.networks", "NameEmail"),
+        ("pydantic.networks", "_BaseMultiHostUrl"),
+        ("pydantic.networks", "_BaseUrl"),
+        ("pydantic_core._pydantic_core", "MultiHostUrl"),
+        ("pydantic_core._pydantic_core", "Url"),
+        ("starlette.datastructures", "URL"),
+        ("yarl", "URL"),
+        ("yarl._url", "URL"),
+    )
 }

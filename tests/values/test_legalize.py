@@ -10,6 +10,7 @@ import dataclasses
 import io
 import itertools
 import math
+import re
 import sys
 import threading
 import tracemalloc
@@ -38,12 +39,14 @@ from time import struct_time
 from types import MappingProxyType, SimpleNamespace
 from typing import Any, NoReturn
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import attrs
 import numpy as np
 import orjson
 import pydantic
 import pytest
+import yarl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -178,6 +181,23 @@ class Model(pydantic.BaseModel):
         raise ZeroDivisionError
 
 
+class Link(pydantic.BaseModel):
+    uri: pydantic.AnyUrl
+    page: pydantic.HttpUrl
+    store: pydantic.MongoDsn
+    zone: ZoneInfo
+    form: re.Pattern[str]
+
+
+LINK: dict[str, Any] = {
+    "uri": "file:///reports/7.txt",
+    "page": "https://example.org/7",
+    "store": "mongodb://a:1,b:2/c",
+    "zone": "Europe/Berlin",
+    "form": "a+",
+}
+
+
 class Root(pydantic.RootModel[list[int]]):
     pass
 
@@ -275,6 +295,11 @@ EXAMPLES: dict[str, tuple[object, object]] = {
     "pydantic, part made": (
         Model.model_construct(child=Root([1])),
         {"child": [1], "key": "<SecretStr>"},
+    ),
+    "pydantic's kinds of text": (Link(**LINK), LINK),
+    "addresses of the web": (
+        [yarl.URL("http://a/b"), pydantic.AnyUrl("http://a/b")],
+        ["http://a/b", "http://a/b"],
     ),
     "numpy scalars": (
         [
