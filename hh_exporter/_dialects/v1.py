@@ -73,7 +73,8 @@ class V1Dialect:
     | field | its place on the wire |
     | --- | --- |
     | — | `event_type`, always `"model"` |
-    | `event_id`, `session_id`, `parent_id`, `event_name`, `source`, `error` | the same |
+    | `event_id`, `session_id`, `parent_id`, `source`, `error` | the same |
+    | `event_name` | the same; without, the `model` |
     | `start_time`, `end_time`, `duration` | the same, each filled in where it is missing |
     | `metrics`, `feedback`, `user_properties` | the same |
     | `inputs` | `inputs`, `{}` without |
@@ -124,6 +125,7 @@ class V1Dialect:
         wire = _list_root(event)
         wire.pop("project", None)
         wire["event_type"] = "model"
+        wire.setdefault("event_name", event.model)  # else the server calls it "unknown"
         _place_payloads(event, wire)
         stamp(wire, event_id, session_id, source, now)
         return wire

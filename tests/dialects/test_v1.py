@@ -53,11 +53,12 @@ unstructure = dialect.converter.unstructure
 
 def sent(**fields: Any) -> dict[str, Any]:
     """
-    Say what is sent of an event with nothing but a model and *fields*, times aside.
+    Say what is sent of an event with nothing but a model and *fields*, times and name aside.
     """
     wire = dialect.unstructure(ModelEvent(**{"model": "m"} | fields))
     described("V1Event", "v1").validate(wire)
-    return {k: v for k, v in wire.items() if k not in ("duration", "start_time", "end_time")}
+    aside = {"duration", "start_time", "end_time"} | ({"event_name"} - fields.keys())
+    return {k: v for k, v in wire.items() if k not in aside}
 
 
 # Places.
@@ -156,12 +157,13 @@ def test_each_field_has_its_place() -> None:
 
 def test_a_model_alone_makes_an_event() -> None:
     """
-    Inputs are always there; of the rest nothing is made up but a duration.
+    Inputs are always there; of the rest nothing is made up but a duration and a name.
     """
     wire = dialect.unstructure(ModelEvent(model="m"), project="ours")
 
     assert wire == {
         "event_type": "model",
+        "event_name": "m",
         "inputs": {},
         "config": {"model": "m"},
         "duration": 0,
