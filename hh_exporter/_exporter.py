@@ -26,6 +26,7 @@ from hh_exporter._settings.hooks import BeforeSend
 from hh_exporter._settings.queue import QueueLimits
 from hh_exporter._settings.retry import RetryPolicy
 from hh_exporter._settings.spool import Spool
+from hh_exporter._unique import Unique
 from hh_exporter.events import ModelEvent, SessionProperties
 from hh_exporter.exceptions import DeliveryError, EncodeError
 
@@ -40,7 +41,7 @@ _LOOK = 1.0
 """Seconds after which a put that waits sees to it that somebody makes room."""
 
 
-class Exporter:
+class Exporter(Unique):
     """
     Deliver model events to the HoneyHive API in the background.
 
@@ -285,9 +286,8 @@ class Exporter:
         Time a block of code and push what it was.
 
         A synchronous context manager that yields the ModelEvent which it will
-        push: fill `response` and `usage` inside. An exception goes into
-        `error` and on its way; a cancellation is "cancelled" there, and a
-        generator that is closed before its end is no error.
+        push: fill `response` and `usage` inside. An exception goes into `error`
+        and on its way; closing a generator early is not an error.
 
         Args:
             **fields: Fields of the ModelEvent; `model` is required.
@@ -388,10 +388,9 @@ class Exporter:
         return self._life.stats()
 
     def __repr__(self) -> str:
-        health, _ = self._life.health()
-        return f"<Exporter {self._settings.base_url} {health}>"
-
-    # Within.
+        health = self._life.health()[0] if hasattr(self, "_life") else "half made"
+        address = self._settings.base_url if hasattr(self, "_settings") else ""
+        return f"<Exporter {address} {health}>"
 
     def _open_again(self) -> None:
         with self._queue.lock:

@@ -7,7 +7,7 @@ never carries a key or a payload in that text.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from hh_exporter._outcomes import DropReason
@@ -51,6 +51,9 @@ class EventError(ExporterError, ValueError):
         self.field = field
         self.problem = problem
 
+    def __reduce__(self) -> tuple[type[Self], tuple[str | None, str]]:
+        return type(self), (self.field, self.problem)
+
 
 class EncodeError(ExporterError):
     """
@@ -65,6 +68,9 @@ class EncodeError(ExporterError):
     def __init__(self, reason: DropReason, problem: str) -> None:
         super().__init__(problem)
         self.reason = reason
+
+    def __reduce__(self) -> tuple[type[Self], tuple[DropReason, str]]:
+        return type(self), (self.reason, str(self))
 
 
 class DeliveryError(ExporterError):

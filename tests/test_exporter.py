@@ -5,16 +5,20 @@ The exporter as its users meet it.
 from __future__ import annotations
 
 import asyncio
+import copy
 import logging
+import pickle
 import random
 import threading
+import traceback
 from collections import Counter
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
 from hh_exporter import (
     BatchLimits,
+    ConfigError,
     DropReason,
     Exporter,
     ExporterError,
@@ -25,6 +29,7 @@ from hh_exporter import (
     RetryPolicy,
     Settlement,
 )
+from hh_exporter.exceptions import DeliveryError, EncodeError, EventError
 from tests.conftest import BuildExporter, MakeExporter
 from tests.scripted_server import (
     ScriptedServer,
@@ -1010,3 +1015,51 @@ async def test_a_warning_about_no_loop_is_not_logged_under_the_lock(
         logger.removeHandler(handler)
 
     assert assert_balanced(exporter).queued == 1_001
+
+
+# An object among others.
+
+
+def test_a_copy_is_the_exporter_itself(build_exporter: BuildExporter) -> None:
+    """
+    Settings and agents that hold one may be copied, as deeply as one likes.
+    """
+    exporter = build_exporter()
+
+    assert copy.copy(exporter) is exporter
+    assert copy.deepcopy({"exporter": [exporter]}) == {"exporter": [exporter]}
+    with pytest.raises(TypeError, match="an Exporter can't be pickled: make one in each process"):
+        pickle.dumps(exporter)
+
+
+@pytest.mark.parametrize("wrong", [{"max_in_flight": 0}, {"base_url": "nowhere"}])
+def test_an_exporter_that_could_not_be_made_can_be_shown(wrong: dict[str, Any]) -> None:
+    """
+    A report with the locals of each frame tells of the wrong setting, and of no other error.
+    """
+    with pytest.raises(ConfigError) as caught:
+        Exporter("k", **wrong)
+
+    frames = [
+        frame.f_locals.get("self") for frame, _ in traceback.walk_tb(caught.value.__traceback__)
+    ]
+    [half] = [thing for thing in frames if isinstance(thing, Exporter)]
+    assert repr(half).startswith("<Exporter ")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        DeliveryError("it was rejected", status=400, body="b", reason=DropReason.CLOSED),
+        EventError("cost", "must be a number"),
+        EventError(None, "must be an object"),
+        EncodeError(DropReason.INVALID, "cost: must be a number"),
+    ],
+    ids=repr,
+)
+def test_an_exception_can_be_copied(error: ExporterError) -> None:
+    """
+    And sent between processes, as pools do with what a worker raised.
+    """
+    for other in (copy.copy(error), copy.deepcopy(error), pickle.loads(pickle.dumps(error))):
+        assert (type(other), str(other), vars(other)) == (type(error), str(error), vars(error))
