@@ -386,6 +386,37 @@ async def test_what_is_hidden_never_leaves(
         assert left - {"event_id"} == (hidden | nowhere)
 
 
+@attrs.define
+class Parameters:
+    temperature: float
+    prompt: str
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"temperature": 0.5, "prompt": CANARY, "stop": [CANARY], "user": CANARY},
+        Parameters(0.5, CANARY),
+        [CANARY],
+        CANARY,
+    ],
+)
+@dialects
+async def test_hyperparameters_that_repeat_inputs_are_hidden(
+    make_exporter: MakeExporter, server: ScriptedServer, dialect: Dialect, given: Any
+) -> None:
+    """
+    By their names; what has none is hidden as a whole.
+    """
+    exporter = await make_exporter(dialect=dialect.name, hide_inputs=True)
+    assert exporter.push(ModelEvent(model="m", hyperparameters=given))
+    assert (await exporter.flush()).delivered == 1
+
+    [request] = server.requests
+    assert CANARY.encode() not in request.body
+    assert (b"temperature" in request.body) == isinstance(given, dict | Parameters)
+
+
 @dialects
 @hidings
 @hooks

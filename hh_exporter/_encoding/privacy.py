@@ -17,6 +17,7 @@ from attrs import define, field
 from hh_exporter._encoding.scalars import copy_fields
 from hh_exporter._outcomes import DropReason
 from hh_exporter._settings.hooks import BeforeSend
+from hh_exporter._values.legalize import legalize
 from hh_exporter.events import ModelEvent, SessionProperties
 from hh_exporter.exceptions import EncodeError
 
@@ -25,6 +26,15 @@ __all__ = ["Privacy"]
 T = TypeVar("T", ModelEvent, SessionProperties)
 
 _INPUTS = frozenset({"messages", "template", "template_inputs", "tools", "inputs"})
+_REPEATED = frozenset(
+    {
+        *("conversation", "documents", "extra_body", "extra_headers", "functions", "input"),
+        *("instruction", "instructions", "messages", "metadata", "prediction", "prompt"),
+        *("prompt_cache_key", "query", "safety_identifier", "stop", "stop_sequences", "suffix"),
+        *("system", "system_instruction", "tools", "user", "web_search_options"),
+    }
+)
+"""Hyperparameters in which providers take what is asked, or who asks."""
 _OUTPUTS = frozenset({"response", "outputs"})
 _FREE = frozenset({"metadata", "extra"})
 """What may repeat either."""
@@ -79,8 +89,19 @@ class Privacy:
         is_event = issubclass(type(instance), ModelEvent)
         cls: Any = ModelEvent if is_event else SessionProperties
         hidden = self._hidden.intersection(a.name for a in attrs.fields(cls))
-        copy: T = copy_fields(cls, instance, dict.fromkeys(hidden))
+        changes: dict[str, Any] = dict.fromkeys(hidden)
+        parameters = getattr(instance, "hyperparameters", None)
+        if is_event and self.hide_inputs and parameters is not None:
+            changes["hyperparameters"] = _without_inputs(parameters)
+        copy: T = copy_fields(cls, instance, changes)
         return copy
+
+
+def _without_inputs(hyperparameters: object) -> Any:
+    plain = legalize(hyperparameters)
+    if type(plain) is not dict:
+        return None  # of no shape in which their names could be told
+    return {name: value for name, value in plain.items() if name not in _REPEATED}
 
 
 def _failed(what: str, draft: object) -> EncodeError:

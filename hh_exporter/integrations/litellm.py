@@ -23,6 +23,24 @@ __all__ = ["ExporterLogger"]
 _METADATA = ("call_type", "cache_hit", "end_user", "litellm_call_id", "model_group", "request_tags")
 """What metadata tells of a call."""
 
+_SETTINGS = frozenset(
+    {
+        *("audio", "background", "best_of", "chunking_strategy", "dimensions", "echo"),
+        *("encoding_format", "frequency_penalty", "function_call", "include", "inference_geo"),
+        *("language", "logprobs", "max_chunks_per_doc", "max_completion_tokens"),
+        *("max_output_tokens", "max_tokens", "max_tokens_per_doc", "max_tokens_per_query"),
+        *("max_tool_calls", "modalities", "n", "parallel_tool_calls", "presence_penalty"),
+        *("prompt_cache_retention", "reasoning", "reasoning_effort", "return_documents", "seed"),
+        *("service_tier", "speed", "store", "stream", "stream_options", "temperature"),
+        *("thinking", "timestamp_granularities", "top_k", "top_logprobs", "top_n", "top_p"),
+        *("truncate_prompt_tokens", "truncation", "truncation_side", "verbosity"),
+    }
+)
+"""Parameters that say how to ask; all others may say what is asked, or who asks."""
+
+_CREDENTIALS = ("authorization", "authorization_token", "headers")
+"""What tools and servers of MCP have of their caller's."""
+
 _TELLERS = ("Logging.", "_client_async_logging_helper")
 """Names that the tasks begin with in which LiteLLM tells its loggers."""
 
@@ -58,7 +76,8 @@ class ExporterLogger(CustomLogger):
         await GLOBAL_LOGGING_WORKER.flush()
         lists = litellm.logging_callback_manager
         lists.remove_callback_from_all_lists(self)
-        lists.remove_callback_from_list_by_object(litellm.input_callback, self, require_self=False)
+        remove: Any = lists.remove_callback_from_list_by_object  # untyped
+        remove(litellm.input_callback, self, require_self=False)
 
     # LiteLLM passes these arguments by name.
 
@@ -103,23 +122,39 @@ def _event(
         session_id=str(asked.get("litellm_session_id") or "") or None,
         start_time=start_time.timestamp() * 1000,
         end_time=end_time.timestamp() * 1000,
-        tools=parameters.pop("tools", None),
+        tools=_without_credentials(parameters.pop("tools", None)),
         tool_choice=parameters.pop("tool_choice", None),
         response_format=parameters.pop("response_format", None),
-        hyperparameters=parameters,
+        hyperparameters={n: v for n, v in parameters.items() if n in _SETTINGS},
         metadata={name: call[name] for name in _METADATA if call.get(name)},
     )
+    inputs = {n: _without_credentials(v) for n, v in parameters.items() if n not in _SETTINGS}
     messages = call.get("messages")
     if isinstance(messages, list) and all(isinstance(message, Mapping) for message in messages):
         event.messages = messages
     elif messages is not None:  # of an embedding, a transcription …
-        event.inputs = {"input": messages}
+        inputs["input"] = messages
+    event.inputs = inputs or None
     match response:
         case {"choices": [{"message": message}], **rest}:
             event.response, event.usage = message, rest.get("usage")
         case {"usage": usage}:
             event.usage = usage
     return event
+
+
+def _without_credentials(items: Any) -> Any:
+    """
+    Copy a list of tools or servers without what lets others in.
+    """
+    if not isinstance(items, list):
+        return items
+    return [
+        {n: v for n, v in item.items() if n not in _CREDENTIALS}
+        if isinstance(item, Mapping)
+        else item
+        for item in items
+    ]
 
 
 def _error(kwargs: Mapping[str, Any], call: Mapping[str, Any], asked: Mapping[str, Any]) -> str:

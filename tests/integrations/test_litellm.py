@@ -80,13 +80,16 @@ async def provider() -> AsyncIterator[TestServer]:
         yield provider
 
 
-async def run(source: str, server: ScriptedServer, provider: TestServer) -> Finished:
+async def run(
+    source: str, server: ScriptedServer, provider: TestServer, **environ: str
+) -> Finished:
     return await run_program(
         source,
         server.url,
         OPENAI_API_KEY=KEY,
         OPENAI_BASE_URL=str(provider.make_url("/v1")),
         LITELLM_LOCAL_MODEL_COST_MAP="True",  # else it asks the network for prices
+        **environ,
     )
 
 
@@ -187,6 +190,46 @@ async def test_nothing_that_lies_beside_a_call_leaves(
     assert event["hyperparameters"] == {"temperature": 0.5}
     assert event["response_format"] == {"type": "json_object"}
     assert "beside" not in json.dumps(event)
+
+
+async def test_parameters_that_repeat_inputs_are_inputs(
+    server: ScriptedServer, provider: TestServer
+) -> None:
+    """
+    What to ask and who asks is among the inputs, and credentials of tools are nowhere.
+    """
+    body = """await litellm.acompletion(
+                **CALL, seed=1, stop=["Ann"], user="ann", safety_identifier="ann",
+                prediction={"type": "content", "content": "Ann"},
+                tools=[{"type": "mcp", "server_label": "s", "headers": {"X-Mine": "beside"}}],
+            )"""
+
+    event = await event_of(body, server, provider)
+
+    assert event["hyperparameters"] == {"seed": 1}
+    assert event["inputs"]["stop"] == ["Ann"]
+    assert event["inputs"]["user"] == event["inputs"]["safety_identifier"] == "ann"
+    assert event["inputs"]["prediction"] == {"type": "content", "content": "Ann"}
+    assert event["tools"] == [{"type": "mcp", "server_label": "s"}]
+    assert "beside" not in json.dumps(event)
+
+
+async def test_hidden_inputs_are_hidden(server: ScriptedServer, provider: TestServer) -> None:
+    """
+    Wherever LiteLLM has them.
+    """
+    body = """await litellm.acompletion(
+                **CALL, seed=1, stop=["Ann"], user="ann", safety_identifier="ann",
+                prediction={"type": "content", "content": "Ann"},
+                functions=[{"name": "find_ann", "parameters": {"type": "object"}}],
+            )"""
+
+    done = await run(PROGRAM.format(body=body), server, provider, HH_EXPORTER_HIDE_INPUTS="true")
+
+    assert (done.status, done.stderr) == (0, "")
+    [event] = server.created
+    assert event["hyperparameters"] == {"seed": 1}
+    assert "ann" not in json.dumps(event).lower()
 
 
 async def test_each_of_two_exporters_is_told(server: ScriptedServer, provider: TestServer) -> None:
