@@ -388,7 +388,7 @@ class Exporter(Unique):
         return self._life.stats()
 
     def __repr__(self) -> str:
-        health = self._life.health()[0] if hasattr(self, "_life") else "half made"
+        health = self._life.health()[0] if hasattr(self, "_life") else "not made"
         address = self._settings.base_url if hasattr(self, "_settings") else ""
         return f"<Exporter {address} {health}>"
 

@@ -241,7 +241,7 @@ def test_times_in_seconds_are_told_once(name: str, caplog: pytest.LogCaptureFixt
 
     assert orjson.loads(record.data)[name] == EPOCH
     assert [r.getMessage().partition(":")[0] for r in caplog.records] == [
-        "an event begins before 1973"
+        "an event starts before 1973"
     ]
 
 
