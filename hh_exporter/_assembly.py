@@ -14,7 +14,7 @@ from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING
 
-from attrs import define
+from attrs import Factory, define
 
 from hh_exporter._bell import Bell
 from hh_exporter._clock import Clock
@@ -38,6 +38,7 @@ from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._sessions import Sessions
 from hh_exporter._settings.batch import MAX_BODY_BYTES
 from hh_exporter._transport.http import Transport
+from hh_exporter._transport.resolver import Addresses
 
 if TYPE_CHECKING:  # SQLite and the spool are loaded where one is wanted
     from hh_exporter._spool.spooler import Spooler
@@ -135,6 +136,7 @@ class _WorkerMaker:
     spooler: Spooler | None
     clock: Clock
     random: Callable[[], float]
+    _addresses: Addresses = Factory(Addresses)
 
     def __call__(self, loop: AbstractEventLoop, on_over: Callable[[], None]) -> Worker:
         """
@@ -150,6 +152,7 @@ class _WorkerMaker:
             timeout=settings.request_timeout,
             clock=self.clock,
             ssl_context=settings.ssl_context,
+            addresses=self._addresses,
         )
         shipper = Shipper(
             queue=self.queue,

@@ -118,10 +118,9 @@ def _nothing_left_open() -> Iterator[None]:
     gc.freeze()  # what is still there need not be looked at after each later test
     left = [t for t in threading.enumerate() if t not in threads]
     for thread in left:
-        if thread.name.startswith(("hh_exporter spool", "asyncio-waitpid")):
+        if thread.name.startswith(("hh_exporter ", "asyncio-waitpid")):
             thread.join(PATIENCE)  # to say that it is done was the last that it did
     left = [t for t in left if t.is_alive()]
-    # The default executor, where a loop resolves names, ends with its loop.
     assert not left, left
     opened = {fd: to for fd, to in _descriptors().items() if fd not in descriptors}
     assert not [to for to in opened.values() if "socket" in to or "sqlite" in to], opened

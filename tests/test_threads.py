@@ -124,6 +124,29 @@ async def test_pushes_of_many_threads_arrive_while_the_loop_is_blocked(
     assert Counter(server.created_ids) == all_ids()
 
 
+async def test_the_apps_own_calls_hold_nothing_up(
+    make_exporter: MakeExporter, server: ScriptedServer
+) -> None:
+    """
+    With all threads of the loop's pool busy names are looked up, and bodies compressed.
+    """
+    exporter = await make_exporter(
+        base_url=server.url.replace("127.0.0.1", "localhost"), compression="gzip"
+    )
+    are_over = threading.Event()
+    loop = asyncio.get_running_loop()
+    calls = [loop.run_in_executor(None, are_over.wait, PATIENCE) for _ in range(64)]
+
+    exporter.push(model_event(event_id="e0", messages=[{"role": "user", "content": "x" * 2**15}]))
+    result = await exporter.flush()
+
+    are_over.set()
+    await asyncio.gather(*calls)
+    assert result.delivered == 1
+    assert server.created_ids == ["e0"]
+    assert server.requests[0].headers["content-encoding"] == "gzip"
+
+
 async def test_an_event_of_another_thread_wakes_the_loop(
     make_exporter: MakeExporter, server: ScriptedServer
 ) -> None:

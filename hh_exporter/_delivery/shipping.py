@@ -28,7 +28,6 @@ from hh_exporter._dialects.vendor import other_host
 from hh_exporter._outcomes import Rest, Verdict
 from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._settings.retry import RetryPolicy
-from hh_exporter._transport.compression import compress
 from hh_exporter._transport.http import Transport
 
 __all__ = ["Shipment", "Shipper"]
@@ -190,7 +189,7 @@ class Shipper:
         if not self.compresses or shipment.is_plain:
             shipment.compressed = None
         elif shipment.compressed is None:
-            shipment.compressed = await compress(shipment.body)
+            shipment.compressed = await self.transport.compress(shipment.body)
         await self._sit_out_hold(shipment)
         if self.breaker.is_blocked and not shipment.is_probe:
             return _HELD

@@ -150,6 +150,7 @@ class Worker:
         self._closing = self._waits.begin(self._bell, -inf)
         self.is_over = True
         self.shipper.is_retired = True  # what backs off there is no longer that worker's
+        self.transport.end_threads()
         self._check_waits()
 
     @property

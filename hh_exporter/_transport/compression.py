@@ -7,8 +7,10 @@ takes longer than the way to a thread and back does not hold the event loop.
 
 from __future__ import annotations
 
-import asyncio
 import gzip
+from functools import partial
+
+from hh_exporter._transport.helper import Helper
 
 try:
     from isal import igzip
@@ -24,16 +26,20 @@ _INLINE = 2**14
 """Up to here zlib is done within the 100 µs that a thread takes to answer."""
 
 
-async def compress(body: bytes) -> bytes:
+async def compress(body: bytes, helper: Helper) -> bytes | None:
     """
     Compress *body*, with isal where the extra `gzip` is installed, else with zlib.
+
+    Returns:
+        None where it is too large for the event loop and *helper* has no thread.
     """
     if len(body) <= _INLINE:
         return _gzip(body)
     try:
-        return await asyncio.to_thread(_gzip, body)
-    except RuntimeError:
-        return _gzip(body)  # threads end before the loop does; what is left is still sent
+        compressed = helper.submit(partial(_gzip, body))
+    except OSError:
+        return None
+    return await compressed
 
 
 def _gzip(body: bytes) -> bytes:

@@ -10,11 +10,14 @@ leaves this file.
 
 from __future__ import annotations
 
+import errno
 import os
 import ssl
 from collections.abc import Mapping
+from contextlib import suppress
 from math import inf
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
@@ -22,7 +25,11 @@ from attrs import define, evolve, field
 
 from hh_exporter._clock import Clock
 from hh_exporter._dialects.dialect import Answer
+from hh_exporter._transport.addresses import parse_address
+from hh_exporter._transport.compression import compress
+from hh_exporter._transport.helper import Helper
 from hh_exporter._transport.proxies import find_proxy
+from hh_exporter._transport.resolver import Addresses, Resolver
 from hh_exporter._version import __version__
 from hh_exporter.exceptions import ConfigError
 
@@ -57,6 +64,11 @@ class Transport:
     """What to trust; None: what OpenSSL finds on this machine."""
     environ: Mapping[str, str] = field(default=os.environ, repr=False)
     """Where the proxy is looked up, once for each session."""
+    addresses: Addresses = field(factory=Addresses, repr=False)
+    """Those that lookups found so far."""
+    _lookups: Helper = field(factory=lambda: Helper("hh_exporter lookups"), init=False)
+    _gzips: Helper = field(factory=lambda: Helper("hh_exporter gzip"), init=False)
+    """Another thread than that for lookups: these may hang."""
     _session: aiohttp.ClientSession | None = field(default=None, init=False, repr=False)
     _headers: dict[str, str] = field(factory=dict, init=False, repr=False)
     _route: dict[str, Any] = field(factory=dict, init=False, repr=False)
@@ -77,11 +89,19 @@ class Transport:
         if self.api_key is not None:
             self._headers["Authorization"] = f"Bearer {self.api_key}"
         self._find_route()
+        host = urlsplit(self._route.get("proxy", self.base_url)).hostname or ""
+        if parse_address(host) is None:
+            with suppress(OSError):  # tried again with each lookup
+                self._lookups.start()  # now: the first request may be one of the interpreter's exit
         # No headers of the session's own: aiohttp sends those to a proxy too, the key as
         # Proxy-Authorization. And no trust_env: it takes passwords from ~/.netrc.
         self._session = aiohttp.ClientSession(
-            # The worker limits what is in flight.
-            connector=aiohttp.TCPConnector(limit=0, ssl=self.ssl_context or True),
+            connector=aiohttp.TCPConnector(
+                limit=0,  # the worker limits what is in flight
+                ssl=self.ssl_context or True,
+                resolver=Resolver(self._lookups, self.clock, self.addresses),
+                use_dns_cache=False,  # the resolver has its own
+            ),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
         )
@@ -91,8 +111,22 @@ class Transport:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self.end_threads()
         if self._session is not None:
             await self._session.close()
+
+    def end_threads(self) -> None:
+        """
+        Let go of the threads, which end after what they do now. Any thread.
+        """
+        self._lookups.close()
+        self._gzips.close()
+
+    async def compress(self, body: bytes) -> bytes | None:
+        """
+        Compress *body* by gzip; None where that would hold the event loop.
+        """
+        return await compress(body, self._gzips)
 
     def _find_route(self) -> None:
         """
@@ -204,6 +238,8 @@ def _explain(exc: Exception) -> str:
     match exc:
         case aiohttp.ClientHttpProxyError(status=status):
             return f"the proxy answered HTTP {status}"
+        case aiohttp.ClientConnectorDNSError(host=host, os_error=OSError(errno=errno.EAGAIN)):
+            return f"connection failed (no thread can be started to resolve the host name {host})"
         case aiohttp.ClientConnectorDNSError(host=host):
             return f"connection failed (the host name {host} can't be resolved)"
         case aiohttp.ClientResponseError():

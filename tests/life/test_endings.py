@@ -13,11 +13,12 @@ from typing import Any, cast
 import pytest
 
 from hh_exporter import BatchLimits, DropReason, Exporter, FlushResult, Settlement
-from tests.conftest import BuildExporter, MakeExporter
+from tests.conftest import KEY, BuildExporter, MakeExporter
 from tests.delivery.test_worker import ended
 from tests.programs import run_program
 from tests.scripted_server import ScriptedServer, hang, hang_after_storing, status, unavailable
 from tests.support import (
+    PATIENCE,
     FakeClock,
     assert_balanced,
     in_thread,
@@ -26,6 +27,7 @@ from tests.support import (
     push_all,
     settle,
 )
+from tests.transport.test_helper import named
 
 ADVICE = "the exporter was not closed: await aclose(), or use it as an async context manager"
 LEFT = "the event loop ends with 2 events queued: await aclose() before it does"
@@ -111,9 +113,14 @@ async def test_a_loop_that_was_closed_under_us_is_one_warning(server: ScriptedSe
     assert done.status == 0
 
 
-async def test_a_loop_in_a_daemon_thread_has_its_time_at_exit(server: ScriptedServer) -> None:
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_a_loop_in_a_daemon_thread_has_its_time_at_exit(
+    server: ScriptedServer, host: str
+) -> None:
     """
     Where the loop still runs at exit, in a daemon thread, what is queued is sent first.
+
+    Though no thread can be started any more: the server's name is looked up all the same.
     """
     source = """
         loop = asyncio.new_event_loop()
@@ -122,10 +129,35 @@ async def test_a_loop_in_a_daemon_thread_has_its_time_at_exit(server: ScriptedSe
         push("e0", "e1")
     """
 
-    done = await run_program(source, server.url)
+    done = await run_program(source, server.url.replace("127.0.0.1", host))
 
     assert (done.status, done.stderr) == (0, "")
     assert server.created_ids == ["e0", "e1"]
+
+
+async def test_no_end_waits_for_a_lookup_that_hangs() -> None:
+    """
+    A program ends though the system's resolver never answers: no thread of it is waited for.
+    """
+    source = """
+        import socket
+        def hang(*_, **__):
+            threading.Event().wait()
+        socket.getaddrinfo = hang
+
+        async def main():
+            async with exporter:
+                push("e0")
+
+        asyncio.run(main())
+    """
+
+    done = await run_program(
+        source, "https://api.example.test", HH_EXPORTER_CLOSE_TIMEOUT="0.1", HH_API_KEY=KEY
+    )
+
+    assert done.status == 0
+    assert lines(done.stderr)[0].startswith("1 event dropped (closed): the exporter was closed")
 
 
 def test_a_push_after_the_end_is_refused(build_exporter: BuildExporter) -> None:
@@ -302,6 +334,25 @@ async def test_a_close_waits_for_no_loop_that_is_stopped(build_exporter: BuildEx
 
     await exporter.aclose()
 
+    await asyncio.to_thread(loop.run_until_complete, ended())
+    loop.close()
+
+
+async def test_a_loop_that_is_stopped_keeps_no_thread(
+    build_exporter: BuildExporter, server: ScriptedServer
+) -> None:
+    """
+    The thread for lookups ends once the exporter is closed, or served by another loop.
+    """
+    exporter = build_exporter(base_url=server.url.replace("127.0.0.1", "localhost"))
+    loop = asyncio.new_event_loop()
+    await asyncio.to_thread(loop.run_until_complete, exporter.start())
+    [thread] = named("hh_exporter lookups")
+
+    await exporter.aclose()
+    thread.join(PATIENCE)
+
+    assert not thread.is_alive()
     await asyncio.to_thread(loop.run_until_complete, ended())
     loop.close()
 

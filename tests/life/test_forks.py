@@ -123,6 +123,24 @@ async def test_a_child_delivers_its_own_events(exporter: Exporter, server: Scrip
     assert server.connections == 2
 
 
+async def test_a_child_looks_names_up_itself(
+    make_exporter: MakeExporter, server: ScriptedServer
+) -> None:
+    """
+    A child has no thread of its parent's, and starts its own.
+    """
+    exporter = await make_exporter(base_url=server.url.replace("127.0.0.1", "localhost"))
+    push_all(exporter, "p0")
+    assert (await exporter.flush()).delivered == 1
+
+    said = await forked(lambda: push_and_close(exporter, "c0"))
+
+    assert said == {"pushed": 1, "delivered": 1, "requests": 1}
+    push_all(exporter, "p1")
+    assert (await exporter.flush()).delivered == 1
+    assert server.created_ids == ["p0", "c0", "p1"]
+
+
 async def test_a_fork_in_the_middle_of_a_delivery_repeats_nothing(
     make_exporter: MakeExporter, server: ScriptedServer
 ) -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import TCPConnector
 from attrs import frozen
 from trustme import CA, LeafCert
 
@@ -89,10 +88,7 @@ async def named(server: ScriptedServer) -> AsyncIterator[Network]:
         is_known = False
         worker = exporter._life.worker
         assert worker
-        assert worker.transport._session
-        connector = worker.transport._session.connector
-        assert isinstance(connector, TCPConnector)
-        connector.clear_dns_cache()  # as it does after ten seconds
+        worker.transport.addresses.answers.clear()  # as it does after a day
         await server.restart()
 
     async def heal() -> None:

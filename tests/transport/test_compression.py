@@ -7,8 +7,8 @@ from __future__ import annotations
 import asyncio
 import gzip
 import sys
-import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine, Iterator
+from functools import partial
 from importlib.util import module_from_spec, spec_from_file_location
 from typing import Any, TypeAlias
 
@@ -18,14 +18,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hh_exporter._transport import compression
+from hh_exporter._transport.helper import Helper
+from tests.transport.test_helper import named, out_of_threads
 
-Compress: TypeAlias = Callable[[bytes], Awaitable[bytes]]
+Compress: TypeAlias = Callable[[bytes], Coroutine[Any, Any, bytes]]
 
 TEXT = b'{"role":"user","content":"What is the capital of France?"},'
 
 
 @pytest.fixture(params=["isal", "zlib"])
-def compress(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Compress:
+def compress(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Compress]:
     """
     A copy of the module, imported with isal and without.
     """
@@ -38,7 +40,9 @@ def compress(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     module: Any = module_from_spec(spec)
     spec.loader.exec_module(module)
     assert (module.igzip is None) == (request.param == "zlib")
-    return module.compress  # type: ignore[no-any-return]
+    helper = Helper("hh_exporter gzip")
+    yield partial(module.compress, helper=helper)
+    helper.close()
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
@@ -49,11 +53,7 @@ def test_what_is_compressed_can_be_read(compress: Compress, body: bytes, copies:
     """
     whole = (body + TEXT) * copies
 
-    assert gzip.decompress(asyncio.run(_await(compress(whole)))) == whole
-
-
-async def _await(work: Awaitable[bytes]) -> bytes:
-    return await work
+    assert gzip.decompress(asyncio.run(compress(whole))) == whole
 
 
 @pytest.mark.parametrize("copies", [1, 10_000])
@@ -77,17 +77,26 @@ async def test_only_a_large_body_is_worth_a_thread(
     """
     Up to 16 KiB are compressed at once; more leaves the loop to others meanwhile.
     """
-    before = threading.active_count()
-
     with blockbuster_ctx():
         await compress(bytes(size))
 
-    assert threading.active_count() - before == threads
+    assert len(named("hh_exporter gzip")) == threads
 
 
-async def test_without_threads_a_large_body_is_compressed_all_the_same(compress: Compress) -> None:
+async def test_without_a_thread_only_a_large_body_stays_as_it_is(
+    compress: Compress, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """
-    Once the loop has shut its threads down, what is left can still be sent.
+    Where no thread can be started a small body is compressed, and a large one is not.
+    """
+    with out_of_threads(monkeypatch):
+        assert gzip.decompress(await compress(bytes(2**14))) == bytes(2**14)
+        assert await compress(bytes(2**20)) is None
+
+
+async def test_it_needs_no_thread_of_the_loop(compress: Compress) -> None:
+    """
+    Once the loop has shut its threads down, what is left can still be compressed.
     """
     await asyncio.get_running_loop().shutdown_default_executor()
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from random import Random
@@ -34,7 +35,8 @@ from tests.scripted_server import (
     trickle,
     truncated_headers,
 )
-from tests.support import FakeClock, settle
+from tests.support import PATIENCE, FakeClock, settle, until
+from tests.transport.test_helper import Wall, named, out_of_threads
 
 PATH = "/events/model/batch"
 BODY = b'{"model_events":[{"event_id":"e0"}]}'
@@ -205,6 +207,64 @@ async def test_an_unknown_host_is_no_answer(clock: FakeClock) -> None:
 
     failure = "connection failed (the host name no.such.host.invalid can't be resolved)"
     assert answer == Answer(status=None, failure=failure)
+
+
+async def test_an_attempt_ends_at_its_timeout_while_a_lookup_hangs(
+    clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A system's resolver that does not answer holds up no attempt for longer, and no gzip.
+    """
+    wall = Wall()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: wall())
+    async with Transport(
+        base_url="http://api.example.test", api_key=KEY, timeout=TIMEOUT, clock=clock
+    ) as transport:
+        post = asyncio.create_task(transport.post(PATH, BODY))
+        await until(wall.is_reached.is_set)
+
+        assert gzip.decompress(await transport.compress(bytes(2**20)) or b"") == bytes(2**20)
+        await clock.advance(TIMEOUT)
+
+        assert await post == Answer(status=None, failure="no answer in time")
+    wall.opening.set()
+
+
+async def test_without_a_thread_no_name_is_found(
+    clock: FakeClock, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Where no thread can be started, the failure says so, and a later attempt tries again.
+    """
+    url = server.url.replace("127.0.0.1", "localhost")
+    transport = Transport(base_url=url, api_key=KEY, timeout=TIMEOUT, clock=clock)
+    with out_of_threads(monkeypatch):
+        await transport.__aenter__()
+        answer = await transport.post(PATH, BODY)
+
+    reason = "no thread can be started to resolve the host name localhost"
+    assert answer == Answer(status=None, failure=f"connection failed ({reason})")
+    assert (await transport.post(PATH, BODY)).status == 200
+    await transport.__aexit__()
+
+
+@pytest.mark.parametrize(("host", "threads"), [("127.0.0.1", 0), ("localhost", 1)])
+async def test_only_a_name_is_worth_a_thread(
+    clock: FakeClock, server: ScriptedServer, host: str, threads: int
+) -> None:
+    """
+    The thread for lookups is there before the first of them, and ends with the transport.
+    """
+    url = server.url.replace("127.0.0.1", host)
+    async with Transport(base_url=url, api_key=KEY, timeout=TIMEOUT, clock=clock) as transport:
+        started = named("hh_exporter lookups")
+        assert len(started) == threads
+        assert (await transport.post(PATH, BODY)).status == 200
+        assert named("hh_exporter lookups") == started
+
+    for thread in started:
+        thread.join(PATIENCE)
+    assert named("hh_exporter lookups") == []
 
 
 @pytest.mark.parametrize(
