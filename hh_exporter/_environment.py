@@ -31,6 +31,7 @@ from hh_exporter._settings.queue import QueueLimits
 from hh_exporter._settings.retry import RetryPolicy
 from hh_exporter._settings.spool import Spool
 from hh_exporter._transport.addresses import is_loopback
+from hh_exporter._transport.trust import find_trust
 from hh_exporter.exceptions import ConfigError
 
 __all__ = ["Settings", "find_variable", "is_unset", "read_settings", "variables_of"]
@@ -125,6 +126,10 @@ class Settings:
         return is_loopback(urlsplit(self.base_url).hostname or "")
 
     @property
+    def uses_tls(self) -> bool:
+        return urlsplit(self.base_url).scheme == "https"
+
+    @property
     def disabled_reason(self) -> str:
         """
         Why nothing can be sent; empty if all is well.
@@ -140,8 +145,7 @@ class Settings:
         """
         Whether the key would cross a network in the clear.
         """
-        is_plain = urlsplit(self.base_url).scheme == "http"
-        return is_plain and self.api_key is not None and not self.is_loopback
+        return not self.uses_tls and self.api_key is not None and not self.is_loopback
 
 
 # `spool` is not among them: without a directory there is none.
@@ -173,7 +177,10 @@ def read_settings(given: Mapping[str, Any], environ: Mapping[str, str]) -> Setti
     if (spool := _find_spool(chosen.get("spool"), environ)) is not None:
         chosen["spool"] = spool
     settings = Settings(**chosen, **_read_fields(Settings, _PREFIX, environ, given=chosen))
-    return attrs.evolve(settings, base_url=settings.base_url.rstrip("/"))
+    settings = attrs.evolve(settings, base_url=settings.base_url.rstrip("/"))
+    if settings.ssl_context is None and settings.uses_tls and not settings.disabled_reason:
+        return attrs.evolve(settings, ssl_context=find_trust(environ))
+    return settings
 
 
 def _find_spool(given: Any, environ: Mapping[str, str]) -> Spool | None:

@@ -5,6 +5,7 @@ Who is trusted, and what is said of those who are not.
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 import subprocess
 import sys
@@ -12,11 +13,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from trustme import CA, LeafCert
 
 from hh_exporter._dialects.dialect import Answer
+from hh_exporter._environment import read_settings
 from hh_exporter._transport.http import Transport
 from tests.conftest import KEY
 from tests.relays import listening, tls_before
@@ -73,6 +76,51 @@ async def test_events_reach_a_server_of_a_private_authority(
 
     assert [answer.status for answer in answers] == [200, 200]
     assert server.connections == 1
+
+
+async def test_the_environment_names_authorities(
+    server: ScriptedServer,
+    clock: FakeClock,
+    ca: CA,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    OpenSSL's variables count as they are when the settings are read, long after aiohttp's import.
+    """
+    file = tmp_path / "authority.pem"
+    ca.cert_pem.write_to_path(file)
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    settings = read_settings({"api_key": KEY, "base_url": "https://127.0.0.1"}, os.environ)
+
+    tls = serving(ca.issue_cert("127.0.0.1"))
+    async with (
+        tls_before(server.url, tls) as port,
+        connected(port, clock, settings.ssl_context) as transport,
+    ):
+        assert (await transport.post(PATH, BODY)).status == 200
+
+
+@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
+@pytest.mark.parametrize(
+    ("url", "given", "loads"),
+    [
+        ("https://api.example.test", {}, True),
+        ("https://api.example.test", {"disabled": True}, False),
+        ("https://api.example.test", {"api_key": None}, False),
+        ("http://api.example.test", {}, False),
+    ],
+)
+def test_authorities_are_loaded_only_where_they_matter(
+    url: str, given: dict[str, Any], loads: bool, variable: str
+) -> None:
+    """
+    An exporter that never speaks TLS loads no authorities.
+    """
+    settings = read_settings({"api_key": KEY, "base_url": url} | given, {variable: "/dev/null"})
+
+    assert (settings.ssl_context is not None) is loads
+    assert read_settings({"api_key": KEY, "base_url": url} | given, {}).ssl_context is None
 
 
 def expired(ca: CA) -> LeafCert:
