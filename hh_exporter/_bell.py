@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from attrs import Factory, define
 
-from hh_exporter._clock import Clock
+from hh_exporter._clock import Clock, Deadline, within
 
 __all__ = ["Bell"]
 
@@ -41,6 +41,16 @@ class Bell:
         """
         try:
             async with self.clock.timeout_at(deadline):
+                await self._event.wait()
+        except TimeoutError:
+            pass
+
+    async def wait_within(self, deadline: Deadline) -> None:
+        """
+        Wait for a ring, or give up at *deadline*.
+        """
+        try:
+            async with within(self.clock, deadline):
                 await self._event.wait()
         except TimeoutError:
             pass

@@ -31,7 +31,7 @@ class FakeClock:
     def __init__(self) -> None:
         self._now = 0.0
         self._order = itertools.count()
-        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._timers: list[tuple[float, int, _Timer]] = []
         self.delays: list[float] = []
         """Every delay that was slept through or is being slept."""
         self.waits: int = 0
@@ -55,7 +55,7 @@ class FakeClock:
         """
         self.delays.append(delay)
         woken = asyncio.Event()
-        self._call_at(self._now + delay, woken.set)
+        self.call_at(self._now + delay, woken.set)
         await woken.wait()
 
     def timeout_at(self, deadline: float | None) -> AbstractAsyncContextManager[object]:
@@ -68,30 +68,38 @@ class FakeClock:
     @asynccontextmanager
     async def _timeout_at(self, deadline: float | None) -> AsyncIterator[None]:
         loop = asyncio.get_running_loop()
-        is_over = False
+        timer = None
 
         def fire() -> None:
-            if not is_over and not loop.is_closed():
+            if not loop.is_closed():
                 scope.reschedule(loop.time())
 
-        try:
-            async with asyncio.timeout(None) as scope:
+        async with asyncio.timeout(None) as scope:
+            try:
                 if deadline is not None:
-                    self._call_at(deadline, fire)
+                    timer = self.call_at(deadline, fire)
                 yield
-        finally:
-            is_over = True
+            finally:
+                if timer is not None:
+                    timer.cancel()
 
-    def _call_at(self, when: float, callback: Callable[[], None]) -> None:
+    def call_at(self, when: float, callback: Callable[[], None]) -> _Timer:
+        """
+        Call *callback* once it was moved to *when*, at once if it was.
+        """
+        timer = _Timer(callback)
         if when <= self._now:
             callback()
         else:
-            heapq.heappush(self._timers, (when, next(self._order), callback))
+            heapq.heappush(self._timers, (when, next(self._order), timer))
+        return timer
 
     def next_timer(self) -> float:
         """
         Say when the next of those who wait is due, inf if none does.
         """
+        while self._timers and self._timers[0][2].is_cancelled:
+            heapq.heappop(self._timers)
         return self._timers[0][0] if self._timers else inf
 
     async def advance(self, seconds: float) -> None:
@@ -106,11 +114,32 @@ class FakeClock:
         """
         await settle()
         while self.next_timer() <= moment:
-            self._now, _, callback = heapq.heappop(self._timers)
-            callback()
+            self._now, _, timer = heapq.heappop(self._timers)
+            timer.callback()
             await settle()
         self._now = max(self._now, moment)
         await settle()
+
+    def stand_still(self, seconds: float) -> None:
+        """
+        Move the clock as while the event loop is blocked: whatever is due meanwhile comes late.
+        """
+        self._now += seconds
+        while self.next_timer() <= self._now:
+            heapq.heappop(self._timers)[2].callback()
+
+
+class _Timer:
+    """
+    A call that was asked for.
+    """
+
+    def __init__(self, callback: Callable[[], None]) -> None:
+        self.callback = callback
+        self.is_cancelled = False
+
+    def cancel(self) -> None:
+        self.is_cancelled = True
 
 
 async def settle() -> None:

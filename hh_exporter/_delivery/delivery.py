@@ -18,7 +18,7 @@ from math import inf
 
 from attrs import Factory, define, evolve
 
-from hh_exporter._clock import Clock
+from hh_exporter._clock import Clock, Deadline, within
 from hh_exporter._delivery.parts import Delivery, Part
 from hh_exporter._delivery.settler import Settler
 from hh_exporter._delivery.shipping import Shipment, Shipper
@@ -90,7 +90,7 @@ class Deliverer:
                 self._splitter = None
                 self._pass_turn()
 
-    async def deliver_one(self, record: Record, deadline: float) -> str:
+    async def deliver_one(self, record: Record, deadline: Deadline) -> str:
         """
         Send one record by itself, until *deadline*.
 
@@ -115,14 +115,13 @@ class Deliverer:
             path=self.dialect.single_path,
             pack=lambda: self.dialect.wrap_single(record),
             read=read,
-            started=self.clock.now(),
             deadline=deadline,
             is_probe=True,
             is_urgent=True,
         )
         self.singles.add(delivery)
         try:
-            async with self.clock.timeout_at(deadline):
+            async with within(self.clock, deadline):
                 verdict = await self.shipper.ship(shipment)
                 if verdict.rest is Rest.FAILED:
                     await self.shipper.pause(shipment)
@@ -187,7 +186,7 @@ class Deliverer:
         if self._must_wait(verdict):
             self._mark(part, verdict, shipment)
             raise _Blocked
-        part = evolve(part, tried_for=shipment.elapsed(self.clock.now()), is_probe=False)
+        part = evolve(part, tried_for=shipment.tried_for, is_probe=False)
         divided = self._judge(delivery, part, verdict, is_blamed=shipment.is_blamed)
         if divided and verdict.rest is Rest.INVALID:
             await self._wait_for_turn(delivery)
@@ -221,7 +220,6 @@ class Deliverer:
                 delivery.among(part.records), self._as_it_stands(part).announced
             ),
             read=read,
-            started=self.clock.now(),
             tried_for=part.tried_for,
             accepted_before=_first_failed_at(part.records),
             is_probe=part.is_probe,
@@ -263,7 +261,7 @@ class Deliverer:
             if verdict.rest is Rest.SUSPENDED and verdict.status is not None:
                 record.doubted_at = self.shipper.breaker.accepted
             if not part.is_probe:
-                record.tried_for = shipment.elapsed(self.clock.now())
+                record.tried_for = shipment.tried_for
 
     def _is_to_blame(self, part: Part, verdict: Verdict) -> bool:
         """

@@ -20,7 +20,7 @@ from typing import Literal
 from attrs import Factory, define, evolve, field
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result
 
-from hh_exporter._clock import Clock
+from hh_exporter._clock import NEVER, Clock, Deadline
 from hh_exporter._delivery.breaker import Breaker
 from hh_exporter._delivery.retry import next_delay, parse_retry_after
 from hh_exporter._dialects.dialect import Answer
@@ -57,10 +57,9 @@ class Shipment:
     """Makes the body of what is still to be sent."""
     read: Callable[[Answer], Verdict]
     """Says what an answer means, and settles what was created."""
-    started: float
     tried_for: float = 0.0
-    """Seconds for which its records were tried before."""
-    deadline: float = inf
+    """Seconds for which its records were tried so far, in which something of ours could run."""
+    deadline: Deadline = NEVER
     is_probe: bool = False
     """Whether it may be sent while all sending is blocked."""
     is_divisible: bool = False
@@ -75,12 +74,10 @@ class Shipment:
     verdict: Verdict = _UNANSWERED
     """What the last answer meant."""
     attempts: int = 0
-    held: float = 0.0
-    """Seconds in which the server had asked for silence."""
     retry_after: float = 0.0
     """Seconds of silence that the last answer asked for."""
-    next_at: float = 0.0
-    """When the next attempt would begin."""
+    delay: float = 0.0
+    """Seconds of backoff before the next attempt."""
     idle_until: float = -inf
     """When it goes on by itself; -inf while it is at work."""
     is_blamed: bool = False
@@ -93,12 +90,6 @@ class Shipment:
         self.body = self.pack()
         if self.accepted_before is not None:
             self._failures = _FAILURES_TO_BLAME - 1  # they are known: the next one decides
-
-    def elapsed(self, now: float) -> float:
-        """
-        Say for how long its records were tried, held time not counted.
-        """
-        return self.tried_for + now - self.started - self.held
 
     def note_failure(self, accepted: int) -> None:
         """
@@ -223,18 +214,22 @@ class Shipper:
             self.queue.ledger.begin_request(retry=retry)
         self.on_wire += 1
         began = self.clock.now()
+        limit = self.transport.limit(shipment.deadline.at - _LAST_MOMENT)
         try:
             is_plain = shipment.compressed is None
             answer = await self.transport.post(
                 shipment.path,
                 shipment.compressed or shipment.body,
                 encoding="" if is_plain else "gzip",
-                deadline=shipment.deadline - _LAST_MOMENT,
+                deadline=limit,
             )
         finally:
             self.on_wire -= 1
+            now = self.clock.now()
+            limit.look(now)
+            shipment.tried_for += now - began - limit.held
         with self.queue.lock:
-            self.queue.ledger.end_request(answer.status, self.clock.now() - began)
+            self.queue.ledger.end_request(answer.status, now - began)
         shipment.retry_after = self._silence(answer)
         return shipment.read(answer)
 
@@ -263,9 +258,7 @@ class Shipper:
 
     async def _sit_out_hold(self, shipment: Shipment) -> None:
         while (wait := self.breaker.hold_until - self.clock.now()) > 0 and not self.is_retired:
-            began = self.clock.now()
-            await self._back_off(shipment, wait)
-            shipment.held += self.clock.now() - began
+            await self._wait(shipment, wait)
 
     def _note(self, shipment: Shipment, verdict: Verdict) -> None:
         """
@@ -312,20 +305,28 @@ class Shipper:
 
     def _next_delay(self, shipment: Shipment, state: RetryCallState) -> float:
         own = next_delay(self.policy, state, self.random)
-        shipment.next_at = self.clock.now() + own
+        shipment.delay = own
         if shipment.retry_after:
             # Jitter on top of the server's wish, and everybody keeps to it.
-            self.breaker.hold(shipment.next_at + shipment.retry_after)
+            self.breaker.hold(self.clock.now() + own + shipment.retry_after)
         return own
 
     def _is_out_of_time(self, shipment: Shipment, _: RetryCallState) -> bool:
-        may_go_at = max(shipment.next_at, self.breaker.hold_until)
+        may_go_at = max(self.clock.now() + shipment.delay, self.breaker.hold_until)
         return (
-            shipment.elapsed(shipment.next_at) > self.policy.max_elapsed
-            or may_go_at > shipment.deadline
+            shipment.tried_for + shipment.delay > self.policy.max_elapsed
+            or may_go_at > shipment.deadline.at
         )
 
     async def _back_off(self, shipment: Shipment, delay: float) -> None:
+        """
+        Wait, and count that, but no more than was meant: the loop may have stood still.
+        """
+        began = self.clock.now()
+        await self._wait(shipment, delay)
+        shipment.tried_for += min(delay, self.clock.now() - began)
+
+    async def _wait(self, shipment: Shipment, delay: float) -> None:
         self.backing_off += 1
         shipment.idle_until = self.clock.now() + delay
         try:

@@ -14,6 +14,7 @@ from math import inf
 from attrs import Factory, define
 
 from hh_exporter._bell import Bell
+from hh_exporter._clock import Deadline
 from hh_exporter._delivery.breaker import Breaker
 from hh_exporter._delivery.shipping import Shipper
 
@@ -27,8 +28,7 @@ class Wait:
     """
 
     bell: Bell
-    deadline: float
-    """inf for one without."""
+    deadline: Deadline
     setbacks: int
     """How many answers had failed or refused us when it began."""
 
@@ -44,19 +44,25 @@ class Waits:
     _waits: list[Wait] = Factory(list)
 
     def begin(self, bell: Bell, deadline: float) -> Wait:
-        return Wait(bell, deadline, self.breaker.setbacks)
+        return Wait(bell, Deadline(deadline, self.shipper.clock.now()), self.breaker.setbacks)
 
     @contextmanager
-    def open(self, bell: Bell, deadline: float) -> Iterator[None]:
+    def open(self, bell: Bell, deadline: float) -> Iterator[Wait]:
         """
         Ring *bell* too once it is pointless to wait for it.
         """
         wait = self.begin(bell, deadline)
         self._waits.append(wait)
         try:
-            yield
+            yield wait
         finally:
             self._waits.remove(wait)
+
+    def look_at(self, wait: Wait | None) -> float:
+        """
+        Say when to see whether there is still time for *wait*; inf where there is none.
+        """
+        return inf if wait is None else wait.deadline.look(self.shipper.clock.now())
 
     def is_pointless(self, wait: Wait, idle_until: float) -> bool:
         """
@@ -70,10 +76,10 @@ class Waits:
         if self.shipper.on_wire or breaker.is_probing:
             return False
         if breaker.is_blocked and breaker.setbacks == wait.setbacks:
-            return breaker.hold_until > wait.deadline  # its own probe has not been answered
-        if wait.deadline == inf:
+            return breaker.hold_until > wait.deadline.at  # its own probe has not been answered
+        if wait.deadline.at == inf:
             return breaker.is_suspended
-        return max(breaker.free_at(), idle_until) > wait.deadline
+        return max(breaker.free_at(), idle_until) > wait.deadline.at
 
     def ring_pointless(self, idle_until: float, *, all_of_them: bool) -> None:
         """

@@ -22,7 +22,7 @@ from types import coroutine
 from attrs import Factory, define, field
 
 from hh_exporter._bell import Bell
-from hh_exporter._clock import Clock
+from hh_exporter._clock import Clock, let_arrive
 from hh_exporter._delivery.batcher import Batcher
 from hh_exporter._delivery.breaker import Breaker
 from hh_exporter._delivery.delivery import Deliverer
@@ -106,13 +106,13 @@ class Worker:
         """
         bell = Bell(self.clock)
         watch = self.queue.watch(bell.ring)
-        with self._waits.open(bell, inf if deadline is None else deadline):
+        with self._waits.open(bell, inf if deadline is None else deadline) as wait:
             try:
                 if watch.left and not self.is_over:
                     self._flush_to = watch.last_seq
                     self.breaker.probe_now()
                     self._bell.ring()
-                    await bell.wait(deadline)
+                    await bell.wait_within(wait.deadline)
             finally:
                 self.queue.unwatch(watch)
         return watch.result()
@@ -124,7 +124,7 @@ class Worker:
         Goes on when the caller is cancelled; a second call waits for the first.
         """
         if self._closing is None or self._is_last_call:
-            latest = inf if self._closing is None else self._closing.deadline
+            latest = inf if self._closing is None else self._closing.deadline.at
             self._is_last_call = False
             self._closing = self._waits.begin(self._bell, min(deadline, latest))
             if deadline > self.clock.now():
@@ -185,10 +185,9 @@ class Worker:
             await self._serve_through_faults()
         except CancelledError:
             self._take_back()
-            last_call = self.clock.now() + _LAST_CALL
-            if self._closing is not None:
-                last_call = min(last_call, self._closing.deadline)
+            asked = inf if self._closing is None else self._closing.deadline.at
             self._is_last_call = self._closing is None
+            last_call = min(self.clock.now() + _LAST_CALL, asked)
             self._closing = self._waits.begin(self._bell, last_call)
             self.breaker.probe_now()
             await self._serve()
@@ -241,8 +240,7 @@ class Worker:
         until = self.clock.now() + delay
         while self.clock.now() < until and not self._is_done():
             self._bell.clear()
-            closing = inf if self._closing is None else self._closing.deadline
-            await self._bell.wait(min(until, closing))
+            await self._bell.wait(min(until, self._waits.look_at(self._closing)))
 
     async def _serve(self) -> None:
         """
@@ -268,6 +266,7 @@ class Worker:
                         tasks.add(task)
                         task.add_done_callback(tasks.discard)
                         task.add_done_callback(partial(self._end, delivery))
+                    await let_arrive()
                     for task in tasks:
                         task.cancel()
             finally:
@@ -334,7 +333,6 @@ class Worker:
         """
         Say when to look again if the bell does not ring before, and set it to ring.
         """
-        closing = inf if self._closing is None else self._closing.deadline
         events = size = look = inf
         if len(self._in_hand) < self.max_in_flight:
             free_at = self.breaker.free_at()
@@ -350,7 +348,7 @@ class Worker:
             return -inf
         if self.recovery is not None:
             look = min(look, self.recovery.look(self.clock.now()))
-        look = min(look, closing)
+        look = min(look, self._waits.look_at(self._closing))
         return None if look == inf else look
 
     # Knowing when it is over.
@@ -364,7 +362,7 @@ class Worker:
         ledger = self.queue.ledger
         return (
             not (ledger.queued or ledger.in_flight)
-            or self.clock.now() >= self._closing.deadline
+            or self._closing.deadline.is_over(self.clock.now())
             or self._waits.is_pointless(self._closing, self._idle_until())
         )
 

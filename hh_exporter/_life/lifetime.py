@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import define, field
 
-from hh_exporter._clock import Clock
+from hh_exporter._clock import NEVER, PARTS, Clock, Deadline, within
 from hh_exporter._delivery.settler import Settler
 from hh_exporter._delivery.worker import Worker
 from hh_exporter._environment import Settings
@@ -111,11 +111,12 @@ class Lifetime:
         worker = self.need_worker()
 
         async def send() -> str:
+            limit = Deadline(deadline, self.clock.now())
             with suppress(TimeoutError):
-                async with self.clock.timeout_at(deadline):
+                async with within(self.clock, limit):
                     await worker.wait_started()
             try:
-                return await worker.deliverer.deliver_one(record, deadline)
+                return await worker.deliverer.deliver_one(record, limit)
             finally:
                 worker.ring()
 
@@ -148,7 +149,8 @@ class Lifetime:
             work.close()
             return None
         try:
-            async with self.clock.timeout_at(deadline):
+            limit = NEVER if deadline is None else Deadline(deadline, self.clock.now())
+            async with within(self.clock, limit):
                 return await future
         except TimeoutError:
             return None
@@ -208,7 +210,9 @@ class Lifetime:
         if worker is not None and not worker.is_over and worker.loop.is_running():
             close = worker.close(self.clock.now() + seconds)
             closed = asyncio.run_coroutine_threadsafe(close, worker.loop)
-            futures.wait((closed,), seconds + _TO_HANG_UP)
+            for _ in range(PARTS):  # as a Deadline: the process may be frozen meanwhile
+                if futures.wait((closed,), (seconds + _TO_HANG_UP) / PARTS).done:
+                    break
         self.save_all()
 
     def save_all(self) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from attrs import Factory, define, field
 
 from hh_exporter._bell import Bell
-from hh_exporter._clock import Clock
+from hh_exporter._clock import PARTS, Clock, Deadline
 from hh_exporter._outcomes import DropReason, Outcome
 from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._records import Record
@@ -105,7 +105,8 @@ class Spooler:
             if shift is None or shift.is_read:
                 return
             shift.on_read.append(bell.ring)
-        await bell.wait(self.clock.now() + _LONGEST_OPENING)
+        now = self.clock.now()
+        await bell.wait_within(Deadline(now + _LONGEST_OPENING, now))
 
     async def aclose(self, deadline: float) -> None:
         """
@@ -119,7 +120,8 @@ class Spooler:
             bell.ring()
 
         if self._retire(end) is not None:
-            await bell.wait(max(deadline, self.clock.now() + _LAST_COMMIT))
+            now = self.clock.now()
+            await bell.wait_within(Deadline(max(deadline, now + _LAST_COMMIT), now))
             if not is_over.is_set():
                 self._say_late()
 
@@ -136,7 +138,11 @@ class Spooler:
         thread = self._retire(lambda: None)
         if thread is None or thread is threading.current_thread():
             return
-        thread.join(_LAST_COMMIT) if thread.ident else thread.run()
+        if not thread.ident:
+            thread.run()
+            return
+        for _ in range(PARTS):  # as a Deadline: the process may be frozen meanwhile
+            thread.join(_LAST_COMMIT / PARTS)
         if thread.is_alive():
             self._say_late()
 

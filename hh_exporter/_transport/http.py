@@ -23,7 +23,7 @@ import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 from attrs import define, evolve, field
 
-from hh_exporter._clock import Clock
+from hh_exporter._clock import Clock, Deadline, within
 from hh_exporter._dialects.dialect import Answer
 from hh_exporter._transport.addresses import parse_address
 from hh_exporter._transport.compression import compress
@@ -149,19 +149,26 @@ class Transport:
         else:
             self._headers |= admission
 
+    def limit(self, latest: float = inf) -> Deadline:
+        """
+        Say when an attempt that begins now ends: after `timeout`, at *latest* in any case.
+        """
+        now = self.clock.now()
+        return Deadline(min(now + self.timeout, latest), now)
+
     async def post(
-        self, path: str, body: bytes, *, encoding: str = "", deadline: float = inf
+        self, path: str, body: bytes, *, encoding: str = "", deadline: Deadline | None = None
     ) -> Answer:
         """
         Send *body* once.
 
         Args:
             encoding: The Content-Encoding that *body* has already; "" for none.
-            deadline: When to end at the latest.
+            deadline: When to end; `limit()`, where none is given.
 
         Returns:
             The answer, cut short where it did not arrive whole; an answer
-            without a status where none arrived within `timeout`.
+            without a status where none arrived in time.
         """
         assert self._session is not None  # noqa: S101
         if self._fault:
@@ -171,7 +178,7 @@ class Transport:
         answer = Answer(status=None, failure="no answer in time")
         try:
             async with (
-                self.clock.timeout_at(min(self.clock.now() + self.timeout, deadline)),
+                within(self.clock, deadline or self.limit()),
                 self._session.post(
                     self.base_url + path,
                     data=data,
