@@ -23,7 +23,7 @@ from hh_exporter._cli._setup import check_option
 from hh_exporter._cli._spools import Spool, tell_count
 from hh_exporter._cli._target import find_target
 from hh_exporter._cli._waiting import Signals, caught_signals, repeated, run_unless
-from hh_exporter._clock import Clock, SystemClock
+from hh_exporter._clock import NEVER, Clock, Deadline, SystemClock
 from hh_exporter._dialects.registry import DIALECTS
 from hh_exporter._environment import Settings
 from hh_exporter._exporter import Exporter
@@ -190,7 +190,7 @@ class Draining:
     """Why it does not go on, at the last look; empty if it does."""
     _decided: int = field(default=-1, init=False)
     """How many events had their outcome at the last look."""
-    _moved_at: float = field(default=0.0, init=False)
+    _patience: Deadline = field(default=NEVER, init=False)
     _is_stuck: bool = field(default=False, init=False)
     _refused: asyncio.Event = field(factory=asyncio.Event, init=False)
     _over: asyncio.Event = field(factory=asyncio.Event, init=False)
@@ -242,8 +242,8 @@ class Draining:
         now = self.clock.now()
         decided = stats.delivered + stats.rejected + stats.dropped
         if decided != self._decided:
-            self._decided, self._moved_at = decided, now
-        elif now - self._moved_at >= timeout:
+            self._decided, self._patience = decided, Deadline(now + timeout, now)
+        elif self._patience.is_over(now):
             self._is_stuck = True
         if self._refused.is_set() or self._is_stuck or not self.tally.left:
             self._over.set()

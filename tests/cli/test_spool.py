@@ -12,14 +12,18 @@ from pathlib import Path
 
 import pytest
 
+from hh_exporter._cli._draining import Draining, Tally
+from hh_exporter._cli._report import Report
 from hh_exporter._collector import Collector
 from hh_exporter._spool.file import SpoolFile
 from hh_exporter._spool.place import set_aside
 from tests.builders import make_letter, make_spooled
 from tests.command import call, finish, run, started
+from tests.conftest import BuildExporter
 from tests.scripted_server import ScriptedServer, created, hang, refuse_if
 from tests.spool_processes import IDENTITY
 from tests.spools import KEY, contents, files_in, leave
+from tests.support import FakeClock
 
 
 @pytest.fixture
@@ -242,6 +246,24 @@ class TestDrain:
         assert "stopped after 0.5 s without an outcome: the server " in finished.stderr
         assert json.loads(finished.stdout)["left"] == 2
         assert contents(tmp_path) == (["a", "b"], [])
+
+    async def test_a_pause_of_the_process_is_no_time_without_an_outcome(
+        self, build_exporter: BuildExporter, clock: FakeClock
+    ) -> None:
+        """
+        After Ctrl-Z and fg the server has the rest of --timeout to answer, and no more.
+        """
+        draining = Draining(exporter=build_exporter(), tally=Tally(1), report=Report(), clock=clock)
+        draining._look(10.0)
+
+        clock.stand_still(3600.0)
+        draining._look(10.0)
+        assert not draining._over.is_set()
+        for _ in range(15):
+            await clock.advance(0.5)
+            draining._look(10.0)
+
+        assert draining._over.is_set()
 
     async def test_what_is_rejected_becomes_a_dead_letter(
         self, server: ScriptedServer, tmp_path: Path
