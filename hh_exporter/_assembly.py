@@ -14,7 +14,7 @@ from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING
 
-from attrs import Factory, define
+from attrs import Factory, define, evolve
 
 from hh_exporter._bell import Bell
 from hh_exporter._clock import Clock
@@ -34,6 +34,7 @@ from hh_exporter._environment import Settings
 from hh_exporter._intake import Intake
 from hh_exporter._life.endings import see_to_the_end
 from hh_exporter._life.lifetime import Lifetime
+from hh_exporter._outcomes import Settlement
 from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._sessions import Sessions
 from hh_exporter._settings.batch import MAX_BODY_BYTES
@@ -50,21 +51,29 @@ os.register_at_fork(after_in_child=_random.seed)
 
 
 def assemble(
-    settings: Settings, clock: Clock, random: Callable[[], float] | None = None
+    settings: Settings,
+    clock: Clock,
+    random: Callable[[], float] | None = None,
+    on_outcome: Callable[[Settlement], None] | None = None,
 ) -> tuple[Intake, Lifetime]:
     """
     Make the way in, and what sees to the rest of the way.
+
+    What comes after the way in lives on by itself while its worker runs, so it refers to no
+    function of the user's, which may refer to the exporter.
 
     Args:
         settings: What the exporter was told.
         clock: The source of time.
         random: A source of numbers from 0 to 1; ours, where none is given.
+        on_outcome: What calls the user's, if there is one.
     """
+    private = evolve(settings, before_send=None, on_outcome=None)
     wire = DIALECTS[settings.dialect]()
     sessions = Sessions()
     queue = RecordQueue(settings.queue)
     spooler = _make_spooler(settings, queue, sessions, clock)
-    settler = Settler(queue=queue, clock=clock, on_outcome=settings.on_outcome, spooler=spooler)
+    settler = Settler(queue=queue, clock=clock, on_outcome=on_outcome, spooler=spooler)
     intake = Intake(
         queue=queue,
         settler=settler,
@@ -85,7 +94,7 @@ def assemble(
         disabled=settings.disabled_reason,
     )
     make_worker = _WorkerMaker(
-        settings=settings,
+        settings=private,
         queue=queue,
         settler=settler,
         dialect=wire,
@@ -95,7 +104,7 @@ def assemble(
         random=random or _random.random,
     )
     life = Lifetime(
-        settings=settings,
+        settings=private,
         queue=queue,
         settler=settler,
         spooler=spooler,

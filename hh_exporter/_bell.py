@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from typing import Final
 
 from attrs import Factory, define
 
 from hh_exporter._clock import Clock, Deadline, within
 
-__all__ = ["Bell"]
+__all__ = ["LOOK", "Bell"]
+
+LOOK: Final = 1.0
+"""Seconds after which who waits for another thread's loop sees whether it still runs."""
 
 
 @define(eq=False)
@@ -54,3 +58,16 @@ class Bell:
                 await self._event.wait()
         except TimeoutError:
             pass
+
+    async def wait_beside(self, loop: asyncio.AbstractEventLoop, deadline: Deadline) -> None:
+        """
+        Wait for a ring from what runs in *loop*, until *deadline*, or until that loop stops.
+        """
+        if loop is self._loop:
+            await self.wait_within(deadline)
+            return
+        while not self._event.is_set() and loop.is_running():
+            now = self.clock.now()
+            if deadline.is_over(now):
+                break
+            await self.wait(min(deadline.look(now), now + LOOK))

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from ssl import SSLContext
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from hh_exporter._bell import Bell
+from hh_exporter._bell import LOOK, Bell
 from hh_exporter._clock import Clock, SystemClock
 from hh_exporter._dialects.vendor import why_unable
 from hh_exporter._environment import read_settings
@@ -36,9 +36,6 @@ if TYPE_CHECKING:
 __all__ = ["Exporter"]
 
 log = logging.getLogger(__name__)
-
-_LOOK = 1.0
-"""Seconds after which a put that waits sees to it that somebody makes room."""
 
 
 class Exporter(Unique):
@@ -133,9 +130,14 @@ class Exporter(Unique):
         # Not at the top of the module: an import loads what is behind this door only when
         # the first exporter is made.
         from hh_exporter._assembly import assemble
+        from hh_exporter._life.callbacks import weakly
         from hh_exporter._life.forks import in_child
 
-        self._intake, self._life = assemble(self._settings, self._clock, self._random)
+        settings = self._settings
+        on_outcome = None
+        if settings.on_outcome is not None:
+            on_outcome = weakly(self, lambda exporter: exporter._settings.on_outcome)
+        self._intake, self._life = assemble(settings, self._clock, self._random, on_outcome)
         in_child(self, Exporter._build_again)
         self._queue, self._settler = self._life.queue, self._life.settler
         self._spooler = self._life.spooler
@@ -237,7 +239,7 @@ class Exporter(Unique):
         try:
             self._life.see_to_worker()
             while not (place.has_room or place.is_refused):
-                await bell.wait(self._clock.now() + _LOOK)
+                await bell.wait(self._clock.now() + LOOK)
                 self._life.see_to_worker()  # the loop that makes room may have gone
             is_kept = self._spooler is None or await self._spooler.ensure(record)
             if is_kept:
@@ -308,10 +310,7 @@ class Exporter(Unique):
         if self._queue.closed:
             await self.aclose()
             self._open_again()
-        worker = self._life.need_worker()
-        await self._life.run_in(worker.loop, worker.wait_started(), None)
-        if self._spooler is not None:
-            await self._spooler.wait_open()
+        await self._life.start()
 
     async def flush(self, timeout: float | None = None) -> FlushResult:
         """
@@ -325,8 +324,7 @@ class Exporter(Unique):
         deadline = None if timeout is None else self._clock.now() + timeout
         if not self._queue.has_open_records:
             return FlushResult(0, 0, 0, 0)
-        worker = self._life.need_worker()
-        return await worker.flush(deadline)
+        return await self._life.flush(deadline)
 
     async def aclose(self, timeout: float | None = None) -> FlushResult:
         """
@@ -344,17 +342,7 @@ class Exporter(Unique):
             if self._close_watch is None:
                 self._close_watch = self._queue.watch(lambda: None)
         watch = self._close_watch
-        self._queue.close()
-        if self._queue.has_records or (
-            self._life.worker is not None and not self._life.worker.is_over
-        ):
-            worker = self._life.need_worker()
-            if not worker.is_over:  # abandoned: its loop is stopped
-                await self._life.run_in(worker.loop, worker.close(deadline), deadline)
-        self._settler.drain(DropReason.CLOSED)
-        if self._spooler is not None:
-            await self._spooler.aclose(deadline)
-        self._settler.say_rest()
+        await self._life.close(deadline)
         return watch.result()
 
     def install_signal_handlers(self) -> None:
@@ -386,6 +374,10 @@ class Exporter(Unique):
         Read the books; they balance. Any thread.
         """
         return self._life.stats()
+
+    def __del__(self) -> None:
+        if (life := self.__dict__.get("_life")) is not None:  # else not even made
+            life.forget(self._settings.on_outcome)
 
     def __repr__(self) -> str:
         health = self._life.health()[0] if hasattr(self, "_life") else "not made"

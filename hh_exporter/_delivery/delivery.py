@@ -146,6 +146,14 @@ class Deliverer:
             reason=reason,
         )
 
+    def give_up_singles(self) -> None:
+        """
+        Drop what `deliver_one` was sending: its event loop stopped. Any thread.
+        """
+        for delivery in tuple(self.singles):
+            lost = delivery.release_all()
+            self.settler.settle(lost, Outcome.DROPPED, DropReason.SEND_FAILED)
+
     async def _deliver(self, delivery: Delivery) -> None:
         records = delivery.records
         tried_for = min([record.tried_for for record in records])

@@ -31,7 +31,7 @@ from hh_exporter._delivery.probing import Prober
 from hh_exporter._delivery.recovery import Recovery
 from hh_exporter._delivery.shipping import Shipper
 from hh_exporter._delivery.waits import Wait, Waits
-from hh_exporter._outcomes import FlushResult
+from hh_exporter._queue.ledger import Watch
 from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._records import Batch
 from hh_exporter._transport.http import Transport
@@ -100,22 +100,18 @@ class Worker:
     async def wait_started(self) -> None:
         await self._started.wait()
 
-    async def flush(self, deadline: float | None) -> FlushResult:
+    async def flush(self, watch: Watch, bell: Bell, deadline: float | None) -> None:
         """
-        Wait until all records have an outcome, or none more can be had in time. Any loop.
+        Send what *watch* watches, until its *bell* rings. Any loop.
+
+        It rings when all has its outcome, no more can be had in time, or this worker ends.
         """
-        bell = Bell(self.clock)
-        watch = self.queue.watch(bell.ring)
         with self._waits.open(bell, inf if deadline is None else deadline) as wait:
-            try:
-                if watch.left and not self.is_over:
-                    self._flush_to = watch.last_seq
-                    self.breaker.probe_now()
-                    self._bell.ring()
-                    await bell.wait_within(wait.deadline)
-            finally:
-                self.queue.unwatch(watch)
-        return watch.result()
+            if not self.is_over:
+                self._flush_to = watch.last_seq
+                self.breaker.probe_now()
+                self._bell.ring()
+                await bell.wait_beside(self.loop, wait.deadline)
 
     async def close(self, deadline: float) -> None:
         """
@@ -123,6 +119,10 @@ class Worker:
 
         Goes on when the caller is cancelled; a second call waits for the first.
         """
+        self.begin_close(deadline)
+        await self._ended.wait()
+
+    def begin_close(self, deadline: float) -> None:
         if self._closing is None or self._is_last_call:
             latest = inf if self._closing is None else self._closing.deadline.at
             self._is_last_call = False
@@ -131,7 +131,6 @@ class Worker:
                 self.breaker.probe_now()
                 self.shipper.hurry()
             self._bell.ring()
-        await self._ended.wait()
 
     def ring(self) -> None:
         """

@@ -10,20 +10,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from asyncio import _get_running_loop
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from concurrent import futures
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
-from attrs import define, field
+from attrs import Factory, define, field
 
-from hh_exporter._clock import NEVER, PARTS, Clock, Deadline, within
+from hh_exporter._bell import Bell
+from hh_exporter._clock import Clock, Deadline, within
 from hh_exporter._delivery.settler import Settler
 from hh_exporter._delivery.worker import Worker
 from hh_exporter._environment import Settings
 from hh_exporter._life.books import read_books
-from hh_exporter._outcomes import DropReason, Stats
+from hh_exporter._life.loops import run_in
+from hh_exporter._outcomes import DropReason, FlushResult, Settlement, Stats
 from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._records import Record
 from hh_exporter.exceptions import DeliveryError
@@ -35,15 +38,16 @@ __all__ = ["Lifetime"]
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 _LOOPLESS_EVENTS = 1000
 """How many events may be queued without a loop before it is worth a warning."""
 
-_TO_HANG_UP = 1.0
-"""Seconds that the worker of another thread's loop may take to end once its time is up."""
-
 _ENDED = "the exporter was not closed: await aclose(), or use it as an async context manager"
+
+_at_work: set[Lifetime] = set()
+"""
+Those with a worker that may still run, or whose spool is being closed: an event loop holds its
+tasks weakly, and to collect one that is pending breaks it.
+"""
 
 
 @define(eq=False, kw_only=True)
@@ -65,6 +69,9 @@ class Lifetime:
     """The last record of which the log says that it is left."""
     _then: Callable[[], None] | None = field(default=None, init=False)
     """What follows once the worker has sent what is there."""
+    _pid: int = Factory(os.getpid)
+    _is_forgotten: bool = field(default=False, init=False)
+    """Whether its exporter was collected."""
 
     def see_to_worker(self) -> Worker | None:
         """
@@ -74,22 +81,29 @@ class Lifetime:
             The worker; None where there is none and no loop runs here.
         """
         loop = _get_running_loop()
-        is_orphaned = False
+        orphan: Worker | None = None
         with self.queue.lock:
             worker = self.worker
             if worker is not None and not worker.is_over:
                 if worker.loop.is_running():
                     return worker
-                is_orphaned = worker.loop.is_closed()
-                if loop is not None or is_orphaned:
-                    worker.abandon()
-            if self.queue.closed and not self.queue.ledger.queued:
-                return worker  # a push that lost its race with a close starts nothing
-            if loop is not None:
+                if loop is not None or worker.loop.is_closed():
+                    orphan = worker
+                    orphan.abandon()
+                    _at_work.discard(self)
+            # A push that lost its race with a close starts nothing.
+            is_done = self.queue.closed and not self.queue.ledger.queued
+            if loop is not None and not is_done:
                 worker = self.worker = self.make_worker(loop, self._on_worker_over)
+                _at_work.add(self)
+        # Not under the lock: user code hears of it.
+        if orphan is not None:
+            orphan.deliverer.give_up_singles()
+        if is_done:
+            return worker
         if loop is None or worker is None:
-            # Not under the lock: a log handler is user code.
-            self._say_left() if is_orphaned else self._warn_loopless()
+            is_closed = orphan is not None and orphan.loop.is_closed()
+            self._say_left() if is_closed else self._warn_loopless()
             return None
         if self.spooler is not None:
             self.spooler.start()
@@ -103,6 +117,56 @@ class Lifetime:
         worker = self.see_to_worker()
         assert worker is not None  # noqa: S101
         return worker
+
+    async def start(self) -> None:
+        """
+        Have a worker that has begun to serve.
+        """
+        has_begun = False
+        while not has_begun:
+            worker = self.need_worker()
+            await run_in(worker.loop, worker.wait_started(), self.clock, None)
+            has_begun = worker.loop.is_running()
+        if self.spooler is not None:
+            await self.spooler.wait_open()
+
+    async def flush(self, deadline: float | None) -> FlushResult:
+        """
+        Wait until all records have an outcome, or none more can be had until *deadline*. Any loop.
+
+        Where the worker's loop ends meanwhile, a worker in this one goes on.
+        """
+        watch = self.queue.watch(lambda: None)
+        try:
+            while True:
+                bell = Bell(self.clock)  # a new one: the last may still ring
+                watch.on_done = bell.ring
+                if not watch.left or (deadline is not None and self.clock.now() > deadline):
+                    break
+                worker = self.need_worker()
+                await worker.flush(watch, bell, deadline)
+                has_ended = worker.is_over or not worker.loop.is_running()
+                if self.queue.closed or worker.loop is _get_running_loop() or not has_ended:
+                    break
+        finally:
+            self.queue.unwatch(watch)
+        return watch.result()
+
+    async def close(self, deadline: float) -> None:
+        """
+        Take no more, send what is there until *deadline*, and give up the rest. Any loop.
+        """
+        self.queue.close()
+        has_ended = False
+        while not has_ended and (self.queue.has_records or self.worker is not None):
+            worker = self.need_worker()
+            if not worker.is_over:  # abandoned: its loop is stopped
+                await run_in(worker.loop, worker.close(deadline), self.clock, deadline)
+            has_ended = worker.is_over or worker.loop.is_running()
+        self.settler.drain(DropReason.CLOSED)
+        if self.spooler is not None:
+            await self.spooler.aclose(deadline)
+        self.settler.say_rest()
 
     async def deliver_one(self, record: Record, deadline: float) -> str:
         """
@@ -120,45 +184,15 @@ class Lifetime:
             finally:
                 worker.ring()
 
-        server_id = await self.run_in(worker.loop, send(), deadline)
+        server_id = await run_in(worker.loop, send(), self.clock, deadline)
         if server_id is None:
+            if not worker.loop.is_running():
+                worker.deliverer.give_up_singles()
             raise DeliveryError(
                 "the event could not be delivered: the exporter's event loop does not answer",
                 reason=DropReason.SEND_FAILED,
             )
         return server_id
-
-    async def run_in(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        work: Coroutine[Any, Any, T],
-        deadline: float | None,
-    ) -> T | None:
-        """
-        Await *work* in *loop*, from whichever loop is running.
-
-        Returns:
-            What it returns; None if another loop ended first, or did not answer
-            by *deadline*.
-        """
-        if loop is asyncio.get_running_loop():
-            return await work
-        try:
-            future = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, loop))
-        except RuntimeError:  # closed since it was chosen
-            work.close()
-            return None
-        try:
-            limit = NEVER if deadline is None else Deadline(deadline, self.clock.now())
-            async with within(self.clock, limit):
-                return await future
-        except TimeoutError:
-            return None
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if not future.cancelled() or (task is not None and task.cancelling()):
-                raise
-            return None  # the other loop ended, not this task
 
     # How it ends where nobody closes it.
 
@@ -182,7 +216,7 @@ class Lifetime:
         if not self.queue.has_records:
             return False
         self._then = then
-        flush = self._flush(worker)
+        flush = self._flush_and_go_on()
         try:
             asyncio.run_coroutine_threadsafe(flush, worker.loop)
         except RuntimeError:  # closed just now, by another thread
@@ -190,8 +224,8 @@ class Lifetime:
             return False
         return True
 
-    async def _flush(self, worker: Worker) -> None:
-        await worker.flush(self.clock.now() + self.settings.close_timeout)
+    async def _flush_and_go_on(self) -> None:
+        await self.flush(self.clock.now() + self.settings.close_timeout)
         # Not if this is cancelled: the loop ends then, and the worker still sends as it does.
         self._go_on()
 
@@ -201,23 +235,58 @@ class Lifetime:
             # Not here, within a task: it may raise KeyboardInterrupt.
             worker.loop.call_soon(then)
 
-    def end(self) -> None:
+    def begin_end(self) -> futures.Future[None] | None:
         """
-        Close, in the loop of another thread where one runs, and without any else.
+        Take no more, and have the worker of another thread's loop close, if one runs.
         """
         self.queue.close()
-        worker, seconds = self.worker, self.settings.close_timeout
-        if worker is not None and not worker.is_over and worker.loop.is_running():
-            close = worker.close(self.clock.now() + seconds)
-            closed = asyncio.run_coroutine_threadsafe(close, worker.loop)
-            for _ in range(PARTS):  # as a Deadline: the process may be frozen meanwhile
-                if futures.wait((closed,), (seconds + _TO_HANG_UP) / PARTS).done:
-                    break
+        worker = self.worker
+        if worker is None or not self.is_running:
+            return None
+        close = worker.close(self.clock.now() + self.settings.close_timeout)
+        try:
+            return asyncio.run_coroutine_threadsafe(close, worker.loop)
+        except RuntimeError:  # closed just now
+            close.close()
+            return None
+
+    def forget(self, on_outcome: Callable[[Settlement], None] | None) -> None:
+        """
+        End by itself, in `close_timeout`: its exporter is collected, nobody can close it any more.
+
+        Where its loop runs, it waits for nothing and takes no lock: the collector calls it,
+        whatever the thread was about to do.
+
+        Args:
+            on_outcome: What the exporter held until now.
+        """
+        if os.getpid() != self._pid:
+            return  # in a forked child, before all was made anew: it is the parent's
+        self.settler.on_outcome = on_outcome
+        self._is_forgotten = True  # first: the worker may be ending
+        worker = self.worker
+        if worker is not None and self.is_running:
+            with suppress(RuntimeError):  # closed just now
+                worker.loop.call_soon_threadsafe(self._leave)
+                return
         self.save_all()
+
+    def _leave(self) -> None:
+        worker = self.worker
+        if worker is not None and not worker.is_over:
+            self.queue.close()
+            worker.begin_close(self.clock.now() + self.settings.close_timeout)
 
     def save_all(self) -> None:
         """
         Take no more, and give up what is in memory: no loop will run that could send it.
+        """
+        self.give_up()
+        self.join()
+
+    def give_up(self) -> None:
+        """
+        Do the same, and wait for nothing; follow with `join`.
 
         It goes to the spool, for who starts next. Else it is dropped, and said, unless the
         log has told of it already.
@@ -226,16 +295,24 @@ class Lifetime:
         worker = self.worker
         if worker is not None and not worker.is_over:
             worker.abandon()
+            worker.deliverer.give_up_singles()
         if self.spooler is not None and self.queue.has_records:
             self.spooler.start(is_ending=True)
         self.settler.drain(DropReason.CLOSED, detail=_ENDED, told=self._told)
-        if self.spooler is not None:
-            self.spooler.close()
-        self.settler.say_rest()
+        _at_work.add(self)
+        if self.spooler is None or not self.spooler.retire(self._end):
+            self._end()
 
-    def __del__(self) -> None:
-        if self.queue.has_records:
-            self.save_all()
+    def join(self) -> None:
+        """
+        Block until what went to the spool is on disk, for 2 seconds since `give_up` at most.
+        """
+        if self.spooler is not None:
+            self.spooler.join()
+
+    def _end(self) -> None:
+        _at_work.discard(self)
+        self.settler.say_rest()
 
     # Looking in.
 
@@ -270,8 +347,21 @@ class Lifetime:
 
     # Within.
 
+    @property
+    def is_running(self) -> bool:
+        """
+        Whether there is a worker, in a loop that runs.
+        """
+        worker = self.worker
+        return worker is not None and not worker.is_over and worker.loop.is_running()
+
     def _on_worker_over(self) -> None:
-        if self.queue.closed:
+        with self.queue.lock:
+            if self.worker is None or self.worker.is_over:  # else another has begun
+                _at_work.discard(self)
+        if self._is_forgotten:
+            self.give_up()
+        elif self.queue.closed:
             self.settler.drain(DropReason.CLOSED)
         else:
             self._say_left()

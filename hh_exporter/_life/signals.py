@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 
 from attrs import Factory, define
 
-from hh_exporter._life.endings import living
+from hh_exporter._life.endings import living, save_all
 from hh_exporter._life.forks import in_child
 from hh_exporter._life.lifetime import Lifetime
 from hh_exporter.exceptions import ExporterError
@@ -53,8 +53,7 @@ class _Handler:
         if callable(self.action):
             self.action(number, frame)
             return
-        for life in living():
-            life.save_all()
+        save_all(living())
         # So that whoever waits for this process sees which signal ended it.
         signal.signal(number, signal.SIG_DFL)
         signal.raise_signal(number)

@@ -60,6 +60,8 @@ class Spooler:
     _ensured: set[Record] = Factory(set)
     """Records that are, or will be, on disk and are not admitted yet."""
     _tend_at: float = field(default=0.0, init=False)
+    _give_up_at: float = field(default=0.0, init=False)
+    """When the disk has had its time since `retire`."""
     _is_late: bool = field(default=False, init=False)
     """Whether the log has told that a close did not wait for the disk to the end."""
 
@@ -82,7 +84,7 @@ class Spooler:
         """
         Open the files, in a thread of their own; not again while they are open.
 
-        Where the process *is_ending* none can be started: `close` does its work.
+        Where the process *is_ending* none can be started: `join` does its work.
         """
         with self.queue.lock:
             if self.writer.shift is not None:
@@ -119,9 +121,9 @@ class Spooler:
             is_over.set()
             bell.ring()
 
-        if self._retire(end) is not None:
-            now = self.clock.now()
-            await bell.wait_within(Deadline(max(deadline, now + _LAST_COMMIT), now))
+        if self.retire(end):
+            end_at = max(deadline, self._give_up_at)
+            await bell.wait_within(Deadline(end_at, self.clock.now()))
             if not is_over.is_set():
                 self._say_late()
 
@@ -131,18 +133,19 @@ class Spooler:
         """
         self.writer.disk.abandon()
 
-    def close(self) -> None:
+    def join(self) -> None:
         """
-        Do the same as `aclose` where no event loop runs, and block for as long.
+        Block until all is written after `retire`, where no event loop runs, or give up waiting.
         """
-        thread = self._retire(lambda: None)
+        thread = self.writer.thread
         if thread is None or thread is threading.current_thread():
             return
-        if not thread.ident:
+        if thread.ident:
+            left = max(0.0, self._give_up_at - self.clock.now())
+            for _ in range(PARTS):  # as a Deadline: the process may be frozen meanwhile
+                thread.join(left / PARTS)
+        else:
             thread.run()
-            return
-        for _ in range(PARTS):  # as a Deadline: the process may be frozen meanwhile
-            thread.join(_LAST_COMMIT / PARTS)
         if thread.is_alive():
             self._say_late()
 
@@ -256,10 +259,14 @@ class Spooler:
         since = self.writer.room.since
         return 0.0 if since is None else max(0.0, self.clock.now() - since)
 
-    def _retire(self, on_over: Callable[[], None]) -> threading.Thread | None:
+    def retire(self, on_over: Callable[[], None]) -> bool:
         """
-        Take no more, and have the thread end; *on_over* is called by it.
+        Take no more, and have the thread end once all is written, if it has not yet.
+
+        Returns:
+            Whether *on_over* will be called then, by the thread.
         """
+        self._give_up_at = self.clock.now() + _LAST_COMMIT
         with self.queue.lock:
             for record in self._ensured:  # too late: their puts find the queue closed
                 self._take_back(record)

@@ -132,20 +132,21 @@ class Writer:
         shift.work.put(work)
         return True
 
-    def close(self, on_over: Callable[[], None]) -> threading.Thread | None:
+    def close(self, on_over: Callable[[], None]) -> bool:
         """
         Take no more; *on_over* is called once all that was taken is done and the files are closed.
 
         Returns:
-            The thread that does so; None if it is over.
+            Whether it will be called: False if all is over.
         """
-        if self._shifts:
-            shift = self._shifts[-1]
-            shift.is_closing = True
-            shift.on_over.append(on_over)
-            shift.work.put(None)
-            self.hurry()
-        return self.thread
+        if not self._shifts:
+            return False
+        shift = self._shifts[-1]
+        shift.is_closing = True
+        shift.on_over.append(on_over)
+        shift.work.put(None)
+        self.hurry()
+        return True
 
     @property
     def oldest(self) -> float:

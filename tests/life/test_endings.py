@@ -13,6 +13,7 @@ from typing import Any, cast
 import pytest
 
 from hh_exporter import BatchLimits, DropReason, Exporter, FlushResult, Settlement
+from hh_exporter._life.loops import run_in
 from tests.conftest import KEY, BuildExporter, MakeExporter
 from tests.delivery.test_worker import ended
 from tests.programs import run_program
@@ -457,7 +458,7 @@ async def test_loops_may_close_what_none_of_them_started(
     assert sorted(server.created_ids) == ["e0", "e1"]
 
 
-async def test_what_another_loop_was_to_do_ends_with_that_loop() -> None:
+async def test_what_another_loop_was_to_do_ends_with_that_loop(clock: FakeClock) -> None:
     """
     Whoever asks a loop that is closed by now learns that it ended, as those who asked before.
     """
@@ -467,7 +468,7 @@ async def test_what_another_loop_was_to_do_ends_with_that_loop() -> None:
     async def work() -> int:
         return 1
 
-    assert await Exporter(base_url="http://127.0.0.1:1")._life.run_in(loop, work(), None) is None
+    assert await run_in(loop, work(), clock, None) is None
 
 
 async def test_a_cancelled_close_goes_on(
