@@ -7,9 +7,14 @@ The exporter starts before the app's own startup code and closes after its shutd
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from typing import Any, TypeAlias, TypeVar, overload
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, MutableMapping
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+)
+from typing import Any, TypeAlias, TypeVar, cast, overload
 
 from hh_exporter import Exporter
 from hh_exporter.integrations._holding import holding, start
@@ -39,8 +44,8 @@ def lifespan(exporter: Exporter, inner: _Inner[AppT] | None = None) -> _Lifespan
     """
     Make a lifespan for Starlette or FastAPI that runs *exporter*.
 
-    Requests find it as `request.state.hh_exporter`. Apps may share an exporter: the last to
-    shut down closes it.
+    Requests find it as `request.state.hh_exporter`, whether or not the server knows of a state.
+    Apps may share an exporter: the last to shut down closes it.
 
     Args:
         exporter: The exporter.
@@ -53,9 +58,37 @@ def lifespan(exporter: Exporter, inner: _Inner[AppT] | None = None) -> _Lifespan
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(holding(exporter))
             state = await stack.enter_async_context(inner(app)) if inner else None
-            yield {**(state or {}), "hh_exporter": exporter}
+            own = {"hh_exporter": exporter}
+            if state is None and getattr(app, "middleware_stack", None) is not None:
+                # A state of the lifespan is refused where the server's scope has none, which
+                # the protocol allows: each request is given it instead.
+                stack.enter_context(_stated(app, own))
+                yield cast("Mapping[str, Any]", None)  # Starlette's types know one or the other
+            else:
+                yield {**(state or {}), **own}
 
     return run
+
+
+@contextmanager
+def _stated(app: Any, state: Mapping[str, Any]) -> Iterator[None]:
+    """
+    Have each request of a Starlette app find *state* in its own, within the block.
+    """
+    inside: _App = app.middleware_stack
+
+    async def stack(scope: _Message, receive: _Receive, send: _Send) -> None:
+        own = scope.setdefault("state", {})
+        for name, value in state.items():
+            own.setdefault(name, value)
+        await inside(scope, receive, send)
+
+    app.middleware_stack = stack
+    try:
+        yield
+    finally:
+        if app.middleware_stack is stack:
+            app.middleware_stack = inside
 
 
 class ExporterMiddleware:

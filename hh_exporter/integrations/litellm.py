@@ -8,6 +8,7 @@ caller's API key and headers.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -19,6 +20,8 @@ from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
 from hh_exporter import Exporter, ModelEvent
 
 __all__ = ["ExporterLogger"]
+
+log = logging.getLogger(__name__)
 
 _METADATA = ("call_type", "cache_hit", "end_user", "litellm_call_id", "model_group", "request_tags")
 """What metadata tells of a call."""
@@ -52,9 +55,10 @@ class ExporterLogger(CustomLogger):
     """
     Push what LiteLLM tells of each call.
 
-    As an async context manager it is one of `litellm.callbacks` within the block, and stays
-    until LiteLLM has told of all async calls, which it does in the background: enter it after
-    the exporter. Or add it there yourself.
+    As an async context manager it is the first of `litellm.callbacks` within the block, and
+    stays until LiteLLM has told of all async calls, which it does in the background: enter it
+    after the exporter. It waits for that no longer than the exporter's `close_timeout`, as
+    another logger may hold LiteLLM up. Or add it to `litellm.callbacks` yourself.
 
     Args:
         exporter: Where the events go.
@@ -67,13 +71,19 @@ class ExporterLogger(CustomLogger):
         """LiteLLM takes loggers for one that are alike in their public numbers and texts."""
 
     async def __aenter__(self) -> None:
-        litellm.callbacks.append(self)
+        litellm.callbacks.insert(0, self)  # told before those that may hang
 
     async def __aexit__(self, *exc_info: object) -> None:
-        # Streams are told of by tasks of their own, all else by the worker, whom tasks ask to.
-        tasks = [task for task in asyncio.all_tasks() if _tells(task)]
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await GLOBAL_LOGGING_WORKER.flush()
+        clock, seconds = self._exporter._clock, self._exporter._settings.close_timeout
+        try:
+            async with clock.timeout_at(clock.now() + seconds):
+                await _all_told()
+        except TimeoutError:
+            log.warning(
+                "LiteLLM has not reported all calls within %g s, perhaps since another of its "
+                "loggers hangs: those calls may be missing",
+                seconds,
+            )
         lists = litellm.logging_callback_manager
         lists.remove_callback_from_all_lists(self)
         remove: Any = lists.remove_callback_from_list_by_object  # untyped
@@ -100,6 +110,16 @@ class ExporterLogger(CustomLogger):
         self, kwargs: Mapping[str, Any], response_obj: Any, start_time: datetime, end_time: datetime
     ) -> None:
         self._exporter.push(_event(kwargs, start_time, end_time, has_failed=True))
+
+
+async def _all_told() -> None:
+    """
+    Wait until LiteLLM has told its loggers of all calls that have ended.
+    """
+    # Streams are told of by tasks of their own, all else by the worker, whom tasks ask to.
+    if tasks := [task for task in asyncio.all_tasks() if _tells(task)]:
+        await asyncio.wait(tasks)
+    await GLOBAL_LOGGING_WORKER.flush()
 
 
 def _tells(task: asyncio.Task[Any]) -> bool:

@@ -82,6 +82,40 @@ async def test_the_last_events_of_the_apps_own_lifespan_are_delivered(
     assert is_closed(exporter)
 
 
+@pytest.mark.parametrize("has_state", [True, False])
+async def test_an_app_starts_where_the_server_knows_no_state(
+    server: ScriptedServer, build_exporter: BuildExporter, *, has_state: bool
+) -> None:
+    """
+    The protocol lets a server leave `state` out: requests find the exporter all the same.
+    """
+    exporter = build_exporter()
+    app = FastAPI(lifespan=lifespan(exporter))
+    stack = app.middleware_stack = app.build_middleware_stack()
+    found: list[object] = []
+
+    @app.get("/")
+    async def root(request: Request) -> None:
+        found.append(request.state.hh_exporter)
+
+    scope: dict[str, Any] = {"type": "lifespan", "asgi": {"version": "3.0"}}
+    state: dict[str, Any] = {"state": {}} if has_state else {}
+    inbox: asyncio.Queue[Message] = asyncio.Queue()
+    said: asyncio.Queue[Message] = asyncio.Queue()
+    life = asyncio.create_task(app({**scope, **state}, inbox.get, said.put))
+    await inbox.put({"type": "lifespan.startup"})
+    assert await said.get() == {"type": "lifespan.startup.complete"}
+
+    request = {"type": "http", "method": "GET", "path": "/", "headers": [], "query_string": b""}
+    await app({**request, **state}, inbox.get, said.put)
+    await inbox.put({"type": "lifespan.shutdown"})
+    await life
+
+    assert found == [exporter]
+    assert app.middleware_stack is stack
+    assert is_closed(exporter)
+
+
 @pytest.mark.parametrize("where", ["startup", "shutdown"])
 @pytest.mark.parametrize("is_broken", [False, True])
 async def test_what_the_apps_own_lifespan_raises_goes_on(

@@ -246,3 +246,31 @@ async def test_each_of_two_exporters_is_told(server: ScriptedServer, provider: T
 
     assert (done.status, done.stderr) == (0, "")
     assert len(server.created) == 2
+
+
+async def test_a_logger_that_hangs_holds_up_no_shutdown(server: ScriptedServer) -> None:
+    """
+    Another logger of the app keeps LiteLLM busy: the block ends in close_timeout, with all events.
+    """
+    body = """
+            from litellm.integrations.custom_logger import CustomLogger
+
+            class Hung(CustomLogger):
+                async def async_log_success_event(self, *args, **kwargs):
+                    await asyncio.sleep(3600)
+
+            hung = Hung()
+            litellm.callbacks.append(hung)
+            for _ in range(2):
+                await litellm.acompletion(**CALL, mock_response="Hello")
+        lists = litellm.logging_callback_manager
+        lists.remove_callback_from_all_lists(hung)
+        lists.remove_callback_from_list_by_object(litellm.input_callback, hung, require_self=False)
+    """
+    environ = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "HH_EXPORTER_CLOSE_TIMEOUT": "0.5"}
+
+    done = await run_program(PROGRAM.format(body=body.strip()), server.url, **environ)
+
+    assert done.status == 0, done.stderr
+    assert "LiteLLM has not reported all calls within 0.5 s" in done.stderr
+    assert len(server.created) == 2
