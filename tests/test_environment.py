@@ -141,6 +141,34 @@ def test_a_spool_may_be_in_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
         read_settings({}, {variable: "~no-such-user/events"})
 
 
+def test_a_relative_directory_keeps_its_meaning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Whatever becomes the working directory later.
+    """
+    monkeypatch.chdir(tmp_path)
+    named = [
+        Spool("events"),
+        read_settings({"spool": Path("events")}, {}).spool,
+        read_settings({}, {"HH_EXPORTER_SPOOL_DIRECTORY": "events"}).spool,
+    ]
+
+    assert named == [Spool(tmp_path / "events")] * 3
+
+
+def test_a_directory_that_means_nothing_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A relative one can't be found where the working directory is gone.
+    """
+    monkeypatch.chdir(tmp_path)
+    tmp_path.rmdir()
+    with pytest.raises(ConfigError, match="^directory must be a directory, not 'events'"):
+        Spool("events")
+
+
 def test_without_anything_the_defaults_stand() -> None:
     """
     Foreign variables, those with a name much like ours included, change nothing.

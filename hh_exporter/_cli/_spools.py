@@ -48,8 +48,8 @@ def find_directory(given: str | None) -> Path:
         raise CallError(f"no spool is named: give its directory, or set {_VARIABLE}")
     try:
         directory = expanded(name.strip())
-    except ValueError:
-        raise CallError(f"{name.strip()}: nothing says where that home is") from None
+    except ValueError as exc:
+        raise CallError(f"{name.strip()}: {exc}") from None
     if not directory.is_dir():
         raise CallError(f"{click.format_filename(directory)} is no directory")
     return directory

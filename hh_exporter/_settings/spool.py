@@ -19,15 +19,17 @@ _DAY = 24 * 60 * 60
 
 def expanded(path: str | os.PathLike[str]) -> Path:
     """
-    Replace a ~ at the front of *path*.
+    Replace a ~ at the front of *path*, and make it mean the same in any working directory.
 
     Raises:
-        ValueError: Nothing says where that home is.
+        ValueError: Nothing says where that home is, or the working directory is gone.
     """
     try:
-        return Path(path).expanduser()
-    except RuntimeError as exc:  # no HOME, and no such user
-        raise ValueError(str(exc)) from None
+        return Path(path).expanduser().absolute()
+    except RuntimeError:  # no HOME, and no such user
+        raise ValueError("nothing says where that home is") from None
+    except OSError:
+        raise ValueError("the working directory is gone") from None
 
 
 _directory: Kind[Path] = Kind("a directory", lambda v: isinstance(v, Path), expanded)
@@ -51,7 +53,10 @@ class Spool:
     """
 
     directory: Path = field(converter=_to_path, validator=_directory)
-    """Made where it is missing; several exporters and processes may share one."""
+    """
+    Made where it is missing; several exporters and processes may share one. `~` is your home, and
+    a relative one is taken from the working directory that there is when this is made.
+    """
     durable: bool = field(default=False, validator=flag(), kw_only=True)
     """
     Whether each event is on disk before it is sent, and not only what memory has no room for:
