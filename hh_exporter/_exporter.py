@@ -120,11 +120,14 @@ class Exporter(Unique):
         self._disabled = settings.disabled_reason
         self._build()
         if self._disabled and not settings.disabled:
-            log.warning("all events are dropped: %s, or pass disabled=True", self._disabled)
+            log.warning("hh_exporter: no event is sent: %s, or pass disabled=True", self._disabled)
         if settings.exposes_key:
-            log.warning("base_url is plain http: the API key crosses the network unencrypted")
+            log.warning(
+                "hh_exporter: %s is plain http: the API key crosses the network unencrypted",
+                settings.base_url,
+            )
         if problem := why_unable(settings.api_key):
-            log.warning("api_key is %s", problem)
+            log.warning("hh_exporter: api_key is %s", problem)
 
     def _build(self) -> None:
         # Not at the top of the module: an import loads what is behind this door only when

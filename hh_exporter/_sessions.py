@@ -77,4 +77,4 @@ class Sessions:
         self.learn(session_id)
         if why not in self._said:
             self._said.add(why)
-            log.warning("a session has only its events: %s; said once", why)
+            log.warning("hh_exporter: session properties are not sent: %s; logged once", why)

@@ -165,7 +165,7 @@ def test_a_directory_that_means_nothing_is_named(
     """
     monkeypatch.chdir(tmp_path)
     tmp_path.rmdir()
-    with pytest.raises(ConfigError, match="^directory must be a directory, not 'events'"):
+    with pytest.raises(ConfigError, match=r"^directory must be a directory, not 'events'"):
         Spool("events")
 
 

@@ -77,7 +77,7 @@ async def test_a_silent_server_costs_no_more_memory_than_the_budget(
     assert stats.dropped == FLOOD - MAX_EVENTS
     said = warnings(caplog)
     assert len(said) == 1
-    assert said[0].startswith("1 event dropped (queue_full)")
+    assert said[0].startswith("hh_exporter: 1 event dropped (queue_full)")
     # Those in flight are the first; of the rest the newest or the oldest are there.
     kept = accepted[:400] + (accepted[400:] if overflow == "drop_newest" else accepted[-1600:])
     server.release()
@@ -139,7 +139,11 @@ async def test_overload_is_one_warning_and_ends_with_its_cause(
         assert exporter.stats().health == "ok"
         await clock.advance(60.0)  # without a loss, which ends the episode
 
-    begun = [line for line in warnings(caplog) if line.startswith("1 event dropped (queue_full)")]
+    begun = [
+        line
+        for line in warnings(caplog)
+        if line.startswith("hh_exporter: 1 event dropped (queue_full)")
+    ]
     assert len(begun) == 2
     assert not server.duplicates()
 

@@ -195,7 +195,7 @@ async def test_a_session_too_large_to_be_sent_is_left_out(
     await exporter.flush()
 
     assert server.created_ids == ["e0", "e1"]
-    assert len([r for r in caplog.records if "only its events" in r.getMessage()]) == 1
+    assert len([r for r in caplog.records if "properties are not sent" in r.getMessage()]) == 1
 
 
 async def test_a_session_for_which_there_was_no_room_is_told_of_later(

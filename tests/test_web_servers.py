@@ -122,7 +122,10 @@ async def test_workers_that_gunicorn_forks_deliver_what_they_answered(
         site.program.send(signal.SIGTERM)
 
     check(site, server, 0)
-    assert (site.done.status, site.done.stderr) == (0, f"1 event dropped (closed): {ADVICE}\n")
+    assert (site.done.status, site.done.stderr) == (
+        0,
+        f"hh_exporter: 1 event dropped (closed): {ADVICE}\n",
+    )
 
 
 async def test_workers_that_are_replaced_deliver_what_they_answered(

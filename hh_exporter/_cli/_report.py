@@ -133,7 +133,7 @@ class _LogHandler(logging.Handler):
         self._report = report
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = record.getMessage()
+        text = record.getMessage().removeprefix("hh_exporter: ")  # who speaks is known here
         # A table tells what was lost and why; the settler's lines are for those who have none.
         if record.name != "hh_exporter._delivery.settler" and not text.startswith(_TOLD_OTHERWISE):
             self._report.say(f"{record.levelname.lower()}: {text}")

@@ -47,7 +47,7 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
     except ConnectionError:
         raise  # nobody is there to be told
     except Exception:
-        log.exception("can't answer %s %r", request.method, request.path)
+        log.exception("hh_exporter: the collector can't answer %s %r", request.method, request.path)
         if request.writer.output_size:
             raise  # half an answer can only be cut
         answer = {"message": "the collector failed: see its log", "errorCode": "internal_error"}

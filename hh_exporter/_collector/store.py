@@ -150,7 +150,11 @@ class Store:
             if exc.sqlite_errorcode & 0xFF not in _PASSING:  # an extended code begins with its kind
                 raise
             if not self._is_unwritable:  # once: the disk may stay full for a million requests
-                log.error("can't write to %s (%s): what is sent is refused", self._name, exc)  # noqa: TRY400
+                log.error(  # noqa: TRY400
+                    "hh_exporter: the collector can't write to %s (%s): events are refused",
+                    self._name,
+                    exc,
+                )
             self._is_unwritable = True
             raise UnwritableError(f"the database can't be written ({exc})") from exc
         self._is_unwritable = False

@@ -39,6 +39,8 @@ class Breaker:
     is_suspended: bool = False
     needs_proof: bool = False
     """Whether only a created event ends the suspension, not just another answer."""
+    trouble: str = ""
+    """How the last answer failed or refused us; empty once the server takes an event."""
     setbacks: int = 0
     """How many answers so far failed or refused us."""
     accepted: int = 0
@@ -90,6 +92,7 @@ class Breaker:
         Note an answer that failed in passing, or the lack of one.
         """
         self.setbacks += 1
+        self.trouble = reason
         self._failures += 1
         if self._failures < _FAILURES_TO_OPEN or self.is_blocked:
             return False
@@ -101,6 +104,7 @@ class Breaker:
         Note an answer that refused us.
         """
         self.setbacks += 1
+        self.trouble = reason
         if self.is_suspended:
             return False
         self.is_suspended = True
@@ -125,6 +129,7 @@ class Breaker:
         """
         self._failures = 0
         if created:
+            self.trouble = ""
             self.accepted += 1
             self._refused = 0
         elif self.needs_proof:

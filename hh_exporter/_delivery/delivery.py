@@ -78,7 +78,7 @@ class Deliverer:
         except Exception as exc:
             # Without its text, which may quote a payload.
             log.error(  # noqa: TRY400
-                "a delivery failed of %s; please report this:\n%s",
+                "hh_exporter: a delivery failed with %s; please report this:\n%s",
                 type(exc).__name__,
                 "".join(traceback.format_tb(exc.__traceback__)),
             )

@@ -37,7 +37,7 @@ _ADVICE = {
     DropReason.RETRIES_EXHAUSTED: "the server did not take them within RetryPolicy.max_elapsed",
     DropReason.SPOOL_FULL: "the spool has no room, or can't be written to",
     DropReason.EXPIRED: "they waited in the spool for longer than its max_age",
-    DropReason.CLOSED: "the exporter was closed: push before aclose(), or give it more time",
+    DropReason.CLOSED: "the exporter is closed: push before aclose()",
 }
 
 _INTENDED = frozenset({DropReason.DISABLED, DropReason.FILTERED, DropReason.SAMPLED})
@@ -194,7 +194,7 @@ class Settler:
             _say_unsaid(kind, episode)
         if len(self._episodes) > _MAX_EPISODES:
             self.say_rest()
-        log.warning("%s %s", _tell_count(count, noun), kind, extra=extra)
+        log.warning("hh_exporter: %d %s %s", count, _in_number(noun, count), kind, extra=extra)
 
     def _call(self, settlement: Settlement) -> None:
         assert self.on_outcome is not None  # noqa: S101
@@ -204,7 +204,7 @@ class Settler:
             if not self._callback_failed:
                 self._callback_failed = True
                 # Its type alone: the text may quote what the callback knows.
-                log.error("on_outcome raised %s; said once", type(exc).__name__)  # noqa: TRY400
+                log.error("hh_exporter: on_outcome raised %s; logged once", type(exc).__name__)  # noqa: TRY400
 
 
 def _ids(records: Iterable[Record]) -> tuple[str, ...]:
@@ -213,8 +213,9 @@ def _ids(records: Iterable[Record]) -> tuple[str, ...]:
 
 def _say_unsaid(kind: str, episode: _Episode) -> None:
     if episode.unsaid:
-        log.warning("%s more %s", _tell_count(episode.unsaid, episode.noun), kind)
+        noun = _in_number(episode.noun, episode.unsaid)
+        log.warning("hh_exporter: %d more %s %s", episode.unsaid, noun, kind)
 
 
-def _tell_count(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+def _in_number(noun: str, count: int) -> str:
+    return noun if count == 1 else f"{noun}s"

@@ -253,7 +253,10 @@ class Shipper:
         verdict = await self._post(shipment, retry=True)
         if verdict.created and self.compresses:
             self.compresses = False
-            log.warning("the server takes no gzip: bodies are sent as they are")
+            log.warning(
+                "hh_exporter: %s takes no gzip: bodies are sent uncompressed",
+                self.transport.base_url,
+            )
         return verdict
 
     async def _sit_out_hold(self, shipment: Shipment) -> None:
@@ -272,21 +275,30 @@ class Shipper:
             if verdict.status is None or verdict.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
                 shipment.note_failure(breaker.accepted)
             if breaker.note_failure(now, verdict.reason):
-                log.warning(
-                    "the server fails (%s): events are kept, and it is asked again from time "
-                    "to time",
-                    verdict.reason,
-                )
+                self._say_failing(verdict)
                 self.hurry()
         elif breaker.note_answer(created=bool(verdict.created)):
-            log.warning("resumed: the server takes events again")
+            log.warning("hh_exporter: resumed: %s takes events again", self.transport.base_url)
+
+    def _say_failing(self, verdict: Verdict) -> None:
+        facts = (self.transport.base_url, verdict.reason, self._kept)
+        if verdict.status is None:
+            log.warning("hh_exporter: %s can't be reached: %s; events kept: %d, retrying", *facts)
+        else:
+            log.warning("hh_exporter: %s fails: %s; events kept: %d, retrying", *facts)
+
+    @property
+    def _kept(self) -> int:
+        ledger = self.queue.ledger
+        return ledger.queued + ledger.in_flight + ledger.spooled
 
     def _say_suspended(self) -> None:
         other = other_host(self.transport.base_url)
         log.error(
-            "suspended: the server answers %s; events are kept, and it is asked again "
-            "from time to time",
+            "hh_exporter: suspended: %s answers %s; events kept: %d, retrying",
+            self.transport.base_url,
             self.breaker.reason + (f", or set base_url to {other}" if other else ""),
+            self._kept,
         )
         self.hurry()  # those who back off go back to the queue
 

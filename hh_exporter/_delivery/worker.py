@@ -220,7 +220,8 @@ class Worker:
                     pause = _FIRST_RESTART
                 # Without its text, which may quote a payload.
                 log.error(  # noqa: TRY400
-                    "the worker failed of %s and starts again in %.0f s; please report this:\n%s",
+                    "hh_exporter: the worker failed with %s and restarts in %.0f s; "
+                    "please report this:\n%s",
                     self.fault,
                     pause,
                     "".join(traceback.format_tb(exc.__traceback__)),
@@ -266,6 +267,8 @@ class Worker:
                         task.add_done_callback(tasks.discard)
                         task.add_done_callback(partial(self._end, delivery))
                     await let_arrive()
+                    if self.shipper.on_wire and not self.breaker.trouble:
+                        self.breaker.trouble = "no answer in time"
                     for task in tasks:
                         task.cancel()
             finally:

@@ -150,8 +150,8 @@ class Codec:
         if "seconds" not in self._said:
             self._said.add("seconds")
             log.warning(
-                "an event starts before 1973: start_time and end_time are "
-                "Unix milliseconds, not seconds; said once"
+                "hh_exporter: an event starts before 1973: start_time and end_time are "
+                "Unix milliseconds, not seconds; logged once"
             )
 
     def _make_plain(self, cls: type[T], instance: T) -> T:
@@ -163,8 +163,8 @@ class Codec:
             if name not in self._said:
                 self._said.add(name)
                 log.warning(
-                    "%s was cut: more than %d levels, or more than %d members "
-                    "that are not plain JSON data; said once",
+                    "hh_exporter: %s was cut: more than %d levels, or more than %d members "
+                    "that are not plain JSON data; logged once",
                     name,
                     MAX_DEPTH,
                     MAX_ODD,

@@ -42,6 +42,7 @@ _LOOPLESS_EVENTS = 1000
 """How many events may be queued without a loop before it is worth a warning."""
 
 _ENDED = "the exporter was not closed: await aclose(), or use it as an async context manager"
+_LATE = "not sent by the end of aclose(): raise close_timeout, or use a spool"
 
 _at_work: set[Lifetime] = set()
 """
@@ -163,7 +164,7 @@ class Lifetime:
             if not worker.is_over:  # abandoned: its loop is stopped
                 await run_in(worker.loop, worker.close(deadline), self.clock, deadline)
             has_ended = worker.is_over or worker.loop.is_running()
-        self.settler.drain(DropReason.CLOSED)
+        self._drain_late()
         if self.spooler is not None:
             await self.spooler.aclose(deadline)
         self.settler.say_rest()
@@ -298,7 +299,8 @@ class Lifetime:
             worker.deliverer.give_up_singles()
         if self.spooler is not None and self.queue.has_records:
             self.spooler.start(is_ending=True)
-        self.settler.drain(DropReason.CLOSED, detail=_ENDED, told=self._told)
+        detail = f"{self._trouble('%s; ')}{_ENDED}"
+        self.settler.drain(DropReason.CLOSED, detail=detail, told=self._told)
         _at_work.add(self)
         if self.spooler is None or not self.spooler.retire(self._end):
             self._end()
@@ -362,17 +364,30 @@ class Lifetime:
         if self._is_forgotten:
             self.give_up()
         elif self.queue.closed:
-            self.settler.drain(DropReason.CLOSED)
+            self._drain_late()
         else:
             self._say_left()
         self._go_on()
+
+    def _drain_late(self) -> None:
+        self.settler.drain(DropReason.CLOSED, detail=f"{self._trouble('%s; ')}{_LATE}")
+
+    def _trouble(self, form: str) -> str:
+        """
+        Say, in *form*, why the server has not taken what is left; nothing if it took the last.
+        """
+        trouble = "" if self.worker is None else self.worker.breaker.trouble
+        return trouble and form % f"{self.settings.base_url}: {trouble}"
 
     def _say_left(self) -> None:
         ledger = self.queue.ledger
         if left := ledger.queued:
             self._told = ledger.pushed + ledger.recovered
             log.warning(
-                "the event loop ends with %d events queued: await aclose() before it does", left
+                "hh_exporter: the event loop ended with %d events queued%s: "
+                "await aclose() before it ends",
+                left,
+                self._trouble("; %s"),
             )
 
     def _warn_loopless(self) -> None:
@@ -380,5 +395,7 @@ class Lifetime:
         if not self._warned_loopless and queued >= _LOOPLESS_EVENTS:
             self._warned_loopless = True
             log.warning(
-                "%d events were pushed and no event loop has run yet: await start() in one", queued
+                "hh_exporter: %d events were pushed, but no event loop sends them: "
+                "await start() in one",
+                queued,
             )

@@ -136,12 +136,12 @@ class Disk:
             file = SpoolFile.adopt(path, self.identity, fsync=self.fsync)
             return None if file is None else _Held(file, max(file.ids(), default=0))
         except SpoolError as exc:
-            log.warning("a spool file is left alone: %s", exc)
+            log.warning("hh_exporter: a spool file is skipped: %s", exc)
         except (OSError, sqlite3.Error) as exc:
             if isinstance(exc, sqlite3.Error) and is_corrupt(exc):
-                log.warning("a corrupt spool file is set aside as %s", set_aside(path))
+                log.warning("hh_exporter: a corrupt spool file was renamed to %s", set_aside(path))
             else:
-                log.warning("the spool file %s can't be opened: %s", path, exc)
+                log.warning("hh_exporter: the spool file %s can't be opened: %s", path, exc)
         return None
 
     @contextmanager

@@ -72,13 +72,13 @@ class Room:
         if is_closing or self._is_half_free:
             self._missed, self._is_told = 0, False
             now = "is closed" if is_closing else "has room again"
-            return f"the spool {now}: {missed} in all were in memory alone meanwhile"
+            return f"the spool {now}: {missed} in all were in memory only"
         if self._is_told:
             return ""
         self._is_told = True
         return (
-            "the spool has no room, for max_bytes or since its disk is slower than the events: "
-            f"they are in memory alone, {missed} so far"
+            "the spool is full (max_bytes), or its disk is too slow: "
+            f"{missed} so far in memory only"
         )
 
     @property

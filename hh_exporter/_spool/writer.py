@@ -35,8 +35,8 @@ __all__ = ["Shift", "Writer"]
 
 log = logging.getLogger(__name__)
 
-_MADE_ROOM = "forgotten, the oldest first: the spool is full (max_bytes), and they made room"
-_UNWRITTEN = "lost: the spool could not be written to before it was closed"
+_MADE_ROOM = "deleted, the oldest first: the spool is full (max_bytes) and needs room"
+_UNWRITTEN = "lost: the spool could not be written to before it closed"
 
 
 @define(eq=False)
@@ -252,14 +252,14 @@ class Writer:
             work.end(self, is_done=is_done)
         except BaseException as exc:  # user code is told of losses: all rely on this thread
             # Its type alone: the text may quote what that code knows.
-            log.error("what was told of a loss raised %s", type(exc).__name__)  # noqa: TRY400
+            log.error("hh_exporter: reporting a loss on disk raised %s", type(exc).__name__)  # noqa: TRY400
 
     def _fail(self, exc: Exception) -> None:
         what = str(exc) or type(exc).__name__
         if not self.fault:
             log.warning(
-                "the spool in %s can't be written to (%s): events stay in memory alone, and are "
-                "dropped as spool_full where that has no room",
+                "hh_exporter: the spool in %s can't be written to (%s): events are kept in memory "
+                "only, and dropped as spool_full if they don't fit",
                 self.settings.directory,
                 what,
             )
@@ -269,7 +269,7 @@ class Writer:
         with self.queue.lock:
             told = self.room.tell(is_closing=is_closing)
         if told:
-            log.warning("%s", told)
+            log.warning("hh_exporter: %s", told)
 
     def _measure(self) -> None:
         self.size, self.letters = self.disk.size, self.disk.letters

@@ -52,4 +52,4 @@ async def _attempt(step: Awaitable[object], done: str) -> None:
         await step
     except Exception as exc:
         # Not its text, which may show what no log shall see.
-        log.error("the exporter could not be %s: %s", done, type(exc).__name__)  # noqa: TRY400
+        log.error("hh_exporter: the exporter could not be %s: %s", done, type(exc).__name__)  # noqa: TRY400

@@ -80,8 +80,8 @@ class ExporterLogger(CustomLogger):
                 await _all_told()
         except TimeoutError:
             log.warning(
-                "LiteLLM has not reported all calls within %g s, perhaps since another of its "
-                "loggers hangs: those calls may be missing",
+                "hh_exporter: LiteLLM has not reported all calls within %g s, perhaps because "
+                "another of its loggers hangs: those calls may be missing",
                 seconds,
             )
         lists = litellm.logging_callback_manager

@@ -1037,7 +1037,7 @@ class TestProcess:
         finished = call("send", "--url", "http://example.org", str(tmp_path / "events"))
 
         assert finished.status == 0
-        assert finished.stderr.startswith("warning: base_url is plain http")
+        assert finished.stderr.startswith("warning: http://example.org is plain http")
         assert finished.stderr.count("\n") == 1
         assert CANARY not in finished.stdout
 

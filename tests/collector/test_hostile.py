@@ -452,7 +452,7 @@ async def test_a_failure_of_its_own_is_told(
     message = "the collector failed: see its log"
     assert answer == (500, {"message": message, "errorCode": "internal_error"})
     [entry] = caplog.records
-    assert entry.getMessage() == f"can't answer POST '{ONE}'"
+    assert entry.getMessage() == f"hh_exporter: the collector can't answer POST '{ONE}'"
     assert "no such table" in caplog.text
 
 
@@ -474,7 +474,9 @@ async def test_a_full_disk_is_waited_out(tmp_path: Path, caplog: pytest.LogCaptu
 
         assert await collector.count() == 3
     assert [entry.levelname for entry in caplog.records] == ["ERROR", "ERROR"]
-    assert caplog.messages[0].startswith(f"can't write to {tmp_path / 'events.db'} (")
+    assert caplog.messages[0].startswith(
+        f"hh_exporter: the collector can't write to {tmp_path / 'events.db'} ("
+    )
     assert "Traceback" not in caplog.text
 
 

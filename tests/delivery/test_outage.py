@@ -119,8 +119,8 @@ async def test_ten_minutes_of_outage_lose_nothing(
     assert sorted(server.created_ids) == sorted(pushed)
     assert exporter.stats().health == "ok"
     begun, ended = warnings(caplog)
-    assert begun.startswith("the server fails")
-    assert ended.startswith("resumed")
+    assert begun.startswith("hh_exporter: http://127.0.0.1:")
+    assert ended.startswith("hh_exporter: resumed: ")
 
 
 async def test_an_outage_drops_only_what_does_not_fit(

@@ -36,7 +36,12 @@ class Lines(logging.Handler):
 
     @property
     def texts(self) -> list[str]:
-        return [record.getMessage() for record in self.records]
+        """
+        What was said, after the name of who speaks.
+        """
+        said = [record.getMessage() for record in self.records]
+        assert all(text.startswith("hh_exporter: ") for text in said)
+        return [text.removeprefix("hh_exporter: ") for text in said]
 
 
 @pytest.fixture
@@ -149,7 +154,7 @@ def test_a_failing_callback_is_logged_once(clock: FakeClock, lines: Lines) -> No
     settler.settle(in_flight(settler, "c"), Outcome.DELIVERED)
 
     assert settler.queue.ledger.delivered == 3
-    assert lines.texts == ["on_outcome raised ValueError; said once"]
+    assert lines.texts == ["on_outcome raised ValueError; logged once"]
     assert lines.records[0].levelno == logging.ERROR
     assert lines.records[0].exc_info is None
 
@@ -232,7 +237,7 @@ async def test_an_episode_is_one_warning(clock: FakeClock, lines: Lines) -> None
 
     assert [text.split(" dropped")[0] for text in lines.texts] == [
         "1 event",
-        "5 events more",
+        "5 more events",
         "4 events",
     ]
 
@@ -266,7 +271,7 @@ def test_the_rest_is_said_at_the_end(clock: FakeClock, lines: Lines) -> None:
     drop(settler, 2)
     settler.say_rest()
     settler.say_rest()
-    assert [text.split(" dropped")[0] for text in lines.texts[1:]] == ["1 event", "2 events more"]
+    assert [text.split(" dropped")[0] for text in lines.texts[1:]] == ["1 event", "2 more events"]
     drop(settler)
     assert len(lines.texts) == 4
 
@@ -311,7 +316,7 @@ def test_many_threads_make_one_warning(clock: FakeClock, lines: Lines) -> None:
     """
     lose_in_threads(make_settler(clock), times=200)
 
-    assert [text.split(" dropped")[0] for text in lines.texts] == ["1 event", "1599 events more"]
+    assert [text.split(" dropped")[0] for text in lines.texts] == ["1 event", "1599 more events"]
 
 
 @pytest.mark.usefixtures("_threads_switch_often")

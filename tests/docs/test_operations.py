@@ -15,7 +15,7 @@ from hh_exporter import DropReason
 from hh_exporter._delivery.settler import _ADVICE
 from hh_exporter._dialects.answers import read_answer
 from hh_exporter._dialects.dialect import Answer
-from hh_exporter._life.lifetime import _ENDED
+from hh_exporter._life.lifetime import _ENDED, _LATE
 from hh_exporter._spool.room import Room
 from hh_exporter._spool.spooler import _NO_ROOM
 from hh_exporter._spool.writer import _MADE_ROOM, _UNWRITTEN
@@ -23,6 +23,8 @@ from hh_exporter._spool.writer import _MADE_ROOM, _UNWRITTEN
 PACKAGE = Path(hh_exporter.__file__).parent
 PAGE = (PACKAGE.parent / "docs/operations.md").read_text()
 LEVELS = {"warning": "warning", "error": "error", "exception": "error"}
+SPEAKER = "hh_exporter: "
+"""What each line begins with, for those who see it on a bare stderr."""
 COMPOSED = {
     "… events dropped (…): …",
     "… events rejected: …",
@@ -41,8 +43,9 @@ def logged(source: str) -> set[tuple[str, str]]:
     for node in ast.walk(ast.parse(source)):
         match node:
             case ast.Call(ast.Attribute(ast.Name("log"), level), [first, *_]) if level in LEVELS:
-                text = ast.literal_eval(first)
-                found.add((LEVELS[level], re.sub(r"%[.\d]*[a-z]", "…", text).split("\n")[0]))
+                text = re.sub(r"%[.\d]*[a-z]", "…", ast.literal_eval(first)).split("\n")[0]
+                assert text.startswith(SPEAKER), text
+                found.add((LEVELS[level], text.removeprefix(SPEAKER)))
     return {(level, text) for level, text in found if text.strip("… ")}
 
 
@@ -92,7 +95,8 @@ def test_each_reason_is_explained() -> None:
     assert reasons == {str(reason) for reason in DropReason}
     for reason, advice in _ADVICE.items():
         assert (f"`{reason}`", f"`{advice}`") in rows
-    assert ("`closed`", f"`{_ENDED}`") in rows
+    for detail in (_ENDED, _LATE):
+        assert ("`closed`", f"`{detail}`") in rows
 
 
 @pytest.mark.parametrize("status", [200, 301, 401, 403, 404, 405, 410, 402, 409, 451])
@@ -118,10 +122,10 @@ def test_each_hint_is_explained(status: int) -> None:
 @pytest.mark.parametrize(
     ("source", "found"),
     [
-        ("log.warning('a %s and %.1f')", {("warning", "a … and …")}),
-        ("log.error('a %d:\\n%s', 1, trace)", {("error", "a …:")}),
-        ("log.exception('a')", {("error", "a")}),
-        ("log.warning('%s %s', a, b)", set()),
+        ("log.warning('hh_exporter: a %s and %.1f')", {("warning", "a … and …")}),
+        ("log.error('hh_exporter: a %d:\\n%s', 1, trace)", {("error", "a …:")}),
+        ("log.exception('hh_exporter: a')", {("error", "a")}),
+        ("log.warning('hh_exporter: %s %s', a, b)", set()),
         ("log.debug('a')", set()),
     ],
 )

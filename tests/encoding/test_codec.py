@@ -240,7 +240,7 @@ def test_times_in_seconds_are_told_once(name: str, caplog: pytest.LogCaptureFixt
         record = codec.encode(model_event(**{name: EPOCH}), "e1")
 
     assert orjson.loads(record.data)[name] == EPOCH
-    assert [r.getMessage().partition(":")[0] for r in caplog.records] == [
+    assert [r.getMessage().split(": ")[1] for r in caplog.records] == [
         "an event starts before 1973"
     ]
 
@@ -364,7 +364,7 @@ def test_what_is_cut_is_told_once_by_its_field(caplog: pytest.LogCaptureFixture)
         codec.encode(model_event(metadata={"odd": object()}, inputs={"deep": deep}), "e1")
         codec.encode(model_event(config={"many": range(10**6)}), "e1")
 
-    assert [r.getMessage().partition(":")[0] for r in caplog.records] == [
+    assert [r.getMessage().split(": ")[1] for r in caplog.records] == [
         "inputs was cut",
         "config was cut",
     ]

@@ -143,7 +143,10 @@ async def test_what_the_apps_own_lifespan_raises_goes_on(
 
     assert is_closed(exporter) or is_broken
     assert [record.getMessage() for record in caplog.records] == (
-        [f"the exporter could not be {done}: RuntimeError" for done in ("started", "closed")]
+        [
+            f"hh_exporter: the exporter could not be {done}: RuntimeError"
+            for done in ("started", "closed")
+        ]
         if is_broken
         else []
     )

@@ -31,7 +31,7 @@ from tests.support import (
 from tests.transport.test_helper import named
 
 ADVICE = "the exporter was not closed: await aclose(), or use it as an async context manager"
-LEFT = "the event loop ends with 2 events queued: await aclose() before it does"
+LEFT = "hh_exporter: the event loop ended with 2 events queued{}: await aclose() before it ends"
 
 
 def lines(text: str) -> list[str]:
@@ -53,7 +53,7 @@ async def test_what_is_queued_at_exit_is_one_warning(server: ScriptedServer) -> 
     done = await run_program(source, server.url)
 
     assert (done.status, done.stdout) == (0, "dropped closed e0 e1 e2\n")
-    assert lines(done.stderr) == [f"3 events dropped (closed): {ADVICE}"]
+    assert lines(done.stderr) == [f"hh_exporter: 3 events dropped (closed): {ADVICE}"]
 
 
 async def test_a_program_that_forgets_to_close_still_delivers(server: ScriptedServer) -> None:
@@ -88,8 +88,12 @@ async def test_what_the_last_call_leaves_is_said_once(server: ScriptedServer) ->
 
     done = await run_program(source, server.url)
 
-    assert lines(done.stderr)[1:] == [LEFT, f"1 event dropped (closed): {ADVICE}"]
-    assert lines(done.stderr)[0].startswith("suspended: ")
+    refusal = f"{server.url}: HTTP 403: check api_key (HH_API_KEY)"
+    assert lines(done.stderr)[1:] == [
+        LEFT.format(f"; {refusal}"),
+        f"hh_exporter: 1 event dropped (closed): {refusal}; {ADVICE}",
+    ]
+    assert lines(done.stderr)[0].startswith("hh_exporter: suspended: ")
 
 
 async def test_a_loop_that_was_closed_under_us_is_one_warning(server: ScriptedServer) -> None:
@@ -110,7 +114,7 @@ async def test_a_loop_that_was_closed_under_us_is_one_warning(server: ScriptedSe
     done = await run_program(source, server.url)
 
     ours = [line for line in lines(done.stderr) if "event" in line and "loop" not in line]
-    assert ours == [f"2 events dropped (closed): {ADVICE}"]
+    assert ours == [f"hh_exporter: 2 events dropped (closed): {ADVICE}"]
     assert done.status == 0
 
 
@@ -280,7 +284,7 @@ def test_an_exporter_that_is_collected_with_events_says_so(
     gc.collect()
 
     assert [s.event_ids for s in outcomes] == [("e0", "e1")]
-    assert caplog.messages == [f"2 events dropped (closed): {ADVICE}"]
+    assert caplog.messages == [f"hh_exporter: 2 events dropped (closed): {ADVICE}"]
 
 
 async def test_an_exporter_that_is_forgotten_still_delivers(server: ScriptedServer) -> None:
@@ -321,7 +325,7 @@ async def test_a_push_beside_a_closed_loop_says_what_is_left(
 
     await asyncio.to_thread(end_and_push)
 
-    assert caplog.messages == [LEFT]
+    assert caplog.messages == [LEFT.format("")]
     assert (await exporter.flush()).delivered == 3
 
 
@@ -507,4 +511,6 @@ async def test_a_close_during_an_outage_tells_what_is_lost(
     assert await close == FlushResult(0, 0, 3, 0)
     assert assert_balanced(exporter).dropped_by_reason == {DropReason.CLOSED: 3}
     [said] = [line for line in caplog.messages if "closed" in line]
-    assert said.startswith("3 events dropped (closed): ")
+    assert said.startswith(
+        f"hh_exporter: 3 events dropped (closed): {server.url}: HTTP 503; not sent "
+    )

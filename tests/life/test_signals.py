@@ -58,7 +58,7 @@ async def test_a_second_signal_waits_for_nothing(server: ScriptedServer) -> None
         done = await program.ended()
 
     assert done.status == -signal.SIGTERM
-    assert done.stderr == f"2 events dropped (closed): {ADVICE}\n"
+    assert done.stderr == f"hh_exporter: 2 events dropped (closed): {ADVICE}\n"
 
 
 @pytest.mark.parametrize("where", ["before", "within"])
@@ -228,7 +228,7 @@ async def test_without_a_loop_a_signal_tells_what_is_lost(server: ScriptedServer
         done = await program.ended()
 
     assert done.status == -signal.SIGTERM
-    assert done.stderr == f"1 event dropped (closed): {ADVICE}\n"
+    assert done.stderr == f"hh_exporter: 1 event dropped (closed): {ADVICE}\n"
 
 
 async def test_a_loop_of_another_thread_has_its_time_too(server: ScriptedServer) -> None:

@@ -39,11 +39,11 @@ AGE = 100.0
 """Seconds for which a spool of these tests keeps anything."""
 
 EVENTS_MISSED = (
-    "the spool has no room, for max_bytes or since its disk is slower than the events: "
-    "they are in memory alone, {} events so far"
+    "hh_exporter: the spool is full (max_bytes), or its disk is too slow: "
+    "{} events so far in memory only"
 )
 LETTER_FORGOTTEN = (
-    "{} forgotten, the oldest first: the spool is full (max_bytes), and they made room"
+    "hh_exporter: {} deleted, the oldest first: the spool is full (max_bytes) and needs room"
 )
 
 
@@ -211,10 +211,10 @@ async def test_the_oldest_letters_make_room_for_new_ones(
     assert kept == [f"bad-{n}" for n in range(8)][-len(kept) :]
     assert exporter.stats().spooled_bytes <= 1500
     assert exporter.stats().dead_letters == len(kept)
-    assert lines("forgotten") == [LETTER_FORGOTTEN.format("1 dead letter")]
+    assert lines("deleted, the oldest") == [LETTER_FORGOTTEN.format("1 dead letter")]
     await exporter.aclose()
-    rest = f"{8 - len(kept) - 1} dead letters more"
-    assert lines("forgotten")[1:] == [LETTER_FORGOTTEN.format(rest)]
+    rest = f"{8 - len(kept) - 1} more dead letters"
+    assert lines("deleted, the oldest")[1:] == [LETTER_FORGOTTEN.format(rest)]
 
 
 async def test_letters_make_room_for_what_waits(
@@ -278,7 +278,10 @@ async def test_a_letter_that_has_no_room_at_all_is_said(
     await exporter.aclose()
 
     why = "lost: the spool has no room for them, or is closed"
-    assert lines("dead letter") == [f"1 dead letter {why}", f"1 dead letter more {why}"]
+    assert lines("dead letter") == [
+        f"hh_exporter: 1 dead letter {why}",
+        f"hh_exporter: 1 more dead letter {why}",
+    ]
 
 
 async def test_a_letter_has_the_room_of_the_event_that_it_was(
@@ -335,15 +338,15 @@ async def test_a_push_that_the_disk_is_too_slow_for_is_said(
     push_all(exporter, "e0")
     await asyncio.to_thread(slow.is_reached.wait, PATIENCE)
     push_all(exporter, *[f"e{n}" for n in range(1, 20)])
-    assert not lines("in memory alone")
+    assert not lines("so far in memory only")
     slow.is_over.set()
     await until(lambda: lines("room again"))
 
     missed = 20 - len(on_disk(directory))
     assert 10 < missed < 20
-    assert lines("the spool ha") == [
+    assert lines(": the spool ") == [
         EVENTS_MISSED.format(missed),
-        f"the spool has room again: {missed} events in all were in memory alone meanwhile",
+        f"hh_exporter: the spool has room again: {missed} events in all were in memory only",
     ]
 
 
@@ -374,7 +377,7 @@ async def test_a_close_that_gives_up_the_disk_is_said(
             exporter._life.save_all()
     [said] = lines("still writing")
     assert said == (
-        f"the spool in {directory} is still writing: its disk is slow, and what is not on it "
+        f"hh_exporter: the spool in {directory} is still writing: its disk is slow, and what is not on it "
         "when the process ends is lost"
     )
     slow.is_over.set()
@@ -395,14 +398,14 @@ async def test_a_push_that_a_full_spool_has_no_room_for_is_said(
     """
     exporter = await make_exporter(spool=Spool(directory, durable=True, max_bytes=1000))
     push_all(exporter, *[f"e{n}" for n in range(9)])
-    await until(lambda: lines("in memory alone"))
+    await until(lambda: lines("so far in memory only"))
     kept = len(on_disk(directory))
     assert 0 < kept < 9
     await flushed(exporter, clock)
     await until(lambda: lines("room again"))
 
     assert exporter.stats().delivered == 9
-    [_, again] = lines("the spool ha")
+    [_, again] = lines(": the spool ")
     assert f" {9 - kept} events in all" in again
 
 
@@ -465,7 +468,7 @@ async def test_a_letter_that_is_never_written_is_said(
     await exporter.aclose()
 
     assert lines("dead letter") == [
-        "2 dead letters lost: the spool could not be written to before it was closed"
+        "hh_exporter: 2 dead letters lost: the spool could not be written to before it closed"
     ]
     assert exporter._spooler is not None
     assert exporter._spooler.writer.room.waiting == 0

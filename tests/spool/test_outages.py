@@ -179,5 +179,4 @@ async def test_all_is_delivered_once_when_the_network_is_back(
 
     assert sorted(server.created_ids) == sorted(pushed)
     assert not server.duplicates()
-    said = [line.split()[0] for line in warnings(caplog)]
-    assert said == ["the", "resumed:"] * 2
+    assert ["resumed" in line for line in warnings(caplog)] == [False, True] * 2
