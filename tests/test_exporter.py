@@ -284,7 +284,10 @@ async def test_a_full_queue_is_one_warning(
     await exporter.aclose(0.0)
 
     said = [r.getMessage() for r in caplog.records if "queue_full" in r.getMessage()]
-    assert [text.split(" dropped")[0] for text in said] == ["1 event", "49 events more"]
+    assert [text.split(" dropped")[0] for text in said] == [
+        "hh_exporter: 1 event",
+        "hh_exporter: 49 more events",
+    ]
 
 
 async def test_the_queue_is_bounded_by_bytes(

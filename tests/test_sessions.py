@@ -48,7 +48,7 @@ from tests.support import (
     until,
 )
 
-SAID = "has only its events"
+SAID = "session properties are not sent"
 
 both_dialects = pytest.mark.parametrize("dialect", ["legacy", "v1"])
 

@@ -25,7 +25,7 @@ __all__ = ["cli"]
 @click.version_option(__version__, message="%(prog)s %(version)s")
 def cli() -> None:
     """
-    Deliver LLM model events to the HoneyHive API, and see what became of each.
+    Export LLM model events to the HoneyHive API, and look after what is not delivered.
     """
 
 

@@ -45,13 +45,13 @@ def find_directory(given: str | None) -> Path:
     """
     name = os.environ.get(_VARIABLE) if is_unset(given) else given
     if name is None or is_unset(name):
-        raise CallError(f"no spool is named: give its directory, or set {_VARIABLE}")
+        raise CallError(f"no spool: give its directory, or set {_VARIABLE}")
     try:
         directory = expanded(name.strip())
     except ValueError as exc:
         raise CallError(f"{name.strip()}: {exc}") from None
     if not directory.is_dir():
-        raise CallError(f"{click.format_filename(directory)} is no directory")
+        raise CallError(f"{click.format_filename(directory)} is not a directory")
     return directory
 
 
@@ -150,14 +150,14 @@ class Spool:
         """
         name = click.format_filename(path.name)
         self.others.append(name)
-        self._report.say(f"{name} is left as it is: {why}")
+        self._report.say(f"{name} is skipped: {why}")
 
     def _take(self, path: Path) -> SpoolFile | None:
         file = SpoolFile.adopt(path, None)
         if file is None and is_held(path):
             name = click.format_filename(path.name)
             self.held.append(name)
-            self._report.say(f"{name} is held by a live process, and left as it is")
+            self._report.say(f"{name} is skipped: a running process holds it")
         return file
 
     def _each(

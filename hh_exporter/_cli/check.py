@@ -53,22 +53,22 @@ _QUOTED = 200
     metavar="SECONDS",
     type=float,
     callback=check_option(seconds()),
-    help="For each answer; default HH_EXPORTER_REQUEST_TIMEOUT, else 10.",
+    help="Time limit for each response; default HH_EXPORTER_REQUEST_TIMEOUT, else 10.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON instead.")
 def check_command(
     url: str | None, dialect: str | None, timeout: float | None, as_json: bool
 ) -> None:
     """
-    Try address, dialect and key, and say what works.
+    Check address, dialect and key, and print what to set.
 
-    Sends an empty batch, so no event is created. Where it fails, the other
+    Sends an empty batch, so no event is created. If that fails, the other
     dialect is tried, and HoneyHive's other host if the address is one of its
     two; what works is printed as a line to set. The key is taken from HH_API_KEY;
     a server on this machine needs none.
 
-    Ends with status 0 if the settings work, with 1 if not, even if others do,
-    and with 2 if it can't work as it was called.
+    Exits with 0 if the settings work, with 1 if not, even if others do, and with
+    2 for a wrong call.
     """
     given = {"base_url": url, "dialect": dialect, "request_timeout": timeout}
     settings = read_usable_settings(given, os.environ)

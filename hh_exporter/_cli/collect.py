@@ -30,37 +30,40 @@ _KEY = "HH_COLLECTOR_API_KEY"
     "--host",
     default="127.0.0.1",
     show_default=True,
-    help=f"Address of this machine to listen on; beyond loopback {_KEY} must be set.",
+    help=f"Address to listen on; {_KEY} is required beyond loopback.",
 )
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
     default=8765,
     show_default=True,
-    help="Port to listen on; 0 for any that is free.",
+    help="Port to listen on; 0 for any free port.",
 )
 @click.option(
     "--db",
     metavar="FILE",
     type=click.Path(),
-    help="Keep the events in this SQLite file; without it they end with the command.",
+    help="Store the events in this SQLite file; default: a temporary one.",
 )
 @click.option(
     "--max-events",
     type=click.IntRange(1),
     default=100_000,
     show_default=True,
-    help="Keep no more than the latest so many.",
+    help="Keep only this many of the latest events.",
 )
 @click.option(
-    "--max-age", metavar="TIME", callback=read_duration, help="Keep none longer, as 12h or 7d."
+    "--max-age",
+    metavar="TIME",
+    callback=read_duration,
+    help="Delete events older than this, such as 12h or 7d.",
 )
 @click.option(
     "--latency",
     metavar="TIME",
     default="0s",
     callback=read_duration,
-    help="Answer so much later, as 30ms.",
+    help="Delay each response, such as by 30ms.",
 )
 @click.option(
     "--fault",
@@ -68,14 +71,14 @@ _KEY = "HH_COLLECTOR_API_KEY"
     metavar="KIND:PERCENT",
     multiple=True,
     callback=read_shares,
-    help="Fail so many requests, as 503:5%: a status from 400 to 599, partial (of a batch every "
-    "second event is refused), reset, or hang (no answer). May be repeated.",
+    help="Fail a share of the requests, such as 503:5%: with a status from 400 to 599, partial "
+    "(every second event of a batch is refused), reset, or hang (no response). Repeatable.",
 )
 @click.option(
     "--rate-limit",
     metavar="RATE",
     callback=read_rate,
-    help="Answer 429 and Retry-After to requests beyond it, as 100/s.",
+    help="Answer 429 with Retry-After above this rate, such as 100/s.",
 )
 def collect_command(
     host: str,
@@ -88,17 +91,17 @@ def collect_command(
     rate_limit: float | None,
 ) -> None:
     """
-    Collect model events on this machine, until Ctrl-C.
+    Run a local collector of model events, until Ctrl-C.
 
-    Takes what the HoneyHive API takes, and shows it on a page. Asks for no key,
-    unless HH_COLLECTOR_API_KEY is set. To send to it, give its address as `--url`
-    or HH_API_URL.
+    It accepts what the HoneyHive API accepts, and shows it on a page. It requires
+    no key unless HH_COLLECTOR_API_KEY is set. To send to it, set `--url` or
+    HH_API_URL to its address.
     """
     api_key = os.environ.get(_KEY, "").strip() or None
     if api_key is None and not _is_loopback(host):
         raise click.BadParameter(
-            f"{host} is no loopback address, so others can reach it: set {_KEY} to a key that "
-            "they must know, or serve this machine alone: 127.0.0.1, ::1 or localhost.",
+            f"{host} is not a loopback address, so others can reach it: set {_KEY} to the key "
+            "that they need, or listen on 127.0.0.1, ::1 or localhost.",
             param_hint="'--host'",
         )
     try:

@@ -51,11 +51,11 @@ _json_option = click.option(
 @click.group("dead-letters")
 def dead_letters_command() -> None:
     """
-    See, send again, and forget what was rejected or dropped.
+    List, replay and delete rejected and dropped events.
 
-    A dead letter is an event that the server refused, or that was given up, as
-    it would have been sent. Commands end with status 0 if all was done, with 1
-    if not, and with 2 if they can't work as they were called.
+    A dead letter is an event that the server rejected, or that was dropped after
+    retries, kept as it would have been sent. Commands exit with 0 on success,
+    with 1 if something could not be done, and with 2 for a wrong call.
     """
 
 
@@ -64,7 +64,7 @@ def dead_letters_command() -> None:
 @_json_option
 def list_command(directory: str | None, as_json: bool) -> None:
     """
-    List the dead letters of a spool, and why each died.
+    List the dead letters of a spool, with the reason for each.
     """
     spool = Spool(find_directory(directory), Report())
     names = spool.names()
@@ -85,7 +85,7 @@ def list_command(directory: str | None, as_json: bool) -> None:
 @_json_option
 def show_command(letter_id: str, directory: str | None, as_json: bool) -> None:
     """
-    Show a dead letter whole: the event, and what the server said.
+    Show a dead letter in full: the event and the server's response.
     """
     spool = Spool(find_directory(directory), Report())
     path, number = spool.find(letter_id)
@@ -111,18 +111,16 @@ def show_command(letter_id: str, directory: str | None, as_json: bool) -> None:
 @dead_letters_command.command("purge")
 @_spool_option
 @click.option("--session", metavar="ID", help="Only events of this session.")
-@click.option("--user", help="Only events of this user: one of their user_properties is it.")
+@click.option("--user", help="Only events of this user: the value of one of their user_properties.")
 @click.option(
     "--older-than",
     "age",
     metavar="AGE",
     callback=lambda _, __, text: None if text is None else _read_age(text),
-    help="Only events pushed longer ago than that: 90s, 30m, 12h, 7d.",
+    help="Only events pushed longer ago, such as 90s, 30m, 12h or 7d.",
 )
-@click.option(
-    "--unsent", is_flag=True, help="Also records that wait to be sent, which they then never are."
-)
-@click.option("--yes", is_flag=True, help="Don't ask.")
+@click.option("--unsent", is_flag=True, help="Also delete events that are waiting to be sent.")
+@click.option("--yes", is_flag=True, help="Don't ask for confirmation.")
 @_json_option
 def purge_command(
     directory: str | None,
@@ -134,10 +132,10 @@ def purge_command(
     as_json: bool,
 ) -> None:
     """
-    Forget dead letters for good: all, or those that every option fits.
+    Delete dead letters: all, or those that match every option.
 
-    What is forgotten is overwritten in its file. A file that a live process holds
-    is left as it is, and named.
+    Deleted data is overwritten in its file. A file that a running process holds is
+    skipped and named.
     """
     report = Report()
     spool = Spool(find_directory(directory), report)
@@ -149,7 +147,7 @@ def purge_command(
         report.say(f"{tell_count(waiting, 'record')} not sent yet {fit} too: see --unsent")
     meant = {path: n for path, n in found.items() if n.letters or (unsent and n.records)}
     if meant and not yes:
-        click.confirm(f"Forget {_tell(meant.values(), unsent)} for good?", abort=True, err=True)
+        click.confirm(f"Permanently delete {_tell(meant.values(), unsent)}?", abort=True, err=True)
     done = spool.take(meant, lambda file: Count.purge(file, match, unsent=unsent))
     if as_json:
         told = {
@@ -160,13 +158,13 @@ def purge_command(
         }
         click.echo(orjson.dumps(told).decode())
     else:
-        click.echo(f"forgot {_tell(done.values(), unsent)}")
+        click.echo(f"deleted {_tell(done.values(), unsent)}")
     raise SystemExit(0 if spool.is_complete else 1)
 
 
 @dead_letters_command.command("replay")
 @click.argument("letter_ids", metavar="[ID]...", nargs=-1)
-@click.option("--all", "are_all", is_flag=True, help="All dead letters of the spool.")
+@click.option("--all", "are_all", is_flag=True, help="Replay all dead letters of the spool.")
 @_spool_option
 @url_option
 @dialect_option
@@ -184,16 +182,16 @@ def replay_command(
     """
     Send dead letters again, and wait for their outcomes.
 
-    They go where they would have gone, unless --url or --dialect say which of
-    several places is meant; the key is taken from HH_API_KEY. What else waits
-    there to be sent is sent before them. What is rejected again is a dead letter
-    again; what has no outcome at the end waits for the next exporter. Files that
-    a live process holds are left as they are, and named.
+    They are sent to the address in the files; if the files name several, choose
+    with --url or --dialect. The key is taken from HH_API_KEY. Events that wait in
+    the same files are sent first. An event that is rejected again becomes a dead
+    letter again; one without an outcome waits for the next exporter. Files that a
+    running process holds are skipped and named.
 
-    Ends with status 0 only if every one was delivered.
+    Exits with 0 only if every one was delivered.
     """
     if are_all == bool(letter_ids):
-        raise CallError("name dead letters by their ids, or give --all")
+        raise CallError("give the ids of dead letters, or --all")
     report = Report()
     spool = Spool(find_directory(directory), report)
     with report.logs():

@@ -44,12 +44,12 @@ _STAMPS = frozenset({"event_id", "start_time", "end_time"})
 
 
 @click.command("demo")
-@click.option("--keep", is_flag=True, help="Keep the collector up afterwards, until Ctrl-C.")
+@click.option("--keep", is_flag=True, help="Keep the collector running afterwards, until Ctrl-C.")
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
     default=0,
-    help="Port of the collector; default is any that is free.",
+    help="Port of the collector; default: any free port.",
 )
 @click.option(
     "--dialect",
@@ -58,14 +58,19 @@ _STAMPS = frozenset({"event_id", "start_time", "end_time"})
     show_default=True,
     help="How to speak to it.",
 )
-@click.option("--open", "opens", is_flag=True, help="Show them in the browser; implies --keep.")
+@click.option(
+    "--open",
+    "opens",
+    is_flag=True,
+    help="Open the page in the browser; implies --keep.",
+)
 def demo_command(keep: bool, port: int, dialect: str, opens: bool) -> None:
     """
-    Send some hundred sample events to a collector on this machine.
+    Send sample events to a local collector.
 
-    Needs no key and no network, and looks at no setting in the environment.
+    Needs no key and no network, and ignores the environment.
 
-    Ends with status 0 only if every event arrived as it was pushed.
+    Exits with 0 only if every event arrived as it was pushed.
     """
     show = webbrowser.open if opens else None
     is_exact = asyncio.run(

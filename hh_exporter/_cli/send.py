@@ -48,7 +48,10 @@ _MAX_REPORTS = 20
 @url_option
 @dialect_option
 @click.option(
-    "--batch-max-events", metavar="N", type=click.IntRange(min=1), help="Events in one request."
+    "--batch-max-events",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Most events in one request.",
 )
 @click.option(
     "--timeout",
@@ -75,8 +78,8 @@ def send_command(
     the dialect, and may be gzipped; - is standard input. The key is taken from
     HH_API_KEY; a server on this machine needs none.
 
-    Ends with status 0 only if every event was delivered, with 1 if not, and
-    with 2 if it can't work as it was called.
+    Exits with 0 only if every event was delivered, with 1 if not, and with 2 for a
+    wrong call.
     """
     report = Report()
     with report.logs():

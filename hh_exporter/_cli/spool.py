@@ -33,7 +33,7 @@ _COLUMNS = ("file", "records", "dead letters", "bytes", "oldest", "held", "diale
 
 @click.command("spool")
 @click.argument("directory", metavar="[DIR]", required=False)
-@click.option("--drain", is_flag=True, help="Deliver what waits there instead.")
+@click.option("--drain", is_flag=True, help="Deliver the events instead.")
 @url_option
 @dialect_option
 @patience_option
@@ -47,26 +47,26 @@ def spool_command(
     as_json: bool,
 ) -> None:
     """
-    Say what is in the spool DIR; default HH_EXPORTER_SPOOL_DIRECTORY.
+    Show or deliver the contents of the spool DIR; default HH_EXPORTER_SPOOL_DIRECTORY.
 
-    Each file has a line: its records, which wait to be sent, its dead letters,
-    the bytes of both, when the oldest record was pushed, and whether a live
-    process holds it. What nobody holds is taken over by the next exporter that
-    sends to the same address, with the same dialect and key.
+    Lists each file with its events that wait to be sent, its dead letters, their
+    size in bytes, when the oldest event was pushed, and whether a running process
+    holds it. A file that no process holds is taken over by the next exporter with
+    the same address, dialect and key.
 
-    With --drain it does so itself: it delivers the records and says what became
-    of them, and whatever has no outcome stays. They go where they would have
-    gone, unless --url or --dialect say which of several places is meant; the key
-    is taken from HH_API_KEY.
+    With --drain, delivers the events and reports the outcome of each; events
+    without an outcome stay in the spool. They are sent to the address in the
+    files; if the files name several, choose with --url or --dialect. The key is
+    taken from HH_API_KEY.
 
-    Ends with status 0 if all files could be read, and all records delivered that
-    were to be, with 1 if not, and with 2 if it can't work as it was called.
+    Exits with 0 if all files could be read and all events were delivered, with 1
+    if not, and with 2 for a wrong call.
     """
     report = Report()
     spool = Spool(find_directory(directory), report)
     if not drain:
         if url or dialect:
-            raise CallError("--url and --dialect go with --drain")
+            raise CallError("--url and --dialect need --drain")
         _show(spool, as_json=as_json)
 
     def take(paths: Collection[Path]) -> Tally:

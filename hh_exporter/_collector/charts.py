@@ -139,7 +139,7 @@ def _check_texts(db: sqlite3.Connection, wanted: Filter) -> None:
     times = evolve(EVERYTHING, since=wanted.since, until=wanted.until).columns()
     first, last = select(db, "min(id), max(id)", "events", times).fetchone()
     if first is not None and examined_from(db, wanted, first, last, _SEARCHED_BYTES) > first:
-        raise TooMuchError("text: there is too much to search for a chart: ask for less time")
+        raise TooMuchError("text: there is too much to search for a chart: choose a shorter range")
 
 
 def _top_models(db: sqlite3.Connection, source: str, chosen: Sql) -> list[str]:

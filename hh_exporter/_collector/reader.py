@@ -74,7 +74,7 @@ class Reader:
                     return question(db, *args, **kwargs)
             except sqlite3.OperationalError as exc:
                 if self._ticks > _MAX_TICKS:
-                    raise TooMuchError("that takes too long: ask for less, or less time") from exc
+                    raise TooMuchError("it takes too long: choose a shorter range") from exc
                 raise
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, answer)

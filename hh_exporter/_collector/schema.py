@@ -105,5 +105,5 @@ def _is_ours(db: sqlite3.Connection, name: str) -> bool:
     if application_id == _APPLICATION_ID and version != _VERSION:
         raise ExporterError(f"{name} is of another version of the collector: name another file")
     if application_id != _APPLICATION_ID and (application_id or version or tables):
-        raise ExporterError(f"{name} is not the collector's: name another file")
+        raise ExporterError(f"{name} is not a collector's database: name another file")
     return bool(application_id)

@@ -159,7 +159,7 @@ class Collector:
             except OSError as exc:
                 raise ExporterError(
                     f"can't listen on {self.host}, port {self.port} ({exc.strerror}): "
-                    "choose another host or port, or port 0 for any that is free"
+                    "choose another host or port, or port 0 for any free port"
                 ) from exc
             serving.callback(listener.close)
             self._store = store

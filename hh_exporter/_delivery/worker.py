@@ -220,8 +220,7 @@ class Worker:
                     pause = _FIRST_RESTART
                 # Without its text, which may quote a payload.
                 log.error(  # noqa: TRY400
-                    "hh_exporter: the worker failed with %s and restarts in %.0f s; "
-                    "please report this:\n%s",
+                    "hh_exporter: a worker failed with %s, restarts in %.0f s. Please report:\n%s",
                     self.fault,
                     pause,
                     "".join(traceback.format_tb(exc.__traceback__)),

@@ -148,7 +148,7 @@ _FITTED: dict[Any, str] = {
 
 
 def _refuse(value: object) -> None:
-    raise TypeError(f"a {type(value).__name__} is no plain scalar")
+    raise TypeError(f"a {type(value).__name__} is not a plain scalar")
 
 
 def _is_objects(value: Any) -> bool:
@@ -200,7 +200,7 @@ def _make_structure(cls: type[T], converter: Converter) -> Callable[[Any, Any], 
         known = {n: v for n, v in value.items() if n in attributes and v is not None}
         extra = {n: v for n, v in value.items() if n not in attributes}
         if extra and not has_extra:
-            raise EventError(next(iter(extra)), "is a key that does not belong here")
+            raise EventError(next(iter(extra)), "is not a known key")
         try:
             instance = build(unminted | known, cls)
         except BaseValidationError as exc:

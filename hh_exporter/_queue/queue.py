@@ -266,7 +266,7 @@ class RecordQueue:
         Raise ExporterError if the queue is closed, or was while *place* waited.
         """
         if self.closed or (place is not None and place.is_refused):
-            raise ExporterError("the exporter is closed; start() opens it again")
+            raise ExporterError("the exporter is closed; start() reopens it")
 
     def watch(self, on_done: Callable[[], None]) -> Watch:
         """

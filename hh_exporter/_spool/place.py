@@ -78,9 +78,7 @@ def check_ours(path: Path) -> None:
     _check_directory(path.parent)
     found = path.lstat()
     if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
-        raise SpoolError(
-            f"{path} is no file of our own that nobody else may read: look at who put it there"
-        )
+        raise SpoolError(f"{path} is not a file that only this user can read: check who created it")
 
 
 def _check_directory(directory: Path) -> None:
@@ -88,8 +86,8 @@ def _check_directory(directory: Path) -> None:
     found = directory.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
         raise SpoolError(
-            f"{directory} is no directory of our own that nobody else may write to: "
-            "name one that is not there yet, in it or elsewhere, and it is made"
+            f"{directory} is not a directory that only this user can write to: name one that "
+            "doesn't exist yet, there or elsewhere, and it is created"
         )
 
 

@@ -161,11 +161,11 @@ def read_version(path: Path, db: sqlite3.Connection, *, can_upgrade: bool = True
         "FROM pragma_application_id, pragma_user_version"
     ).fetchone()
     if (version or tables) and application_id != _APPLICATION_ID:
-        raise SpoolError(f"{path} is no spool file, and left as it is: look at who put it there")
+        raise SpoolError(f"{path} is not a spool file, and is left unchanged: check who created it")
     if version > len(_STEPS):
         raise SpoolError(
             f"{path} is of a newer version of hh_exporter (schema {version}; this one knows "
-            f"{len(_STEPS)}), and left as it is: that version can send what is in it"
+            f"{len(_STEPS)}), and is left unchanged: that version can send its events"
         )
     if 0 < version < len(_STEPS) and not can_upgrade:
         raise SpoolError(

@@ -280,8 +280,8 @@ class Spooler:
         if not self._is_late:
             self._is_late = True
             log.warning(
-                "hh_exporter: the spool in %s is still writing: its disk is slow, and what is not on it when "
-                "the process ends is lost",
+                "hh_exporter: the spool in %s is still writing: its disk is slow, and what is not "
+                "on it when the process ends is lost",
                 self.settings.directory,
             )
 

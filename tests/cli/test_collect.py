@@ -127,7 +127,7 @@ def test_serves_this_machine_alone(
     finished = call("collect", "--host", host)
 
     assert finished.status == 2
-    assert "is no loopback address" in finished.stderr
+    assert "is not a loopback address" in finished.stderr
     assert "set HH_COLLECTOR_API_KEY" in finished.stderr
 
 

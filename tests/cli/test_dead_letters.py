@@ -266,7 +266,7 @@ class TestPurge:
         gone = 2 - len(left)
 
         assert finished.status == 0
-        assert finished.stdout == f"forgot {gone} dead letter{'' if gone == 1 else 's'}\n"
+        assert finished.stdout == f"deleted {gone} dead letter{'' if gone == 1 else 's'}\n"
         assert ids(spool) == left
 
     @pytest.mark.parametrize(("answer", "left"), [("y", 0), ("n", 2), ("", 2)])
@@ -279,7 +279,7 @@ class TestPurge:
         )
 
         assert finished.status == (1 if left else 0)
-        assert "Forget 2 dead letters for good?" in finished.stderr
+        assert "Permanently delete 2 dead letters?" in finished.stderr
         assert len(ids(spool)) == left
 
     def test_nothing_to_forget_asks_nothing(self, tmp_path: Path) -> None:
@@ -288,7 +288,7 @@ class TestPurge:
         """
         finished = dead_letters(tmp_path, "purge")
 
-        assert (finished.status, finished.stdout) == (0, "forgot 0 dead letters\n")
+        assert (finished.status, finished.stdout) == (0, "deleted 0 dead letters\n")
 
     @pytest.mark.usefixtures("held")
     def test_what_a_live_process_holds_is_left(self, spool: Path) -> None:
@@ -298,7 +298,7 @@ class TestPurge:
         finished = dead_letters(spool, "purge", "--yes")
 
         assert finished.status == 1
-        assert "aaaa11.spool is held by a live process" in finished.stderr
+        assert "aaaa11.spool is skipped: a running process holds it" in finished.stderr
         assert ids(spool) == ["aaaa11-1"]
 
     @pytest.mark.usefixtures("held")
@@ -324,7 +324,7 @@ class TestPurge:
 
         kept = dead_letters(spool, "purge", "--yes", "--user", "ann")
         assert "1 record not sent yet fits too: see --unsent" in kept.stderr
-        assert kept.stdout == "forgot 1 dead letter\n"
+        assert kept.stdout == "deleted 1 dead letter\n"
         gone = dead_letters(spool, "purge", "--yes", "--user", "ann", "--unsent", "--json")
         assert json.loads(gone.stdout) == {
             "dead_letters": 0,
@@ -513,7 +513,7 @@ class TestReplay:
         finished = call(*replay(letters, "b-1"))
 
         assert finished.status == 1
-        said = "bbbb22.spool is left as it is: HH_API_KEY is not the key with which it was written"
+        said = "bbbb22.spool is skipped: HH_API_KEY is not the key with which it was written"
         assert finished.stderr == f"{said}\n"
         assert json.loads(finished.stdout)["others"] == ["bbbb22.spool"]
         assert len(contents(letters)[1]) == 3
@@ -551,7 +551,7 @@ class TestReplay:
 
         assert finished.status == 1
         assert json.loads(finished.stdout)["held"] == ["bbbb22.spool"]
-        assert "bbbb22.spool is held by a live process, and left as it is\n" in finished.stderr
+        assert "bbbb22.spool is skipped: a running process holds it\n" in finished.stderr
         assert len(contents(letters)[1]) == 3
 
     @pytest.mark.parametrize("wanted", [["cccc-1"], ["aaaa11-1", "b-7"], ["a-0"]])
@@ -576,7 +576,7 @@ class TestReplay:
         finished = call(*replay(letters, *arguments))
 
         assert finished.status == 2
-        assert "give --all" in finished.stderr
+        assert "or --all" in finished.stderr
 
     def test_without_any_there_is_nothing_to_do(self, tmp_path: Path) -> None:
         """

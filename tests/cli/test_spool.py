@@ -149,7 +149,7 @@ def test_what_is_not_there_is_a_wrong_call(tmp_path: Path) -> None:
     finished = call("spool", str(missing))
 
     assert finished.status == 2
-    assert "is no directory" in finished.stderr
+    assert "is not a directory" in finished.stderr
     assert not missing.exists()
 
 
@@ -366,10 +366,10 @@ class TestDrain:
         finished = call(*drain(tmp_path, "--url", f"{server.url}/", "--dialect", "legacy"))
 
         assert finished.status == 1
-        elsewhere = "is left as it is: what it holds goes elsewhere:"
+        elsewhere = "is skipped: what it holds goes elsewhere:"
         assert finished.stderr.splitlines() == [
             f"aaaa11.spool {elsewhere} --url {server.url} --dialect v1",
-            "bbbb22.spool is left as it is: HH_API_KEY is not the key with which it was written",
+            "bbbb22.spool is skipped: HH_API_KEY is not the key with which it was written",
             f"cccc33.spool {elsewhere} --url https://api.example --dialect legacy",
         ]
         assert len(json.loads(finished.stdout)["others"]) == 3
@@ -420,4 +420,4 @@ class TestDrain:
         finished = call("spool", str(tmp_path), "--url", "http://127.0.0.1:1")
 
         assert finished.status == 2
-        assert "go with --drain" in finished.stderr
+        assert "need --drain" in finished.stderr

@@ -369,7 +369,7 @@ class TestText:
             refused = await get(collector, "series", 400, since=NOW, **query)
             allowed = await get(collector, "series", since=NOW + 3, **query)
 
-        assert "ask for less time" in refused["message"]
+        assert "choose a shorter range" in refused["message"]
         assert [group["count"] for group in allowed["groups"]] == [[0]]
 
 

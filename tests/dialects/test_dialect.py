@@ -123,7 +123,7 @@ WRONG: list[Any] = [
         CreateModelEventRequestBody,
         {"model_event": GOOD, "event": {}},
         "event",
-        "is a key that does not belong here",
+        "is not a known key",
     ),
     (
         CreateModelEventBatchRequestBody,

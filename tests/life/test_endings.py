@@ -13,6 +13,7 @@ from typing import Any, cast
 import pytest
 
 from hh_exporter import BatchLimits, DropReason, Exporter, FlushResult, Settlement
+from hh_exporter._clock import SystemClock
 from hh_exporter._life.loops import run_in
 from tests.conftest import KEY, BuildExporter, MakeExporter
 from tests.delivery.test_worker import ended
@@ -514,3 +515,30 @@ async def test_a_close_during_an_outage_tells_what_is_lost(
     assert said.startswith(
         f"hh_exporter: 3 events dropped (closed): {server.url}: HTTP 503; not sent "
     )
+
+
+@pytest.mark.parametrize(
+    ("is_up", "why"),
+    [(False, "connection failed (connection refused)"), (True, "no answer in time")],
+)
+async def test_a_close_says_what_the_server_did(
+    build_exporter: BuildExporter,
+    server: ScriptedServer,
+    caplog: pytest.LogCaptureFixture,
+    unused_tcp_port: int,
+    *,
+    is_up: bool,
+    why: str,
+) -> None:
+    """
+    Whoever reads what is lost learns of the address, and of the cause: nobody is there, or silent.
+    """
+    server.default = hang()
+    url = server.url if is_up else f"http://127.0.0.1:{unused_tcp_port}"
+    exporter = build_exporter(base_url=url, _clock=SystemClock())
+    push_all(exporter, "e0", "e1")
+
+    await exporter.aclose(0.1)
+
+    [said] = caplog.messages
+    assert said.startswith(f"hh_exporter: 2 events dropped (closed): {url}: {why}; not sent by ")

@@ -481,7 +481,7 @@ class TestOwnership:
         """
         left.chmod(0o640)
 
-        with pytest.raises(SpoolError, match="nobody else may read"):
+        with pytest.raises(SpoolError, match="only this user can read"):
             SpoolFile.adopt(left, IDENTITY)
 
     def test_a_link_is_refused(self, left: Path) -> None:
@@ -491,7 +491,7 @@ class TestOwnership:
         link = left.with_stem("link")
         link.symlink_to(left)
 
-        with pytest.raises(SpoolError, match="no file of our own"):
+        with pytest.raises(SpoolError, match="not a file that only this user"):
             SpoolFile.adopt(link, IDENTITY)
 
     def test_what_belongs_to_somebody_else_is_refused(
@@ -502,9 +502,9 @@ class TestOwnership:
         """
         monkeypatch.setattr(os, "geteuid", lambda: left.stat().st_uid + 1)
 
-        with pytest.raises(SpoolError, match="of our own"):
+        with pytest.raises(SpoolError, match="only this user can"):
             SpoolFile.adopt(left, IDENTITY)
-        with pytest.raises(SpoolError, match="of our own"):
+        with pytest.raises(SpoolError, match="only this user can"):
             SpoolFile.create(left.parent, IDENTITY)
 
     def test_a_directory_that_others_may_write_to_is_refused(self, left: Path) -> None:
@@ -513,9 +513,9 @@ class TestOwnership:
         """
         left.parent.chmod(0o770)
 
-        with pytest.raises(SpoolError, match="nobody else may write"):
+        with pytest.raises(SpoolError, match="only this user can write to"):
             SpoolFile.create(left.parent, IDENTITY)
-        with pytest.raises(SpoolError, match="nobody else may write"):
+        with pytest.raises(SpoolError, match="only this user can write to"):
             SpoolFile.adopt(left, IDENTITY)
 
     def test_a_directory_that_is_a_link_is_refused(self, left: Path, tmp_path: Path) -> None:
@@ -525,7 +525,7 @@ class TestOwnership:
         link = tmp_path / "link"
         link.symlink_to(left.parent)
 
-        with pytest.raises(SpoolError, match="no directory of our own"):
+        with pytest.raises(SpoolError, match="not a directory that only this user"):
             SpoolFile.create(link, IDENTITY)
 
     def test_a_child_leaves_the_file_to_its_parent(
@@ -686,7 +686,7 @@ class TestLife:
         db.execute("CREATE TABLE records (id)")
         db.close()
 
-        with pytest.raises(SpoolError, match="no spool file"):
+        with pytest.raises(SpoolError, match="not a spool file"):
             SpoolFile.adopt(path, IDENTITY)
         assert path.exists()
 

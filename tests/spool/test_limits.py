@@ -377,8 +377,8 @@ async def test_a_close_that_gives_up_the_disk_is_said(
             exporter._life.save_all()
     [said] = lines("still writing")
     assert said == (
-        f"hh_exporter: the spool in {directory} is still writing: its disk is slow, and what is not on it "
-        "when the process ends is lost"
+        f"hh_exporter: the spool in {directory} is still writing: its disk is slow, and what is "
+        "not on it when the process ends is lost"
     )
     slow.is_over.set()
     await exporter.aclose()
