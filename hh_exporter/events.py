@@ -250,9 +250,9 @@ class CreateModelEventBatchResponseBody:
     """
     Answer to POST /events/model/batch.
 
-    With `errors`, or on HTTP 500, only the listed events were created. The API
-    promises no order, gives `errors` no index, and sets `success` to true even
-    then, so nothing here is read by position.
+    With `errors`, or on HTTP 500, only the listed events are known to be created;
+    newer servers need not list any. The API promises no order, gives `errors` no
+    index, and sets `success` to true even then, so nothing here is read by position.
     """
 
     event_ids: list[str] | None = None

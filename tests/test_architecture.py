@@ -39,7 +39,7 @@ rooms of lower floors, and none beside it.
 
 COLLECTOR = "_collector"
 """A program beside the exporter: no part of the exporter imports it, and it needs few of them."""
-COLLECTOR_USES = {"_clock", "_version", "events", "exceptions"}
+COLLECTOR_USES = {"_clock", "_values", "_version", "events", "exceptions"}
 COLLECTOR_USERS = {"_cli", "testing"}
 
 OPEN = {"_cli", "_collector", "integrations"}

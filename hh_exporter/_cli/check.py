@@ -35,6 +35,7 @@ from hh_exporter._environment import Settings, find_variable, is_unset, variable
 from hh_exporter._outcomes import Rest, Verdict
 from hh_exporter._settings.kinds import seconds
 from hh_exporter._transport.http import Transport
+from hh_exporter._values.reading import read_json
 from hh_exporter.events import new_id
 
 __all__ = ["Finding", "Used", "check", "check_command"]
@@ -247,7 +248,7 @@ def _judge(answer: Answer, verdict: Verdict, *, has_key: bool) -> tuple[bool, st
     match verdict.rest:
         case Rest.RETRY:
             return False, f"it was reached, but fails now ({http}): try again later"
-        case _ if answer.content_type == "text/html":
+        case _ if answer.is_page:
             return False, f"a web page answers there ({http}): wrong address"
         case Rest.NOTHING if answer.cut_short:
             return False, f"its answer was cut short ({http}): try again later"
@@ -281,7 +282,7 @@ def _quote(answer: Answer, key: str | None) -> str:
 
 def _is_object(body: bytes) -> bool:
     try:
-        return isinstance(orjson.loads(body), dict)
+        return isinstance(read_json(body), dict)
     except orjson.JSONDecodeError:
         return False
 

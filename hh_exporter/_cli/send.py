@@ -34,6 +34,7 @@ from hh_exporter._environment import Settings
 from hh_exporter._exporter import Exporter
 from hh_exporter._outcomes import DropReason, Outcome, Settlement
 from hh_exporter._settings.kinds import seconds
+from hh_exporter._values.reading import read_json
 from hh_exporter.events import ModelEvent
 from hh_exporter.exceptions import EventError
 
@@ -288,14 +289,9 @@ def _parse(text: bytes) -> Any:
     if len(text) > MAX_LINE_BYTES:
         raise EventError(None, f"is longer than {MAX_LINE_BYTES:,} bytes")
     try:
-        return orjson.loads(text)
+        return read_json(text)
     except orjson.JSONDecodeError as exc:
-        problem = f"is not JSON: {exc.msg}, column {exc.colno}"
-        try:
-            text.decode()
-        except UnicodeDecodeError as bad:
-            problem = f"is not UTF-8, byte {bad.start + 1}"
-        raise EventError(None, problem) from None
+        raise EventError(None, f"is not JSON: {exc.msg}, column {exc.colno}") from None
 
 
 def _list(counts: dict[str, int]) -> str:

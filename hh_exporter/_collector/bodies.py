@@ -17,6 +17,8 @@ import orjson
 from aiohttp import web
 from attrs import define
 
+from hh_exporter._values.reading import read_json
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
@@ -107,7 +109,7 @@ def _parse(text: bytes | bytearray, schema: Schema) -> dict[str, Any]:
             text=f"body: must have no more than {MAX_CONTAINERS:,} objects and arrays",
         )
     try:
-        body: dict[str, Any] = orjson.loads(text)
+        body: dict[str, Any] = read_json(text)
     except orjson.JSONDecodeError as exc:
         _refuse(f"is not JSON: {exc}")
     if (problem := schema.problem(body)) is not None:

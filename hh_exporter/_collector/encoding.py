@@ -21,7 +21,7 @@ _LEVELS = 200
 
 def encode(value: dict[str, Any]) -> bytes:
     """
-    Make the JSON text of *value*, an object that orjson has read.
+    Make the JSON text of *value*, an object that was read from one.
 
     Consumes the value: if it is deep, its inner containers are replaced.
     """

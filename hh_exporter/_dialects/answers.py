@@ -3,8 +3,9 @@ Read an answer by the event ids in it, as every dialect must.
 
 The rule: what the body says was created comes before what the status means,
 since this server answers HTTP 500 for a batch that it created in part (OpenAPI,
-POST /events/model/batch). Nothing is read by position, and `success`, which is
-true even then, is not read at all.
+POST /events/model/batch), and older ones name in it what they created; newer
+ones need not. Nothing is read by position, and `success`, which is true even
+then, is not read at all.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import orjson
 from hh_exporter._dialects.dialect import Answer
 from hh_exporter._dialects.vendor import read_error
 from hh_exporter._outcomes import Rest, Verdict
+from hh_exporter._values.reading import read_json
 from hh_exporter.events import CreateModelEventBatchResponseBody
 
 __all__ = ["read_answer", "read_single_answer"]
@@ -64,11 +66,9 @@ def read_answer(answer: Answer, event_ids: Collection[str]) -> Verdict:
         )
 
     accepted = HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES
-    if accepted and answer.content_type == "text/html":
-        return verdict(Rest.SUSPENDED, hint=f"{_CHECK_URL}: a web page answers there")
-
+    is_foreign = accepted and answer.is_page
     body = _read_body(answer.body)
-    if accepted and not body.errors:
+    if accepted and not body.errors and not is_foreign:
         return verdict(Rest.NOTHING, event_ids)
 
     created = _find_created(body.event_ids or (), event_ids)
@@ -76,6 +76,8 @@ def read_answer(answer: Answer, event_ids: Collection[str]) -> Verdict:
         return verdict(Rest.NOTHING, created)
     if created:
         return verdict(Rest.FAILED if body.errors else Rest.RETRY, created)
+    if is_foreign:
+        return verdict(Rest.SUSPENDED, hint=f"{_CHECK_URL}: a web page answers there")
     if body.event_ids or (accepted and body.event_ids is None):
         return verdict(Rest.AMBIGUOUS)
     if body.event_ids is not None and body.errors and status not in _NOT_TRIED:
@@ -127,7 +129,7 @@ def _load_object(body: bytes) -> dict[str, Any]:
     Parse a JSON object; anything else is an empty one.
     """
     try:
-        value = orjson.loads(body)
+        value = read_json(body)
     except orjson.JSONDecodeError:
         return {}
     return value if isinstance(value, dict) else {}

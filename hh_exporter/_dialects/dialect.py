@@ -19,6 +19,9 @@ from hh_exporter.events import ModelEvent, SessionProperties
 
 __all__ = ["Answer", "Dialect"]
 
+_BLANK = b" \t\r\n\f\v\0\xef\xbb\xbf\xfe\xff"
+"""White space, and the bytes of a byte order mark in any encoding."""
+
 
 @frozen(kw_only=True)
 class Answer:
@@ -39,6 +42,13 @@ class Answer:
     """Whether the body ended, or was abandoned, before its end."""
     failure: str = ""
     """Why nothing came, in words fit for a log."""
+
+    @property
+    def is_page(self) -> bool:
+        """
+        Whether it is a web page, by its type or its first character: no answer of the API.
+        """
+        return self.content_type == "text/html" or self.body.lstrip(_BLANK).startswith(b"<")
 
 
 class Dialect(Protocol):

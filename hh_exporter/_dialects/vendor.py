@@ -16,6 +16,8 @@ from uuid import NAMESPACE_URL, uuid5
 import orjson
 from attrs import field, frozen
 
+from hh_exporter._values.reading import read_json
+
 __all__ = [
     "CONTROL_PLANE",
     "DATA_PLANE",
@@ -109,7 +111,7 @@ def read_error(body: bytes) -> ApiError | None:
     Read the body of an answer that is not 2xx; None where it is not the API's own error.
     """
     try:
-        found = orjson.loads(body)
+        found = read_json(body)
     except orjson.JSONDecodeError:
         return None
     if not isinstance(found, dict) or not {"statusCode", "errorCode"} & found.keys():

@@ -1,9 +1,9 @@
 """
-What values become: plain JSON data, text that a function maps, complete times.
+What values become, and are read from: plain JSON data, text that a function maps, complete times.
 
 Knows values alone: no record, no dialect and no clock.
 
 Others use `kinds.STOPS`, `legalize.MAX_DEPTH`, `legalize.MAX_ODD`, `legalize.legalize`,
-`legalize.legalize_fields`, `text.map_fields`, `times.SECONDS` and
+`legalize.legalize_fields`, `reading.read_json`, `text.map_fields`, `times.SECONDS` and
 `times.fill_times`.
 """

@@ -304,10 +304,10 @@ class TestBadInput:
             (b'{"model": "a", "messages": ["x"]}', "messages: must be an array of objects"),
             (b"[]", "must be an object"),
             (b'"%s"' % CANARY.encode(), "must be an object"),
-            (b'{"model": NaN}', "is not JSON: "),
+            (b'{"model": NaN}', "model: is missing"),
             (b'{"%s' % CANARY.encode(), "is not JSON: "),
             (b"[" * 5000, "is not JSON: "),
-            (b'{"model": "%s\xff"}' % CANARY.encode(), "is not UTF-8, byte 23"),
+            (b'{"model": "%s\xff}' % CANARY.encode(), "is not JSON: "),
             (b"\x00\x01\x02", "is not JSON: "),
         ],
     )
@@ -335,6 +335,29 @@ class TestBadInput:
         assert (summary.read, summary.invalid) == (3, 1)
         assert models(server) == ["a", "b"]
         assert not sending.is_complete
+
+    @pytest.mark.parametrize(
+        ("text", "sent"),
+        [
+            (rb"cut \ud83d", "cut \ufffd"),
+            (b"caf\xe9", "caf\u00e9"),
+            (b"a\tb", "a\tb"),
+        ],
+        ids=["half a pair", "Latin-1", "a control character"],
+    )
+    async def test_odd_json_is_sent(
+        self, sending: Sending, server: ScriptedServer, tmp_path: Path, text: bytes, sent: str
+    ) -> None:
+        """
+        A line that no strict reader takes is an event all the same, of what can be read.
+        """
+        path = tmp_path / "events.jsonl"
+        path.write_bytes(b'\xef\xbb\xbf{"model": "a", "error": "%b", "cost": NaN}\n' % text)
+
+        summary = await send(sending, path)
+
+        assert (summary.invalid, summary.delivered) == (0, 1)
+        assert [event["error"] for event in server.created] == [sent]
 
     async def test_many_invalid_lines_are_counted(
         self, sending: Sending, tmp_path: Path, capsys: pytest.CaptureFixture[str]

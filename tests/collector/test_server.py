@@ -111,11 +111,32 @@ class TestEvents:
             assert [found.time for found in await stored(collector)] == [1_750_000_000_250]
 
     @pytest.mark.parametrize(
+        ("text", "kept"),
+        [
+            (rb"cut \ud83d", "cut \ufffd"),
+            (b"caf\xe9", "caf\u00e9"),
+            (b"two\nlines", "two\nlines"),
+        ],
+        ids=["half a pair", "Latin-1", "a control character"],
+    )
+    async def test_odd_json_is_taken(self, collector: Collector, text: bytes, kept: str) -> None:
+        """
+        What no strict reader takes, and clients write all the same, spoils no event beside it.
+        """
+        one = orjson.dumps(model_event(error="TEXT"))
+        body = b'\xef\xbb\xbf{"model_events": [%b, %b]}' % (one, one.replace(b"TEXT", text))
+
+        status, _ = await post(collector, MANY, body)
+
+        assert status == 200
+        assert [found.event["error"] for found in await stored(collector)] == ["TEXT", kept]
+
+    @pytest.mark.parametrize(
         ("body", "problem"),
         [
             (b"", "is not JSON"),
             (b'{"model_event":', "is not JSON"),
-            (rb'"\ud800"', "is not JSON"),
+            (rb'"\ud800"', "body: must be an object"),
             ([], "body: must be an object"),
             ({}, "body: model_event: is required"),
             ({"model_event": []}, "body: model_event: must be an object"),

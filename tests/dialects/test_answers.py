@@ -57,7 +57,8 @@ def said(verdict: Verdict) -> tuple[Rest, set[str]]:
 ACCEPTED: dict[str, Any] = {
     "all ids": {"event_ids": list(IDS), "success": True},
     "empty body": b"",
-    "no JSON": b"<ok>",
+    "no JSON": b"ok",
+    "an odd text": b'{"event_ids": [], "message": "cut \\ud83d"}',
     "cut short": b'{"event_ids": ["e1"',
     "too few ids": {"event_ids": ["e1"]},
     "no ids": {"event_ids": []},
@@ -82,15 +83,66 @@ def test_2xx_delivers_all(read: Read, case: str) -> None:
         assert said(verdict) == (Rest.NOTHING, set(IDS))
 
 
-def test_a_web_page_is_not_our_server(dialect: Dialect) -> None:
+PAGE = b"<!doctype html><html>"
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("text/html", PAGE),
+        ("text/html", b""),
+        ("text/html", b'{"success": true}'),
+        ("text/plain", PAGE),
+        ("application/json", PAGE),
+        ("", PAGE),
+        ("", b" \r\n\t" + PAGE),
+        ("", b"\xef\xbb\xbf" + PAGE),
+        ("", "\ufeff<html>".encode("utf-16-le")),
+        ("", "\ufeff<html>".encode("utf-16-be")),
+        ("application/xml", b"<Error><Code>AccessDenied</Code></Error>"),
+    ],
+)
+def test_a_web_page_is_not_our_server(dialect: Dialect, content_type: str, body: bytes) -> None:
     """
-    2xx with text/html suspends: somebody else answers at that address.
+    2xx with one suspends, whatever it is called: somebody else answers at that address.
     """
-    for body in (b"<html>", b"", orjson.dumps({"event_ids": IDS})):
+    verdict = dialect.read(Answer(status=200, content_type=content_type, body=body), IDS)
+
+    assert said(verdict) == (Rest.SUSPENDED, set())
+    assert "HH_API_URL" in verdict.hint
+
+
+def test_what_lists_our_ids_is_no_page(dialect: Dialect) -> None:
+    """
+    Whatever its type is called: who knows the ids knows the events.
+    """
+    for ids, rest in ((list(IDS), Rest.NOTHING), (OURS, Rest.RETRY)):
+        body = orjson.dumps({"event_ids": ids})
         verdict = dialect.read(Answer(status=200, content_type="text/html", body=body), IDS)
 
-        assert said(verdict) == (Rest.SUSPENDED, set())
-        assert "HH_API_URL" in verdict.hint
+        assert said(verdict) == (rest, set(IDS).intersection(ids))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        rb'{"event_ids": ["e1", "e3"], "errors": ["cut \ud83d"]}',
+        rb'{"event_ids": ["e1", "e3", "\ud800"], "errors": ["\\ud83d \ud83d\ude00"]}',
+        b'\xef\xbb\xbf{"event_ids": ["e1", "e3"], "errors": ["x"]}',
+        b'{"event_ids": ["e1", "e3"], "errors": ["caf\xe9"]}',
+        b'{"event_ids": ["e1", "e3"], "errors": [NaN], "took": -Infinity}',
+        b'{"event_ids": ["e1", "e3"], "errors": ["a\nb\x01"]}',
+        '{"event_ids": ["e1", "e3"], "errors": ["x"]}'.encode("utf-16"),
+        b'{"event_ids": ["e1", "e3"], "errors": [' + b"9" * 5000 + b"]}",
+    ],
+    ids=["half a pair", "pairs", "BOM", "Latin-1", "NaN", "controls", "UTF-16", "a long number"],
+)
+def test_odd_json_is_read(read: Read, body: bytes) -> None:
+    """
+    What names our ids counts, also where a strict reader would refuse the text around them.
+    """
+    for status in (200, 400, 500, 503):
+        assert said(read(status, body)) == (Rest.FAILED, {"e1", "e3"})
 
 
 @pytest.mark.parametrize(
