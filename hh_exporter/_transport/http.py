@@ -10,8 +10,10 @@ leaves this file.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
+import select
 import ssl
 from collections.abc import Mapping
 from contextlib import suppress
@@ -42,6 +44,9 @@ An answer may be so long, and as many times what was sent: beyond what a server 
 body, even where it echoes it. A longer one is abandoned, and its status alone counts: half a
 JSON text says nothing, and to parse a hostile one takes thirty times its bytes.
 """
+
+_BEGINNING = 2**12
+"""Bytes that are kept of such an answer: they show what it is."""
 
 _PIECEMEAL_ABOVE = 2**20
 """aiohttp warns of larger bodies given as bytes: it would write them in one go."""
@@ -96,7 +101,7 @@ class Transport:
         # No headers of the session's own: aiohttp sends those to a proxy too, the key as
         # Proxy-Authorization. And no trust_env: it takes passwords from ~/.netrc.
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
+            connector=_Connector(
                 limit=0,  # the worker limits what is in flight
                 ssl=self.ssl_context or True,
                 resolver=Resolver(self._lookups, self.clock, self.addresses),
@@ -176,6 +181,7 @@ class Transport:
         headers = self._headers | ({"Content-Encoding": encoding} if encoding else {})
         data: Any = body if len(body) <= _PIECEMEAL_ABOVE else _Pieces(body)
         answer = Answer(status=None, failure="no answer in time")
+        arrived = bytearray()
         try:
             async with (
                 within(self.clock, deadline or self.limit()),
@@ -189,17 +195,54 @@ class Transport:
             ):
                 answer = Answer(
                     status=response.status,
-                    content_type=response.content_type,
+                    # Not aiohttp's: it raises at parameters that it can't parse.
+                    content_type=_media_type(response.headers.get("Content-Type", "")),
                     retry_after=response.headers.get("Retry-After", ""),
                     location=response.headers.get("Location", ""),
                     cut_short=True,
                 )
-                return await _read_body(response, answer, _ANSWER_LIMIT + _ECHOES * len(body))
+                await _read_body(response, arrived, _ANSWER_LIMIT + _ECHOES * len(body))
+                return evolve(answer, body=bytes(arrived), cut_short=False)
         except TimeoutError:
-            return answer
-        except (aiohttp.ClientError, OSError, RuntimeError, ValueError) as exc:
+            return evolve(answer, body=bytes(arrived))
+        except Exception as exc:  # aiohttp's parsers are its own, and it loads more of them
             # A status that arrived counts, whatever became of the body behind it.
-            return evolve(answer, failure=_explain(exc))
+            return evolve(answer, body=bytes(arrived), failure=_explain(exc))
+
+
+class _Connector(aiohttp.TCPConnector):
+    """
+    Connections that are used again as long as nobody spoke on them unasked.
+
+    What a server says on an idle connection, such as a 408 before it closes it,
+    would be read as the answer to the next request, or as the beginning of it.
+    So an idle one is not read, and one that has something to read is closed.
+    """
+
+    # There is no public way to look at a connection between two requests.
+
+    def _release(self, key: Any, protocol: Any, *, should_close: bool = False) -> None:
+        super()._release(key, protocol, should_close=should_close)
+        if protocol.is_connected():
+            protocol.transport.pause_reading()
+
+    async def _get(self, *args: Any) -> Any:
+        while (connection := await super()._get(*args)) is not None:
+            transport = connection.transport
+            if transport is not None and not _has_news(transport):
+                transport.resume_reading()
+                break
+            connection.close()
+        return connection
+
+
+def _has_news(transport: asyncio.Transport) -> bool:
+    """
+    Whether bytes have arrived on a connection, or its end, that nobody has read.
+    """
+    poll = select.poll()
+    poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+    return bool(poll.poll(0))
 
 
 class _Pieces(aiohttp.payload.Payload):
@@ -229,13 +272,19 @@ class _Pieces(aiohttp.payload.Payload):
         await self.write(writer)
 
 
-async def _read_body(response: aiohttp.ClientResponse, answer: Answer, limit: int) -> Answer:
-    body = bytearray()
+async def _read_body(response: aiohttp.ClientResponse, arrived: bytearray, limit: int) -> None:
+    """
+    Read all of the body into *arrived*, or its beginning if it has more than *limit* bytes.
+    """
     async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > limit:
-            return evolve(answer, cut_short=False)
-    return evolve(answer, body=bytes(body), cut_short=False)
+        arrived += chunk
+        if len(arrived) > limit:
+            del arrived[_BEGINNING:]
+            return
+
+
+def _media_type(field: str) -> str:
+    return field.partition(";")[0].strip().lower()
 
 
 def _explain(exc: Exception) -> str:

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from random import Random
 
 import pytest
-from attrs import evolve
+from attrs import Factory, define, evolve
 
 from hh_exporter import __version__
 from hh_exporter._dialects.dialect import Answer
@@ -135,6 +135,7 @@ async def test_without_a_key_nothing_is_authorized(
             Answer(
                 status=200,
                 content_type="application/json",
+                body=b'{"event_ids": ["e0"',
                 cut_short=True,
                 failure="connection failed (the answer is broken)",
             ),
@@ -145,6 +146,7 @@ async def test_without_a_key_nothing_is_authorized(
             Answer(
                 status=413,
                 content_type="application/json",
+                body=b"too ",
                 cut_short=True,
                 failure="connection failed (the answer is broken)",
             ),
@@ -345,7 +347,8 @@ async def test_the_rest_of_a_huge_answer_is_not_read(
     transport: Transport, server: ScriptedServer
 ) -> None:
     """
-    An answer far beyond the body's length is abandoned, but for its status, and its connection.
+    Of an answer far beyond the body's length the status and the beginning are told, and its
+    connection is closed.
     """
     page = b'{"event_ids":["' + b"x" * 2**25 + b'"]}'
     server.script(status(500, page))
@@ -353,7 +356,7 @@ async def test_the_rest_of_a_huge_answer_is_not_read(
     answer = await transport.post(PATH, BODY)
     await transport.post(PATH, BODY)
 
-    assert answer == Answer(status=500, content_type="application/json")
+    assert answer == Answer(status=500, content_type="application/json", body=page[:4096])
     assert server.connections == 2
 
 
@@ -452,3 +455,92 @@ async def test_a_cancelled_attempt_closes_its_connection(
     with pytest.raises(asyncio.CancelledError):
         await post
     await server.disconnected()
+
+
+@pytest.mark.parametrize(
+    ("field", "media_type"),
+    [
+        (b"application/json; charset*", "application/json"),
+        (b"application/json; a*\xc2\xb2=x", "application/json"),
+        (b'Text/HTML ;charset="', "text/html"),
+        (b"\xff", "\udcff"),
+        (b";", ""),
+        (None, ""),
+    ],
+)
+async def test_a_type_is_told_whatever_follows_it(
+    clock: FakeClock, field: bytes | None, media_type: str
+) -> None:
+    """
+    The media type is what comes before the first semicolon; nothing in it costs the answer.
+    """
+    typed = b"" if field is None else b"Content-Type: %b\r\n" % field
+    async with (
+        impostor(b"HTTP/1.1 200 OK\r\n%bContent-Length: 2\r\n\r\n{}" % typed) as address,
+        Transport(
+            base_url=f"http://{address}", api_key=KEY, timeout=TIMEOUT, clock=clock
+        ) as transport,
+    ):
+        answer = await transport.post(PATH, BODY)
+
+    assert answer == Answer(status=200, content_type=media_type, body=b"{}")
+
+
+@define(eq=False)
+class Chatterbox:
+    """
+    A server that answers 503, and says what it is told to whether or not it was asked.
+    """
+
+    writers: list[asyncio.StreamWriter] = Factory(list)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.writers.append(writer)
+        try:
+            while True:
+                await reader.readuntil(b"\r\n\r\n")
+                await reader.readexactly(len(BODY))
+                writer.write(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n")
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+
+@pytest.mark.parametrize("is_old", [True, False], ids=["long ago", "just now"])
+@pytest.mark.parametrize(
+    "said",
+    [
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", id="200"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{", id="half a 200"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nX: ", id="half a header"),
+        pytest.param(b"HTTP/1.1 408 Late\r\nConnection: close\r\n\r\n", id="408"),
+        pytest.param(b"HTTP/1.1 100 Continue\r\n\r\n", id="100"),
+        pytest.param(b"\r\n", id="an empty line"),
+        pytest.param(b"\0" * 100, id="noise"),
+    ],
+)
+async def test_what_is_said_unasked_answers_nothing(
+    clock: FakeClock, said: bytes, is_old: bool
+) -> None:
+    """
+    Bytes that arrive on an idle connection cost that connection, and are no answer.
+    """
+    server = Chatterbox()
+    async with await asyncio.start_server(server.serve, "127.0.0.1", 0) as listener:
+        host, port = listener.sockets[0].getsockname()
+        async with Transport(
+            base_url=f"http://{host}:{port}", api_key=KEY, timeout=TIMEOUT, clock=clock
+        ) as transport:
+            await transport.post(PATH, BODY)
+            await transport.post(PATH, BODY)
+            assert len(server.writers) == 1
+            server.writers[0].write(said)
+            if is_old:
+                await settle()
+
+            answer = await transport.post(PATH, BODY)
+
+        assert answer == Answer(status=503)
+        assert len(server.writers) == 2
+        await settle()
