@@ -70,8 +70,8 @@ class Record:
     """How many answers had created events when the server first failed at a body with it."""
     doubted_at: int = field(default=-1, init=False)
     """
-    How many answers had created events when one refused us over a body with
-    this record; -1 if none did.
+    How many answers had, or may have, created events when one refused us, or
+    all events, over a body with this record; -1 if none did.
     """
     spot: Spot | None = field(default=None, init=False)
     """Where it is, or will be, on disk; None if it is in memory alone."""

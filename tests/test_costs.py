@@ -68,8 +68,8 @@ async def test_an_event_is_encoded_once(
     server.script(
         unavailable(),
         reset_before_storing(),
-        partly(is_bad, errors=False),
         limit_bytes(100),
+        partly(is_bad, errors=False),
     )
     server.default = refuse_if(is_bad)
     exporter = await make_exporter()

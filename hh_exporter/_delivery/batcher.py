@@ -13,6 +13,7 @@ from __future__ import annotations
 from bisect import insort
 from collections import deque
 from itertools import chain
+from math import inf
 from operator import attrgetter
 
 from attrs import Factory, define, field
@@ -24,6 +25,9 @@ from hh_exporter._settings.batch import BatchLimits
 __all__ = ["Batcher"]
 
 _MAX_OPEN = 64
+
+_LIMIT_LASTS = 600.0
+"""Seconds for which a limit of the server's is believed: one request a while finds it again."""
 
 _order = attrgetter("seq")
 
@@ -58,6 +62,8 @@ class Batcher:
     overhead: int
     sessions: Sessions = Factory(Sessions)
     _body_limit: int = field(init=False)
+    _lifts_at: float = field(default=inf, init=False)
+    """When what a server said of its limit is forgotten."""
     _open: dict[Session | None, _Draft] = Factory(dict)
     _full: deque[_Draft] = Factory(deque)
     _announcing: dict[Session, list[Record]] = Factory(dict)
@@ -133,6 +139,8 @@ class Batcher:
         `linger`, or was admitted as number *up_to_seq* or before: it has its
         turn behind those that are full now, not behind all that will be.
         """
+        if now >= self._lifts_at:
+            self._body_limit, self._lifts_at = self.limits.max_bytes, inf
         if self._open:
             first = self._first_open()
             if first.first.seq <= up_to_seq or now >= self._due_at(first):
@@ -157,11 +165,14 @@ class Batcher:
         """
         return self._due_at(self._first_open()) if self._open else None
 
-    def limit_bytes(self, size: int) -> None:
+    def limit_bytes(self, size: int, now: float) -> None:
         """
-        Keep bodies within *size* bytes from now on, those that wait here included.
+        Keep bodies within *size* bytes for ten minutes, those that wait here included.
+
+        Then a larger one is tried again: the limit may have been a mistake of somebody's.
         """
         self._body_limit = min(self._body_limit, size)
+        self._lifts_at = now + _LIMIT_LASTS
         for record in self.clear():
             self.add(record)
 

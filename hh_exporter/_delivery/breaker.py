@@ -1,12 +1,18 @@
 """
-Whether anything may be sent at all.
+Whether anything may be sent at all, and whether an event may be given up.
 
-Three things forbid it: a server that asked to be left alone for a while
-(Retry-After holds all sending, not one batch), one that fails whatever it gets
-(the breaker is open), and one that refuses us as a whole, by key, address or
-dialect (we are suspended). In the last two cases all sending is blocked, and one
-batch at a time probes the server, at widening intervals. Pure: callers say what
-time it is.
+All sending is blocked after five setbacks in a row, with no event created
+meanwhile. A setback is an answer that failed in passing, or an event that ends
+badly, whatever the status: refused, failed, ambiguous or too large. So no
+outage, however it is worded, costs more than five events. An event that ends
+badly although others were created since the server first refused it is no
+setback, but a hundred of those in a row block, too. One answer blocks at once
+if it refuses us as a whole, by key, address or dialect; then, and where events
+were refused, we are suspended, else the breaker is open. While sending is
+blocked no event ends, and one batch at a time probes the server, at widening
+intervals, until an answer says that an event was created: nothing else lifts
+it. Beside all that, a server that asked to be left alone for a while holds all
+sending, not one batch. Pure: callers say what time it is.
 """
 
 from __future__ import annotations
@@ -16,10 +22,10 @@ from math import inf
 
 from attrs import define
 
-__all__ = ["Breaker"]
+__all__ = ["SETBACKS_IN_A_ROW", "Breaker"]
 
-_FAILURES_TO_OPEN = 5
-_REFUSALS_TO_SUSPEND = 5
+SETBACKS_IN_A_ROW = 5
+_KNOWN_IN_A_ROW = 100
 _FIRST_PROBE = 1.0
 _WIDEST_PROBE = 30.0
 
@@ -37,22 +43,22 @@ class Breaker:
     reason: str = ""
     """Why sending is blocked, and what to check where we are suspended; empty while it is not."""
     is_suspended: bool = False
-    needs_proof: bool = False
-    """Whether only a created event ends the suspension, not just another answer."""
     trouble: str = ""
     """How the last answer failed or refused us; empty once the server takes an event."""
+    probes_alone: bool = False
+    """Whether each probe is a single event, since it was events that ended badly."""
     setbacks: int = 0
-    """How many answers so far failed or refused us."""
+    """How many answers so far created nothing."""
     accepted: int = 0
     """How many answers so far said that events were created."""
     hold_until: float = -inf
     """Until when the server asked to be left alone."""
     is_probing: bool = False
     """Whether a probe is out."""
-    _failures: int = 0
-    """How many answers in a row failed."""
-    _refused: int = 0
-    """How many lone events in a row were refused, with none created meanwhile."""
+    _in_a_row: int = 0
+    """How many setbacks there were since an event was created."""
+    _known: int = 0
+    """How many answers ended events since then that others were created beside."""
     _interval: float = _FIRST_PROBE
     _probe_at: float = -inf
 
@@ -85,7 +91,8 @@ class Breaker:
         """
         self.hold_until = max(self.hold_until, until)
 
-    # What answers say. Each method tells whether an episode begins or ends: one line of log.
+    # What answers say. Each of the first three tells whether an episode begins or ends: one
+    # line of log.
 
     def note_failure(self, now: float, reason: str) -> bool:
         """
@@ -93,13 +100,13 @@ class Breaker:
         """
         self.setbacks += 1
         self.trouble = reason
-        self._failures += 1
-        if self._failures < _FAILURES_TO_OPEN or self.is_blocked:
+        self._in_a_row += 1
+        if self._in_a_row < SETBACKS_IN_A_ROW or self.is_blocked:
             return False
         self._block(now, reason)
         return True
 
-    def note_suspension(self, now: float, reason: str, *, needs_proof: bool = False) -> bool:
+    def note_suspension(self, now: float, reason: str) -> bool:
         """
         Note an answer that refused us.
         """
@@ -108,37 +115,50 @@ class Breaker:
         if self.is_suspended:
             return False
         self.is_suspended = True
-        self.needs_proof = needs_proof
         self._block(now, reason)
         return True
 
-    def note_refusal(self, now: float, reason: str) -> bool:
-        """
-        Note that the server refused an event by itself.
-
-        So many in a row, and it is not the events that it refuses.
-        """
-        self._refused += 1
-        if self._refused < _REFUSALS_TO_SUSPEND:
-            return False
-        return self.note_suspension(now, reason, needs_proof=True)
-
     def note_answer(self, *, created: bool) -> bool:
         """
-        Note an answer that took us seriously, whether or not it *created* an event.
+        Note any other answer; only one that *created* an event shows that events are taken.
         """
-        self._failures = 0
-        if created:
-            self.trouble = ""
-            self.accepted += 1
-            self._refused = 0
-        elif self.needs_proof:
+        if not created:
             self.setbacks += 1
             return False
         was_blocked = self.is_blocked
-        self.reason = ""
-        self.is_suspended = self.needs_proof = False
+        self.accepted += 1
+        self._in_a_row = self._known = 0
+        self.reason = self.trouble = ""
+        self.is_suspended = self.probes_alone = False
         return was_blocked
+
+    def may_end(
+        self, now: float, count: int, reason: str, *, is_known: bool, suspends: bool
+    ) -> bool:
+        """
+        Say whether *count* events may end badly, and count them; block where it is too many.
+
+        Args:
+            now: What time it is.
+            count: How many end by one answer: all, or none.
+            reason: Why sending is blocked if it is, and what to check if that *suspends*.
+            is_known: Whether others were created since the server first refused these.
+            suspends: Whether events were refused, and did not just fail.
+        """
+        if self.is_blocked:
+            return False
+        if is_known:
+            self._known += 1
+            may = True
+            is_last = self._known >= _KNOWN_IN_A_ROW
+        else:
+            may = self._in_a_row + count <= SETBACKS_IN_A_ROW
+            self._in_a_row += count if may else 0
+            is_last = not may or self._in_a_row >= SETBACKS_IN_A_ROW
+        if is_last:
+            self.is_suspended, self.probes_alone = suspends, True
+            self._block(now, reason)
+        return may
 
     # Probes.
 

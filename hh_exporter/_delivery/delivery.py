@@ -19,6 +19,16 @@ from math import inf
 from attrs import Factory, define, evolve
 
 from hh_exporter._clock import Clock, Deadline, within
+from hh_exporter._delivery.breaker import SETBACKS_IN_A_ROW
+from hh_exporter._delivery.judging import (
+    DROPPED,
+    REFUSED,
+    are_doubted,
+    divide,
+    first_failed_at,
+    leaves_no_hope,
+    refusal_at,
+)
 from hh_exporter._delivery.parts import Delivery, Part
 from hh_exporter._delivery.settler import Settler
 from hh_exporter._delivery.shipping import Shipment, Shipper
@@ -32,8 +42,6 @@ from hh_exporter.exceptions import DeliveryError
 __all__ = ["Deliverer"]
 
 log = logging.getLogger(__name__)
-
-_REFUSED = (Rest.INVALID, Rest.FAILED)
 
 _DOUBTS_TO_WITHHOLD = 2
 
@@ -56,8 +64,8 @@ class Deliverer:
     sessions: Sessions
     shipper: Shipper
     clock: Clock
-    limit_bytes: Callable[[int], None]
-    """Told the size that bodies must not exceed from now on."""
+    limit_bytes: Callable[[int, float], None]
+    """Told the size that bodies must not exceed from now on, and what time it is."""
     singles: set[Delivery] = Factory(set)
     """Those of `deliver_one`."""
     _splitter: Delivery | None = None
@@ -74,7 +82,10 @@ class Deliverer:
         try:
             await self._deliver(delivery)
         except _Blocked:
-            pass
+            seen = self.shipper.breaker.accepted + self.shipper.on_wire  # as for `refusal_at`
+            for event_id, record in delivery.pending.items():
+                if event_id in delivery.refused:
+                    record.doubted_at = seen
         except Exception as exc:
             # Without its text, which may quote a payload.
             log.error(  # noqa: TRY400
@@ -102,7 +113,7 @@ class Deliverer:
             DeliveryError: It was rejected, or dropped as `send_failed`.
         """
         self.queue.bypass(record)
-        delivery = Delivery((record,))
+        delivery = Delivery((record,), accepted_before=self.shipper.breaker.accepted)
         server_id = record.event_id
 
         def read(answer: Answer) -> Verdict:
@@ -132,7 +143,7 @@ class Deliverer:
             self.singles.discard(delivery)
             delivery.shipment = None
             verdict = shipment.verdict
-            is_refused = verdict.rest in (Rest.INVALID, Rest.FAILED, Rest.AMBIGUOUS)
+            is_refused = self._may_end_one(delivery, verdict)
             reason = None if is_refused else DropReason.SEND_FAILED
             lost = self._settle(delivery, (record,), reason, verdict)
         if not lost:
@@ -160,20 +171,30 @@ class Deliverer:
         part = Part(records, delivery.session, tried_for=tried_for, is_probe=delivery.is_probe)
         delivery.accepted_before = self.shipper.breaker.accepted
         await self._send_all(delivery, [part])
-        if delivery.last and delivery.shipment is not None:
-            # A server that fails at everything for a moment must not cost good events.
-            await self.shipper.pause(delivery.shipment)
-            await self._send_all(delivery, delivery.last)
+        await self._send_last(delivery)
         if delivery.fitting < inf and not delivery.has_misfit:
-            self.limit_bytes(int(delivery.fitting))
+            self.limit_bytes(int(delivery.fitting), self.clock.now())
 
     async def _send_all(self, delivery: Delivery, parts: Sequence[Part]) -> None:
         """
         Send *parts*, then what each must be divided into: good halves wait for no bad one's.
         """
         divided = [await self._send(delivery, self._as_it_stands(part)) for part in parts]
+        is_outage = self.shipper.breaker.accepted == delivery.accepted_before
+        if is_outage and len(delivery.last) >= SETBACKS_IN_A_ROW:
+            await self._send_last(delivery)  # it seems to fail at all: no need to split the rest
         for halves in divided:
             await self._send_all(delivery, halves)
+
+    async def _send_last(self, delivery: Delivery) -> None:
+        """
+        Send once more what failed alone: a server that fails for a moment must not cost it.
+        """
+        last, delivery.last = delivery.last, []
+        if last and delivery.shipment is not None:
+            await self.shipper.pause(delivery.shipment)
+        for part in last:
+            await self._send(delivery, part)
 
     async def _send(self, delivery: Delivery, part: Part) -> Sequence[Part]:
         """
@@ -191,12 +212,40 @@ class Deliverer:
             for record in part.records:
                 if record.failed_at is None:
                     record.failed_at = shipment.accepted_before
-        if self._must_wait(verdict):
+        rest = delivery.among(part.records)
+        if not rest:
+            return []
+        if verdict.rest in REFUSED and part.refused_at == inf:
+            breaker, on_wire = self.shipper.breaker, self.shipper.on_wire
+            part = evolve(part, refused_at=refusal_at(verdict, breaker.accepted, on_wire))
+            delivery.refused.update(record.event_id for record in rest)
+        ends = leaves_no_hope(part, verdict, is_blamed=shipment.is_blamed)
+        if self._must_wait(verdict) or (ends and not self._may_end(part, rest, verdict)):
             self._mark(part, verdict, shipment)
             raise _Blocked
+        if ends:
+            delivery.has_misfit |= verdict.rest is Rest.TOO_LARGE
+            self._settle(delivery, rest, DROPPED.get(verdict.rest), verdict)
+            return []
+        return await self._divide(delivery, part, rest, verdict)
+
+    async def _divide(
+        self, delivery: Delivery, part: Part, rest: tuple[Record, ...], verdict: Verdict
+    ) -> Sequence[Part]:
+        """
+        Make the parts in which *rest*, what is left of *part*, is sent again.
+        """
+        shipment = delivery.shipment
+        assert shipment is not None  # noqa: S101
         part = evolve(part, tried_for=shipment.tried_for, is_probe=False)
-        divided = self._judge(delivery, part, verdict, is_blamed=shipment.is_blamed)
-        if divided and verdict.rest is Rest.INVALID:
+        divided = divide(part, rest, verdict, is_blamed=shipment.is_blamed)
+        if verdict.rest is Rest.TOO_LARGE and len(divided) > 1:
+            # What the halves have; just below the refused size would be refused again
+            # as soon as the server's limit is a little lower.
+            size = self.dialect.overhead + total_bytes(part.records) + len(part.records)
+            announced = len(part.announced.data) if part.announced else 0
+            delivery.fitting = min(delivery.fitting, size // 2 + announced)
+        if verdict.rest in REFUSED and not verdict.created:
             await self._wait_for_turn(delivery)
         delivery.last += [new for new in divided if new.is_last]
         return [new for new in divided if not new.is_last]
@@ -229,7 +278,7 @@ class Deliverer:
             ),
             read=read,
             tried_for=part.tried_for,
-            accepted_before=_first_failed_at(part.records),
+            accepted_before=first_failed_at(part.records),
             is_probe=part.is_probe,
             is_divisible=not part.is_lone or part.announced is not None,
         )
@@ -256,10 +305,9 @@ class Deliverer:
         """
         Whether what an attempt left open must wait in the queue, as all sending does.
         """
-        breaker = self.shipper.breaker
-        if verdict.rest is Rest.RETRY:
-            return breaker.is_blocked
-        return verdict.rest is Rest.SUSPENDED or (verdict.rest in _REFUSED and breaker.is_suspended)
+        if verdict.rest is Rest.SUSPENDED:
+            return True
+        return verdict.rest is not Rest.NOTHING and self.shipper.breaker.is_blocked
 
     def _mark(self, part: Part, verdict: Verdict, shipment: Shipment) -> None:
         """
@@ -271,6 +319,26 @@ class Deliverer:
             if not part.is_probe:
                 record.tried_for = shipment.tried_for
 
+    def _may_end(self, part: Part, rest: Sequence[Record], verdict: Verdict) -> bool:
+        """
+        Whether *rest*, which *verdict* leaves no hope, may end by it.
+        """
+        if verdict.rest is Rest.RETRY:
+            return True  # it is the user's own limit that is over
+        accepted = self.shipper.breaker.accepted
+        is_known = part.refused_at < accepted or are_doubted(rest, accepted)
+        return self.shipper.may_end(verdict, len(rest), is_known=is_known)
+
+    def _may_end_one(self, delivery: Delivery, verdict: Verdict) -> bool:
+        """
+        Whether the event of a delivery that goes past the queue is rejected by *verdict*.
+        """
+        if verdict.rest not in REFUSED:
+            return False
+        is_known = delivery.accepted_before < self.shipper.breaker.accepted
+        may = self.shipper.may_end(verdict, 1, is_known=is_known)
+        return may and verdict.rest is not Rest.TOO_LARGE
+
     def _is_to_blame(self, part: Part, verdict: Verdict) -> bool:
         """
         Whether an answer that refuses us is about the body of *part*.
@@ -280,9 +348,9 @@ class Deliverer:
         is never refused for a text.
         """
         breaker = self.shipper.breaker
-        if breaker.is_suspended or verdict.status == HTTPStatus.UNAUTHORIZED:
+        if breaker.is_blocked or verdict.status == HTTPStatus.UNAUTHORIZED:
             return False
-        return all(0 <= record.doubted_at < breaker.accepted for record in part.records)
+        return are_doubted(part.records, breaker.accepted)
 
     async def _wait_for_turn(self, delivery: Delivery) -> None:
         """
@@ -292,7 +360,7 @@ class Deliverer:
         while (
             self._splitter not in (None, delivery)
             and breaker.accepted == self._accepted_then
-            and not breaker.is_suspended
+            and not breaker.is_blocked
         ):
             await self._turn.wait()
         self._splitter = delivery
@@ -303,50 +371,6 @@ class Deliverer:
         self._turn = asyncio.Event()
 
     # What it means for its own records.
-
-    def _judge(
-        self, delivery: Delivery, part: Part, verdict: Verdict, *, is_blamed: bool
-    ) -> list[Part]:
-        """
-        Settle what *verdict* decides about the rest of *part*.
-
-        Returns:
-            The parts in which the others are sent again.
-        """
-        rest = delivery.among(part.records)
-        is_refused = verdict.rest is Rest.INVALID or is_blamed
-        match verdict.rest:
-            case _ if not rest:
-                return []
-            case Rest.RETRY if not is_blamed:
-                self._settle(delivery, rest, DropReason.RETRIES_EXHAUSTED, verdict)
-                return []
-            case Rest.AMBIGUOUS:
-                self._settle(delivery, rest, None, verdict)
-                return []
-            case Rest.TOO_LARGE if part.is_lone and part.announced is not None:
-                return [part.withhold()]
-            case _ if is_refused and part.announced is not None:
-                return [part.withhold(is_doubt=is_blamed)]
-            case Rest.TOO_LARGE if part.is_lone:
-                delivery.has_misfit = True
-                self._settle(delivery, rest, DropReason.TOO_LARGE, verdict)
-                return []
-            case Rest.TOO_LARGE:
-                # What the halves have; just below the refused size would be refused again
-                # as soon as the server's limit is a little lower.
-                size = self.dialect.overhead + total_bytes(part.records) + len(part.records)
-                announced = len(part.announced.data) if part.announced else 0
-                delivery.fitting = min(delivery.fitting, size // 2 + announced)
-            case Rest.INVALID if part.is_lone:
-                self._settle(delivery, rest, None, verdict)
-                if self.shipper.breaker.accepted == delivery.accepted_before:
-                    self.shipper.note_refusal(verdict)
-                return []
-            case Rest.FAILED if part.is_last:
-                self._settle(delivery, rest, None, verdict)
-                return []
-        return part.divide(rest, is_failed=verdict.rest is Rest.FAILED)
 
     def _settle_created(self, delivery: Delivery, verdict: Verdict) -> None:
         if len(verdict.created) == len(delivery.pending):
@@ -370,11 +394,3 @@ class Deliverer:
         outcome = Outcome.DROPPED if reason else Outcome.REJECTED
         self.settler.settle(lost, outcome, reason, status=verdict.status, answer=verdict.text)
         return lost
-
-
-def _first_failed_at(records: Sequence[Record]) -> int | None:
-    """
-    Say how many answers had created events when the server had failed at each of *records*.
-    """
-    failed_at = [record.failed_at for record in records if record.failed_at is not None]
-    return max(failed_at) if len(failed_at) == len(records) else None

@@ -36,6 +36,11 @@ class Part:
     """Whether it may be sent while all sending is blocked."""
     is_last: bool = False
     """Whether it is the second and last attempt to have its one record created."""
+    refused_at: float = inf
+    """
+    How many answers had, or may have, created events when one first refused
+    a body with its records; inf if none did.
+    """
 
     @property
     def is_lone(self) -> bool:
@@ -86,6 +91,8 @@ class Delivery:
     """What is on its way, or was last."""
     last: list[Part] = Factory(list)
     """What is to be sent once more, after all else."""
+    refused: set[str] = Factory(set)
+    """Ids of those of which an answer said that it took them up, and did not create them."""
     fitting: float = inf
     """Bytes that a body should have at most, by what was found too large."""
     has_misfit: bool = False

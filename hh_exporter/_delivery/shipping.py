@@ -40,6 +40,12 @@ _HELD = Verdict(rest=Rest.SUSPENDED, status=None, reason="held")
 _UNANSWERED = Verdict(rest=Rest.RETRY, status=None, reason="no answer in time")
 """Until the first answer."""
 
+_SUSPECTS = {
+    Rest.INVALID: "dialect (HH_EXPORTER_DIALECT)",
+    Rest.TOO_LARGE: "the size limit at base_url (HH_API_URL)",
+}
+"""What to check where the server refuses every event; by other answers it fails."""
+
 _FAILURES_TO_BLAME = 3
 
 _LAST_MOMENT = 0.005
@@ -168,13 +174,24 @@ class Shipper:
         self._hurry.set()
         self._hurry = asyncio.Event()
 
-    def note_refusal(self, verdict: Verdict) -> None:
+    def may_end(self, verdict: Verdict, count: int, *, is_known: bool) -> bool:
         """
-        Note that the server refused an event that was sent by itself.
+        Say whether *verdict* may end *count* events that were not created, and count them.
+
+        Args:
+            verdict: What the server said of them.
+            count: How many it would end.
+            is_known: Whether others were created since the server first refused them.
         """
-        reason = f"{verdict.reason} for every event: check dialect (HH_EXPORTER_DIALECT)"
-        if self.breaker.note_refusal(self.clock.now(), reason):
-            self._say_suspended()
+        breaker, suspect = self.breaker, _SUSPECTS.get(verdict.rest)
+        was_blocked = breaker.is_blocked
+        reason = f"{verdict.reason} for every event" + (f": check {suspect}" if suspect else "")
+        may = breaker.may_end(
+            self.clock.now(), count, reason, is_known=is_known, suspends=suspect is not None
+        )
+        if breaker.is_blocked and not was_blocked:
+            self._say_blocked()
+        return may
 
     async def _attempt(self, shipment: Shipment) -> Verdict:
         if not self.compresses or shipment.is_plain:
@@ -270,36 +287,41 @@ class Shipper:
         breaker, now = self.breaker, self.clock.now()
         if verdict.rest is Rest.SUSPENDED:
             if breaker.note_suspension(now, f"{verdict.reason}: {verdict.hint}"):
-                self._say_suspended()
+                self._say_blocked()
         elif verdict.rest is Rest.RETRY and not verdict.created:
             if verdict.status is None or verdict.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
                 shipment.note_failure(breaker.accepted)
             if breaker.note_failure(now, verdict.reason):
-                self._say_failing(verdict)
-                self.hurry()
+                self._say_blocked(is_reached=verdict.status is not None)
         elif breaker.note_answer(created=bool(verdict.created)):
             log.warning("hh_exporter: resumed: %s takes events again", self.transport.base_url)
-
-    def _say_failing(self, verdict: Verdict) -> None:
-        facts = (self.transport.base_url, verdict.reason, self._kept)
-        if verdict.status is None:
-            log.warning("hh_exporter: %s can't be reached: %s; events kept: %d, retrying", *facts)
-        else:
-            log.warning("hh_exporter: %s fails: %s; events kept: %d, retrying", *facts)
 
     @property
     def _kept(self) -> int:
         ledger = self.queue.ledger
         return ledger.queued + ledger.in_flight + ledger.spooled
 
-    def _say_suspended(self) -> None:
-        other = other_host(self.transport.base_url)
-        log.error(
-            "hh_exporter: suspended: %s answers %s; events kept: %d, retrying",
-            self.transport.base_url,
-            self.breaker.reason + (f", or set base_url to {other}" if other else ""),
-            self._kept,
-        )
+    def _say_blocked(self, *, is_reached: bool = True) -> None:
+        reason, base_url, kept = self.breaker.reason, self.transport.base_url, self._kept
+        if self.breaker.is_suspended:
+            other = other_host(base_url)
+            log.error(
+                "hh_exporter: suspended: %s answers %s; events kept: %d, retrying",
+                base_url,
+                reason + (f", or set base_url to {other}" if other else ""),
+                kept,
+            )
+        elif is_reached:
+            log.warning(
+                "hh_exporter: %s fails: %s; events kept: %d, retrying", base_url, reason, kept
+            )
+        else:
+            log.warning(
+                "hh_exporter: %s can't be reached: %s; events kept: %d, retrying",
+                base_url,
+                reason,
+                kept,
+            )
         self.hurry()  # those who back off go back to the queue
 
     def _silence(self, answer: Answer) -> float:

@@ -295,7 +295,7 @@ class Worker:
             if is_probe:
                 self.breaker.begin_probe()
                 session = batch.session
-                batch = self.prober.trim(batch, is_lone=self.breaker.needs_proof)
+                batch = self.prober.trim(batch, is_lone=self.breaker.probes_alone)
                 if session is not None and batch.session is None:
                     self.batcher.end(session)
             delivery = Delivery.of(batch, is_probe=is_probe)

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from copy import deepcopy
 from itertools import pairwise
+from math import inf
 from typing import Any
 
 import pytest
@@ -167,13 +168,29 @@ def test_a_lower_limit_holds_for_all_that_is_not_taken() -> None:
     records = put(batcher, 20, 20, 20, 20, 20)
     two = len(dialect.wrap(records[:2]))
 
-    batcher.limit_bytes(two)
-    batcher.limit_bytes(two * 10)
+    batcher.limit_bytes(two, 0.0)
+    batcher.limit_bytes(two * 10, 0.0)
 
     assert batcher.room_bytes == two - dialect.overhead - 21
     assert popped(batcher) == [records[:2], records[2:4]]
-    batcher.limit_bytes(0)
+    batcher.limit_bytes(0, 0.0)
     assert popped(batcher) == [records[4:]]
+
+
+def test_a_lower_limit_is_forgotten_after_ten_minutes() -> None:
+    """
+    What a server said of its limit then counts no more, unless it said so again.
+    """
+    batcher = make_batcher(max_events=3)
+    two = len(dialect.wrap(put(batcher, 20, 20)))
+    batcher.clear()
+    batcher.limit_bytes(two, 0.0)
+    batcher.limit_bytes(two, 100.0)
+
+    for now, together in ((699.9, 2), (700.0, 3)):
+        assert batcher.pop(now) is None
+        records = put(batcher, 20, 20, 20)
+        assert popped(batcher, now)[0] == records[:together]
 
 
 def test_clearing_gives_up_everything_in_order() -> None:
@@ -394,7 +411,7 @@ class BatcherMachine(RuleBasedStateMachine):
     @rule(size=st.integers(20, 110))
     def limit_bytes(self, size: int) -> None:
         self.limit = min(self.limit, dialect.overhead + size)
-        self.batcher.limit_bytes(dialect.overhead + size)
+        self.batcher.limit_bytes(dialect.overhead + size, inf)
 
     @rule(again=st.booleans())
     def clear(self, again: bool) -> None:
@@ -465,7 +482,7 @@ def test_no_limit_is_ever_exceeded(
     for record in records:
         batcher.add(record)
     if later is not None:
-        batcher.limit_bytes(later)
+        batcher.limit_bytes(later, inf)
         max_bytes = min(max_bytes, later)
 
     batches = popped(batcher, up_to_seq=len(records))

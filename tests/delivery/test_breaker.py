@@ -61,8 +61,8 @@ def test_a_refusal_begins_one_episode() -> None:
     assert breaker.note_suspension(100.0, "HTTP 401: check api_key")
     assert not breaker.note_suspension(100.5, "HTTP 404: check base_url")
     assert (breaker.reason, breaker.setbacks) == ("HTTP 401: check api_key", 2)
-    assert breaker.note_answer(created=False)
-    assert not breaker.note_answer(created=False)
+    assert breaker.note_answer(created=True)
+    assert not breaker.note_answer(created=True)
     assert not breaker.is_suspended
     assert breaker.free_at() == -inf
     assert breaker.note_suspension(200.0, "HTTP 401: check api_key")
@@ -95,7 +95,7 @@ def test_a_new_episode_begins_with_short_intervals() -> None:
     for _ in range(5):
         failed_probe(breaker, 200.0)
     breaker.begin_probe()
-    breaker.note_answer(created=False)
+    breaker.note_answer(created=True)
     breaker.end_probe(300.0)
 
     breaker.note_suspension(400.0, "HTTP 401: check api_key")
@@ -122,7 +122,7 @@ def test_a_probe_that_succeeds_frees_all() -> None:
     breaker = suspended()
     breaker.begin_probe()
 
-    breaker.note_answer(created=False)
+    breaker.note_answer(created=True)
 
     assert breaker.free_at() == -inf
     breaker.end_probe(200.0)
@@ -156,19 +156,41 @@ def test_a_probe_keeps_to_a_hold() -> None:
 
 def test_five_failures_in_a_row_open_it() -> None:
     """
-    The fifth begins an episode; one answer in between, and the count begins anew.
+    The fifth begins an episode; one created event in between, and the count begins anew.
     """
     breaker = Breaker(lambda: 1.0)
 
     assert not any(breaker.note_failure(100.0, "HTTP 503") for _ in range(4))
-    breaker.note_answer(created=False)
+    breaker.note_answer(created=True)
     assert not any(breaker.note_failure(100.0, "HTTP 503") for _ in range(4))
+    breaker.note_answer(created=False)
     assert not breaker.is_blocked
     assert breaker.note_failure(100.0, "HTTP 503")
     assert (breaker.is_blocked, breaker.is_suspended) == (True, False)
     assert (breaker.reason, breaker.free_at()) == ("HTTP 503", 101.0)
     assert not breaker.note_failure(100.5, "HTTP 502")
-    assert breaker.setbacks == 10
+    assert breaker.setbacks == 11
+
+
+@pytest.mark.parametrize("suspends", [True, False])
+def test_only_a_created_event_lifts_it(suspends: bool) -> None:
+    """
+    Whatever else a server says to a probe, it shows nothing.
+    """
+    breaker = Breaker(lambda: 1.0)
+    if suspends:
+        breaker.note_suspension(100.0, "HTTP 401")
+    else:
+        for _ in range(5):
+            breaker.note_failure(100.0, "HTTP 503")
+    before = breaker.setbacks
+
+    assert not breaker.note_answer(created=False)
+    assert breaker.is_blocked
+    assert breaker.setbacks == before + 1
+    assert breaker.note_answer(created=True)
+    assert not breaker.is_blocked
+    assert breaker.accepted == 1
 
 
 def test_a_refusal_suspends_what_is_open() -> None:
@@ -186,37 +208,79 @@ def test_a_refusal_suspends_what_is_open() -> None:
     assert breaker.is_suspended
 
 
-def test_five_lone_events_refused_in_a_row_suspend() -> None:
+def may_end(
+    breaker: Breaker, count: int = 1, *, is_known: bool = False, suspends: bool = True
+) -> bool:
+    return breaker.may_end(100.0, count, "HTTP 400", is_known=is_known, suspends=suspends)
+
+
+@pytest.mark.parametrize("suspends", [True, False])
+def test_five_events_in_a_row_may_end(suspends: bool) -> None:
     """
-    Then only a created event proves that it was the events.
+    With none created meanwhile, the fifth blocks; while sending is blocked none may.
     """
     breaker = Breaker(lambda: 1.0)
 
-    assert not any(breaker.note_refusal(100.0, "HTTP 400") for _ in range(4))
+    assert all(may_end(breaker) for _ in range(4))
     breaker.note_answer(created=True)
-    assert not any(breaker.note_refusal(100.0, "HTTP 400") for _ in range(4))
-    breaker.note_answer(created=False)
-    assert breaker.note_refusal(100.0, "HTTP 400")
-    assert breaker.is_suspended
-    before = breaker.setbacks
-    assert not breaker.note_answer(created=False)
-    assert breaker.is_suspended
-    assert breaker.setbacks == before + 1
-    assert breaker.note_answer(created=True)
+    assert all(may_end(breaker) for _ in range(4))
     assert not breaker.is_blocked
-    assert breaker.accepted == 2
-    assert not breaker.note_refusal(200.0, "HTTP 400"), "and what was before is forgotten"
+    assert may_end(breaker, suspends=suspends)
+    assert (breaker.is_blocked, breaker.is_suspended) == (True, suspends)
+    assert breaker.probes_alone
+    assert not may_end(breaker)
+    assert not may_end(breaker, is_known=True)
+    breaker.note_answer(created=True)
+    assert not breaker.probes_alone
+    assert may_end(breaker), "and what was before is forgotten"
 
 
-def test_other_trouble_forgets_no_refused_events() -> None:
+def test_an_answer_that_would_end_too_many_ends_none() -> None:
     """
-    Only a created event begins the count anew: an outage in between shows nothing.
+    Of a whole batch none ends by one answer; sending is blocked at once.
     """
     breaker = Breaker(lambda: 1.0)
 
-    assert not any(breaker.note_refusal(100.0, "HTTP 400") for _ in range(4))
-    breaker.note_suspension(100.0, "HTTP 403")
+    assert may_end(breaker, 3)
+    assert not may_end(breaker, 3)
+    assert breaker.is_blocked
+
+
+def test_failures_and_ends_are_counted_together() -> None:
+    """
+    An outage that says now this, now that, is one all the same.
+    """
+    breaker = Breaker(lambda: 1.0)
+
+    for _ in range(2):
+        assert may_end(breaker)
+        assert not breaker.note_failure(100.0, "HTTP 503")
+
+    assert may_end(breaker)
+    assert breaker.is_blocked
+
+
+def test_events_that_others_are_created_beside_may_end() -> None:
+    """
+    They are no setbacks, however many one answer ends; a hundred such answers are enough.
+    """
+    breaker = Breaker(lambda: 1.0)
+
+    assert all(may_end(breaker, 100, is_known=True) for _ in range(99))
+    assert all(may_end(breaker) for _ in range(4))
+    assert not breaker.is_blocked
+    assert may_end(breaker, is_known=True)
+    assert breaker.is_blocked
+
+
+def test_other_trouble_forgets_no_ended_events() -> None:
+    """
+    Only a created event begins the count anew: an answer in between shows nothing.
+    """
+    breaker = Breaker(lambda: 1.0)
+
+    assert all(may_end(breaker) for _ in range(4))
     breaker.note_answer(created=False)
 
-    assert breaker.note_refusal(100.0, "HTTP 400")
-    assert breaker.is_suspended
+    assert may_end(breaker)
+    assert breaker.is_blocked

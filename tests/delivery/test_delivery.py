@@ -146,7 +146,7 @@ async def test_batches_share_connections(exporter: Exporter, server: ScriptedSer
 @pytest.mark.parametrize("code", [200, 207, 400, 500])
 @pytest.mark.parametrize("shuffle", [False, True], ids=["in order", "shuffled"])
 @pytest.mark.parametrize(
-    "bad", [("e3",), ("e0", "e7"), tuple(IDS)], ids=["one bad", "two bad", "all bad"]
+    "bad", [("e3",), ("e0", "e7"), tuple(IDS[:-1])], ids=["one bad", "two bad", "one good"]
 )
 async def test_a_bad_event_is_rejected_beside_good_ones(
     make_exporter: MakeExporter,
@@ -176,7 +176,7 @@ async def test_a_bad_event_is_rejected_beside_good_ones(
     assert sorted(server.created_ids) == good
     later = [event_id for ids in sent_ids(server)[1:] for event_id in ids]
     assert set(later) == set(bad), "what was created is never sent again"
-    assert [ids for ids in sent_ids(server) if len(ids) == 1] == [[i] for i in bad]
+    assert sorted(ids for ids in sent_ids(server) if len(ids) == 1) == [[i] for i in bad]
     assert not assert_balanced(exporter).retries
 
 

@@ -1,0 +1,93 @@
+"""
+What a verdict means for one part: whether its records end, and else how they go out again.
+
+Pure: it settles nothing, sends nothing, and asks nobody whether a record may end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hh_exporter._delivery.parts import Part
+from hh_exporter._outcomes import DropReason, Rest, Verdict
+from hh_exporter._records import Record
+
+__all__ = [
+    "DROPPED",
+    "REFUSED",
+    "are_doubted",
+    "divide",
+    "first_failed_at",
+    "leaves_no_hope",
+    "refusal_at",
+]
+
+REFUSED = frozenset({Rest.INVALID, Rest.FAILED, Rest.TOO_LARGE, Rest.AMBIGUOUS})
+"""What an answer says of records that it took up, and did not create."""
+
+DROPPED = {Rest.TOO_LARGE: DropReason.TOO_LARGE, Rest.RETRY: DropReason.RETRIES_EXHAUSTED}
+"""Why records are dropped by what ends them; by all else they are rejected."""
+
+
+def leaves_no_hope(part: Part, verdict: Verdict, *, is_blamed: bool) -> bool:
+    """
+    Whether *verdict* ends what is left of *part*: no other body can be made of it.
+
+    Args:
+        part: What was sent.
+        verdict: What it came to, final as far as attempts go.
+        is_blamed: Whether the server fails at this body while it takes others.
+    """
+    match verdict.rest:
+        case Rest.AMBIGUOUS:
+            return True
+        case Rest.RETRY:
+            return not is_blamed
+        case Rest.FAILED:
+            return part.is_last
+        case Rest.INVALID | Rest.TOO_LARGE:
+            return part.is_lone and part.announced is None
+        case _:
+            return False
+
+
+def divide(
+    part: Part, rest: tuple[Record, ...], verdict: Verdict, *, is_blamed: bool
+) -> list[Part]:
+    """
+    Make the parts in which *rest*, what is left of *part*, is sent again.
+    """
+    if part.announced is not None:
+        if verdict.rest is Rest.INVALID or is_blamed:
+            return [part.withhold(is_doubt=is_blamed)]
+        if verdict.rest is Rest.TOO_LARGE and part.is_lone:
+            return [part.withhold()]
+    return part.divide(rest, is_failed=verdict.rest is Rest.FAILED)
+
+
+def refusal_at(verdict: Verdict, accepted: int, on_wire: int) -> int:
+    """
+    Say how many answers had created events, or may have, when *verdict* refused some.
+
+    Args:
+        verdict: The refusal.
+        accepted: How many answers have, with this one.
+        on_wire: How many requests are on their way. They may have left before an outage
+            began: that they are taken shows nothing.
+    """
+    return accepted - 1 if verdict.created else accepted + on_wire
+
+
+def are_doubted(records: Sequence[Record], accepted: int) -> bool:
+    """
+    Whether each of *records* was refused before, and others were created since.
+    """
+    return all(0 <= record.doubted_at < accepted for record in records)
+
+
+def first_failed_at(records: Sequence[Record]) -> int | None:
+    """
+    Say how many answers had created events when the server had failed at each of *records*.
+    """
+    failed_at = [record.failed_at for record in records if record.failed_at is not None]
+    return max(failed_at) if len(failed_at) == len(records) else None
