@@ -7,7 +7,6 @@ worker's loop, whichever loop asks. Nothing here is done per event beyond that.
 
 from __future__ import annotations
 
-import logging
 import os
 from asyncio import _get_running_loop
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from hh_exporter._bell import LOOK, Bell
 from hh_exporter._clock import Clock, SystemClock
 from hh_exporter._dialects.vendor import why_unable
 from hh_exporter._environment import read_settings
+from hh_exporter._log import get_log
 from hh_exporter._outcomes import DropReason, FlushResult, Outcome, Settlement, Stats
 from hh_exporter._recording import Recording
 from hh_exporter._records import Loss, Record
@@ -31,11 +31,11 @@ from hh_exporter.events import ModelEvent, SessionProperties
 from hh_exporter.exceptions import DeliveryError, EncodeError
 
 if TYPE_CHECKING:
-    from hh_exporter._queue.ledger import Watch
+    from hh_exporter._queue.watches import Watch
 
 __all__ = ["Exporter"]
 
-log = logging.getLogger(__name__)
+log = get_log(__name__)
 
 
 class Exporter(Unique):
@@ -249,6 +249,7 @@ class Exporter(Unique):
                 self._queue.enter(place, record)
             else:
                 self._queue.check_open(place)
+                self._queue.leave(place)
         except BaseException:
             self._queue.leave(place)
             raise
@@ -256,7 +257,6 @@ class Exporter(Unique):
             if self._spooler is not None:
                 self._spooler.end_ensure(record)
         if not is_kept:
-            self._queue.leave(place)
             self._settler.refuse(record.event_id, DropReason.SPOOL_FULL)
         return is_kept
 

@@ -16,10 +16,10 @@ from hh_exporter._delivery.settler import Settler
 from hh_exporter._encoding.codec import Codec
 from hh_exporter._encoding.privacy import Privacy
 from hh_exporter._outcomes import DropReason
+from hh_exporter._outside import let_through
 from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._records import Record, Session
 from hh_exporter._sessions import Sessions
-from hh_exporter._values.kinds import STOPS
 from hh_exporter._values.legalize import legalize
 from hh_exporter.events import ModelEvent, SessionProperties, new_id
 from hh_exporter.exceptions import EncodeError
@@ -75,11 +75,10 @@ class Intake:
             if sample:
                 self._sample(event, session, event_id)
             return self._encode_with_care(event, event_id, session)
-        except STOPS:
-            raise
         except EncodeError as exc:
             error = exc
         except BaseException as exc:  # a hostile event may raise anything while it is looked at
+            let_through(exc)
             error = _unencodable(exc)
         self.settler.refuse(event_id, error.reason, str(error))
         raise error from None
@@ -175,9 +174,8 @@ def _id_of(event: ModelEvent) -> str:
     """
     try:
         own: Any = event.event_id
-    except STOPS:
-        raise
-    except BaseException:  # not a ModelEvent, or a hostile one
+    except BaseException as exc:  # not a ModelEvent, or a hostile one
+        let_through(exc)
         own = None
     if own is None:
         return new_id()

@@ -30,8 +30,6 @@ class Session:
     """
     event_id: str | None = None
     """The id of that event; None where the session is announced within a body."""
-    holders: int = field(default=0, init=False)
-    """Its records in memory; only the ledger writes to it."""
     doubts: int = field(default=0, init=False)
     """How often a body passed without its properties that had failed in passing with them."""
 

@@ -10,17 +10,17 @@ again does no harm.
 
 from __future__ import annotations
 
-import logging
 from collections import OrderedDict
 from weakref import WeakValueDictionary
 
 from attrs import Factory, define
 
+from hh_exporter._log import get_log
 from hh_exporter._records import Session
 
 __all__ = ["Sessions"]
 
-log = logging.getLogger(__name__)
+log = get_log(__name__)
 
 _REMEMBERED = 10_000
 

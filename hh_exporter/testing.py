@@ -212,8 +212,10 @@ class Kit:
         async with _REAL.timeout_at(_REAL.now() + _PATIENCE):
             await settle()
             while self._is_on_wire():
-                await _REAL.sleep(_LOOK)
-                await settle()
+                while self._is_on_wire():
+                    await _REAL.sleep(_LOOK)
+                    await settle()
+                await settle()  # what came last may have set no timer yet
 
     def _is_on_wire(self) -> bool:
         workers = [exporter._life.worker for exporter in self._exporters]

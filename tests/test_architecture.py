@@ -30,7 +30,8 @@ FLOORS: list[set[str]] = [
     {"_encoding", "_queue", "_transport"},
     {"_dialects", "_recording", "_sessions", "_settings"},
     {"_bell", "_records", "events", "exceptions"},
-    {"_clock", "_fake_clock", "_outcomes", "_unique", "_values", "_version"},
+    {"_clock", "_fake_clock", "_log", "_outcomes", "_unique", "_values", "_version"},
+    {"_outside"},
 ]
 """
 From top to bottom. A room is a module, or a folder (a wing) with all that is in it; it imports

@@ -62,7 +62,7 @@ def offline(**arguments: Any) -> Iterator[Exporter]:
 
 def records_in(exporter: Exporter) -> list[Record]:
     records = exporter._queue.pull(sys.maxsize)
-    exporter._queue.unpull(records)
+    exporter._queue.put_back(records)
     return records
 
 

@@ -408,8 +408,8 @@ class Books(RuleBasedStateMachine):
         """
         queue, worker = self.exporter._queue, self.exporter._life.worker
         ledger = queue.ledger
-        queued, singles, flying = list(queue._backlog.records), [], []
-        assert queue._backlog.size == size_of(queued)
+        queued, singles, flying = list(ledger.waiting), [], []
+        assert ledger.waiting_bytes == size_of(queued)
         if worker is not None:
             queued += (*records_in(worker.batcher), *worker.prober.aside)
             singles = records_of(worker.deliverer.singles)

@@ -11,9 +11,9 @@ import selectors
 import signal
 import sys
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Container, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import Context
 from functools import cache, partial
 from itertools import count
@@ -37,8 +37,8 @@ from hh_exporter import (
 from hh_exporter._life.books import read_books
 from hh_exporter._life.endings import forget_all, see_to_the_end
 from hh_exporter._life.signals import _Handler
-from hh_exporter._queue.ledger import Watch
 from hh_exporter._queue.queue import RecordQueue
+from hh_exporter._queue.watches import Watch
 from hh_exporter._records import Loss, Record, Session
 from tests.builders import make_record
 from tests.conftest import KEY, MakeExporter
@@ -52,15 +52,15 @@ Ts = TypeVarTuple("Ts")
 EACH = 250
 
 STRIDE = 31
-"""Every how many lines under the lock an interruption comes; each line has its turn."""
+"""Every how many places under the lock an interruption comes; each has its turn."""
 
 LOCKED_FILES = {
     collections.__file__,  # what a Counter has no count of, it asks a method for
     *(
         str(Path(hh_exporter.__file__).parent / name)
         for name in (
-            *("_queue/queue.py", "_queue/backlog.py", "_queue/ledger.py", "_queue/budget.py"),
-            "_life/books.py",
+            *("_queue/queue.py", "_queue/ledger.py", "_queue/watches.py"),
+            *("_queue/overflow.py", "_queue/budget.py", "_life/books.py"),
         )
     ),
 }
@@ -255,35 +255,52 @@ async def test_an_outcome_may_push(make_exporter: MakeExporter, server: Scripted
     assert len(server.created) == 25
 
 
+CALLS = ("CALL", "RESUME", "JUMP_BACKWARD", "BEFORE_WITH")
+"""What the interpreter runs handlers behind; all between two of those is one step for them."""
+
+
 @contextmanager
 def interrupted(
-    lines: Iterable[int], interrupt: Callable[[], object], files: Container[str] = LOCKED_FILES
+    places: Iterable[int], interrupt: Callable[[], object], files: Container[str] = LOCKED_FILES
 ) -> Iterator[Callable[[], bool]]:
     """
-    Call *interrupt* before each of *lines*, ascending numbers of the lines run in *files*.
+    Call *interrupt* at each of *places*, ascending numbers of those met in *files*.
 
-    Yields what tells whether it was called.
+    A place is where the interpreter runs handlers. Yields what tells whether all were met.
     """
-    remaining = iter(lines)
-    ran, at = 0, next(remaining)
+    remaining = iter(places)
+    met, at = 0, next(remaining)
+    last = dict[FrameType, str]()
 
     def trace(frame: FrameType, event: str, _: Any) -> Any:
-        nonlocal ran, at
+        nonlocal met, at
         if frame.f_code.co_filename not in files:
             return None
-        if event == "line":
-            ran += 1
-            if ran == at:
-                at = next(remaining, 0)
-                interrupt()
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            before = last.get(frame, "RESUME")
+            last[frame] = operations_of(frame.f_code)[frame.f_lasti]
+            if before.startswith(CALLS):
+                met += 1
+                if met == at:
+                    at = next(remaining, 0)
+                    interrupt()
+        elif event == "return":
+            last.pop(frame, None)
         return trace
 
     before = sys.gettrace()
+    sys._getframe().f_trace_opcodes = True  # else 3.12 has none for the first frame
     sys.settrace(trace)
     try:
         yield lambda: not at
     finally:
         sys.settrace(before)
+
+
+@cache
+def operations_of(code: CodeType) -> dict[int, str]:
+    return {instruction.offset: instruction.opname for instruction in dis.get_instructions(code)}
 
 
 @pytest.mark.parametrize("overflow", ["drop_oldest", "drop_newest"])
@@ -292,7 +309,7 @@ async def test_a_push_may_interrupt_whoever_holds_the_lock(
     means: str, overflow: Literal["drop_oldest", "drop_newest"]
 ) -> None:
     """
-    A signal handler or finaliser may push at any line that runs under the lock.
+    A signal handler or finaliser may push wherever one can run under the lock.
 
     Each event has one outcome, and the server has what was delivered.
     """
@@ -356,7 +373,7 @@ async def test_a_signal_may_end_a_program_while_a_spool_is_given_work(
     directory: Path, server: ScriptedServer
 ) -> None:
     """
-    At whatever line the second one comes, the last commit is made, and nobody waits for a lock.
+    Wherever the second one comes, the last commit is made, and nobody waits for a lock.
     """
     server.default = hang()
     for at in count(1):
@@ -382,51 +399,6 @@ async def test_a_signal_may_end_a_program_while_a_spool_is_given_work(
         if not is_interrupted():
             break
     assert at > 20, "nothing was interrupted"
-
-
-CALLS = ("CALL", "PRECALL", "RESUME", "JUMP_BACKWARD", "BEFORE_WITH")
-"""What the interpreter runs handlers behind, within a line; a plain `+=` is one step for them."""
-
-
-@contextmanager
-def interrupted_once(at: int, interrupt: Callable[[], object]) -> Iterator[Callable[[], bool]]:
-    """
-    Call *interrupt* at place *at* of the code under the lock; yields what tells if it came to it.
-
-    A place is the begin of a line, and what follows a call or a jump backwards.
-    """
-    places, last = 0, dict[FrameType, tuple[int, str]]()
-
-    def trace(frame: FrameType, event: str, _: Any) -> Any:
-        nonlocal places
-        if frame.f_code.co_filename not in LOCKED_FILES:
-            return None
-        frame.f_trace_opcodes = True
-        if event == "opcode":
-            operation = operations_of(frame.f_code)[frame.f_lasti]
-            line, before = last.get(frame, (0, "RESUME"))
-            last[frame] = frame.f_lineno, operation
-            if line != frame.f_lineno or before.startswith(CALLS):
-                places += 1
-                if places == at:
-                    sys.settrace(None)
-                    interrupt()
-        elif event == "return":
-            last.pop(frame, None)
-        return trace
-
-    before = sys.gettrace()
-    sys._getframe().f_trace_opcodes = True  # else 3.12 has none for the first frame
-    sys.settrace(trace)
-    try:
-        yield lambda: places >= at
-    finally:
-        sys.settrace(before)
-
-
-@cache
-def operations_of(code: CodeType) -> dict[int, str]:
-    return {instruction.offset: instruction.opname for instruction in dis.get_instructions(code)}
 
 
 class Interrupted:
@@ -462,7 +434,7 @@ class Interrupted:
         queue, ledger = self.queue, self.queue.ledger
         assert sum(ledger.dropped.values()) == self.outcomes
         records = queue.pull(100)
-        assert queue._backlog.size == 0
+        assert queue.ledger.waiting_bytes == 0
         assert len(records) + len(self.pulled) == ledger.queued
         assert ledger.queued_bytes == 20 * ledger.queued
         assert ledger.in_flight_bytes == 20 * ledger.in_flight
@@ -487,7 +459,7 @@ def watch(state: Interrupted) -> None:
 
 def give_back(state: Interrupted) -> None:
     flown, state.flying = state.flying, []
-    state.queue.give_back(flown)
+    state.queue.put_back(flown)
 
 
 def pull_more(state: Interrupted) -> None:
@@ -496,7 +468,7 @@ def pull_more(state: Interrupted) -> None:
 
 def unpull(state: Interrupted) -> None:
     pulled, state.pulled = state.pulled, []
-    state.queue.unpull(pulled)
+    state.queue.put_back(pulled)
 
 
 def take(state: Interrupted) -> None:
@@ -508,10 +480,14 @@ def take(state: Interrupted) -> None:
 def put(state: Interrupted) -> None:
     record = state.make()
     place = state.queue.line_up(record, lambda: None)
-    if place.has_room:
-        state.queue.enter(place, record)
-    else:
+    try:
+        if place.has_room:
+            state.queue.enter(place, record)
+        else:
+            state.queue.leave(place)
+    except TimeIsUp:
         state.queue.leave(place)
+        raise
 
 
 def drain(state: Interrupted) -> None:
@@ -545,12 +521,96 @@ def test_the_books_balance_wherever_a_push_interrupts(
         state = Interrupted(overflow)
         for _ in range(queued):
             state.push()
-        with interrupted_once(at, state.push) as was_interrupted:
+        with interrupted((at,), state.push) as was_interrupted:
             act(state)
         state.check()
         if not was_interrupted():
             break
     assert at > 5
+
+
+class TimeIsUp(BaseException):
+    """
+    What a signal handler raises, such as Celery's soft time limit.
+    """
+
+
+def time_is_up() -> None:
+    raise TimeIsUp
+
+
+def lose(state: Interrupted) -> None:
+    state.queue.recover(2)
+    state.queue.lose((1, 1), DropReason.EXPIRED)
+
+
+@pytest.mark.parametrize("overflow", ["drop_oldest", "drop_newest"])
+@pytest.mark.parametrize("queued", [0, 1, 3])
+@pytest.mark.parametrize("spooled", [0, 1, 100])
+@pytest.mark.parametrize(
+    "act",
+    [Interrupted.push, put, take, settle_some, give_back, pull_more, unpull, drain, watch, lose],
+    ids=lambda act: act.__name__,
+)
+def test_the_books_balance_wherever_an_exception_comes_from_outside(
+    act: Callable[[Interrupted], None],
+    queued: int,
+    spooled: int,
+    overflow: Literal["drop_oldest", "drop_newest"],
+) -> None:
+    """
+    A signal handler may raise at any place: it is done or it is not, and no record is nowhere.
+    """
+    for at in count(1):
+        state = Interrupted(overflow)
+        queue, disk = state.queue, deque[Record]()
+        for _ in range(queued):
+            state.push()
+        watching = queue.watch(lambda: None)
+
+        def spool(record: Record, disk: deque[Record] = disk) -> Any:
+            return partial(disk.append, record) if len(disk) < spooled else None
+
+        queue.overflow.spool = spool
+        with interrupted((at,), time_is_up) as was_interrupted, suppress(TimeIsUp):
+            act(state)
+
+        check_all_is_somewhere(queue, len(disk))
+        queue.recall(())
+        for record in queue.pull(100):
+            queue.take([record])
+            queue.settle([record], Outcome.DELIVERED)
+        recovered = queue.ledger.spooled - len(disk)
+        queue.lose([*[0] * recovered, *[r.seq for r in disk]], DropReason.EXPIRED)
+        assert watching.left == 0
+        assert not queue.has_open_records
+        assert queue.ledger.session_bytes == queue._budget.bytes == queue._budget.events == 0
+        if not was_interrupted():
+            break
+    assert at > 5
+
+
+def check_all_is_somewhere(queue: RecordQueue, spooled: int) -> None:
+    """
+    See that the numbers are those of the records that are there.
+    """
+    ledger = queue.ledger
+    queued = {*ledger.waiting, *ledger.pulled}
+    ended = ledger.delivered + ledger.rejected + sum(ledger.dropped.values())
+    open_now = ledger.queued + ledger.in_flight + ledger.spooled
+    assert ledger.pushed + ledger.recovered == ended + open_now
+    assert ledger.spooled in {spooled, spooled + 2}  # with what `lose` has recovered
+    assert ledger.queued == len(queued) == len(ledger.waiting) + len(ledger.pulled)
+    assert ledger.queued_bytes == sum(len(record.data) for record in queued)
+    assert ledger.waiting_bytes == sum(len(record.data) for record in ledger.waiting)
+    assert ledger.in_flight == len(ledger.flying - queued)
+    assert ledger.in_flight_bytes == sum(len(record.data) for record in ledger.flying)
+    held = Counter(record.session for record in (*queued, *ledger.flying))
+    assert +Counter(ledger.holders) == held
+    assert ledger.session_bytes == sum(len(session.data) for session in held if session)
+    assert list(ledger.waiting) == sorted(ledger.waiting, key=lambda record: record.seq)
+    assert not queue.overflow.is_moving
+    assert not queue.lock._is_owned()  # type: ignore[attr-defined]
 
 
 def test_a_push_drops_nothing_that_is_being_moved() -> None:
@@ -566,7 +626,7 @@ def test_a_push_drops_nothing_that_is_being_moved() -> None:
         def push(queue: RecordQueue = queue, losses: list[Loss | None] = losses) -> None:
             losses.append(queue.offer(make_record("large", 60)))
 
-        with interrupted_once(at, push) as was_interrupted:
+        with interrupted((at,), push) as was_interrupted:
             pulled = queue.pull(3)
         if not was_interrupted():
             break
@@ -575,7 +635,7 @@ def test_a_push_drops_nothing_that_is_being_moved() -> None:
         assert dropped == sum(len(loss.records) for loss in losses if loss)
         assert queue.ledger.queued == len(records)
         assert queue.ledger.queued_bytes == sum(len(record.data) for record in records)
-        assert queue._backlog.size == 0
+        assert queue.ledger.waiting_bytes == 0
     assert at > 10
 
 

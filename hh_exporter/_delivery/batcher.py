@@ -91,18 +91,6 @@ class Batcher:
         mixed = self._open.get(None)
         return max(1, self._limit(None) - 1 - (0 if mixed is None else mixed.size))
 
-    @property
-    def oldest(self) -> Record | None:
-        """
-        The record that waits longest. Any thread.
-        """
-        firsts = (
-            *(batch.first for batch in tuple(self._full)),
-            *(batch.first for batch in tuple(self._open.values())),
-            *(record for waiting in tuple(self._announcing.values()) for record in waiting[:1]),
-        )
-        return min(firsts, key=lambda record: record.pushed_at, default=None)
-
     def add(self, record: Record) -> None:
         """
         Put *record* into an open batch, or into a new one if it does not fit.

@@ -10,7 +10,6 @@ nothing can be counted twice, whoever is cancelled when.
 from __future__ import annotations
 
 import asyncio
-import logging
 import traceback
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
@@ -33,7 +32,9 @@ from hh_exporter._delivery.parts import Delivery, Part
 from hh_exporter._delivery.settler import Settler
 from hh_exporter._delivery.shipping import Shipment, Shipper
 from hh_exporter._dialects.dialect import Answer, Dialect
+from hh_exporter._log import get_log
 from hh_exporter._outcomes import DropReason, Outcome, Rest, Verdict
+from hh_exporter._outside import comes_from_outside
 from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._records import Record, total_bytes
 from hh_exporter._sessions import Sessions
@@ -41,7 +42,7 @@ from hh_exporter.exceptions import DeliveryError
 
 __all__ = ["Deliverer"]
 
-log = logging.getLogger(__name__)
+log = get_log(__name__)
 
 _DOUBTS_TO_WITHHOLD = 2
 
@@ -77,7 +78,7 @@ class Deliverer:
         """
         Send until no record is pending, or the pending ones must wait in the queue.
 
-        Raises nothing but cancellation.
+        Raises nothing but cancellation, and what comes from outside.
         """
         try:
             await self._deliver(delivery)
@@ -87,14 +88,17 @@ class Deliverer:
                 if event_id in delivery.refused:
                     record.doubted_at = seen
         except Exception as exc:
+            if comes_from_outside(exc):
+                raise
             # Without its text, which may quote a payload.
             log.error(  # noqa: TRY400
                 "hh_exporter: a delivery failed with %s; please report this:\n%s",
                 type(exc).__name__,
                 "".join(traceback.format_tb(exc.__traceback__)),
             )
-            lost = delivery.release_all()
+            lost = tuple(delivery.pending.values())
             self.settler.settle(lost, Outcome.DROPPED, DropReason.INTERNAL_ERROR)
+            delivery.release_all()
         finally:
             delivery.shipment = None  # it refers to the delivery: a reference cycle a batch
             if self._splitter is delivery:
@@ -112,7 +116,6 @@ class Deliverer:
             ExporterError: The queue is closed; the record is not counted.
             DeliveryError: It was rejected, or dropped as `send_failed`.
         """
-        self.queue.bypass(record)
         delivery = Delivery((record,), accepted_before=self.shipper.breaker.accepted)
         server_id = record.event_id
 
@@ -132,6 +135,7 @@ class Deliverer:
         )
         self.singles.add(delivery)
         try:
+            self.queue.bypass(record)
             async with within(self.clock, deadline):
                 verdict = await self.shipper.ship(shipment)
                 if verdict.rest is Rest.FAILED:
@@ -373,12 +377,12 @@ class Deliverer:
     # What it means for its own records.
 
     def _settle_created(self, delivery: Delivery, verdict: Verdict) -> None:
-        if len(verdict.created) == len(delivery.pending):
-            created = delivery.release_all()
-        else:
-            records = tuple(delivery.pending.values())
-            created = delivery.release([r for r in records if r.event_id in verdict.created])
+        created = tuple(delivery.pending.values())
+        if len(verdict.created) != len(created):
+            created = tuple([r for r in created if r.event_id in verdict.created])
+        # First: what is interrupted in between may go on where it was.
         self.settler.settle(created, Outcome.DELIVERED, status=verdict.status)
+        delivery.release(created)
 
     def _settle(
         self,
@@ -390,7 +394,7 @@ class Deliverer:
         """
         Drop for *reason*, or reject without one, those of *records* that are pending.
         """
-        lost = delivery.release(records)
+        lost = delivery.among(records)
         outcome = Outcome.DROPPED if reason else Outcome.REJECTED
         self.settler.settle(lost, outcome, reason, status=verdict.status, answer=verdict.text)
-        return lost
+        return delivery.release(lost)

@@ -46,7 +46,7 @@ class Prober:
         if not is_lone and self.failed < _WHOLE_PROBES:
             return batch
         *others, last = batch.records
-        self.queue.unpull(others)
+        self.queue.put_back(others)
         return Batch((last,))
 
     def step_aside(self, records: Sequence[Record]) -> None:
@@ -79,5 +79,5 @@ class Prober:
         """
         Put those who stepped aside back into the queue.
         """
-        self.queue.unpull(self.aside)
+        self.queue.put_back(self.aside)
         self.aside = []

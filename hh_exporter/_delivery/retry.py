@@ -15,9 +15,13 @@ from email.utils import parsedate_to_datetime
 
 from tenacity import RetryCallState
 
+from hh_exporter._log import get_log
+from hh_exporter._outside import comes_from_outside
 from hh_exporter._settings.retry import RetryPolicy
 
 __all__ = ["next_delay", "parse_retry_after"]
+
+log = get_log(__name__)
 
 
 def next_delay(policy: RetryPolicy, state: RetryCallState, random: Callable[[], float]) -> float:
@@ -33,14 +37,32 @@ def next_delay(policy: RetryPolicy, state: RetryCallState, random: Callable[[], 
         Seconds to wait. A Retry-After comes on top: it is a floor, and
         the delay is its jitter, so clients don't return all at once.
     """
-    if policy.wait is not None:
-        return float(policy.wait(state))
+    if policy.wait is not None and (own := _ask(policy.wait, state)) is not None:
+        return own
     try:
         bound = policy.base * policy.factor ** (state.attempt_number - 1)
     except OverflowError:
         bound = policy.max_delay
     # Full jitter: a fleet restarted together must not come back together.
     return min(bound, policy.max_delay) * random()
+
+
+def _ask(wait: Callable[[RetryCallState], float], state: RetryCallState) -> float | None:
+    """
+    Ask the user's own *wait*; None where it fails, or says what is no delay.
+    """
+    try:
+        delay = float(wait(state))
+    except BaseException as exc:  # its own, whatever it is: nothing awaits in there
+        if comes_from_outside(exc):
+            raise
+        what = f"raised {type(exc).__name__}"
+    else:
+        if delay >= 0:
+            return delay
+        what = "returned what is no delay"
+    log.error_once("RetryPolicy.wait %s: delays are as without it; said once", what)
+    return None
 
 
 def parse_retry_after(value: str, wall: float) -> float | None:

@@ -8,15 +8,15 @@ warning per episode, never a line per event.
 
 from __future__ import annotations
 
-import logging
-from asyncio import CancelledError
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from attrs import Factory, define, field
 
 from hh_exporter._clock import Clock
+from hh_exporter._log import get_log
 from hh_exporter._outcomes import DropReason, Outcome, Settlement
+from hh_exporter._outside import comes_from_outside
 from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._records import Record
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # SQLite and the spool are loaded where one is wanted
 
 __all__ = ["Settler"]
 
-log = logging.getLogger(__name__)
+log = get_log(__name__)
 
 _EPISODE_GAP = 60.0
 """Seconds without a loss of one kind that end its episode."""
@@ -88,10 +88,12 @@ class Settler:
         Give records in flight their outcome, and announce it.
 
         Args:
+            records: Those of them that are not in flight any more are left out.
             answer: The server's own words, which go to dead letters alone.
         """
         if records:
-            self.queue.settle(records, outcome, reason)
+            records = self.queue.settle(records, outcome, reason)
+        if records:
             if self.spooler is not None:
                 self.spooler.settle(records, outcome, reason, status=status, answer=answer)
             self.announce(_ids(records), outcome, reason, status=status)
@@ -200,7 +202,9 @@ class Settler:
         assert self.on_outcome is not None  # noqa: S101
         try:
             self.on_outcome(settlement)
-        except (Exception, CancelledError) as exc:  # its own: nothing awaits in there
+        except BaseException as exc:  # its own, whatever it is: nothing awaits in there
+            if comes_from_outside(exc):
+                raise
             if not self._callback_failed:
                 self._callback_failed = True
                 # Its type alone: the text may quote what the callback knows.

@@ -10,7 +10,6 @@ server holds for all.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
@@ -25,6 +24,7 @@ from hh_exporter._delivery.breaker import Breaker
 from hh_exporter._delivery.retry import next_delay, parse_retry_after
 from hh_exporter._dialects.dialect import Answer
 from hh_exporter._dialects.vendor import other_host
+from hh_exporter._log import get_log
 from hh_exporter._outcomes import Rest, Verdict
 from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._settings.retry import RetryPolicy
@@ -32,7 +32,7 @@ from hh_exporter._transport.http import Transport
 
 __all__ = ["Shipment", "Shipper"]
 
-log = logging.getLogger(__name__)
+log = get_log(__name__)
 
 _HELD = Verdict(rest=Rest.SUSPENDED, status=None, reason="held")
 """For a body that was not sent, since all sending is blocked."""
@@ -228,7 +228,7 @@ class Shipper:
 
     async def _post(self, shipment: Shipment, *, retry: bool) -> Verdict:
         with self.queue.lock:
-            self.queue.ledger.begin_request(retry=retry)
+            self.queue.ledger.requests.begin(retry=retry)
         self.on_wire += 1
         began = self.clock.now()
         limit = self.transport.limit(shipment.deadline.at - _LAST_MOMENT)
@@ -246,7 +246,7 @@ class Shipper:
             limit.look(now)
             shipment.tried_for += now - began - limit.held
         with self.queue.lock:
-            self.queue.ledger.end_request(answer.status, now - began)
+            self.queue.ledger.requests.end(answer.status, now - began)
         shipment.retry_after = self._silence(answer)
         return shipment.read(answer)
 

@@ -11,11 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import logging
 import traceback
 from asyncio import CancelledError, TaskGroup
 from collections.abc import Callable, Generator
-from functools import partial
 from math import inf
 from types import coroutine
 
@@ -31,14 +29,16 @@ from hh_exporter._delivery.probing import Prober
 from hh_exporter._delivery.recovery import Recovery
 from hh_exporter._delivery.shipping import Shipper
 from hh_exporter._delivery.waits import Wait, Waits
-from hh_exporter._queue.ledger import Watch
+from hh_exporter._log import get_log
+from hh_exporter._outside import comes_from_outside
 from hh_exporter._queue.queue import RecordQueue
+from hh_exporter._queue.watches import Watch
 from hh_exporter._records import Batch
 from hh_exporter._transport.http import Transport
 
 __all__ = ["Worker"]
 
-log = logging.getLogger(__name__)
+log = get_log(__name__)
 
 _LAST_CALL = 2.0
 """Seconds for which a cancelled worker still sends: asyncio.run is ending."""
@@ -74,7 +74,8 @@ class Worker:
     _bell: Bell
     _started: asyncio.Event = Factory(asyncio.Event)
     _ended: asyncio.Event = Factory(asyncio.Event)
-    _in_hand: set[Delivery] = Factory(set)
+    _in_hand: dict[Delivery, asyncio.Task[None] | None] = Factory(dict)
+    """What was taken, and who delivers it."""
     _waits: Waits = field(init=False)
     _flush_to: int = 0
     _closing: Wait | None = None
@@ -152,23 +153,6 @@ class Worker:
         self.transport.end_threads()
         self._check_waits()
 
-    @property
-    def oldest_pushed_at(self) -> float:
-        """
-        When the oldest record in hand was pushed, inf without one. Any thread.
-        """
-        first = self.batcher.oldest
-        return min(
-            inf if first is None else first.pushed_at,
-            *(record.pushed_at for record in tuple(self.prober.aside)),
-            *(
-                record.pushed_at
-                for delivery in tuple(self._in_hand)
-                for record in tuple(delivery.pending.values())
-            ),
-            inf,
-        )
-
     # Its life.
 
     def _spawn(self) -> None:
@@ -214,8 +198,11 @@ class Worker:
                     return  # collected with its loop: what failed is not ours
                 while isinstance(exc, ExceptionGroup):
                     exc = exc.exceptions[0]
-                self.fault = type(exc).__name__
                 self._take_back()
+                if comes_from_outside(exc):
+                    log.warning("the worker goes on after %s from outside", type(exc).__name__)
+                    continue
+                self.fault = type(exc).__name__
                 if self.clock.now() - began > _WIDEST_RESTART:
                     pause = _FIRST_RESTART
                 # Without its text, which may quote a payload.
@@ -253,23 +240,23 @@ class Worker:
             self.is_serving = True
             try:
                 async with TaskGroup() as group:
-                    tasks = set[asyncio.Task[None]]()
                     while not self._is_done():
                         self._bell.clear()
+                        self._end_all()
                         delivery = self._take()
                         if delivery is None:
                             self._check_waits()
                             await self._bell.wait(self._next_look())
                             continue
                         task = group.create_task(self.deliverer.deliver(delivery))
-                        tasks.add(task)
-                        task.add_done_callback(tasks.discard)
-                        task.add_done_callback(partial(self._end, delivery))
+                        self._in_hand[delivery] = task
+                        task.add_done_callback(self._end_all)
                     await let_arrive()
                     if self.shipper.on_wire and not self.breaker.trouble:
                         self.breaker.trouble = "no answer in time"
-                    for task in tasks:
-                        task.cancel()
+                    for left in tuple(self._in_hand.values()):
+                        if left is not None:
+                            left.cancel()
             finally:
                 self.is_serving = False
                 self.shipper.is_retired = True
@@ -300,7 +287,7 @@ class Worker:
                     self.batcher.end(session)
             delivery = Delivery.of(batch, is_probe=is_probe)
             self.queue.take(batch.records)
-            self._in_hand.add(delivery)
+            self._in_hand[delivery] = None
         return delivery
 
     def _pop(self, now: float) -> Batch | None:
@@ -312,16 +299,25 @@ class Worker:
                 self.batcher.add(record)
         return self.batcher.pop(now, up_to_seq=self._flush_to if self._closing is None else inf)
 
-    def _end(self, delivery: Delivery, _: asyncio.Task[None]) -> None:
+    def _end_all(self, _: object = None) -> None:
+        """
+        End all deliveries that are over: the last one, and any whose end was interrupted.
+        """
+        for delivery, task in tuple(self._in_hand.items()):
+            if task is not None and task.done():
+                self._end(delivery)
+
+    def _end(self, delivery: Delivery) -> None:
         with self.queue.lock:  # as for _take
-            self._in_hand.discard(delivery)
-            left = delivery.release_all()
+            left = tuple(delivery.pending.values())
             if delivery.is_probe:
                 self.breaker.end_probe(self.clock.now())
             if delivery.is_probe and self.breaker.is_blocked:
                 self.prober.step_aside(left)
             else:
-                self.queue.give_back(left)
+                self.queue.put_back(left)
+            delivery.release_all()
+            self._in_hand.pop(delivery, None)
         if not self.breaker.is_blocked:
             self.prober.reset()
         if delivery.session is not None:
@@ -382,11 +378,16 @@ class Worker:
     def _take_back(self) -> None:
         """
         Put all that is in hand back into the queue, the oldest at its head.
+
+        The queue knows what that is: what was interrupted may have lost it.
         """
-        self.queue.unpull(self.batcher.clear())
-        self.prober.give_up()
+        if self.is_over:
+            return  # it is another worker's
+        self.queue.recall({r for single in self.deliverer.singles for r in single.records})
+        self.batcher.clear()
+        self.prober.aside = []
         for delivery in tuple(self._in_hand):
-            self.queue.give_back(delivery.release_all())
+            delivery.release_all()
         self._in_hand.clear()
         self.breaker.is_probing = False
 

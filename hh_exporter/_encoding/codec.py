@@ -21,8 +21,8 @@ from hh_exporter._clock import Clock
 from hh_exporter._dialects.dialect import Dialect
 from hh_exporter._encoding.scalars import Scalars, wrong_type
 from hh_exporter._outcomes import DropReason
+from hh_exporter._outside import let_through
 from hh_exporter._records import Record, Session
-from hh_exporter._values.kinds import STOPS
 from hh_exporter._values.legalize import MAX_DEPTH, MAX_ODD, legalize_fields
 from hh_exporter._values.times import SECONDS, fill_times
 from hh_exporter.events import ModelEvent, SessionProperties
@@ -74,9 +74,8 @@ class Codec:
             event = self.check(event)
         try:
             raw = self._dump(event, event_id, session_id)
-        except STOPS:
-            raise
-        except BaseException:  # whatever odd values raise while they are looked at
+        except BaseException as exc:  # whatever odd values raise while they are looked at
+            let_through(exc)
             raw = self._dump_odd(event, event_id, session_id)
         if len(raw) > self.max_bytes:
             raise EncodeError(
@@ -132,10 +131,8 @@ class Codec:
         if checked is not event:
             try:
                 return self._dump(checked, event_id, session_id)
-            except STOPS:
-                raise
-            except BaseException:  # noqa: S110 - the payloads are odd too
-                pass
+            except BaseException as exc:  # the payloads are odd too
+                let_through(exc)
         return self._dump(self._make_plain(ModelEvent, checked), event_id, session_id)
 
     def _dump(self, event: ModelEvent, event_id: str, session_id: str | None) -> bytes:

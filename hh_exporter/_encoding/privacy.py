@@ -7,7 +7,6 @@ the event is sent. Fields are hidden after the hook, whatever it put there.
 
 from __future__ import annotations
 
-from asyncio import CancelledError
 from types import CoroutineType
 from typing import Any, TypeVar
 
@@ -16,6 +15,7 @@ from attrs import define, field
 
 from hh_exporter._encoding.scalars import copy_fields
 from hh_exporter._outcomes import DropReason
+from hh_exporter._outside import let_through
 from hh_exporter._settings.hooks import BeforeSend
 from hh_exporter._values.legalize import legalize
 from hh_exporter.events import ModelEvent, SessionProperties
@@ -71,7 +71,8 @@ class Privacy:
         assert self.before_send is not None  # noqa: S101
         try:
             result = self.before_send(draft)
-        except (Exception, CancelledError) as exc:  # its own: nothing awaits in there
+        except BaseException as exc:  # its own, whatever it is: nothing awaits in there
+            let_through(exc)
             # Its type alone: the text may quote what is to be hidden.
             raise _failed(f"raised {type(exc).__name__}", draft) from None
         if result is None:

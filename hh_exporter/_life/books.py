@@ -44,18 +44,14 @@ def _read(
     health: tuple[str, str],
 ) -> Stats:
     ledger = queue.ledger
-    head = queue.oldest
-    oldest = min(
-        inf if head is None else head.pushed_at,
-        inf if worker is None else worker.oldest_pushed_at,
-    )
+    requests, oldest = ledger.requests, queue.oldest_pushed_at
     return Stats(
         pushed=ledger.pushed,
         recovered=ledger.recovered,
         delivered=ledger.delivered,
         rejected=ledger.rejected,
         dropped=sum(ledger.dropped.values()),
-        dropped_by_reason=dict(ledger.dropped),
+        dropped_by_reason={reason: n for reason, n in ledger.dropped.items() if n},
         queued=ledger.queued,
         in_flight=ledger.in_flight,
         spooled=ledger.spooled,
@@ -66,11 +62,11 @@ def _read(
         in_flight_bytes=ledger.in_flight_bytes,
         capacity=queue.limits.max_events,
         capacity_bytes=queue.limits.max_bytes,
-        requests=ledger.requests,
-        retries=ledger.retries,
-        requests_by_status=dict(ledger.statuses),
-        request_seconds=ledger.request_seconds,
-        request_durations=ledger.durations(),
+        requests=requests.begun,
+        retries=requests.retries,
+        requests_by_status=dict(requests.statuses),
+        request_seconds=requests.seconds,
+        request_durations=requests.durations(),
         breaker="closed" if worker is None else worker.breaker.state,
         oldest_age=0.0 if oldest == inf else max(0.0, clock.now() - oldest),
         health=health[0],

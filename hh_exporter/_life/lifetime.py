@@ -9,7 +9,6 @@ that has something to do with the exporter gets a worker of its own.
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 from asyncio import _get_running_loop
 from collections.abc import Callable
@@ -26,6 +25,7 @@ from hh_exporter._delivery.worker import Worker
 from hh_exporter._environment import Settings
 from hh_exporter._life.books import read_books
 from hh_exporter._life.loops import run_in
+from hh_exporter._log import get_log
 from hh_exporter._outcomes import DropReason, FlushResult, Settlement, Stats
 from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._records import Record
@@ -36,7 +36,7 @@ if TYPE_CHECKING:  # SQLite and the spool are loaded where one is wanted
 
 __all__ = ["Lifetime"]
 
-log = logging.getLogger(__name__)
+log = get_log(__name__)
 
 _LOOPLESS_EVENTS = 1000
 """How many events may be queued without a loop before it is worth a warning."""
@@ -141,7 +141,7 @@ class Lifetime:
         try:
             while True:
                 bell = Bell(self.clock)  # a new one: the last may still ring
-                watch.on_done = bell.ring
+                watch.wake = bell.ring
                 if not watch.left or (deadline is not None and self.clock.now() > deadline):
                     break
                 worker = self.need_worker()

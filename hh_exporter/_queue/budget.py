@@ -17,7 +17,7 @@ from hh_exporter._queue.ledger import Ledger
 from hh_exporter._records import Record
 from hh_exporter._settings.queue import QueueLimits
 
-__all__ = ["Budget", "Place", "size_of"]
+__all__ = ["Budget", "Place"]
 
 
 @define(eq=False)
@@ -76,10 +76,18 @@ class Budget:
             <= limits.max_bytes
         )
 
+    def size_of(self, record: Record) -> int:
+        """
+        Say how many bytes *record* would add to what is in memory.
+        """
+        size, session = len(record.data), record.session
+        return size if session is None or self.ledger.held(session) else size + len(session.data)
+
     def reserve(self, place: Place) -> None:
         """
         Keep room for *place*, until `release`.
         """
+        # In one step, as all changes of the ledger are.
         place.has_room = True
         self._reserved_events += 1
         self._reserved_bytes += place.size
@@ -98,17 +106,11 @@ class Budget:
         """
         admitted: list[Place] = []
         while self.line and self.has_room(self.line[0].size):
-            place = self.line.popleft()
-            self.reserve(place)
+            place = self.line[0]
             admitted.append(place)
+            # In one step.
+            del self.line[0]
+            place.has_room = True
+            self._reserved_events += 1
+            self._reserved_bytes += place.size
         return admitted
-
-
-def size_of(record: Record) -> int:
-    """
-    Say how many bytes *record* would add to what is in memory.
-    """
-    size = len(record.data)
-    if record.session is not None and not record.session.holders:
-        size += len(record.session.data)
-    return size

@@ -1,85 +1,49 @@
 """
-The counters that must balance, and the watches that flush waits on.
+Where every record is, in places and in numbers.
 
-Every change keeps `pushed + recovered == delivered + rejected + dropped +
-queued + in_flight + spooled`. The ledger has no lock of its own: the queue
-beside it calls it under the one lock they share.
+Every change keeps `pushed + recovered == delivered + rejected + dropped + queued +
+in_flight + spooled`, and is one step: what it needs is computed first, then stored by
+lines that call nothing, or one function of C at their end. CPython runs signal handlers
+behind calls and backward jumps alone, so that an exception from outside leaves all of a
+change or nothing. The ledger has no lock of its own: the queue beside it calls it under
+the one lock they share.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import defaultdict
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
-from itertools import accumulate
 from math import inf
-from typing import Any, Final
+from operator import attrgetter
+from typing import TypeAlias
 
-from attrs import Factory, define, field
+from attrs import Factory, define
 
 from hh_exporter._outcomes import DropReason, FlushResult, Outcome
+from hh_exporter._queue.requests import Requests
+from hh_exporter._queue.watches import Watch, Watches
 from hh_exporter._records import Record, Session, total_bytes
 
-__all__ = ["Ledger", "Watch"]
+__all__ = ["Due", "Ledger"]
 
-_BOUNDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, inf)
-"""Seconds, by which the durations of requests are told apart."""
+_order = attrgetter("seq")
 
-
-def _counts() -> defaultdict[Any, int]:
-    # No Counter: it asks code for what it has no count of, where a handler may push and count.
-    return defaultdict(int)
-
-
-@define(eq=False)
-class Watch:
-    """
-    Count what becomes of the records admitted up to one moment.
-    """
-
-    on_done: Callable[[], None]
-    last_seq: int = 0
-    left: int = 0
-    outcomes: defaultdict[Outcome, int] = field(factory=_counts)
-
-    def note(self, records: Iterable[Record], outcome: Outcome) -> bool:
-        """
-        Count those of *records* that it watches.
-
-        Returns:
-            Whether the last of them now has its outcome.
-        """
-        return self.note_places((record.seq for record in records), outcome)
-
-    def note_places(self, seqs: Iterable[int], outcome: Outcome) -> bool:
-        """
-        Do the same for records of which only the place in the order is known.
-        """
-        seen = sum(seq <= self.last_seq for seq in seqs)
-        self.left -= seen
-        self.outcomes[outcome] += seen
-        return seen > 0 and self.left == 0
-
-    def result(self) -> FlushResult:
-        return FlushResult(
-            delivered=self.outcomes[Outcome.DELIVERED],
-            rejected=self.outcomes[Outcome.REJECTED],
-            dropped=self.outcomes[Outcome.DROPPED],
-            left=self.left,
-        )
+Due: TypeAlias = tuple[float, float]
+_NEVER: Due = (inf, inf)
 
 
 @define(eq=False)
 class Ledger:
     """
-    Where every record is, in numbers.
+    Where every record is.
     """
 
     pushed: int = 0
     recovered: int = 0
     delivered: int = 0
     rejected: int = 0
-    dropped: defaultdict[DropReason, int] = field(factory=_counts)
+    dropped: dict[DropReason, int] = Factory(dict)
     queued: int = 0
     in_flight: int = 0
     spooled: int = 0
@@ -87,70 +51,136 @@ class Ledger:
     in_flight_bytes: int = 0
     session_bytes: int = 0
     """What the sessions of these records have still to announce."""
-    requests: int = 0
-    retries: int = 0
-    statuses: defaultdict[int | None, int] = field(factory=_counts)
-    """How the requests ended that did."""
-    request_seconds: float = 0.0
-    _durations: list[int] = Factory(lambda: [0] * len(_BOUNDS))
-    _watches: list[Watch] = Factory(list)
+    waiting: deque[Record] = Factory(deque)
+    """Queued and not pulled, in order of admission."""
+    waiting_bytes: int = 0
+    pulled: set[Record] = Factory(set)
+    """Queued, and in a batch of the worker that is not taken."""
+    flying: set[Record] = Factory(set)
+    """In flight."""
+    holders: dict[Session, int] = Factory(dict)
+    """How many records in memory each session has."""
+    watches: Watches = Factory(Watches)
+    requests: Requests = Factory(Requests)
+    _due: Due = _NEVER
 
-    def enter(self, record: Record) -> None:
+    # From outside.
+
+    def enter(self, record: Record) -> Due | None:
         """
-        Count a record that is pushed and queued, and give it its place in the order.
+        Queue a record that is pushed, behind all others, and give it its place in the order.
+
+        Returns:
+            What `wake_at` was told, where as many wait now; follow with `note_rung`.
         """
-        size = len(record.data)  # first: a handler may push between two steps of a statement
+        size, session = len(record.data), record.session
+        announced = 0 if session is None else len(session.data)
+        # In one step.
         self.pushed += 1
         self.queued += 1
         self.queued_bytes += size
+        self.waiting_bytes += size
         record.seq = self.pushed + self.recovered
-        if record.session is not None:
-            self._hold(record.session)
+        if session is not None:
+            held = self.holders[session] if session in self.holders else 0  # noqa: SIM401
+            self.holders[session] = held + 1
+            if not held:
+                self.session_bytes += announced
+        self.waiting.append(record)
+        due = self._due
+        return due if len(self.waiting) >= due[0] or self.waiting_bytes >= due[1] else None
 
     def enter_in_flight(self, record: Record) -> None:
         """
         Count a record that is pushed and goes out at once, past the queue.
         """
-        self.enter(record)
-        self.take((record,))
+        size, one = len(record.data), {record}
+        # In one step; it announces no session.
+        self.pushed += 1
+        self.in_flight += 1
+        self.in_flight_bytes += size
+        record.seq = self.pushed + self.recovered
+        self.flying |= one
 
     def refuse(self, reason: DropReason) -> None:
         """
         Count an event that is pushed and dropped at once.
         """
+        self.dropped.setdefault(reason, 0)
+        # In one step.
         self.pushed += 1
         self.dropped[reason] += 1
 
-    def spool(self, record: Record) -> None:
+    def spool_new(self, hand_over: Callable[[], object]) -> None:
         """
-        Move a queued record out of memory: it waits on disk from now on.
+        Count a record that is pushed and waits on disk at once; see `spool`.
         """
-        size = len(record.data)
-        self.queued -= 1
+        self.pushed += 1
         self.spooled += 1
-        self.queued_bytes -= size
-        if record.session is not None:
-            self._let_go(record.session)
-
-    def load(self, record: Record) -> None:
-        """
-        Move a record from disk back into the queue; it keeps its place in the order.
-        """
-        size = len(record.data)
-        self.spooled -= 1
-        self.queued += 1
-        self.queued_bytes += size
-        if record.session is not None:
-            self._hold(record.session)
+        hand_over()
 
     def recover(self, count: int) -> None:
         """
         Count records on disk that others pushed, and that are now ours to deliver.
         """
+        # They come before all others, so each watch will see their outcomes.
+        tallies = self.watches.expect(count)
+        # In one step.
         self.recovered += count
         self.spooled += count
-        for watch in self._watches:  # they come before all others, so it will see their outcomes
-            watch.left += count
+        self.watches.tallies = tallies
+
+    # Between memory and disk.
+
+    def spool(self, record: Record, hand_over: Callable[[], object]) -> None:
+        """
+        Have a record wait on disk that is pulled, or the first that waits.
+
+        Args:
+            record: The record.
+            hand_over: A function of C that has it written: the end of the step.
+        """
+        size, one = len(record.data), {record}
+        session = record.session
+        announced = 0 if session is None else len(session.data)
+        # In one step.
+        if record in self.pulled:
+            self.pulled -= one
+        else:
+            del self.waiting[0]
+            self.waiting_bytes -= size
+        self.queued -= 1
+        self.queued_bytes -= size
+        self.spooled += 1
+        if session is not None:
+            self.holders[session] -= 1
+            if not self.holders[session]:
+                del self.holders[session]
+                self.session_bytes -= announced
+        hand_over()
+
+    def load(self, record: Record) -> Due | None:
+        """
+        Move a record from disk back into the queue; it keeps its place in the order.
+
+        Returns:
+            As `enter` does.
+        """
+        size, session = len(record.data), record.session
+        announced = 0 if session is None else len(session.data)
+        # In one step.
+        self.spooled -= 1
+        self.queued += 1
+        self.queued_bytes += size
+        self.waiting_bytes += size
+        if session is not None:
+            held = self.holders[session] if session in self.holders else 0  # noqa: SIM401
+            self.holders[session] = held + 1
+            if not held:
+                self.session_bytes += announced
+        self.waiting.append(record)
+        due = self._due
+        return due if len(self.waiting) >= due[0] or self.waiting_bytes >= due[1] else None
 
     def lose(self, seqs: Sequence[int], reason: DropReason) -> list[Watch]:
         """
@@ -162,98 +192,208 @@ class Ledger:
         Returns:
             The watches that are complete with this.
         """
-        self.spooled -= len(seqs)
-        self.dropped[reason] += len(seqs)
-        return [watch for watch in self._watches if watch.note_places(seqs, Outcome.DROPPED)]
+        count = len(seqs)
+        self.dropped.setdefault(reason, 0)
+        tallies = self.watches.note(seqs, Outcome.DROPPED)
+        # In one step.
+        self.spooled -= count
+        self.dropped[reason] += count
+        self.watches.tallies = tallies
+        return self.watches.complete()
+
+    # Within memory.
+
+    def pull(self, limit: int) -> list[Record]:
+        """
+        Pull up to *limit* records from the head of what waits.
+        """
+        waiting, pulled, records = self.waiting, self.pulled, list[Record]()
+        while len(records) < limit and waiting:
+            record = waiting[0]
+            size, one = len(record.data), {record}
+            # In one step.
+            del waiting[0]
+            self.waiting_bytes -= size
+            pulled |= one
+            records.append(record)
+        return records
 
     def take(self, records: Iterable[Record]) -> None:
         """
-        Move queued records into a delivery.
+        Move pulled records into a delivery.
         """
-        self._move(records, 1)
-
-    def give_back(self, records: Iterable[Record]) -> None:
-        """
-        Move records of a delivery back into the queue.
-        """
-        self._move(records, -1)
-
-    def settle(
-        self, records: Iterable[Record], outcome: Outcome, reason: DropReason | None
-    ) -> list[Watch]:
-        """
-        Count the outcome of records in flight.
-
-        Returns:
-            The watches that are complete with this.
-        """
-        records = tuple(records)
-        count = len(records)
-        size = total_bytes(records)
-        self.in_flight -= count
-        self.in_flight_bytes -= size
-        for record in records:
-            if record.session is not None:
-                self._let_go(record.session)
-        match outcome:
-            case Outcome.DELIVERED:
-                self.delivered += count
-            case Outcome.REJECTED:
-                self.rejected += count
-            case Outcome.DROPPED:
-                assert reason is not None  # noqa: S101
-                self.dropped[reason] += count
-        return [watch for watch in self._watches if watch.note(records, outcome)]
-
-    def begin_request(self, *, retry: bool) -> None:
-        self.requests += 1
-        self.retries += retry
-
-    def end_request(self, status: int | None, seconds: float) -> None:
-        """
-        Count how a request ended, and how long it took.
-        """
-        self.statuses[status] += 1
-        self.request_seconds += seconds
-        self._durations[bisect_left(_BOUNDS, seconds)] += 1
-
-    def durations(self) -> dict[float, int]:
-        """
-        Say for each bound how many requests took no longer.
-        """
-        return dict(zip(_BOUNDS, accumulate(self._durations), strict=True))
-
-    def watch(self, on_done: Callable[[], None]) -> Watch:
-        """
-        Watch all records that have no outcome now; end with `unwatch`.
-        """
-        watch = Watch(on_done)
-        self._watches.append(watch)
-        # In one step, and told of outcomes by now: a handler may push, and drop what is there.
-        watch.last_seq, watch.left = self.pushed + self.recovered, self.queued + self.in_flight + self.spooled  # fmt: skip  # noqa: E501
-        return watch
-
-    def unwatch(self, watch: Watch) -> None:
-        self._watches.remove(watch)
-
-    def _hold(self, session: Session) -> None:
-        size = len(session.data)
-        # In locals: a handler may hold it too, between two steps.
-        session.holders = held = session.holders + 1
-        if held == 1:
-            self.session_bytes += size
-
-    def _let_go(self, session: Session) -> None:
-        size = len(session.data)
-        session.holders = held = session.holders - 1
-        if held == 0:
-            self.session_bytes -= size
-
-    def _move(self, records: Iterable[Record], sign: int) -> None:
-        records = tuple(records)
-        count = sign * len(records)
-        size = sign * total_bytes(records)
+        batch = self.pulled.intersection(records)
+        count, size = len(batch), total_bytes(batch)
+        # In one step.
+        self.pulled -= batch
+        self.flying |= batch
         self.queued -= count
         self.queued_bytes -= size
         self.in_flight += count
         self.in_flight_bytes += size
+
+    def untake(self, records: Iterable[Record]) -> None:
+        """
+        Count records in flight as pulled again.
+        """
+        batch = self.flying.intersection(records)
+        count, size = len(batch), total_bytes(batch)
+        # In one step.
+        self.flying -= batch
+        self.pulled |= batch
+        self.queued += count
+        self.queued_bytes += size
+        self.in_flight -= count
+        self.in_flight_bytes -= size
+
+    def put_back(self, records: Iterable[Record]) -> None:
+        """
+        Put records that are pulled or in flight where they were, at the head or among others.
+        """
+        at = -1
+        for record in sorted(records, key=_order, reverse=True):
+            size, one = len(record.data), {record}
+            if at < 0:
+                at = bisect_left(self.waiting, record.seq, key=_order)
+            while at and self.waiting[at - 1].seq > record.seq:
+                at -= 1
+            # In one step.
+            if record in self.flying:
+                self.flying -= one
+                self.in_flight -= 1
+                self.in_flight_bytes -= size
+                self.queued += 1
+                self.queued_bytes += size
+            elif record in self.pulled:
+                self.pulled -= one
+            else:
+                continue  # it has an outcome, or is back already
+            self.waiting_bytes += size
+            self.waiting.insert(at, record)
+
+    # To an outcome.
+
+    def drop(self, record: Record, reason: DropReason) -> list[Watch]:
+        """
+        Drop a record that is pulled, or the first that waits.
+
+        Returns:
+            The watches that are complete with this.
+        """
+        origin = self.pulled if record in self.pulled else None
+        return self._end(origin, (record,), Outcome.DROPPED, reason)[1]
+
+    def settle(
+        self, records: Sequence[Record], outcome: Outcome, reason: DropReason | None
+    ) -> tuple[Sequence[Record], list[Watch]]:
+        """
+        Count the outcome of those of *records* that are in flight.
+
+        Returns:
+            These, and the watches that are complete with this.
+        """
+        return self._end(self.flying, records, outcome, reason)
+
+    # Watches, and the bell.
+
+    def watch(self, wake: Callable[[], None]) -> Watch:
+        """
+        Watch all records that have no outcome now; end with `Watch.end`.
+        """
+        watch = Watch(wake, self.watches)
+        pushed = -1
+        while pushed != self.pushed:  # a handler may push meanwhile
+            pushed = self.pushed
+            left = self.queued + self.in_flight + self.spooled
+            tallies = {**self.watches.tallies, watch: FlushResult(0, 0, 0, left)}
+        # In one step.
+        watch.last_seq = self.pushed + self.recovered
+        self.watches.tallies = tallies
+        return watch
+
+    def wake_at(self, events: float, size: float) -> bool:
+        """
+        Have `enter` and `load` say so when *events* or *size* bytes wait.
+
+        Returns:
+            Whether they do now; then they don't.
+        """
+        is_due = len(self.waiting) >= events or self.waiting_bytes >= size
+        self._due = _NEVER if is_due else (events, size)
+        return is_due
+
+    def note_rung(self, due: Due) -> None:
+        """
+        Note that the worker was told of *due*: once is enough, it asks again.
+        """
+        if self._due is due:
+            self._due = _NEVER
+
+    def held(self, session: Session) -> int:
+        """
+        Say how many records in memory *session* has.
+        """
+        return self.holders.get(session, 0)
+
+    # Within.
+
+    def _end(
+        self,
+        origin: set[Record] | None,
+        records: Sequence[Record],
+        outcome: Outcome,
+        reason: DropReason | None,
+    ) -> tuple[Sequence[Record], list[Watch]]:
+        """
+        Give those of *records* an outcome that are in *origin*; None is the head of what waits.
+        """
+        watches = self.watches
+        is_delivered = outcome is Outcome.DELIVERED
+        is_flying = origin is self.flying
+        if reason is not None:
+            self.dropped.setdefault(reason, 0)
+        batch = set(records)
+        if origin is not None and not batch <= origin:
+            batch &= origin
+        ended = records if len(records) == len(batch) else [r for r in records if r in batch]
+        count, size = len(ended), total_bytes(ended)
+        tallies = watches.note([r.seq for r in ended] if watches.tallies else (), outcome)
+        pushed = -1
+        while pushed != self.pushed:  # a handler may push meanwhile, of one of their sessions
+            pushed = self.pushed
+            holders, announced = self._let_go(ended)
+        # In one step.
+        if origin is None:
+            del self.waiting[0]
+            self.waiting_bytes -= size
+        else:
+            origin -= batch
+        if is_flying:
+            self.in_flight -= count
+            self.in_flight_bytes -= size
+        else:
+            self.queued -= count
+            self.queued_bytes -= size
+        self.holders |= holders
+        self.session_bytes -= announced
+        if reason is not None:
+            self.dropped[reason] += count
+        elif is_delivered:
+            self.delivered += count
+        else:
+            self.rejected += count
+        self.watches.tallies = tallies
+        for session in holders:
+            if session in self.holders and not self.holders[session]:
+                del self.holders[session]
+        return ended, watches.complete()
+
+    def _let_go(self, records: Sequence[Record]) -> tuple[dict[Session, int], int]:
+        """
+        Say how many records their sessions have without *records*, and how many bytes that frees.
+        """
+        sessions = [session for record in records if (session := record.session) is not None]
+        if not sessions:
+            return {}, 0
+        left = {session: self.held(session) - n for session, n in Counter(sessions).items()}
+        return left, sum(len(session.data) for session, n in left.items() if not n)

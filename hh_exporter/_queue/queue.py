@@ -2,26 +2,50 @@
 The bounded queue between push and the worker.
 
 Shares one lock with the ledger; nobody encodes, awaits or calls user code under
-it. The lock is reentrant, for signal handlers and finalisers that push. What a
-delivery holds is room that push does not have.
+it. The lock is reentrant, for signal handlers and finalisers that push: one that
+interrupts a move may append, and moves nothing itself. What a delivery holds is
+room that push does not have. An exception from outside may end any method here
+between two steps of the ledger; whoever waits is woken all the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
+from functools import wraps
+from math import inf
 from threading import RLock
+from typing import Any, TypeVar, cast
 
 from attrs import Factory, define, field
 
 from hh_exporter._outcomes import DropReason, Outcome
-from hh_exporter._queue.backlog import Backlog
-from hh_exporter._queue.budget import Budget, Place, size_of
-from hh_exporter._queue.ledger import Ledger, Watch
+from hh_exporter._queue.budget import Budget, Place
+from hh_exporter._queue.ledger import Due, Ledger
+from hh_exporter._queue.overflow import Overflow, Woken, wake
+from hh_exporter._queue.watches import Watch
 from hh_exporter._records import Loss, Record
 from hh_exporter._settings.queue import QueueLimits
 from hh_exporter.exceptions import ExporterError
 
 __all__ = ["RecordQueue"]
+
+M = TypeVar("M", bound=Callable[..., Any])
+
+
+def _waking(method: M) -> M:
+    """
+    Wake whoever may wait for what *method* has done, should an exception from outside end it.
+    """
+
+    @wraps(method)
+    def wrapper(self: RecordQueue, *args: Any) -> Any:
+        try:
+            return method(self, *args)
+        except BaseException:
+            self.wake_all()
+            raise
+
+    return cast(M, wrapper)
 
 
 @define(eq=False)
@@ -36,15 +60,14 @@ class RecordQueue:
     closed: bool = False
     on_due: Callable[[], None] = lambda: None
     """Called, without the lock, when as much is queued as the worker waits for."""
-    spool: Callable[[Record], bool] = lambda _: False
-    """Has a record that leaves memory wait on disk; says whether it can. Never waits itself."""
     keep: Callable[[Record], object] | None = None
     """Has a record on disk, too, while it is in memory. Never waits itself."""
-    _backlog: Backlog = Factory(Backlog)
+    overflow: Overflow = field(init=False)
     _budget: Budget = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._budget = Budget(self.limits, self.ledger)
+        self.overflow = Overflow(self.limits, self.ledger, self._budget)
 
     # Ways in.
 
@@ -55,31 +78,39 @@ class RecordQueue:
         Returns:
             What was dropped, perhaps *record* itself; None if nothing was.
         """
-        loss: Loss | None = None
-        done: list[Watch] = []
-        admitted: Sequence[Place] = ()
+        is_in, due = False, None
+        try:
+            with self.lock:
+                # As `size_of` has it: most have no session to announce.
+                has_session = record.session is not None
+                size = self._budget.size_of(record) if has_session else len(record.data)
+                if self._budget.has_room(size) and not (self._budget.line or self.closed):
+                    due = self.ledger.enter(record)
+                    is_in = True
+                    if self.keep is not None and record.spot is None:
+                        self.keep(record)
+            if due is not None:
+                self._ring(due)
+        except BaseException:
+            self.wake_all()
+            raise
+        return None if is_in else self._offer_in_need(record)
+
+    @_waking
+    def _offer_in_need(self, record: Record) -> Loss | None:
+        lost, told, due = list[Record](), list[Woken](), None
         with self.lock:
             if self.closed:
                 self.ledger.refuse(DropReason.CLOSED)
                 return Loss(DropReason.CLOSED, (record,))
-            # As `size_of` has it: most have no session to announce.
-            size = len(record.data) if record.session is None else size_of(record)
-            is_easy = fits = self._budget.has_room(size) and not self._budget.line
-            if not is_easy:
-                lost, done, fits = self._make_room(record)
-                if not fits:
-                    self.ledger.enter(record)
-                    done += self._displace(record, lost)
-                if lost:
-                    loss = Loss(DropReason.QUEUE_FULL, tuple(lost))
-            due = fits and self._append(record)
-            if not is_easy:
-                admitted = self._admit_line()
-        if not is_easy:
-            _tell(done, admitted)
-        if due:
-            self.on_due()
-        return loss
+            if self.overflow.make_room(record, lost, told):
+                due = self._append(record)
+            elif self.overflow.turn_away(record):
+                lost.append(record)
+            told += self.overflow.admit_line()
+        wake(told)
+        self._ring(due)
+        return Loss(DropReason.QUEUE_FULL, tuple(lost)) if lost else None
 
     def line_up(self, record: Record, wake: Callable[[], None]) -> Place:
         """
@@ -90,16 +121,19 @@ class RecordQueue:
         Raises:
             ExporterError: The queue is closed.
         """
-        session = record.session
         # All that it may add by then: who holds its session now may have left it.
-        size = len(record.data) + (0 if session is None else len(session.data))
+        size = len(record.data) + (len(record.session.data) if record.session else 0)
         place = Place(size, wake)
-        with self.lock:
-            self.check_open()
-            if not self._budget.line and self._budget.has_room(size):
-                self._budget.reserve(place)
-            else:
-                self._budget.line.append(place)
+        try:
+            with self.lock:
+                self.check_open()
+                if not self._budget.line and self._budget.has_room(size):
+                    self._budget.reserve(place)
+                else:
+                    self._budget.line.append(place)
+        except BaseException:
+            self.leave(place)
+            raise
         return place
 
     def enter(self, place: Place, record: Record) -> None:
@@ -114,20 +148,20 @@ class RecordQueue:
                 self._budget.release(place)
             self.check_open(place)
             due = self._append(record)
-        if due:
-            self.on_due()
+        self._ring(due)
 
+    @_waking
     def leave(self, place: Place) -> None:
         """
-        Give up a place in the line, or the room that was reserved for it.
+        Give up a place in the line, or the room that was reserved for it; once is enough.
         """
         with self.lock:
             if place.has_room:
                 self._budget.release(place)
             elif place in self._budget.line:
                 self._budget.line.remove(place)
-            admitted = self._admit_line()
-        _tell((), admitted)
+            admitted = self.overflow.admit_line()
+        wake(admitted)
 
     def refuse(self, reason: DropReason) -> None:
         """
@@ -144,16 +178,15 @@ class RecordQueue:
             Those that were admitted.
         """
         admitted: list[Record] = []
-        due = False
+        due = None
+        budget = self._budget
         with self.lock:
             for record in records:
-                if self.closed or self._budget.line or not self._budget.has_room(size_of(record)):
+                if self.closed or budget.line or not budget.has_room(budget.size_of(record)):
                     break
-                self.ledger.load(record)
-                due |= self._backlog.append(record)
+                due = self.ledger.load(record) or due
                 admitted.append(record)
-        if due:
-            self.on_due()
+        self._ring(due)
         return admitted
 
     def recover(self, count: int) -> None:
@@ -161,21 +194,22 @@ class RecordQueue:
         Count records that were found on disk.
         """
         with self.lock:
-            self.ledger.recover(count)
+            self.overflow.alone(self.ledger.recover, count)
 
+    @_waking
     def lose(self, seqs: Sequence[int], reason: DropReason) -> None:
         """
         Count records that are dropped on disk; *seqs* are their places in the order.
         """
         with self.lock:
-            done = self.ledger.lose(seqs, reason)
-        _tell(done, ())
+            done = self.overflow.alone(self.ledger.lose, seqs, reason)
+        wake(done)
 
     def keep_queued(self) -> None:
         """
         Have all that is queued on disk, too, if that is asked for. Under the lock.
         """
-        for record in tuple(self._backlog.records):
+        for record in tuple(self.ledger.waiting):
             if self.keep is not None and record.spot is None:
                 self.keep(record)
 
@@ -200,21 +234,30 @@ class RecordQueue:
             Whether that is so now; then it is not called.
         """
         with self.lock:
-            return self._backlog.wake_at(events, size)
+            return self.ledger.wake_at(events, size)
 
     def pull(self, limit: int) -> list[Record]:
         """
         Remove up to *limit* records from the head; they still count as queued.
         """
         with self.lock:
-            return self._backlog.pull(limit)
+            records = self.overflow.alone(self.ledger.pull, limit)
+        return records  # noqa: RET504 - not in the block, which a call there could leave too late
 
-    def unpull(self, records: Sequence[Record]) -> None:
+    def put_back(self, records: Iterable[Record]) -> None:
         """
-        Put pulled records back at the head.
+        Put records that were pulled, or are in flight, back where they were.
         """
         with self.lock:
-            self._backlog.put_back(records)
+            self.overflow.alone(self.ledger.put_back, records)
+
+    def recall(self, spared: Container[Record]) -> None:
+        """
+        Put back all that was pulled or is in flight, whoever has it, but for those *spared*.
+        """
+        with self.lock:
+            out = self.ledger.pulled | self.ledger.flying
+            self.overflow.alone(self.ledger.put_back, [r for r in out if r not in spared])
 
     def take(self, records: Sequence[Record]) -> None:
         """
@@ -228,36 +271,34 @@ class RecordQueue:
         Count records in flight as pulled again.
         """
         with self.lock:
-            self.ledger.give_back(records)
+            self.ledger.untake(records)
 
-    def give_back(self, records: Sequence[Record]) -> None:
-        """
-        Put records in flight back at the head.
-        """
-        with self.lock:
-            self.ledger.give_back(records)
-            self._backlog.put_back(records)
-
+    @_waking
     def part_with(self, records: Sequence[Record]) -> list[Record]:
         """
         Have pulled records wait on disk; returns those for which there is no room.
         """
         with self.lock:
-            left = [record for record in records if not self._leave(record)]
-            admitted = self._admit_line()
-        _tell((), admitted)
+            left = self.overflow.alone(self.overflow.part_with, records)
+            admitted = self.overflow.admit_line()
+        wake(admitted)
         return left
 
+    @_waking
     def settle(
         self, records: Sequence[Record], outcome: Outcome, reason: DropReason | None = None
-    ) -> None:
+    ) -> Sequence[Record]:
         """
         Count the outcome of records in flight; their room goes to those who wait.
+
+        Returns:
+            Those of *records* that were in flight.
         """
         with self.lock:
-            done = self.ledger.settle(records, outcome, reason)
-            admitted = self._admit_line()
-        _tell(done, admitted)
+            settled, done = self.overflow.alone(self.ledger.settle, records, outcome, reason)
+            admitted = self.overflow.admit_line()
+        wake([*done, *admitted])
+        return settled
 
     # Flush and close.
 
@@ -268,29 +309,32 @@ class RecordQueue:
         if self.closed or (place is not None and place.is_refused):
             raise ExporterError("the exporter is closed; start() reopens it")
 
-    def watch(self, on_done: Callable[[], None]) -> Watch:
+    def watch(self, wake: Callable[[], None]) -> Watch:
         """
-        Watch all records without an outcome; *on_done* is called without the lock.
+        Watch all records without an outcome; *wake* is called without the lock.
         """
         with self.lock:
-            return self.ledger.watch(on_done)
+            watch = self.ledger.watch(wake)
+        return watch  # noqa: RET504 - as above
 
     def unwatch(self, watch: Watch) -> None:
         with self.lock:
-            self.ledger.unwatch(watch)
+            watch.end()
 
+    @_waking
     def close(self) -> None:
         """
         Admit no more; those who wait for room are woken to find it closed.
         """
         with self.lock:
             self.closed = True
-            waiting = list(self._budget.line)
-            self._budget.line.clear()
-            for place in waiting:
+            refused = tuple(self._budget.line)
+            for place in refused:
                 place.is_refused = True
-        _tell((), waiting)
+            self._budget.line.clear()
+        wake(refused)
 
+    @_waking
     def drain(self, reason: DropReason) -> list[Record]:
         """
         Spool all that is queued and not pulled, and drop what can't be.
@@ -298,19 +342,22 @@ class RecordQueue:
         Returns:
             The dropped records.
         """
+        told: list[Woken] = []
         with self.lock:
-            dropped: list[Record] = []
-            done: list[Watch] = []
-            for record in self.pull(len(self._backlog.records)):
-                done += self._displace(record, dropped, reason)
-            admitted = self._admit_line()
-        _tell(done, admitted)
+            dropped = self.overflow.alone(self.overflow.drain, reason, told)
+            told += self.overflow.admit_line()
+        wake(told)
         return dropped
 
     @property
-    def oldest(self) -> Record | None:
+    def oldest_pushed_at(self) -> float:
+        """
+        When the oldest record in memory was pushed, inf without one.
+        """
         with self.lock:
-            return self._backlog.records[0] if self._backlog.records else None
+            ledger = self.ledger
+            records = [*tuple(ledger.waiting)[:1], *ledger.pulled, *ledger.flying]
+        return min([record.pushed_at for record in records], default=inf)
 
     @property
     def has_open_records(self) -> bool:
@@ -328,73 +375,26 @@ class RecordQueue:
         with self.lock:
             return bool(self.ledger.queued or self.ledger.in_flight)
 
-    # Under the lock.
+    def wake_all(self) -> None:
+        """
+        Wake whoever may wait for what was done just now, after an exception from outside.
+        """
+        with self.lock:
+            done = self.ledger.watches.complete()
+        self.on_due()
+        for watch in done:
+            watch.wake()
 
-    def _append(self, record: Record) -> bool:
-        self.ledger.enter(record)  # first: whoever interrupts must not drop what has no number
-        due = self._backlog.append(record)
+    # Within.
+
+    def _append(self, record: Record) -> Due | None:
+        due = self.ledger.enter(record)
         if self.keep is not None and record.spot is None:
             self.keep(record)
         return due
 
-    def _make_room(self, newcomer: Record) -> tuple[list[Record], list[Watch], bool]:
-        """
-        Displace the oldest records until *newcomer* fits, or none if it would not.
-
-        Returns:
-            The dropped records, the watches that are complete with this, and whether
-            *newcomer* fits.
-        """
-        limits, budget, backlog = self.limits, self._budget, self._backlog
-        # Who overtakes may not take what the line waits for.
-        most = min(limits.max_bytes, budget.bytes) if budget.line else limits.max_bytes
-        kept = budget.events - len(backlog.records)
-        excess = budget.bytes + size_of(newcomer) - most
-        dropped: list[Record] = []
-        done: list[Watch] = []
-        fits = False
-        is_in_vain = kept >= limits.max_events or (
-            excess > backlog.size and excess > backlog.measure(newcomer.session)
-        )
-        if limits.overflow == "drop_newest" or is_in_vain or backlog.is_moving:
-            return dropped, done, fits
-        with backlog.moving():
-            while backlog.records and not fits:
-                done += self._displace(backlog.pop(), dropped)
-                size = size_of(newcomer)
-                fits = budget.has_room(size) and (not budget.line or budget.bytes + size <= most)
-        return dropped, done, fits
-
-    def _displace(
-        self, record: Record, dropped: list[Record], reason: DropReason = DropReason.QUEUE_FULL
-    ) -> Sequence[Watch]:
-        """
-        Have a record that leaves the queue wait on disk, or drop it if it can't.
-
-        Returns:
-            The watches that are complete with this.
-        """
-        if self._leave(record):
-            return ()
-        dropped.append(record)
-        self.ledger.take((record,))
-        return self.ledger.settle((record,), Outcome.DROPPED, reason)
-
-    def _leave(self, record: Record) -> bool:
-        is_taken = self.spool(record)
-        if is_taken:
-            self.ledger.spool(record)
-        return is_taken
-
-    def _admit_line(self) -> list[Place]:
-        if self._backlog.is_moving or not self._budget.line:
-            return []
-        with self._backlog.moving():
-            return self._budget.admit()
-
-
-def _tell(watches: Iterable[Watch], places: Iterable[Place]) -> None:
-    for watch in watches:
-        watch.on_done()
-    for place in places:
-        place.wake()
+    def _ring(self, due: Due | None) -> None:
+        if due is not None:
+            self.on_due()
+            with self.lock:
+                self.ledger.note_rung(due)  # not before: who is interrupted leaves it to others

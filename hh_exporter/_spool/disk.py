@@ -9,7 +9,6 @@ and a child that is forked while they are held waits for them for good.
 
 from __future__ import annotations
 
-import logging
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,6 +20,7 @@ from weakref import WeakSet
 
 from attrs import Factory, define, evolve
 
+from hh_exporter._log import get_log
 from hh_exporter._records import Spot
 from hh_exporter._spool.file import SpoolFile
 from hh_exporter._spool.kept import Identity, Letter, SpooledRecord
@@ -30,7 +30,7 @@ from hh_exporter.exceptions import SpoolError
 
 __all__ = ["Disk"]
 
-log = logging.getLogger(__name__)
+log = get_log(__name__)
 
 _LONGEST_WAIT = 1.0
 """Seconds for which a fork waits for each: one that hangs must not stop the program."""

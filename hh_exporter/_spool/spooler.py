@@ -7,7 +7,6 @@ counts as on disk at once. How much may wait for it is bounded.
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Sequence
 
@@ -15,6 +14,7 @@ from attrs import Factory, define, field
 
 from hh_exporter._bell import Bell
 from hh_exporter._clock import PARTS, Clock, Deadline
+from hh_exporter._log import get_log
 from hh_exporter._outcomes import DropReason, Outcome
 from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._records import Record
@@ -27,7 +27,7 @@ from hh_exporter._spool.writer import Writer
 
 __all__ = ["Spooler"]
 
-log = logging.getLogger(__name__)
+log = get_log(__name__)
 
 _LONGEST_OPENING = 5.0
 """Seconds for which a start waits for the files to be looked at."""
@@ -74,7 +74,7 @@ class Spooler:
             rows=self._rows,
             clock=self.clock,
         )
-        self.queue.spool = self.take
+        self.queue.overflow.spool = self.take
         if self.settings.durable:
             self.queue.keep = self.keep
 
@@ -149,9 +149,12 @@ class Spooler:
         if thread.is_alive():
             self._say_late()
 
-    def take(self, record: Record) -> bool:
+    def take(self, record: Record) -> Callable[[], object] | None:
         """
-        Have a record that leaves memory wait on disk, if there is room. Under the queue's lock.
+        Prepare that a record which leaves memory waits on disk. Under the queue's lock.
+
+        Returns:
+            What to call to have it so; None where there is no room.
         """
         return self._store(record, is_loaded=False)
 
@@ -162,10 +165,12 @@ class Spooler:
         Returns:
             Whether there is room for it; where there is none, the log tells of it.
         """
-        is_kept = self._store(record, is_loaded=True)
-        if not is_kept and self.writer.shift is not None and self.writer.room.miss():
+        hand_over = self._store(record, is_loaded=True)
+        if hand_over is not None:
+            hand_over()
+        elif self.writer.shift is not None and self.writer.room.miss():
             self.writer.expire()  # which may make room, and has the thread say it
-        return is_kept
+        return hand_over is not None
 
     async def ensure(self, record: Record) -> bool:
         """
@@ -285,15 +290,15 @@ class Spooler:
                 self.settings.directory,
             )
 
-    def _store(self, record: Record, *, is_loaded: bool) -> bool:
+    def _store(self, record: Record, *, is_loaded: bool) -> Callable[[], object] | None:
         before = record.spot
         if before is not None and before.file is not None and not is_loaded:
-            return self.writer.hand_over(Unload(before, record.seq, record.event_id))
+            return self.writer.accept(Unload(before, record.seq, record.event_id))
         work = Store(record, self._rows.to_row(record), is_loaded=is_loaded)
-        is_taken = self.writer.hand_over(work)
-        if not is_taken:
+        hand_over = self.writer.accept(work)
+        if hand_over is None:
             record.spot = before
-        return is_taken
+        return hand_over
 
     def _take_back(self, record: Record) -> None:
         spot, record.spot = record.spot, None

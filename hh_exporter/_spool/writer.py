@@ -9,17 +9,18 @@ one is done in the next.
 
 from __future__ import annotations
 
-import logging
 import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from queue import SimpleQueue
 
 from attrs import Factory, define, field
 
 from hh_exporter._clock import Clock
+from hh_exporter._log import get_log
 from hh_exporter._outcomes import DropReason
 from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._records import Spot
@@ -33,7 +34,7 @@ from hh_exporter.exceptions import SpoolError
 
 __all__ = ["Shift", "Writer"]
 
-log = logging.getLogger(__name__)
+log = get_log(__name__)
 
 _MADE_ROOM = "deleted, the oldest first: the spool is full (max_bytes) and needs room"
 _UNWRITTEN = "lost: the spool could not be written to before it closed"
@@ -125,12 +126,23 @@ class Writer:
         """
         Have *work* done, if there is room for what it writes.
         """
+        hand_over = self.accept(work)
+        if hand_over is not None:
+            hand_over()
+        return hand_over is not None
+
+    def accept(self, work: Work) -> Callable[[], object] | None:
+        """
+        Count on *work* being handed over at once.
+
+        Returns:
+            A function of C that does so; None where there is no room for what it writes.
+        """
         shift = self.shift
         if shift is None or not self.room.has(work.size, is_last=self.queue.closed):
-            return False
+            return None
         self.room.take(work.size, self.clock.now())
-        shift.work.put(work)
-        return True
+        return partial(shift.work.put, work)
 
     def close(self, on_over: Callable[[], None]) -> bool:
         """
@@ -224,8 +236,9 @@ class Writer:
         if is_whole and size:  # not if a part is still owed: that would be said each time
             self.fault = ""
         with self.queue.lock:
-            self.room.waiting -= size
             is_idle = all(shift.work.empty() for shift in self._shifts)
+            # Anew where nothing else waits: who is interrupted hands over less than was counted.
+            self.room.waiting = 0 if is_idle else self.room.waiting - size
             self.room.since = None if is_idle else self.clock.now()
             self._measure()
         for work, is_done in zip(real, are_done, strict=True):

@@ -3,7 +3,7 @@ What values become, and are read from: plain JSON data, text that a function map
 
 Knows values alone: no record, no dialect and no clock.
 
-Others use `kinds.STOPS`, `legalize.MAX_DEPTH`, `legalize.MAX_ODD`, `legalize.legalize`,
+Others use `legalize.MAX_DEPTH`, `legalize.MAX_ODD`, `legalize.legalize`,
 `legalize.legalize_fields`, `reading.read_json`, `text.map_fields`, `times.SECONDS` and
 `times.fill_times`.
 """

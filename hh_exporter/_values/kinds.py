@@ -29,12 +29,13 @@ from typing import Any, TypeAlias
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from hh_exporter._outside import let_through
+
 __all__ = [
     "CONTAINERS",
     "LIST",
     "MAX_INT",
     "MIN_INT",
-    "STOPS",
     "Converter",
     "Pairs",
     "find_converter",
@@ -50,9 +51,6 @@ _MAX_BITS = 2048  # of an int with digits: fewer than any sys.set_int_max_str_di
 _MAX_NAME = 100  # characters of a type's name
 _MAX_STEPS = 8  # from a value to plain data, as from an enum's member by numpy to an int
 _MAX_COPIES = 5
-
-STOPS = (KeyboardInterrupt, SystemExit)
-"""Let through. Where nothing awaits, a CancelledError or GeneratorExit can only be data's."""
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -123,9 +121,8 @@ def name_of(key: Any) -> str:
         if type(leaf) is str:
             return leaf
         return marker(key) if type(leaf) in CONTAINERS else json.dumps(leaf)
-    except STOPS:
-        raise
-    except BaseException:  # whatever the key's own code raises
+    except BaseException as exc:  # whatever the key's own code raises
+        let_through(exc)
         return marker(key)
 
 

@@ -21,12 +21,12 @@ from typing import Any
 
 from attrs import define, field
 
+from hh_exporter._outside import let_through
 from hh_exporter._values.kinds import (
     CONTAINERS,
     LIST,
     MAX_INT,
     MIN_INT,
-    STOPS,
     Converter,
     Pairs,
     find_converter,
@@ -154,9 +154,8 @@ class _Walk:
                         inners = plain.items() if type(plain) is dict else enumerate(plain)
                         frames.append((plain, iter(inners)))
                         break
-                except STOPS:
-                    raise
-                except BaseException:  # whatever the value's own code raises
+                except BaseException as exc:  # whatever the value's own code raises
+                    let_through(exc)
                     out[key] = marker(value)
             else:
                 frames.pop()

@@ -7,17 +7,17 @@ nor has an exception of its own hidden by it.
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from weakref import WeakKeyDictionary
 
 from hh_exporter import Exporter
+from hh_exporter._log import get_log
 
 __all__ = ["holding", "start"]
 
-log = logging.getLogger(__name__)
+log = get_log(__name__)
 
 _holders: WeakKeyDictionary[Exporter, set[object]] = WeakKeyDictionary()
 os.register_at_fork(after_in_child=_holders.clear)  # its parent's apps are not its own

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from hh_exporter import DropReason, Outcome, QueueLimits
-from hh_exporter._queue.budget import Place, size_of
+from hh_exporter._queue.budget import Place
 from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._records import Loss, Record, Session
 from tests.builders import make_record
@@ -38,9 +38,9 @@ def test_a_session_is_counted_once() -> None:
     session = make_session(30)
     first, second = (make_record(name, 10, session=session) for name in "ab")
 
-    assert size_of(first) == 40
+    assert queue._budget.size_of(first) == 40
     fill(queue, first)
-    assert size_of(second) == 10
+    assert queue._budget.size_of(second) == 10
     fill(queue, second)
     assert queue.ledger.session_bytes == 30
     queue.take(queue.pull(2))
@@ -220,7 +220,7 @@ class BudgetMachine(RuleBasedStateMachine):
 
     @rule()
     def unpull(self) -> None:
-        self.queue.unpull(self.pulled)
+        self.queue.put_back(self.pulled)
         self.queued = sorted(self.pulled + self.queued, key=lambda record: record.seq)
         self.pulled = []
 
@@ -233,7 +233,7 @@ class BudgetMachine(RuleBasedStateMachine):
     @rule(n=st.integers(1, 3))
     def give_back(self, n: int) -> None:
         records, self.flying = self.flying[:n], self.flying[n:]
-        self.queue.give_back(records)
+        self.queue.put_back(records)
         self.queued = sorted(records + self.queued, key=lambda record: record.seq)
 
     @rule(n=st.integers(1, 3), outcome=st.sampled_from([Outcome.DELIVERED, Outcome.REJECTED]))
@@ -252,8 +252,8 @@ class BudgetMachine(RuleBasedStateMachine):
         assert self.queue.ledger.session_bytes == sum(len(s.data) for s in sessions)
         assert self.queue._budget.bytes == self.measure() <= self.MAX_BYTES
         assert self.queue._budget.events == self.count() <= self.MAX_EVENTS
-        assert self.queue._backlog.size == sum(len(record.data) for record in self.queued)
-        assert list(self.queue._backlog.records) == self.queued
+        assert self.queue.ledger.waiting_bytes == sum(len(record.data) for record in self.queued)
+        assert list(self.queue.ledger.waiting) == self.queued
 
     @invariant()
     def has_room_is_exact(self) -> None:

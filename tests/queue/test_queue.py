@@ -62,11 +62,9 @@ def test_first_in_first_out() -> None:
     queue = make_queue()
     records = fill(queue, 10, 20, 30)
 
-    assert queue.oldest is records[0]
     assert queue.pull(2) == records[:2]
     assert queue.pull(5) == records[2:]
     assert queue.pull(5) == []
-    assert queue.oldest is None
     assert [r.seq for r in records] == sorted({r.seq for r in records})
 
 
@@ -79,8 +77,8 @@ def test_what_is_put_back_comes_first_in_its_order() -> None:
     flown, pulled = queue.pull(2), queue.pull(2)
     queue.take(flown)
 
-    queue.give_back(flown)
-    queue.unpull(pulled)
+    queue.put_back(flown)
+    queue.put_back(pulled)
 
     assert (queue.ledger.queued, queue.ledger.in_flight) == (6, 0)
     assert queue.pull(10) == records
@@ -184,8 +182,8 @@ def test_what_was_pulled_is_not_dropped() -> None:
     queue.pull(1)
     newest = make_record("newest")
     assert queue.offer(newest) == lost(newest)
-    queue.unpull([pulled])
-    queue.give_back([flown])
+    queue.put_back([pulled])
+    queue.put_back([flown])
     assert queue.ledger.queued == 3
 
 
@@ -563,8 +561,8 @@ def test_draining_drops_what_nobody_has_taken() -> None:
     assert queue.ledger.dropped == {DropReason.CLOSED: 2}
     assert line.woken == ["a", "b"]
     assert watch.result() == FlushResult(delivered=0, rejected=0, dropped=2, left=2)
-    queue.unpull([pulled])
-    queue.give_back([flown])
+    queue.put_back([pulled])
+    queue.put_back([flown])
     assert ids(queue.drain(DropReason.CLOSED)) == ids([pulled, flown])
     assert done == ["done"]
     assert queue.drain(DropReason.CLOSED) == []
@@ -702,7 +700,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule()
     def unpull(self) -> None:
-        self.queue.unpull(self.pulled)
+        self.queue.put_back(self.pulled)
         self._put_back(self.pulled)
         self.pulled = []
 
@@ -715,7 +713,7 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(count=st.integers(0, 3))
     def give_back(self, count: int) -> None:
         records, self.flying = self.flying[:count], self.flying[count:]
-        self.queue.give_back(records)
+        self.queue.put_back(records)
         self._put_back(records)
 
     def _put_back(self, records: list[Record]) -> None:
@@ -789,7 +787,12 @@ class QueueMachine(RuleBasedStateMachine):
     def watches_count_what_was_there(self) -> None:
         for watch, watched, outcomes in self.watches:
             assert watch.left == len(watched)
-            assert Counter(watch.outcomes) == outcomes
+            assert watch.result() == FlushResult(
+                outcomes[Outcome.DELIVERED],
+                outcomes[Outcome.REJECTED],
+                outcomes[Outcome.DROPPED],
+                left=len(watched),
+            )
 
 
 class NewestMachine(QueueMachine):

@@ -598,7 +598,7 @@ async def test_what_is_on_disk_holds_no_memory_while_that_is_noted(
     monkeypatch.setattr(Disk, "sweep", sweep_after_commit)
     push(exporter, ["e0"])
     assert is_written.wait(PATIENCE)  # the loop does not turn: it is still in the queue
-    data = exporter._queue._backlog.records[0].data
+    data = exporter._queue.ledger.waiting[0].data
     monkeypatch.setattr(SpoolFile, "add", add_slowly)
     push(exporter, ["e1"])
     assert is_busy.wait(PATIENCE)

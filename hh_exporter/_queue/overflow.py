@@ -1,0 +1,170 @@
+"""
+What a full queue does: who waits on disk, who is dropped, who waits for room.
+
+It has no lock of its own: the queue calls it under the one lock of the house. A push
+that interrupts one of the moves here, from a signal handler or a finaliser, may be
+appended; it displaces nothing and admits nobody.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import ParamSpec, TypeAlias, TypeVar
+
+from attrs import define
+
+from hh_exporter._outcomes import DropReason
+from hh_exporter._queue.budget import Budget, Place
+from hh_exporter._queue.ledger import Ledger
+from hh_exporter._queue.watches import Watch
+from hh_exporter._records import Record, Session
+from hh_exporter._settings.queue import QueueLimits
+
+__all__ = ["Overflow", "Woken", "wake"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+Woken: TypeAlias = Watch | Place
+
+
+@define(eq=False)
+class Overflow:
+    """
+    The policy, and the moves of many records that must not be interrupted by another.
+    """
+
+    limits: QueueLimits
+    ledger: Ledger
+    budget: Budget
+    spool: Callable[[Record], Callable[[], object] | None] = lambda _: None
+    """
+    Prepares that a record which leaves memory waits on disk; returns what to call to have it
+    so, a function of C, or None where it can't be. Never waits itself.
+    """
+    is_moving: bool = False
+    """Whether records, or places in the line, are being moved."""
+
+    def make_room(self, newcomer: Record, dropped: list[Record], told: list[Woken]) -> bool:
+        """
+        Displace the oldest records until *newcomer* fits, or none if it would not.
+
+        Args:
+            newcomer: Who is pushed.
+            dropped: Where those are noted that are dropped.
+            told: Where those are noted who are to be woken.
+
+        Returns:
+            Whether *newcomer* fits.
+        """
+        limits, budget, ledger = self.limits, self.budget, self.ledger
+        size = budget.size_of(newcomer)
+        if budget.has_room(size) and not budget.line:
+            return True  # since it was found full
+        # Who overtakes may not take what the line waits for.
+        most = min(limits.max_bytes, budget.bytes) if budget.line else limits.max_bytes
+        kept = budget.events - len(ledger.waiting)
+        excess = budget.bytes + size - most
+        is_in_vain = kept >= limits.max_events or (
+            excess > ledger.waiting_bytes and excess > self._measure(newcomer.session)
+        )
+        if limits.overflow == "drop_newest" or is_in_vain or self.is_moving:
+            return False
+        fits = False
+        self.is_moving = True
+        try:
+            while ledger.waiting and not fits:
+                self._displace(ledger.waiting[0], DropReason.QUEUE_FULL, dropped, told)
+                size = budget.size_of(newcomer)
+                fits = budget.has_room(size) and (not budget.line or budget.bytes + size <= most)
+            return fits
+        finally:
+            self.is_moving = False
+
+    def turn_away(self, newcomer: Record) -> bool:
+        """
+        Have a record for which there is no room wait on disk, or drop it if it can't.
+
+        Returns:
+            Whether it is dropped.
+        """
+        newcomer.seq = self.ledger.pushed + self.ledger.recovered + 1  # the disk keeps it
+        if (hand_over := self.spool(newcomer)) is None:
+            self.ledger.refuse(DropReason.QUEUE_FULL)
+            return True
+        self.ledger.spool_new(hand_over)
+        return False
+
+    def part_with(self, records: Sequence[Record]) -> list[Record]:
+        """
+        Have pulled records wait on disk; returns those for which there is no room.
+        """
+        left: list[Record] = []
+        for record in records:
+            if (hand_over := self.spool(record)) is None:
+                left.append(record)
+            else:
+                self.ledger.spool(record, hand_over)
+        return left
+
+    def drain(self, reason: DropReason, told: list[Woken]) -> list[Record]:
+        """
+        Have all that waits do so on disk, and drop what can't.
+        """
+        dropped: list[Record] = []
+        for record in tuple(self.ledger.waiting):
+            self._displace(record, reason, dropped, told)
+        return dropped
+
+    def admit_line(self) -> Sequence[Place]:
+        """
+        Reserve room for those at the head of the line, as far as there is any.
+        """
+        if self.is_moving or not self.budget.line:
+            return ()
+        return self.alone(self.budget.admit)
+
+    def alone(self, change: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """
+        Call *change*, and let nobody displace or admit anything who interrupts it.
+        """
+        was_moving, self.is_moving = self.is_moving, True
+        try:
+            result = change(*args, **kwargs)
+        finally:
+            self.is_moving = was_moving
+        return result
+
+    def _measure(self, kept: Session | None) -> int:
+        """
+        Say how many bytes dropping all that waits would free, but for the session *kept*.
+        """
+        ledger = self.ledger
+        waiting = Counter(record.session for record in tuple(ledger.waiting))
+        del waiting[None], waiting[kept]
+        return ledger.waiting_bytes + sum(
+            len(session.data)
+            for session, n in waiting.items()
+            if session and n == ledger.held(session)
+        )
+
+    def _displace(
+        self, record: Record, reason: DropReason, dropped: list[Record], told: list[Woken]
+    ) -> None:
+        """
+        Have the first record that waits do so on disk, or drop it if it can't.
+        """
+        if (hand_over := self.spool(record)) is not None:
+            self.ledger.spool(record, hand_over)
+        else:
+            told += self.ledger.drop(record, reason)
+            dropped.append(record)
+
+
+def wake(those: Iterable[Woken]) -> None:
+    """
+    Wake each of *those*; without the lock.
+    """
+    for each in those:
+        each.wake()
