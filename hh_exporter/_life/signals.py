@@ -10,7 +10,9 @@ add_signal_handler, which can't say what was there before.
 
 from __future__ import annotations
 
+import os
 import signal
+from asyncio import _get_running_loop
 from collections.abc import Callable
 from functools import partial
 from threading import RLock, Thread, current_thread, main_thread
@@ -26,6 +28,9 @@ from hh_exporter.exceptions import ExporterError
 
 __all__ = ["install"]
 
+_SIGNALLED = 128
+"""What shells add to the number of a signal that ended a process."""
+
 _Action: TypeAlias = Callable[[int, FrameType | None], Any] | int | None
 
 
@@ -40,6 +45,8 @@ class _Handler:
     """Whose workers are winding up."""
     _has_come: bool = False
     """Whether the signal has come and they were asked to."""
+    _held: tuple[dict[int, Any], Any] | None = None
+    """What an event loop would call at once, and where it finds that."""
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         if _comes_later(number):
@@ -48,8 +55,10 @@ class _Handler:
             self._has_come = True
             self._wind_up(number)
             if self._busy:
+                self._hold_up(number)
                 return
         self._has_come = False  # the program may go on
+        self._let_go(number)
         if callable(self.action):
             self.action(number, frame)
             return
@@ -57,12 +66,31 @@ class _Handler:
         # So that whoever waits for this process sees which signal ended it.
         signal.signal(number, signal.SIG_DFL)
         signal.raise_signal(number)
+        # The kernel spares the first process of a container: to it a default action is none.
+        os._exit(_SIGNALLED + number)
 
     def forget(self) -> None:
         """
         Begin anew in a forked child: what came so far came to its parent.
         """
-        self._busy, self._has_come = set(), False
+        self._busy, self._has_come, self._held = set(), False, None
+
+    def _hold_up(self, number: int) -> None:
+        """
+        Have the running loop not call what add_signal_handler gave it, until `_let_go`.
+
+        The signal's number is in the loop's own socket by now: CPython's handler writes it,
+        and asyncio reads it later, in this thread, and looks for what it is to call.
+        """
+        callbacks = getattr(_get_running_loop(), "_signal_handlers", None)
+        if isinstance(callbacks, dict) and number in callbacks:
+            self._held = callbacks, callbacks.pop(number)
+
+    def _let_go(self, number: int) -> None:
+        if self._held is not None:
+            callbacks, callback = self._held
+            callbacks.setdefault(number, callback)
+            self._held = None
 
     def _wind_up(self, number: int) -> None:
         self._busy = {None}  # not empty before all are asked
@@ -74,8 +102,16 @@ class _Handler:
 
     def _go_on(self, life: Lifetime, number: int) -> None:
         self._busy.discard(life)
-        if not self._busy and self._has_come:
+        if self._busy or not self._has_come:
+            return
+        if _is_of_uvloop(self.action):
+            self._has_come = False  # uvloop shows nobody what it calls, and has called it
+        else:
             signal.pthread_kill(main_thread().ident or 0, number)
+
+
+def _is_of_uvloop(action: _Action) -> bool:
+    return type(getattr(action, "__self__", None)).__module__.startswith("uvloop")
 
 
 def _comes_later(number: int) -> bool:
@@ -85,9 +121,13 @@ def _comes_later(number: int) -> bool:
     locks = [life.queue.lock for life in living()]
     # By this thread, that is: as threading.Condition asks.
     held = [lock for lock in locks if lock._is_owned()]  # type: ignore[attr-defined]
-    for lock in held[:1]:
-        Thread(target=_raise_after, args=(lock, number), daemon=True).start()
-    return bool(held)
+    if not held:
+        return False
+    try:
+        Thread(target=_raise_after, args=(held[0], number), daemon=True).start()
+    except (RuntimeError, MemoryError):
+        return False  # none can be started: at once, rather than never
+    return True
 
 
 def _raise_after(lock: RLock, number: int) -> None:

@@ -359,3 +359,53 @@ async def test_a_web_app_delivers_what_it_answered(server: ScriptedServer, close
     assert (done.status, done.stderr) == (-signal.SIGTERM, "")
     assert answered <= set(server.created_ids)
     assert len(server.created_ids) == len(set(server.created_ids))
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+async def test_a_callback_of_the_loop_is_called_once(server: ScriptedServer, loop: str) -> None:
+    """
+    What add_signal_handler was given runs once a signal; in asyncio after what is there was sent.
+    """
+    source = f"""
+import {loop}
+{LINGER}
+async def main():
+    stop, calls = asyncio.Event(), []
+    def on_term():
+        calls.append(exporter.stats().delivered)
+        if len(calls) == 2:
+            stop.set()
+        else:
+            asyncio.get_running_loop().call_later(0.2, say, "again")
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, on_term)
+    exporter.install_signal_handlers()
+    async with exporter:
+        push("e0", "e1")
+        say("ready")
+        await stop.wait()
+    say(len(calls), max(calls))
+{loop}.run(main())
+"""
+    with running(source, server.url, T="60") as program:
+        await program.said("ready")
+        program.send(signal.SIGTERM)
+        await program.said("again")
+        program.send(signal.SIGTERM)
+        done = await program.ended()
+
+    assert (done.status, done.stderr) == (0, "")
+    assert done.stdout == "2 2\n"
+
+
+async def test_the_first_process_of_a_container_ends(server: ScriptedServer) -> None:
+    """
+    The kernel takes no default action for it: it ends by itself, with the status of the signal.
+    """
+    source = WORKER.replace("asyncio.run", "signal.raise_signal = lambda _: None\nasyncio.run")
+    with running(source, server.url, T="60") as program:
+        await program.said("ready")
+        program.send(signal.SIGTERM)
+        done = await program.ended()
+
+    assert (done.status, done.stderr) == (128 + signal.SIGTERM, "")
+    assert server.created_ids == ["e0", "e1"]
