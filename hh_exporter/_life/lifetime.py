@@ -106,9 +106,13 @@ class Lifetime:
             is_closed = orphan is not None and orphan.loop.is_closed()
             self._say_left() if is_closed else self._warn_loopless()
             return None
-        if self.spooler is not None:
-            self.spooler.start()
-        worker.start()
+        try:
+            if self.spooler is not None:
+                self.spooler.start()
+            worker.start()
+        except BaseException:  # from outside: the next to come makes another one
+            worker.abandon()
+            raise
         return worker
 
     def need_worker(self) -> Worker:

@@ -16,6 +16,7 @@ from hh_exporter._bell import Bell
 from hh_exporter._clock import PARTS, Clock, Deadline
 from hh_exporter._log import get_log
 from hh_exporter._outcomes import DropReason, Outcome
+from hh_exporter._outside import let_through
 from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._records import Record
 from hh_exporter._sessions import Sessions
@@ -37,6 +38,9 @@ _LAST_COMMIT = 2.0
 
 _OFTEN, _SELDOM = 1.0, 3600.0
 """Seconds from one look at what is too old to the next, at least and at most."""
+
+_START_AGAIN = 5.0
+"""Seconds after which its thread is started again, where it could not be."""
 
 _NO_ROOM = "lost: the spool has no room for them, or is closed"
 
@@ -84,7 +88,8 @@ class Spooler:
         """
         Open the files, in a thread of their own; not again while they are open.
 
-        Where the process *is_ending* none can be started: `join` does its work.
+        Where the process *is_ending* none can be started: `join` does its work. Where none
+        can be started either way all is as without a spool, until `tend` or a put tries again.
         """
         with self.queue.lock:
             if self.writer.shift is not None:
@@ -94,8 +99,14 @@ class Spooler:
             self.queue.keep_queued()
             self._tend_at = self.clock.now()
             self.tend(self._tend_at)
-        if thread is not None and not is_ending:
+        if thread is None or is_ending:
+            return
+        try:
             thread.start()
+        except Exception as exc:  # a limit of threads, or of memory: it may be lifted
+            let_through(exc)
+            self.writer.give_up(thread, exc)
+            self._tend_at = self.clock.now() + _START_AGAIN
 
     async def wait_open(self) -> None:
         """
@@ -183,6 +194,8 @@ class Spooler:
         """
         if not self.settings.durable:
             return True
+        if self.writer.shift is None and not self.queue.closed:
+            self.start()
         bell = Bell(self.clock)
         work = Store(record, self._rows.to_row(record), is_loaded=True, on_end=bell.ring)
         with self.queue.lock:
@@ -252,6 +265,9 @@ class Spooler:
             When it is time again.
         """
         if now >= self._tend_at:
+            if self.writer.shift is None and not self.queue.closed:
+                self.start()
+                return self._tend_at
             self._tend_at = now + min(_SELDOM, max(_OFTEN, self.settings.max_age))
             self.writer.expire()
         return self._tend_at

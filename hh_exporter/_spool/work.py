@@ -19,7 +19,7 @@ from hh_exporter._records import Record, Spot
 from hh_exporter._spool.disk import Disk
 from hh_exporter._spool.kept import Letter, SpooledRecord
 
-__all__ = ["Expire", "Load", "Owner", "Settle", "Store", "Unload", "Work", "gather"]
+__all__ = ["Expire", "Load", "Owner", "Settle", "Store", "Unload", "Work", "empty", "gather"]
 
 T = TypeVar("T")
 

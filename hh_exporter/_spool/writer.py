@@ -29,7 +29,7 @@ from hh_exporter._spool.disk import Disk
 from hh_exporter._spool.kept import Identity, SpooledRecord
 from hh_exporter._spool.room import Room
 from hh_exporter._spool.rows import Rows
-from hh_exporter._spool.work import Expire, Settle, Work, gather
+from hh_exporter._spool.work import Expire, Settle, Work, empty, gather
 from hh_exporter.exceptions import SpoolError
 
 __all__ = ["Shift", "Writer"]
@@ -121,6 +121,25 @@ class Writer:
             return None
         self.thread = threading.Thread(target=self._run, name="hh_exporter spool", daemon=True)
         return self.thread
+
+    def give_up(self, thread: threading.Thread, exc: Exception) -> None:
+        """
+        Do without *thread*, which could not be started; what it was given stays in memory.
+        """
+        with self.queue.lock:
+            if self.thread is not thread or thread.ident is not None:
+                return
+            shift = self._shifts.popleft()
+            self.thread = None
+            self.room.waiting, self.room.since = 0, None
+            waiting = [*shift.on_read, *shift.on_over]
+        self._fail(exc)
+        for work in empty(shift.work):
+            if work is not None:
+                self._end(work, is_done=False)
+        self._owed.clear()
+        for tell in waiting:
+            tell()
 
     def hand_over(self, work: Work) -> bool:
         """

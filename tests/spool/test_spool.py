@@ -8,7 +8,8 @@ import asyncio
 import sqlite3
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -1034,3 +1035,40 @@ async def test_a_busy_memory_does_not_keep_the_disk_waiting(
     await until(lambda: second.stats().spooled == 0)
 
     assert assert_balanced(second).queued + second.stats().in_flight == 257
+
+
+@contextmanager
+def no_more_threads() -> Iterator[None]:
+    """
+    Have none start: no thread can have a stack so large, as at a limit of memory or threads.
+    """
+    before = threading.stack_size(2**46)
+    try:
+        yield
+    finally:
+        threading.stack_size(before)
+
+
+@pytest.mark.parametrize("durable", [True, False])
+async def test_a_thread_that_cannot_start_is_started_later(
+    tmp_path: Path, make_exporter: MakeExporter, clock: FakeClock, durable: bool
+) -> None:
+    """
+    Until then all is as without a spool: push raises nothing, events are sent, health tells.
+    """
+    exporter = await make_exporter(spool=Spool(tmp_path / "spool", durable=durable))
+    await exporter.aclose()
+    with no_more_threads():
+        await exporter.start()
+        exporter.push(model_event())
+        assert (await flushed(exporter, clock)).delivered == 1
+        assert exporter.stats().health == "degraded"
+        assert "thread" in exporter.stats().health_reason
+        assert await exporter.put(model_event()) is not durable
+        assert_balanced(exporter)
+
+    await clock.advance(10.0)
+    assert await exporter.put(model_event())
+    await until(lambda: exporter._spooler is not None and exporter._spooler.writer.shift)
+    await flushed(exporter, clock)
+    assert exporter.stats().delivered == (2 if durable else 3)
