@@ -152,18 +152,30 @@ class Settings:
 _GROUPS: dict[str, type[Any]] = {"queue": QueueLimits, "batch": BatchLimits, "retry": RetryPolicy}
 
 
-def read_settings(given: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
+def read_settings(given: dict[str, Any], environ: Mapping[str, str]) -> Settings:
     """
     Combine arguments, environment and defaults.
 
     Args:
-        given: Arguments by parameter; None or a blank text means not given.
+        given: Arguments by parameter; None or a blank text means not given. Emptied
+            where it raises.
         environ: The environment variables.
 
     Raises:
         ConfigError: A value is out of its range; the text names the argument
             or the variable, and what it may be.
     """
+    try:
+        return _read_settings(given, environ)
+    except ConfigError as exc:
+        problem = str(exc)
+    # Anew, and nothing in this frame: error reporters keep locals, and those hold the key.
+    given.clear()
+    del environ
+    raise ConfigError(problem)
+
+
+def _read_settings(given: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
     chosen: dict[str, Any] = {
         name: value.strip() if isinstance(value, str) else value
         for name, value in given.items()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from hh_exporter._bell import LOOK, Bell
 from hh_exporter._clock import Clock, SystemClock
 from hh_exporter._dialects.vendor import why_unable
+from hh_exporter._door import raises_anew
 from hh_exporter._environment import read_settings
 from hh_exporter._log import get_log
 from hh_exporter._outcomes import DropReason, FlushResult, Outcome, Settlement, Stats
@@ -38,6 +39,7 @@ __all__ = ["Exporter"]
 log = get_log(__name__)
 
 
+@raises_anew
 class Exporter(Unique):
     """
     Deliver model events to the HoneyHive API in the background.
@@ -114,9 +116,10 @@ class Exporter(Unique):
         _random: Callable[[], float] | None = None,
     ) -> None:
         arguments = {name: v for name, v in locals().items() if name[0] != "_" and name != "self"}
+        del api_key, base_url  # error reporters keep the locals of this frame
         self._settings = settings = read_settings(arguments, os.environ)
-        self._clock = _clock or SystemClock()
-        self._random = _random
+        del arguments
+        self._clock, self._random = _clock or SystemClock(), _random
         self._disabled = settings.disabled_reason
         self._build()
         if self._disabled and not settings.disabled:
@@ -386,6 +389,8 @@ class Exporter(Unique):
         health = self._life.health()[0] if hasattr(self, "_life") else "not made"
         address = self._settings.base_url if hasattr(self, "_settings") else ""
         return f"<Exporter {address} {health}>"
+
+    # Within.
 
     def _open_again(self) -> None:
         with self._queue.lock:

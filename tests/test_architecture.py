@@ -28,7 +28,7 @@ FLOORS: list[set[str]] = [
     {"_delivery"},
     {"_environment", "_spool"},
     {"_encoding", "_queue", "_transport"},
-    {"_dialects", "_recording", "_sessions", "_settings"},
+    {"_dialects", "_door", "_recording", "_sessions", "_settings"},
     {"_bell", "_records", "events", "exceptions"},
     {"_clock", "_fake_clock", "_log", "_outcomes", "_unique", "_values", "_version"},
     {"_outside"},

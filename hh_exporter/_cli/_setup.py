@@ -53,7 +53,7 @@ def read_usable_settings(given: Mapping[str, Any], environ: Mapping[str, str]) -
         CallError: One can't be used, or the key is missing.
     """
     try:
-        settings = read_settings(given, environ)
+        settings = read_settings(dict(given), environ)
     except ConfigError as exc:
         raise CallError(str(exc)) from None
     if settings.disabled:

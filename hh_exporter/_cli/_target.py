@@ -108,7 +108,7 @@ def _read_told(given: Mapping[str, Any]) -> tuple[Settings, dict[str, str]]:
     Read the settings, and which of a place's were told and are no defaults.
     """
     try:
-        told = read_settings(given, os.environ)
+        told = read_settings(dict(given), os.environ)
     except ConfigError as exc:
         raise CallError(str(exc)) from None
     variables = variables_of(Settings)

@@ -51,7 +51,7 @@ def _read(
         delivered=ledger.delivered,
         rejected=ledger.rejected,
         dropped=sum(ledger.dropped.values()),
-        dropped_by_reason={reason: n for reason, n in ledger.dropped.items() if n},
+        dropped_by_reason={reason: n for reason, n in tuple(ledger.dropped.items()) if n},
         queued=ledger.queued,
         in_flight=ledger.in_flight,
         spooled=ledger.spooled,
