@@ -118,7 +118,7 @@ class Exporter(Unique):
         arguments = {name: v for name, v in locals().items() if name[0] != "_" and name != "self"}
         del api_key, base_url  # error reporters keep the locals of this frame
         self._settings = settings = read_settings(arguments, os.environ)
-        del arguments
+        arguments.clear()
         self._clock, self._random = _clock or SystemClock(), _random
         self._disabled = settings.disabled_reason
         self._build()
@@ -133,8 +133,7 @@ class Exporter(Unique):
             log.warning("hh_exporter: api_key is %s", problem)
 
     def _build(self) -> None:
-        # Not at the top of the module: an import loads what is behind this door only when
-        # the first exporter is made.
+        # Not at the top: an import loads what is behind this door with the first exporter.
         from hh_exporter._assembly import assemble
         from hh_exporter._life.callbacks import weakly
         from hh_exporter._life.forks import in_child
@@ -389,8 +388,6 @@ class Exporter(Unique):
         health = self._life.health()[0] if hasattr(self, "_life") else "not made"
         address = self._settings.base_url if hasattr(self, "_settings") else ""
         return f"<Exporter {address} {health}>"
-
-    # Within.
 
     def _open_again(self) -> None:
         with self._queue.lock:
