@@ -195,15 +195,17 @@ class _WorkerMaker:
             transport=transport,
             clock=self.clock,
             max_in_flight=settings.max_in_flight,
-            recovery=self._make_recovery(breaker, prober, bell),
+            recovery=self._make_recovery(breaker, prober, bell.ring),
             on_over=on_over,
             bell=bell,
         )
 
-    def _make_recovery(self, breaker: Breaker, prober: Prober, bell: Bell) -> Recovery | None:
+    def _make_recovery(
+        self, breaker: Breaker, prober: Prober, wake: Callable[[], None]
+    ) -> Recovery | None:
         if self.spooler is None:
             return None
-        recovery = Recovery(
+        return Recovery(
             spooler=self.spooler,
             queue=self.queue,
             breaker=breaker,
@@ -211,11 +213,5 @@ class _WorkerMaker:
             random=self.random,
             max_events=self.settings.batch.max_events,
             max_bytes=self.settings.batch.max_bytes,
+            wake=wake,
         )
-
-        def note() -> None:
-            recovery.note_loaded()
-            bell.ring()
-
-        self.spooler.writer.on_loaded = note
-        return recovery

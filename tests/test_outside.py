@@ -168,7 +168,7 @@ async def test_an_on_outcome_that_raises_ends_nothing(
         assert not exporter.push(ModelEvent(model=3))  # type: ignore[arg-type]
 
     assert exporter.stats().health == "ok"
-    assert caplog.text.count(f"on_outcome raised {kind.__name__}; said once") == 1
+    assert caplog.text.count(f"on_outcome raised {kind.__name__}; logged once") == 1
     assert "secret" not in caplog.text
 
 

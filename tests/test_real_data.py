@@ -47,8 +47,7 @@ def nested(levels: int) -> bytes:
 NO_EVENTS = [
     *(b"nonsense", b"{", b"]", b"[]", b"1", b"null", b'"model"', b"\x00\x01", b"\xff\xfe{\x00}"),
     *(b"{}", b'{"model":null}', b'{"model":[]}', b'{"model":"a"}{"model":"b"}'),
-    *(b'{"model":NaN}', b'{"model":"a","cost":Infinity}', b'{"model":"a","cost":1e999}'),
-    *(b'{"model":"\\ud800"}', b'{"model":"a","inputs":{"\\udc00":1}}', b'{"model":"\xed\xa0\x80"}'),
+    b'{"model":NaN}',
     *(nested(2000), b"[" * 100_000, b'{"a":' * 100_000),
     b"x" * (MAX_LINE_BYTES + 1),
     *lines_with("messages", "text", {}, [1], ["text"], [None], [[]], 5, True),
@@ -72,6 +71,8 @@ MISFITS = [
 """Events with keys that no field is for, which a legacy route knows and takes otherwise."""
 
 ODD_EVENTS = [
+    *(b'{"model":"a","cost":Infinity}', b'{"model":"a","cost":1e999}'),
+    *(b'{"model":"\\ud800"}', b'{"model":"a","inputs":{"\\udc00":1}}', b'{"model":"\xed\xa0\x80"}'),
     *(line(tools={}), line(tools={"type": "function"}), line(tool_choice={"type": "x"})),
     *lines_with("tool_choice", 5, [], True, [[{}]]),
     *(line(messages=[{}]), line(messages=[{"content": None}]), line(usage={}), line(response={})),

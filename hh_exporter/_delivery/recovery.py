@@ -43,11 +43,20 @@ class Recovery:
     max_events: int
     """Records of a batch."""
     max_bytes: int
+    wake: Callable[[], None]
+    """Called, on the spool's thread, when there is something to look at."""
     _interval: float = field(default=_WIDEST, init=False)
     _next_at: float = field(default=-inf, init=False)
     _accepted: int = field(default=-1, init=False)
     """How many answers had created events when the last batch was asked for."""
     _is_asked: bool = field(default=False, init=False)
+
+    def begin(self) -> None:
+        """
+        Open the spool, and be the one that hears from it: its worker begins.
+        """
+        self.spooler.writer.on_loaded = self._note_loaded
+        self.spooler.start()
 
     def look(self, now: float) -> float:
         """
@@ -85,8 +94,9 @@ class Recovery:
         self._is_asked = False
         return self._next_at
 
-    def note_loaded(self) -> None:
+    def _note_loaded(self) -> None:
         """
         Note that what was asked for is there, or is not to be had. Any thread.
         """
         self._is_asked = False
+        self.wake()

@@ -199,10 +199,11 @@ class Worker:
                 while isinstance(exc, ExceptionGroup):
                     exc = exc.exceptions[0]
                 self._take_back()
+                name = type(exc).__name__
                 if comes_from_outside(exc):
-                    log.warning("the worker goes on after %s from outside", type(exc).__name__)
+                    log.warning("hh_exporter: sending goes on after %s from outside", name)
                     continue
-                self.fault = type(exc).__name__
+                self.fault = name
                 if self.clock.now() - began > _WIDEST_RESTART:
                     pause = _FIRST_RESTART
                 # Without its text, which may quote a payload.

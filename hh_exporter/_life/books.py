@@ -15,7 +15,7 @@ from hh_exporter._queue.queue import RecordQueue
 if TYPE_CHECKING:  # SQLite and the spool are loaded where one is wanted
     from hh_exporter._spool.spooler import Spooler
 
-__all__ = ["read_books"]
+__all__ = ["read_books", "read_health"]
 
 
 def read_books(
@@ -72,3 +72,28 @@ def _read(
         health=health[0],
         health_reason=health[1],
     )
+
+
+def read_health(
+    queue: RecordQueue, worker: Worker | None, spooler: Spooler | None, clock: Clock, disabled: str
+) -> tuple[str, str]:
+    """
+    Say how an exporter is, in one word, and why, in a few; *disabled* is why it sends nothing.
+    """
+    if disabled:
+        return "closed", disabled
+    if queue.closed:
+        return "closed", "aclose() was called"
+    if worker is None or not worker.is_serving or not worker.loop.is_running():
+        if worker is not None and worker.fault:
+            return "degraded", f"the worker failed with {worker.fault} and starts again"
+        return "starting", "no event loop runs it"
+    if worker.breaker.is_suspended:
+        return "suspended", worker.breaker.reason
+    if worker.breaker.is_blocked:
+        return "retrying", f"the server fails: {worker.breaker.reason}"
+    if worker.shipper.backing_off or worker.breaker.hold_until > clock.now():
+        return "retrying", "the server can't be reached or asks for time"
+    if spooler is not None and (fault := spooler.writer.fault):
+        return "degraded", f"the spool can't be written to: {fault}"
+    return "ok", ""

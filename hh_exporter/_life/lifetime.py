@@ -23,7 +23,7 @@ from hh_exporter._clock import Clock, Deadline, within
 from hh_exporter._delivery.settler import Settler
 from hh_exporter._delivery.worker import Worker
 from hh_exporter._environment import Settings
-from hh_exporter._life.books import read_books
+from hh_exporter._life.books import read_books, read_health
 from hh_exporter._life.loops import run_in
 from hh_exporter._log import get_log
 from hh_exporter._outcomes import DropReason, FlushResult, Settlement, Stats
@@ -95,7 +95,12 @@ class Lifetime:
             # A push that lost its race with a close starts nothing.
             is_done = self.queue.closed and not self.queue.ledger.queued
             if loop is not None and not is_done:
-                worker = self.worker = self.make_worker(loop, self._on_worker_over)
+                made = self.make_worker(loop, self._on_worker_over)
+                # A push may come in between, from a signal handler or a finaliser: to compare
+                # and to store is one step for these.
+                if self.worker is not worker:
+                    return self.worker
+                worker = self.worker = made
                 _at_work.add(self)
         # Not under the lock: user code hears of it.
         if orphan is not None:
@@ -107,8 +112,8 @@ class Lifetime:
             self._say_left() if is_closed else self._warn_loopless()
             return None
         try:
-            if self.spooler is not None:
-                self.spooler.start()
+            if worker.recovery is not None:
+                worker.recovery.begin()
             worker.start()
         except BaseException:  # from outside: the next to come makes another one
             worker.abandon()
@@ -332,24 +337,8 @@ class Lifetime:
         """
         Say how the exporter is, in one word, and why, in a few.
         """
-        if self.settings.disabled_reason:
-            return "closed", self.settings.disabled_reason
-        if self.queue.closed:
-            return "closed", "aclose() was called"
-        worker = self.worker
-        if worker is None or not worker.is_serving or not worker.loop.is_running():
-            if worker is not None and worker.fault:
-                return "degraded", f"the worker failed of {worker.fault} and starts again"
-            return "starting", "no event loop runs it"
-        if worker.breaker.is_suspended:
-            return "suspended", worker.breaker.reason
-        if worker.breaker.is_blocked:
-            return "retrying", f"the server fails: {worker.breaker.reason}"
-        if worker.shipper.backing_off or worker.breaker.hold_until > self.clock.now():
-            return "retrying", "the server can't be reached or asks for time"
-        if self.spooler is not None and (fault := self.spooler.writer.fault):
-            return "degraded", f"the spool can't be written to: {fault}"
-        return "ok", ""
+        disabled = self.settings.disabled_reason
+        return read_health(self.queue, self.worker, self.spooler, self.clock, disabled)
 
     # Within.
 

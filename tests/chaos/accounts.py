@@ -24,6 +24,9 @@ from tests.support import assert_balanced
 
 __all__ = ["Accounts", "Letter"]
 
+SETBACKS_IN_A_ROW = 5
+"""How many events may end badly in a row, by docs/responses.md."""
+
 EXPECTED_LOSSES = {
     DropReason.QUEUE_FULL,
     DropReason.RETRIES_EXHAUSTED,
@@ -54,6 +57,8 @@ class Accounts:
     settlements: list[tuple[str, Settlement]] = field(init=False, factory=list)
     stored: Counter[str] = field(init=False, factory=Counter)
     sessions: set[str] = field(init=False, factory=set)
+    _outages: set[int] = field(init=False, factory=set)
+    """Exchanges that may not end what they leave open: so much came to nothing before."""
 
     def note_push(self, event_id: str, *, is_bad: bool = False) -> None:
         """
@@ -101,7 +106,11 @@ class Accounts:
         Call it once the exporter is closed and the network is silent.
         """
         letters: defaultdict[str, list[Letter]] = defaultdict(list)
+        in_vain = 0
         for letter in map(Letter.read, exchanges):
+            in_vain = 0 if letter.told else in_vain + max(1, len(letter.ids))
+            if in_vain > SETBACKS_IN_A_ROW:
+                self._outages.add(letter.exchange.number)
             for event_id in letter.ids:
                 letters[event_id].append(letter)
         fates: defaultdict[str, list[Settlement]] = defaultdict(list)
@@ -134,7 +143,8 @@ class Accounts:
         stored = self.stored[event_id]
         if sure and letters[-1] is not sure[0]:
             yield "sent again, after an answer that told of it"
-        if not self.resends and any(n.is_ambiguous for n in letters[:-1]):
+        telling_less = [n for n in letters[:-1] if n.exchange.number not in self._outages]
+        if not self.resends and any(n.is_ambiguous for n in telling_less):
             yield "sent again, after an answer that might have told of it"
         if not len(sure) <= stored <= len(letters):
             yield "the server does not have it as often as the wire says"

@@ -23,6 +23,7 @@ from hh_exporter import (
     RetryPolicy,
     Settlement,
 )
+from hh_exporter._delivery.breaker import SETBACKS_IN_A_ROW
 from tests.conftest import MakeExporter, in_both_dialects
 from tests.scripted_server import (
     Answer,
@@ -266,12 +267,12 @@ async def test_an_ambiguous_answer_is_final(
     server.script(answer)
     settlements: list[Settlement] = []
     exporter = await make_exporter(on_outcome=settlements.append)
-    push_all(exporter, *IDS)
+    push_all(exporter, *IDS[:SETBACKS_IN_A_ROW])
 
     result = await exporter.flush()
 
-    assert result == FlushResult(delivered=0, rejected=8, dropped=0, left=0)
-    assert ids_of(settlements, Outcome.REJECTED) == IDS
+    assert result == FlushResult(delivered=0, rejected=SETBACKS_IN_A_ROW, dropped=0, left=0)
+    assert ids_of(settlements, Outcome.REJECTED) == IDS[:SETBACKS_IN_A_ROW]
     assert len(server.requests) == 1
     assert not server.duplicates()
 
@@ -937,7 +938,7 @@ async def test_a_server_known_to_take_gzip_refuses_events(
     [
         pytest.param(partly(is_one_of("e3"), status=400), 0, id="400, partly created"),
         pytest.param(partly(is_one_of("e3"), status=415), 0, id="415, partly created"),
-        pytest.param(foreign_ids(400), 8, id="400 and foreign ids"),
+        pytest.param(foreign_ids(400), SETBACKS_IN_A_ROW, id="400 and foreign ids"),
     ],
 )
 async def test_a_compressed_body_of_which_something_was_created_is_never_sent_whole_again(
@@ -952,9 +953,9 @@ async def test_a_compressed_body_of_which_something_was_created_is_never_sent_wh
     """
     server.script(answer)
     exporter = await make_exporter(compression="gzip")
-    push_all(exporter, *IDS)
+    push_all(exporter, *IDS[:SETBACKS_IN_A_ROW])
 
     result = await flushed(exporter, clock)
 
-    assert (result.delivered, result.rejected) == (8 - rejected, rejected)
+    assert (result.delivered, result.rejected) == (SETBACKS_IN_A_ROW - rejected, rejected)
     assert not server.duplicates()

@@ -163,7 +163,8 @@ async def test_no_end_waits_for_a_lookup_that_hangs() -> None:
     )
 
     assert done.status == 0
-    assert lines(done.stderr)[0].startswith("1 event dropped (closed): the exporter was closed")
+    said = lines(done.stderr)[0]
+    assert said.startswith("hh_exporter: 1 event dropped (closed): https://api.example.test: ")
 
 
 def test_a_push_after_the_end_is_refused(build_exporter: BuildExporter) -> None:
