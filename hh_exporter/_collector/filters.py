@@ -7,14 +7,23 @@ and by those who have bounded how much of it there is.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import orjson
 from attrs import frozen
 
 from hh_exporter._collector.summary import short
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 __all__ = ["EVERYTHING", "Filter", "Sql", "contains"]
+
+_BACKSLASH: Final = "\ufdd0"
+"""Stands for one while other escapes are read; no character (Unicode 23.7)."""
+_QUOTES: Final = {'\\"': '"', "\\/": "/"}
+_CONTROLS: Final = {"\\n": "\n", "\\t": "\t", "\\r": "\r", "\\b": "\b", "\\f": "\f"}
+_LEVELS: Final = (_QUOTES | _CONTROLS, _QUOTES, _QUOTES)
+"""What is read at each level of JSON within JSON; `C:\\new` is no line end but at the first."""
 
 
 @frozen
@@ -49,7 +58,7 @@ class Filter:
     error: bool | None = None
     """Whether there is one."""
     text: str | None = None
-    """Is part of its JSON text or its ids; ASCII letters match in either case."""
+    """Is part of its JSON text or its ids, upper or lower case, however JSON escapes it."""
 
     def columns(self) -> Sql:
         """
@@ -80,20 +89,43 @@ class Filter:
         """
         if self.text is None:
             return Sql()
-        # As it is stored: quotes, line ends and the like are escaped there.
-        needle = orjson.dumps(self.text)[1:-1].lower()
+        needle = self.text.casefold()
         columns = ("texts.event", "texts.event_id", "texts.session_id")
         either = " OR ".join(f"contains(CAST({column} AS BLOB), ?)" for column in columns)
         return Sql(f"({either})", (needle,) * len(columns))
 
 
-def contains(text: bytes, needle: bytes) -> bool:
+def contains(text: bytes, needle: str) -> bool:
     """
-    Look for *needle*, which has no capital letters, in either case; for SQLite.
+    Look for *needle*, which has no case, in JSON *text* as it reads; for SQLite.
 
-    Its own LIKE takes the product of both lengths to find nothing, Python's search the sum.
+    A text in it may be JSON again, such as the arguments of a tool, with escapes of its
+    own. SQLite's LIKE takes the product of both lengths to find nothing, this the sum.
     """
-    return needle in text.lower()
+    is_ascii = needle.isascii()
+    # Of bytes the case is changed ten times as fast, and others than ASCII don't matter then.
+    read = text.lower().decode("latin-1") if is_ascii else text.decode(errors="replace").casefold()
+    for escapes in _LEVELS:
+        deeper = _unescaped(read, escapes, with_units=not (is_ascii and needle.isprintable()))
+        if needle in deeper:
+            return True
+        if deeper == read:
+            return False
+        read = deeper
+    return False
+
+
+def _unescaped(text: str, escapes: Mapping[str, str], *, with_units: bool) -> str:
+    if "\\" not in text:
+        return text
+    text = text.replace("\\\\", _BACKSLASH)
+    for escape, character in escapes.items():
+        text = text.replace(escape, character)
+    if with_units and "\\u" in text:
+        text = text.encode("raw_unicode_escape").decode("raw_unicode_escape", errors="replace")
+        whole = text.encode("utf-16", errors="surrogatepass").decode("utf-16", errors="replace")
+        text = whole.casefold()
+    return text.replace(_BACKSLASH, "\\")
 
 
 EVERYTHING: Final = Filter()

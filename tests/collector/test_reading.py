@@ -4,6 +4,7 @@ GET /api: lists, single events, sessions, counts and exports, over real sockets.
 
 from __future__ import annotations
 
+import json
 import random
 import sqlite3
 from contextlib import closing
@@ -314,6 +315,31 @@ class TestText:
 
         found = {text: await listed(collector, text=text) for text in SEARCHED}
         assert found == {text: ["my-id"] * is_there for text, is_there in SEARCHED.items()}
+
+    @pytest.mark.parametrize(
+        ("text", "is_there"),
+        [
+            ("Zürich", True),
+            ("zürich", True),
+            ("🎈", True),
+            ('"city": "Z', True),
+            ("C:\\new", True),
+            ("C:\new", False),
+            ("ÄPFEL", True),
+            ("äpfel", True),
+        ],
+    )
+    async def test_json_within_a_text_is_found_as_it_reads(
+        self, collector: Collector, text: str, is_there: bool
+    ) -> None:
+        """
+        Arguments of tools are such, escaped once or twice; letters match in either case.
+        """
+        arguments = json.dumps({"city": "Zürich 🎈", "path": "C:\\new", "of": "Äpfel"})
+        for content in (arguments, json.dumps({"arguments": arguments})):
+            await send(collector, model_event(messages=[{"role": "tool", "content": content}]))
+
+        assert len(await listed(collector, text=text)) == (2 if is_there else 0)
 
     async def test_ids_that_the_collector_made_are_found(self, collector: Collector) -> None:
         """
@@ -710,7 +736,8 @@ class TestExport:
         events = [
             model_event(event_id=f"event-{n}", model=f"m{n % 10}", **filler) for n in range(100)
         ]
-        await send(collector, *events)
+        for part in (events[:50], events[50:]):  # no request may have more than 5 MB
+            await send(collector, *part)
 
         lines = await exported(collector, "/api/events.jsonl?model=m3&text=event-43")
 
