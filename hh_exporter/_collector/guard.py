@@ -2,9 +2,9 @@
 Who may ask: the collector's own pages and programs, and no other website.
 
 A browser lets any page send requests to this machine, also under a name of the
-page's own that leads here. So a request must name an address of the collector
-as its host, or show the key, which no such page knows; and if a page sent it,
-that must be one of the collector's.
+page's own that leads here. So a request must name as its host an address of the
+collector, or one of loopback, which no website can have; or show the key, which
+none knows. And if a page sent it, that must be one of the collector's.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections import deque
 from hmac import compare_digest
 from ipaddress import ip_address
 from secrets import token_urlsafe
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 from attrs import define, field
@@ -124,18 +124,25 @@ class Guard:
 
 def _is_here(request: web.Request, listens_on: str) -> bool:
     """
-    Say whether *request* names as its host the address at which it arrived.
+    Say whether *request* names as its host the address at which it arrived, or loopback.
+
+    A forwarded port (`ssh -L`, a container's) is another one than the collector's.
     """
-    named = request.headers.getall("Host", [])
-    authority = _AUTHORITY.fullmatch(named[0].lower()) if len(named) == 1 else None
+    authority = _authority(request)
     is_for_proxy = not request.raw_path.startswith(("/", "*"))  # RFC 9112 §3.2.2: its host counts
     if authority is None or is_for_proxy or request.transport is None:
         return False
     address, port = request.transport.get_extra_info("sockname")[:2]
     host = authority[1].strip("[]")
-    if int(authority[2] or 80) != port:
-        return False
-    return host in ("localhost", listens_on.lower()) or _is_same_address(host, address)
+    if _is_loopback(host):
+        return True
+    is_its_port = int(authority[2] or 80) == port
+    return is_its_port and (host == listens_on.lower() or _is_same_address(host, address))
+
+
+def _authority(request: web.Request) -> re.Match[str] | None:
+    named = request.headers.getall("Host", [])
+    return _AUTHORITY.fullmatch(named[0].lower()) if len(named) == 1 else None
 
 
 def _is_ours(request: web.Request) -> bool:
@@ -167,6 +174,13 @@ def _is_same(one: str, other: str) -> bool:
     return compare_digest(one.encode(errors="surrogateescape"), other.encode())
 
 
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def _is_same_address(host: str, address: str) -> bool:
     try:
         return ip_address(host) == ip_address(address.partition("%")[0])
@@ -175,6 +189,6 @@ def _is_same_address(host: str, address: str) -> bool:
 
 
 def _cookie(request: web.Request) -> str:
-    # Cookies know no port: another collector of this machine has its own.
-    sockname: Any = request.transport and request.transport.get_extra_info("sockname")
-    return f"hh_collector_{sockname[1] if sockname else 0}"
+    # Cookies know no port: another collector, here or behind a forwarded port, has its own.
+    authority = _authority(request)
+    return f"hh_collector_{(authority and authority[2]) or 80}"

@@ -91,10 +91,16 @@ class TestHost:
     The Host header: a website may have a name that leads here.
     """
 
-    @pytest.mark.parametrize("host", ["127.0.0.1:{}", "localhost:{}", "LocalHost:{}"])
-    async def test_its_own_addresses_are_served(self, collector: Collector, host: str) -> None:
+    @pytest.mark.parametrize(
+        "host",
+        [
+            *("127.0.0.1:{}", "localhost:{}", "LocalHost:{}", "127.0.0.2:{}", "[::1]:{}"),
+            *("127.0.0.1:1", "localhost:9000", "localhost"),
+        ],
+    )
+    async def test_loopback_is_served(self, collector: Collector, host: str) -> None:
         """
-        A loopback collector is 127.0.0.1 and localhost, with its port.
+        With the collector's port, or with another that is forwarded to it.
         """
         port = urlsplit(collector.url).port
 
@@ -111,13 +117,8 @@ class TestHost:
             "evil@127.0.0.1:{}",
             "127.0.0.1:{}@evil",
             "127.0.0.1:{},evil",
-            "127.0.0.1:1",
-            "127.0.0.1",
-            "localhost",
-            "127.0.0.2:{}",
             "0.0.0.0:{}",
-            "[::1]:{}",
-            "[::ffff:127.0.0.1]:{}",
+            "[::2]:{}",
             "[:{}",
             "2130706433:{}",
             "localhost.:{}",
@@ -341,6 +342,14 @@ class TestLogin:
         for wrong in (cookie.value[:-1], "", KEY):
             sent = {"Cookie": f"{cookie.key}={wrong}"}
             assert (await ask(locked, "GET", EXPORT, **sent)).status == 401
+
+    async def test_a_forwarded_port_has_a_cookie_of_its_own(self, locked: Collector) -> None:
+        """
+        Two collectors behind two ports of one machine don't take each other's place.
+        """
+        response = await ask(locked, "POST", LOGIN, {"key": KEY}, Host="localhost:9000")
+
+        assert [cookie.key for cookie in response.cookies.values()] == ["hh_collector_9000"]
 
     async def test_a_wrong_key_is_answered_late(self, locked: Collector, clock: FakeClock) -> None:
         """
