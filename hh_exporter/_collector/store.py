@@ -206,12 +206,21 @@ class Store:
             # A temporary file is gone with the process, whatever the disk has of it.
             self._db.execute(f"PRAGMA synchronous = {'OFF' if self.path is None else 'NORMAL'}")
             claim(self._db, self._name)
+            self._keep_private(path)
         except (OSError, sqlite3.Error) as exc:
             raise ExporterError(
                 f"{self._name} can't be the collector's database ({exc}): "
                 "name a new file, in a directory that can be written"
             ) from exc
         self._reader = Reader(path)
+
+    def _keep_private(self, path: Path) -> None:
+        """
+        Take the file from other users, as one of ours that was there may be theirs to read.
+        """
+        for place in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
+            with suppress(OSError):  # there may be no such file, and a few know no modes
+                place.chmod(0o600)
 
     def _place(self) -> Path:
         if self.path is not None:
