@@ -25,6 +25,7 @@ __all__ = [
     "model_event",
     "post",
     "push",
+    "refusal",
     "stored",
     "v1_event",
 ]
@@ -78,6 +79,15 @@ async def post(
     ):
         assert response.content_type == "application/json"
         return response.status, orjson.loads(await response.read())
+
+
+def refusal(
+    message: str, status: int = 400, code: str = "invalid_request"
+) -> tuple[int, dict[str, Any]]:
+    """
+    Make what `post` returns of a request that is refused.
+    """
+    return status, {"statusCode": status, "message": message, "success": False, "errorCode": code}
 
 
 async def push(collector: Collector, *events: ModelEvent) -> None:

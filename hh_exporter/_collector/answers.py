@@ -1,5 +1,5 @@
 """
-What every answer has in common: JSON, of errors too, with a text and a code.
+What every answer has in common: JSON, of errors too, in the form that the API's have.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from aiohttp import web
 if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
 
-__all__ = ["errors_as_json", "json_answer"]
+__all__ = ["error_answer", "errors_as_json", "json_answer"]
 
 log = logging.getLogger(__name__)
 
@@ -35,13 +35,13 @@ _ERROR_CODES = {
 @web.middleware
 async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
     """
-    Answer an error with `message` and `errorCode`, which the official clients read.
+    Answer an error with what the official clients read: `message`, `errorCode` and so on.
     """
     try:
         return await handler(request)
     except web.HTTPException as exc:
-        answer = {"message": exc.text, "errorCode": _ERROR_CODES.get(exc.status, "refused")}
-        exc.text = orjson.dumps(answer).decode()
+        code = _ERROR_CODES.get(exc.status, "refused")
+        exc.text = orjson.dumps(_error(exc.status, exc.text or exc.reason, code)).decode()
         exc.content_type = "application/json"
         raise
     except ConnectionError:
@@ -50,8 +50,14 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
         log.exception("hh_exporter: the collector can't answer %s %r", request.method, request.path)
         if request.writer.output_size:
             raise  # half an answer can only be cut
-        answer = {"message": "the collector failed: see its log", "errorCode": "internal_error"}
-        return json_answer(answer, status=500)
+        return error_answer(500, "the collector failed: see its log", "internal_error")
+
+
+def error_answer(status: int, message: str, code: str) -> web.Response:
+    """
+    Make the answer to a request that failed, as the API's clients describe it since 2026-09.
+    """
+    return json_answer(_error(status, message, code), status=status)
 
 
 def json_answer(answer: dict[str, Any], *, status: int = 200) -> web.Response:
@@ -59,3 +65,7 @@ def json_answer(answer: dict[str, Any], *, status: int = 200) -> web.Response:
     Make an answer that says *answer*.
     """
     return web.Response(body=orjson.dumps(answer), status=status, content_type="application/json")
+
+
+def _error(status: int, message: str, code: str) -> dict[str, Any]:
+    return {"statusCode": status, "message": message, "success": False, "errorCode": code}

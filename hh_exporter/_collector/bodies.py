@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import zlib
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import orjson
 from aiohttp import web
@@ -25,10 +25,21 @@ if TYPE_CHECKING:
     from hh_exporter._clock import Clock
     from hh_exporter._collector.validation import Schema
 
-__all__ = ["BODY_TIMEOUT", "MAX_BODY_BYTES", "MAX_CONTAINERS", "MAX_ROOM", "Bodies"]
+__all__ = [
+    "BODY_TIMEOUT",
+    "MAX_BODY_BYTES",
+    "MAX_CONTAINERS",
+    "MAX_ROOM",
+    "Bodies",
+    "check_containers",
+    "parse",
+]
 
-MAX_BODY_BYTES = 32 * 2**20
-MAX_ROOM = 8 * MAX_BODY_BYTES
+T = TypeVar("T")
+
+MAX_BODY_BYTES = 5_000_000
+"""The vendor's troubleshooting page: "Payload too large" for requests over 5 MB."""
+MAX_ROOM = 256 * 2**20
 MAX_CONTAINERS = 1_000_000
 """Objects and arrays, each of which takes thirty times its two bytes once it is read."""
 BODY_TIMEOUT = 30.0
@@ -50,6 +61,21 @@ class Bodies:
         """
         Read the object that *request* sends, which *schema* allows; it has room in the block.
 
+        Raises as `take` does.
+        """
+        async with self.take(request, lambda text: parse(text, schema), limit) as body:
+            yield body
+
+    @asynccontextmanager
+    async def take(
+        self,
+        request: web.Request,
+        parse: Callable[[bytes | bytearray], T],
+        limit: int = MAX_BODY_BYTES,
+    ) -> AsyncIterator[T]:
+        """
+        Let *parse* make something of the body that *request* sends; it has room in the block.
+
         Raises aiohttp's 400, 408, 413, 415 or 503, with a text that says why.
         The server must leave the body packed.
         """
@@ -58,7 +84,7 @@ class Bodies:
             text = _unpack(sent, request.headers.get("Content-Encoding", ""), limit)
             if text is not sent:
                 take(len(text))
-            body = _parse(text, schema)
+            body = parse(text)
             del sent, text  # the body alone is waited with
             yield body
 
@@ -71,7 +97,7 @@ class Bodies:
                 while chunk := await request.content.readany():
                     sent += chunk
                     if len(sent) > limit:
-                        raise web.HTTPRequestEntityTooLarge(limit, len(sent))
+                        _refuse_size(limit, len(sent))
                     take(len(chunk))
         except (web.RequestPayloadError, ConnectionError):
             _refuse("is cut short")
@@ -101,13 +127,23 @@ class Bodies:
             self._used -= taken
 
 
-def _parse(text: bytes | bytearray, schema: Schema) -> dict[str, Any]:
+def check_containers(text: bytes | bytearray) -> None:
+    """
+    Refuse, with 413, what opens more brackets than MAX_CONTAINERS, be they in its texts.
+    """
     if (containers := text.count(b"{") + text.count(b"[")) > MAX_CONTAINERS:
         raise web.HTTPRequestEntityTooLarge(
             MAX_CONTAINERS,
             containers,
             text=f"body: must have no more than {MAX_CONTAINERS:,} objects and arrays",
         )
+
+
+def parse(text: bytes | bytearray, schema: Schema) -> dict[str, Any]:
+    """
+    Read the object that *text* is, which *schema* allows; raises aiohttp's 400 or 413.
+    """
+    check_containers(text)
     try:
         body: dict[str, Any] = read_json(text)
     except orjson.JSONDecodeError as exc:
@@ -138,10 +174,16 @@ def _unpack(sent: bytearray, encoding: str, limit: int) -> bytes | bytearray:
     except zlib.error:
         _refuse("is not in its Content-Encoding")
     if len(unpacked) > limit:
-        raise web.HTTPRequestEntityTooLarge(limit, len(unpacked))
+        _refuse_size(limit, len(unpacked))
     if not unpacker.eof or unpacker.unused_data:
         _refuse("is not in its Content-Encoding")
     return unpacked
+
+
+def _refuse_size(limit: int, size: int) -> NoReturn:
+    raise web.HTTPRequestEntityTooLarge(
+        limit, size, text=f"Payload too large: body: must have no more than {limit:,} bytes"
+    )
 
 
 def _refuse(problem: str) -> NoReturn:

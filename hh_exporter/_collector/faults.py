@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 from attrs import asdict, define, field, frozen
 
-from hh_exporter._collector.answers import json_answer
+from hh_exporter._collector.answers import error_answer, json_answer
 from hh_exporter._collector.validation import FAULTS
 from hh_exporter.exceptions import ConfigError
 
@@ -156,8 +156,7 @@ class FaultInjector:
             await self._hang()
         if kind in ("hang", "reset"):
             return _reset(request)
-        answer = {"message": _EXCUSE, "errorCode": "injected_fault"}
-        return json_answer(answer, status=int(kind))
+        return error_answer(int(kind), _EXCUSE, "injected_fault")
 
     @property
     def _burst(self) -> float:

@@ -25,6 +25,7 @@ from tests.collector_client import (
     known_sessions,
     model_event,
     post,
+    refusal,
     stored,
     v1_event,
 )
@@ -76,13 +77,8 @@ class TestStatus:
         async with Collector(faults=Faults(faults={str(status): 1.0})) as collector:
             answer = await post(collector, ONE, {"model_event": model_event()})
 
-            assert answer == (
-                status,
-                {
-                    "message": "a fault that the collector was asked for",
-                    "errorCode": "injected_fault",
-                },
-            )
+            excuse = "a fault that the collector was asked for"
+            assert answer == refusal(excuse, status, "injected_fault")
             assert await collector.count() == 0
 
     async def test_chance_decides_which_request_meets_with_it(self) -> None:

@@ -19,7 +19,7 @@ import pytest
 
 from hh_exporter._collector import Collector
 from hh_exporter._collector.bodies import BODY_TIMEOUT
-from tests.collector_client import EXPORT, MANY, ONE, exported, model_event, post
+from tests.collector_client import EXPORT, MANY, ONE, exported, model_event, post, refusal
 from tests.support import FakeClock, until
 
 if TYPE_CHECKING:
@@ -450,7 +450,7 @@ async def test_a_failure_of_its_own_is_told(
         answer = await post(collector, ONE, ENTRY)
 
     message = "the collector failed: see its log"
-    assert answer == (500, {"message": message, "errorCode": "internal_error"})
+    assert answer == refusal(message, 500, "internal_error")
     [entry] = caplog.records
     assert entry.getMessage() == f"hh_exporter: the collector can't answer POST '{ONE}'"
     assert "no such table" in caplog.text
