@@ -1,0 +1,108 @@
+"""
+The attributes of a span, and which of them somebody has read.
+
+What nobody reads is left over, so that nothing of a span is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, TypeAlias
+
+import orjson
+from attrs import define, field
+
+__all__ = ["Attributes", "data_of"]
+
+Json: TypeAlias = dict[str, Any]
+
+_MAX_LEVELS: Final = 32
+"""Dots of a name that are looked at; what is behind them stays one name."""
+
+
+@define(eq=False)
+class Attributes:
+    """
+    Gives out attributes by their names.
+    """
+
+    values: Mapping[str, Any] = field(repr=False)
+    _read: set[str] = field(factory=set, init=False)
+
+    def take(self, *names: str) -> Any:
+        """
+        Return the first of *names* that has a value, None if none has; all of them are read.
+        """
+        self._read.update(names)
+        present = (self.values[name] for name in names if self.values.get(name) is not None)
+        return next(present, None)
+
+    def take_below(self, prefix: str) -> Any:
+        """
+        Put together again what was taken apart into one attribute a value, by names with dots.
+
+        `prefix.a.0` and `prefix.a.1` are the list `a` of an object. A value at *prefix*
+        itself is JSON text of all of it, unless something is below. None if there is nothing.
+        """
+        below = {
+            name.removeprefix(f"{prefix}."): value
+            for name, value in self.values.items()
+            if name.startswith(f"{prefix}.")
+        }
+        self._read.update(f"{prefix}.{name}" for name in below)
+        whole = self.take(prefix)
+        return _joined(below.items()) if below else data_of(whole)
+
+    def left_over(self) -> Json:
+        """
+        Return what has not been read.
+        """
+        return {name: value for name, value in self.values.items() if name not in self._read}
+
+
+def data_of(value: object) -> Any:
+    """
+    Read *value*, if it is the JSON text of an object or array, else return it as it is.
+    """
+    if isinstance(value, str) and value[:1] in ("{", "["):
+        try:
+            return orjson.loads(value)
+        except orjson.JSONDecodeError:
+            return value  # cut short by a limit of the tracer, or no JSON
+    return value
+
+
+def _joined(values: Iterable[tuple[str, object]]) -> Any:
+    whole: Json = {}
+    for name, value in values:
+        *parents, last = name.split(".", _MAX_LEVELS)
+        place = whole
+        for parent in parents:
+            inner = place.setdefault(parent, {})
+            if type(inner) is _Leaf:  # that is a value itself, too
+                inner = place[parent] = {"": inner}
+            place = inner
+        if type(place.get(last)) is dict:
+            place, last = place[last], ""
+        place[last] = _Leaf(data_of(value))
+    return _plain(whole)
+
+
+@define
+class _Leaf:
+    """
+    A value, however it looks: nothing goes below it.
+    """
+
+    value: Any
+
+
+def _plain(value: Any) -> Any:
+    if type(value) is _Leaf:
+        return value.value
+    if type(value) is not dict:
+        return value
+    members = {name: _plain(inner) for name, inner in value.items()}
+    if members.keys() == {str(index) for index in range(len(members))}:
+        return [members[str(index)] for index in range(len(members))]
+    return members

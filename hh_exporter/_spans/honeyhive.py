@@ -1,0 +1,73 @@
+"""
+The attributes of HoneyHive's own tracers: `honeyhive_*` and `honeyhive.*`.
+
+As recorded of PyPI honeyhive 1.7.0 and npm honeyhive 1.0.42. Both take objects
+apart, one attribute a value; Python writes lists as JSON text, npm null as "null".
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from hh_exporter._spans.attributes import Attributes
+
+__all__ = ["read"]
+
+Json: TypeAlias = dict[str, Any]
+
+_OBJECTS = ("inputs", "outputs", "config", "metadata", "metrics", "feedback", "user_properties")
+_TYPES = ("model", "tool", "chain", "session")
+_ASSOCIATED = "traceloop.association.properties"
+_IGNORED = (f"{_ASSOCIATED}.project", f"{_ASSOCIATED}.disable_http_tracing")
+_RUN = ("run_id", "dataset_id", "datapoint_id")
+
+
+def read(attributes: Attributes) -> Json:
+    """
+    Read what HoneyHive's tracers say; {} of others.
+    """
+    event: Json = {}
+    kind = attributes.take("honeyhive_event_type")
+    if isinstance(kind, str) and kind.lower() in _TYPES:
+        event["event_type"] = kind.lower()
+    for key, names in {
+        "event_id": ("honeyhive_event_id",),
+        "event_name": ("honeyhive_event_name",),
+        "error": ("honeyhive_error",),
+        "session_id": ("honeyhive.session_id", f"{_ASSOCIATED}.session_id"),
+        "source": ("honeyhive.source", f"{_ASSOCIATED}.source"),
+    }.items():
+        value = attributes.take(*names)
+        if isinstance(value, str) and value:
+            event[key] = value
+    duration = attributes.take("honeyhive_duration_ms")
+    if isinstance(duration, int | float) and not isinstance(duration, bool):
+        event["duration"] = duration
+    # The key decides, and what the tracer itself is told is nothing of an event.
+    attributes.take(
+        "honeyhive.project",
+        *(f"{_ASSOCIATED}.{name}" for name in ("project", "disable_http_tracing")),
+    )
+    for key in _OBJECTS:
+        value = _without_null(attributes.take_below(f"honeyhive_{key}"))
+        if value is not None:
+            event[key] = value if isinstance(value, dict) else {"value": value}
+    run = {name: attributes.take(f"honeyhive.{name}", f"{_ASSOCIATED}.{name}") for name in _RUN}
+    run["error_type"] = attributes.take("honeyhive_error_type")
+    metadata = {name: value for name, value in run.items() if value is not None}
+    if metadata:
+        event["metadata"] = metadata | event.get("metadata", {})
+    return event
+
+
+def _without_null(value: Any) -> Any:
+    match value:
+        case "null":
+            return None
+        case dict():
+            return {name: _without_null(inner) for name, inner in value.items()}
+        case list():
+            return [_without_null(inner) for inner in value]
+        case _:
+            return value

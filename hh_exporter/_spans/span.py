@@ -1,0 +1,44 @@
+"""
+An ended span, whatever it came from: a request of OTLP, or a tracer of this process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+from attrs import field, frozen
+
+__all__ = ["Span"]
+
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+@frozen(kw_only=True)
+class Span:
+    """
+    What an ended span says.
+
+    Values are JSON data: text, numbers, booleans, None, and lists and objects of these.
+    """
+
+    trace_id: str
+    """32 hexadecimal digits."""
+    span_id: str
+    """16 hexadecimal digits."""
+    parent_id: str | None = None
+    """The span id of its parent; None for the first span of a trace."""
+    name: str
+    start: int
+    """In nanoseconds since 1970."""
+    end: int
+    is_error: bool = False
+    """Whether its status is ERROR."""
+    description: str = ""
+    """What its status says, if anything."""
+    attributes: Mapping[str, Any] = field(default=_NOTHING, repr=False)
+    resource: Mapping[str, Any] = field(default=_NOTHING, repr=False)
+    """The attributes of the program that made it."""
+    exception: Mapping[str, Any] = field(default=_NOTHING, repr=False)
+    """The attributes of its last `exception` event."""
