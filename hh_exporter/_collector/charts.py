@@ -35,12 +35,12 @@ _TOP_VALUES: Final = 100
 _RECENT_ROWS: Final = 100_000
 _REST: Final = "other"
 
+_PARTS: Final = "FILTER (WHERE type <> 'session')"  # which has the sums of its events
 _SUMS: Final = {
     "count": "count(*)",
     "errors": "count(nullif(error, 'cancelled'))",
-    "tokens_in": "CAST(total(tokens_in) AS INTEGER)",
-    "tokens_out": "CAST(total(tokens_out) AS INTEGER)",
-    "cost": "total(cost)",
+    **{name: f"CAST(total({name}) {_PARTS} AS INTEGER)" for name in ("tokens_in", "tokens_out")},
+    "cost": f"total(cost) {_PARTS}",
 }
 _PERCENTILES: Final = {"p50": 50, "p95": 95}
 

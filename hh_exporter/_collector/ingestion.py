@@ -8,16 +8,15 @@ refuses is not stored.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias
-from uuid import UUID
 
 from aiohttp import web
-from attrs import field, frozen
+from attrs import frozen
 
 from hh_exporter._collector.answers import json_answer
+from hh_exporter._collector.calls import Call, Calls, is_uuid, uuid_in_path
 from hh_exporter._collector.encoding import encode
-from hh_exporter._collector.faults import PARTIAL
 from hh_exporter._collector.sessions import Session, described_by, shared_session
-from hh_exporter._collector.store import EventRow, SessionRow, Store, UnwritableError
+from hh_exporter._collector.store import EventRow, SessionRow, Store
 from hh_exporter._collector.validation import (
     EVENT,
     EVENT_BATCH_REQUEST,
@@ -26,6 +25,7 @@ from hh_exporter._collector.validation import (
     MODEL_EVENT_BATCH_REQUEST,
     MODEL_EVENT_REQUEST,
     SESSION_START_REQUEST,
+    SESSION_TRACES,
     V1_EVENT,
     V1_EVENT_BATCH,
     V1_SESSION,
@@ -35,40 +35,14 @@ from hh_exporter._collector.validation import (
 from hh_exporter.events import new_id
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from aiohttp.typedefs import Handler
-
     from hh_exporter._clock import Clock
-    from hh_exporter._collector.bodies import Bodies
-    from hh_exporter._collector.faults import FaultInjector
 
 __all__ = ["Ingestion"]
 
-Event: TypeAlias = dict[str, Any]
+Json: TypeAlias = dict[str, Any]
 
 _NOWHERE = {"org_id": "local", "workspace_id": "local", "project_id": "local"}
 """Of a session's answer: what an official client insists on, and this machine has not."""
-
-
-@frozen
-class Call:
-    """
-    A request of a client that meets with no fault, or by half.
-    """
-
-    request: web.Request
-    body: dict[str, Any] = field(repr=False)
-    is_partial: bool
-
-    @property
-    def route(self) -> str:
-        """
-        The path, without what varies in it.
-        """
-        resource = self.request.match_info.route.resource
-        assert resource is not None  # noqa: S101 - it has been routed
-        return resource.canonical
 
 
 @frozen
@@ -79,8 +53,7 @@ class Ingestion:
 
     store: Store
     clock: Clock
-    bodies: Bodies
-    faults: FaultInjector
+    calls: Calls
 
     def add_to(self, app: web.Application) -> None:
         """
@@ -100,94 +73,86 @@ class Ingestion:
                 V1_SESSION_EVENT_BATCH,
                 self.create_session_event_batch,
             ),
+            ("/session/{session_id}/traces", SESSION_TRACES, self.add_traces),
         ):
-            app.router.add_post(path, self._taking(schema, handle))
+            app.router.add_post(path, self.calls.taking(schema, handle))
 
-    async def create_model_event(self, call: Call) -> web.Response:
+    async def create_model_event(self, call: Call[Json]) -> web.Response:
         """
         Store one legacy event, or refuse the request.
         """
         return await self._create_one(call, call.body["model_event"])
 
-    async def create_model_event_batch(self, call: Call) -> web.Response:
+    async def create_model_event_batch(self, call: Call[Json]) -> web.Response:
         """
         Store the good events of a legacy batch, and say what is wrong with the others.
         """
         return await self._create_good(call, "model_events", MODEL_EVENT)
 
-    async def create_wrapped_event(self, call: Call) -> web.Response:
+    async def create_wrapped_event(self, call: Call[Json]) -> web.Response:
         """
         Store one event, or refuse the request.
         """
         return await self._create_one(call, call.body["event"])
 
-    async def create_wrapped_event_batch(self, call: Call) -> web.Response:
+    async def create_wrapped_event_batch(self, call: Call[Json]) -> web.Response:
         """
         Store the good events of a batch, and say what is wrong with the others.
         """
         return await self._create_good(call, "events", EVENT)
 
-    async def create_event(self, call: Call) -> web.Response:
+    async def create_event(self, call: Call[Json]) -> web.Response:
         """
         Store one v1 event, or refuse the request.
         """
         return await self._create_one(call, call.body)
 
-    async def create_event_batch(self, call: Call) -> web.Response:
+    async def create_event_batch(self, call: Call[Json]) -> web.Response:
         """
         Store a v1 batch, or refuse it as a whole.
         """
         session = shared_session(call.body, call.body["events"])
         return await self._create_many(call, call.body["events"], session, is_told=True)
 
-    async def create_session_event_batch(self, call: Call) -> web.Response:
+    async def create_session_event_batch(self, call: Call[Json]) -> web.Response:
         """
         Store a v1 batch in the session that the path names, or refuse it as a whole.
 
         The answer names no event.
         """
-        session_id = call.request.match_info["session_id"]
-        if not _is_uuid(session_id):
-            raise web.HTTPBadRequest(text="path: session_id: must be a UUID")
+        session_id = uuid_in_path(call.request, "session_id")
         answer = await self._create_many(call, call.body["events"], Session(session_id, {}))
         return answer if answer.status != web.HTTPOk.status_code else json_answer({"success": True})
 
-    async def start_session(self, call: Call) -> web.Response:
+    async def add_traces(self, call: Call[Json]) -> web.Response:
         """
-        Note a session of the legacy dialect.
+        Store events in the session that the path names, as the deprecated route does.
         """
-        said = call.body["session"]
-        return await self._note_session(Session(said.get("session_id", new_id()), said))
+        session_id = uuid_in_path(call.request, "session_id")
+        events = call.body.get("events", call.body.get("logs"))
+        if events is None or {"events", "logs"} <= call.body.keys():
+            raise web.HTTPBadRequest(text="body: must have either events or logs")
+        answer = await self._create_many(call, events, Session(session_id, {}))
+        return answer if answer.status != web.HTTPOk.status_code else json_answer({"success": True})
 
-    async def create_session(self, call: Call) -> web.Response:
+    async def start_session(self, call: Call[Json]) -> web.Response:
+        """
+        Note a session of the legacy dialect; an id that is no UUID is replaced, as the API does.
+        """
+        return await self._note_session(call.body["session"])
+
+    async def create_session(self, call: Call[Json]) -> web.Response:
         """
         Note a session of the v1 dialect; an id that is no UUID is replaced, as the API does.
         """
-        session_id = call.body.get("session_id", "")
-        return await self._note_session(
-            Session(session_id if _is_uuid(session_id) else new_id(), call.body)
-        )
+        return await self._note_session(call.body)
 
-    def _taking(self, schema: Schema, handle: Callable[[Call], Awaitable[web.Response]]) -> Handler:
-        async def take(request: web.Request) -> web.StreamResponse:
-            fault = await self.faults.due()
-            if fault not in (None, PARTIAL):
-                return await self.faults.fail(request, fault)
-            async with self.bodies.read(request, schema) as body:
-                try:
-                    return await handle(Call(request, body, fault == PARTIAL))
-                except UnwritableError as exc:
-                    headers = {"Retry-After": "1"}
-                    raise web.HTTPServiceUnavailable(text=str(exc), headers=headers) from None
-
-        return take
-
-    async def _create_one(self, call: Call, event: Event) -> web.Response:
+    async def _create_one(self, call: Call[Json], event: Json) -> web.Response:
         [event_id] = await self._create(call, [event])
         return json_answer({"event_id": event_id, "success": True})
 
-    async def _create_good(self, call: Call, key: str, schema: Schema) -> web.Response:
-        events: list[Event] = []
+    async def _create_good(self, call: Call[Json], key: str, schema: Schema) -> web.Response:
+        events: list[Json] = []
         errors: list[str] = []
         for index, event in enumerate(call.body[key]):
             problem = schema.problem(event)
@@ -201,8 +166,8 @@ class Ingestion:
 
     async def _create_many(
         self,
-        call: Call,
-        events: list[Event],
+        call: Call[Json],
+        events: list[Json],
         session: Session | None,
         errors: list[str] | None = None,
         *,
@@ -224,7 +189,7 @@ class Ingestion:
         return json_answer(answer)
 
     async def _create(
-        self, call: Call, events: list[Event], session: Session | None = None
+        self, call: Call[Json], events: list[Json], session: Session | None = None
     ) -> list[str]:
         time = int(self.clock.wall() * 1000)
         path = call.route
@@ -249,16 +214,11 @@ class Ingestion:
         )
         return [row.event_id for row in rows]
 
-    async def _note_session(self, session: Session) -> web.Response:
+    async def _note_session(self, said: Json) -> web.Response:
+        session_id = said.get("session_id", "")
+        session = Session(session_id if is_uuid(session_id) else new_id(), said)
         time = int(self.clock.wall() * 1000)
         row = SessionRow(encode(session.properties), session.session_id, time)
         await self.store.add([], row)
         ids = {"session_id": session.session_id, "event_id": session.session_id}
         return json_answer({**session.properties, "event_type": "session", **ids, **_NOWHERE})
-
-
-def _is_uuid(text: str) -> bool:
-    try:
-        return str(UUID(text)) == text.lower()
-    except ValueError:
-        return False

@@ -37,6 +37,7 @@ __all__ = [
     "page",
     "select",
     "session_rows",
+    "updated",
 ]
 
 Shown: TypeAlias = dict[str, Any]
@@ -162,6 +163,17 @@ def news(db: sqlite3.Connection, wanted: Filter, after: int, limit: int) -> News
         older = _conditions(wanted, examined, events[-1]["id"] - 1)
         skipped += select(db, "count(*)", _source(wanted), older).fetchone()[0]
     return News(events[::-1], skipped, last)
+
+
+def updated(db: sqlite3.Connection, wanted: Filter, row_ids: list[int]) -> list[Shown]:
+    """
+    Read those of the events with these row numbers that are wanted, oldest first.
+    """
+    # Few rows: there is no need to look at how much text they have.
+    among = Sql(f"events.id IN ({', '.join('?' * len(row_ids))})", tuple(row_ids))
+    sql = wanted.columns() & among & wanted.texts()
+    rows = select(db, _COLUMNS, _source(wanted), sql, "ORDER BY events.id")
+    return [_shown(row) for row in rows]
 
 
 def one_event(db: sqlite3.Connection, row_id: int) -> Summarized | None:

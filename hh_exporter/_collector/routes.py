@@ -10,10 +10,14 @@ from aiohttp import web
 from attrs import frozen
 
 from hh_exporter._collector.answers import errors_as_json
+from hh_exporter._collector.calls import Calls
 from hh_exporter._collector.faults import FaultRoutes
 from hh_exporter._collector.ingestion import Ingestion
 from hh_exporter._collector.page import Page
 from hh_exporter._collector.reading import Reading
+from hh_exporter._collector.runs import Runs
+from hh_exporter._collector.tracing import Tracing
+from hh_exporter._collector.updating import Updating
 
 if TYPE_CHECKING:
     from hh_exporter._clock import Clock
@@ -45,7 +49,11 @@ class Routes:
         """
         app = web.Application(middlewares=[self.connections.note, errors_as_json, self.guard.check])
         self.guard.add_to(app)
-        Ingestion(self.store, self.clock, self.bodies, self.faults).add_to(app)
+        calls = Calls(self.bodies, self.faults)
+        Ingestion(self.store, self.clock, calls).add_to(app)
+        Updating(self.store, calls).add_to(app)
+        Tracing(self.store, self.clock, calls).add_to(app)
+        Runs(self.clock, calls).add_to(app)
         FaultRoutes(self.faults, self.bodies).add_to(app)
         Reading(self.store, self.clock).add_to(app)
         Page().add_to(app)

@@ -6,9 +6,17 @@ A text is JSON that is kept as it is: only who wants to look into it reads it.
 
 from __future__ import annotations
 
+from typing import Final
+
+import orjson
 from attrs import field, frozen
 
-__all__ = ["EventRow", "SessionRow"]
+from hh_exporter._collector.summary import COLUMNS, MAX_TEXT, short, summarize
+
+__all__ = ["NARROW", "EventRow", "SessionRow", "narrow"]
+
+NARROW: Final = ("id", "time", "event_id", "session_id", *COLUMNS, "path", "size")
+"""The columns of an event's narrow row."""
 
 
 @frozen
@@ -38,3 +46,20 @@ class SessionRow:
     session_id: str
     time: int
     """When it was first seen, in Unix milliseconds."""
+
+
+def narrow(row_id: int, row: EventRow) -> tuple[object, ...]:
+    """
+    Make the values of NARROW.
+    """
+    start, *rest = summarize(orjson.loads(row.event)).columns()
+    return (
+        row_id,
+        row.time,
+        short(row.event_id),
+        short(row.session_id),
+        row.time if start is None else start,
+        *rest,
+        row.path[:MAX_TEXT],
+        len(row.event),
+    )

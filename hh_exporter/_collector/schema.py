@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 __all__ = ["claim", "connect"]
 
 _APPLICATION_ID: Final = int.from_bytes(b"hhco", "big")
-_VERSION: Final = 3
+_VERSION: Final = 4
 _MAX_LOG_BYTES: Final = 64 * 2**20
+
+_BY_EVENT_ID: Final = "CREATE INDEX events_by_event_id ON events (event_id)"
 
 _TABLES: Final = (
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
@@ -60,14 +62,22 @@ _TABLES: Final = (
         session_id TEXT NOT NULL,
         properties TEXT NOT NULL,
         time INTEGER NOT NULL,
-        has_events INTEGER NOT NULL
+        has_events INTEGER NOT NULL,
+        has_root INTEGER NOT NULL
     )
     """,
     "CREATE INDEX events_by_time ON events (time)",
     "CREATE INDEX events_by_session ON events (session_id)",
+    _BY_EVENT_ID,
     "CREATE INDEX empty_sessions ON sessions (id) WHERE NOT has_events",
 )
 """Ids are shortened, but in `texts` and in `sessions.session_id`, where they are whole."""
+
+_FROM_VERSION_3: Final = (
+    _BY_EVENT_ID,
+    "ALTER TABLE sessions ADD COLUMN has_root INTEGER NOT NULL DEFAULT 1",
+    "UPDATE sessions SET has_root = 0 WHERE properties = '{}'",
+)
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -79,7 +89,7 @@ def connect(path: Path) -> sqlite3.Connection:
 
 def claim(db: sqlite3.Connection, name: str) -> None:
     """
-    Make the tables of a new database, or check that it has them.
+    Make the tables of a new database, add what one of version 3 lacks, or check that all is there.
 
     Raises `ExporterError`, naming the file *name*, if it is of something else;
     it is left as it was.
@@ -87,23 +97,28 @@ def claim(db: sqlite3.Connection, name: str) -> None:
     db.execute("PRAGMA page_size = 16384")  # an event has some kilobytes
     with db:
         db.execute("BEGIN IMMEDIATE")  # fails now, where an insert would later
-        if not _is_ours(db, name):
-            for statement in _TABLES:
+        version = _version(db, name)
+        if version != _VERSION:
+            for statement in _FROM_VERSION_3 if version else _TABLES:
                 db.execute(statement)
+            db.execute(f"PRAGMA user_version = {_VERSION}")
+        if not version:
             db.execute("INSERT INTO meta VALUES ('store', ?)", (new_id(),))
             db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-            db.execute(f"PRAGMA user_version = {_VERSION}")
     db.execute("PRAGMA journal_mode = WAL")
     db.execute(f"PRAGMA journal_size_limit = {_MAX_LOG_BYTES}")
 
 
-def _is_ours(db: sqlite3.Connection, name: str) -> bool:
+def _version(db: sqlite3.Connection, name: str) -> int:
+    """
+    Tell of which version the database is; 0 if it is empty.
+    """
     application_id, version, tables = db.execute(
         "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_master) "
         "FROM pragma_application_id, pragma_user_version"
     ).fetchone()
-    if application_id == _APPLICATION_ID and version != _VERSION:
+    if application_id == _APPLICATION_ID and version not in (3, _VERSION):
         raise ExporterError(f"{name} is of another version of the collector: name another file")
     if application_id != _APPLICATION_ID and (application_id or version or tables):
         raise ExporterError(f"{name} is not a collector's database: name another file")
-    return bool(application_id)
+    return int(version)

@@ -2,7 +2,7 @@
 What the collector was sent, in SQLite.
 
 One thread owns the connection that writes, and the loop only waits for it.
-Nothing of an event is ever changed: the order of rows is the order of arrival,
+The order of rows is the order of arrival, whatever is added to an event later;
 and the oldest go first, a few with each write, so that no write waits long.
 """
 
@@ -12,11 +12,13 @@ import asyncio
 import logging
 import os
 import sqlite3
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, closing, suppress
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import orjson
 from attrs import define, field, frozen
@@ -33,10 +35,11 @@ from hh_exporter._collector.lists import (
     session_rows,
 )
 from hh_exporter._collector.reader import Reader
-from hh_exporter._collector.rows import EventRow, SessionRow
+from hh_exporter._collector.rows import NARROW, EventRow, SessionRow, narrow
 from hh_exporter._collector.schema import claim, connect
 from hh_exporter._collector.sessions import merged
-from hh_exporter._collector.summary import COLUMNS, MAX_TEXT, short, summarize
+from hh_exporter._collector.summary import short
+from hh_exporter._collector.updates import update
 from hh_exporter.exceptions import ExporterError
 
 if TYPE_CHECKING:
@@ -50,6 +53,8 @@ T = TypeVar("T")
 
 _MAX_PROPERTIES = 32 * 2**20
 _MIN_PRUNED = 100
+_MAX_UPDATES = 200
+"""That are remembered for those who follow."""
 _PASSING = frozenset(
     {
         sqlite3.SQLITE_BUSY,
@@ -61,14 +66,13 @@ _PASSING = frozenset(
 )
 """What is wrong with the disk or the file, and may be well again."""
 
-_NARROW: Final = ("id", "time", "event_id", "session_id", *COLUMNS, "path", "size")
 _ADD_SESSION: Final = (
-    "INSERT INTO sessions (short_id, session_id, properties, time, has_events) "
-    "VALUES (?, ?, '{}', ?, 1) "
+    "INSERT INTO sessions (short_id, session_id, properties, time, has_events, has_root) "
+    "VALUES (?, ?, '{}', ?, 1, 0) "
     "ON CONFLICT (short_id) DO UPDATE SET has_events = 1 WHERE NOT has_events"
 )
 _ADD_EVENT: Final = "INSERT INTO events ({}) VALUES ({})".format(  # noqa: S608 - all ours
-    ", ".join(_NARROW), ", ".join("?" * len(_NARROW))
+    ", ".join(NARROW), ", ".join("?" * len(NARROW))
 )
 _ADD_TEXT: Final = (
     "INSERT INTO texts (id, event_id, session_id, event) VALUES (?, ?, ?, CAST(? AS TEXT))"
@@ -109,6 +113,8 @@ class Store:
     _reader: Reader | None = field(default=None, init=False)
     _cleanup: ExitStack = field(factory=ExitStack, init=False)
     _is_unwritable: bool = field(default=False, init=False)
+    _updates: deque[int] = field(factory=lambda: deque(maxlen=_MAX_UPDATES), init=False)
+    _update_count: int = field(default=0, init=False)
 
     @classmethod
     @asynccontextmanager
@@ -144,21 +150,28 @@ class Store:
         All of it or, if cancelled, maybe nothing. Raises `UnwritableError`, and stores
         nothing, while the disk is full or the file is otherwise not to be written to.
         """
-        try:
-            await self._run(self._add, events, sessions)
-        except sqlite3.OperationalError as exc:
-            if exc.sqlite_errorcode & 0xFF not in _PASSING:  # an extended code begins with its kind
-                raise
-            if not self._is_unwritable:  # once: the disk may stay full for a million requests
-                log.error(  # noqa: TRY400
-                    "hh_exporter: the collector can't write to %s (%s): events are refused",
-                    self._name,
-                    exc,
-                )
-            self._is_unwritable = True
-            raise UnwritableError(f"the database can't be written ({exc})") from exc
-        self._is_unwritable = False
+        await self._write(self._add, events, sessions)
         self.bell.ring()
+
+    async def update(self, event_id: str, said: dict[str, Any]) -> None:
+        """
+        Add what is *said* to an event or a session; raises as `updates.update` and `add` do.
+        """
+        row_id = await self._write(self._update, event_id, said)
+        if row_id is not None:
+            self._updates.append(row_id)
+            self._update_count += 1
+        self.bell.ring()
+
+    def updated_after(self, count: int) -> tuple[int, list[int]]:
+        """
+        Tell how many updates there have been, and the rows of those after the first *count*.
+
+        Of the last _MAX_UPDATES alone.
+        """
+        new = min(self._update_count - count, len(self._updates))
+        latest = islice(reversed(self._updates), new)
+        return self._update_count, sorted(set(latest))
 
     async def count(self) -> int:
         """
@@ -191,6 +204,23 @@ class Store:
             await self._reader.aclose()
         await self._run(self._cleanup.close)
         await asyncio.to_thread(self._thread.shutdown)  # joins it: not for the loop to wait
+
+    async def _write(self, work: Callable[..., T], *args: object) -> T:
+        try:
+            done = await self._run(work, *args)
+        except sqlite3.OperationalError as exc:
+            if exc.sqlite_errorcode & 0xFF not in _PASSING:  # an extended code begins with its kind
+                raise
+            if not self._is_unwritable:  # once: the disk may stay full for a million requests
+                log.error(  # noqa: TRY400
+                    "hh_exporter: the collector can't write to %s (%s): events are refused",
+                    self._name,
+                    exc,
+                )
+            self._is_unwritable = True
+            raise UnwritableError(f"the database can't be written ({exc})") from exc
+        self._is_unwritable = False
+        return done
 
     async def _run(self, work: Callable[..., T], *args: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *args)
@@ -242,13 +272,18 @@ class Store:
             self._insert(events)
             self._prune(events, sessions)
 
+    def _update(self, event_id: str, said: dict[str, Any]) -> int | None:
+        with self._db as db:
+            db.execute("BEGIN IMMEDIATE")
+            return update(db, event_id, said)
+
     def _insert(self, events: Sequence[EventRow]) -> None:
         following = last_event(self._db) + 1
         ids = range(following, following + len(events))
         self._db.executemany(
             _ADD_SESSION, ((short(row.session_id), row.session_id, row.time) for row in events)
         )
-        self._db.executemany(_ADD_EVENT, map(_narrow, ids, events))
+        self._db.executemany(_ADD_EVENT, map(narrow, ids, events))
         self._db.executemany(
             _ADD_TEXT,
             (
@@ -268,9 +303,9 @@ class Store:
             # What is said again and again must not pile up.
             properties = both if len(both) <= _MAX_PROPERTIES else properties
         self._db.execute(
-            "INSERT INTO sessions (short_id, session_id, properties, time, has_events) "
-            "VALUES (?, ?, CAST(? AS TEXT), ?, 0) "
-            "ON CONFLICT (short_id) DO UPDATE SET properties = excluded.properties",
+            "INSERT INTO sessions (short_id, session_id, properties, time, has_events, has_root) "
+            "VALUES (?, ?, CAST(? AS TEXT), ?, 0, 1) "
+            "ON CONFLICT (short_id) DO UPDATE SET properties = excluded.properties, has_root = 1",
             (short(session.session_id), session.session_id, properties, session.time),
         )
 
@@ -318,17 +353,3 @@ class Store:
         )
         self._db.execute("DELETE FROM texts WHERE id <= ?", (upto,))
         self._db.execute("DELETE FROM events WHERE id <= ?", (upto,))
-
-
-def _narrow(row_id: int, row: EventRow) -> tuple[object, ...]:
-    start, *rest = summarize(orjson.loads(row.event)).columns()
-    return (
-        row_id,
-        row.time,
-        short(row.event_id),
-        short(row.session_id),
-        row.time if start is None else start,
-        *rest,
-        row.path[:MAX_TEXT],
-        len(row.event),
-    )

@@ -15,7 +15,7 @@ from aiohttp import web
 from attrs import define, field
 
 from hh_exporter._collector.charts import stats
-from hh_exporter._collector.lists import last_event, news
+from hh_exporter._collector.lists import last_event, news, updated
 from hh_exporter._collector.parameters import FILTERS, at_least, read_filter, read_query, refuse
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ class Stream:
         store, last = (await ask(stats))["store"], await ask(last_event)
         # Beyond the end: that was another database.
         after = last if after is None or after > last else after
+        updates, _ = self.store.updated_after(0)
         await self._write(response, _message("hello", after, {"store": store, "last": last}))
         while not self._closing.is_set():
             rung = self.store.bell.next()
@@ -103,6 +104,9 @@ class Stream:
             if new.events or new.skipped:
                 data = {"events": new.events, "skipped": new.skipped}
                 await self._write(response, _message("events", after, data))
+            updates, row_ids = self.store.updated_after(updates)
+            if row_ids and (events := await ask(updated, wanted, row_ids)):
+                await self._write(response, _message("updates", after, {"events": events}))
             await self._wait(self._closing, _PAUSE)
             if not await self._wait(rung, _HEARTBEAT):
                 await self._write(response, b": still here\nid: %d\n\n" % after)

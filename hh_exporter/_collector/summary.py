@@ -79,7 +79,7 @@ def summarize(event: Json) -> Summary:
 
     A v1 event has what it says of a model in one of two places: where the
     legacy route puts it (`inputs`), or where the API's examples have it
-    (`config` and `metadata`).
+    (`config` and `metadata`); the vendor's daemon has all of it in `metadata`.
     """
     config, inputs, metadata = (_object(event, name) for name in ("config", "inputs", "metadata"))
     usages = (_object(event, "usage"), _object(inputs, "usage"), metadata)
@@ -98,8 +98,14 @@ def summarize(event: Json) -> Summary:
             config.get("model"),
             config.get("model_name"),
             inputs.get("model_name"),
+            metadata.get("model"),
         ),
-        _text(event.get("provider"), config.get("provider"), inputs.get("provider")),
+        _text(
+            event.get("provider"),
+            config.get("provider"),
+            inputs.get("provider"),
+            metadata.get("provider"),
+        ),
         _text(event.get("source")),
         _tokens(usages, "prompt_tokens", "input_tokens", "prompt_token_count"),
         _tokens(usages, "completion_tokens", "output_tokens", "candidates_token_count"),

@@ -17,17 +17,22 @@ __all__ = [
     "EVENT",
     "EVENT_BATCH_REQUEST",
     "EVENT_REQUEST",
+    "EVENT_UPDATE",
     "FAULTS",
     "LOGIN",
     "MAX_EVENTS",
     "MODEL_EVENT",
     "MODEL_EVENT_BATCH_REQUEST",
     "MODEL_EVENT_REQUEST",
+    "RUN",
     "SESSION_PROPERTIES",
     "SESSION_START",
     "SESSION_START_REQUEST",
+    "SESSION_TRACES",
+    "TRACES",
     "V1_EVENT",
     "V1_EVENT_BATCH",
+    "V1_EVENT_UPDATE",
     "V1_SESSION",
     "V1_SESSION_EVENT_BATCH",
     "V1_SESSION_PROPERTIES",
@@ -116,6 +121,7 @@ _STRING_OR_NULL = _only("a string or null", str, type(None))
 _NUMBER = _only("a number", int, float)
 _BOOLEAN = _only("true or false", bool)
 _OBJECT = _only("an object", dict)
+_OBJECT_OR_NULL = _only("an object or null", dict, type(None))
 _OBJECTS = _array_of(dict, "objects")
 _STRINGS = _array_of(str, "strings")
 _EVENT_TYPE = _one_of("model", "tool", "chain", "session")
@@ -257,6 +263,31 @@ SESSION_START = Schema(
 
 SESSION_START_REQUEST = Schema(required=("session",), fields={"session": SESSION_START.problem})
 """Body of POST /session/start."""
+
+SESSION_TRACES = Schema(
+    fields={"events": EVENT.first_problem, "logs": EVENT.first_problem},
+)
+"""AddSessionTracesRequest, the body of POST /session/{session_id}/traces."""
+
+_UPDATE_FIELDS = {
+    **dict.fromkeys(
+        ("metadata", "feedback", "metrics", "outputs", "config", "user_properties"),
+        _OBJECT_OR_NULL,
+    ),
+    "duration": _only("a number or null", int, float, type(None)),
+}
+
+EVENT_UPDATE = Schema(required=("event_id",), fields={"event_id": _STRING, **_UPDATE_FIELDS})
+"""LegacyUpdateEventRequest, the body of PUT /events; other keys are ignored."""
+
+V1_EVENT_UPDATE = Schema(fields=_UPDATE_FIELDS)
+"""Body of PUT /v1/events/{event_id}; other keys are ignored."""
+
+RUN = Schema(fields={"name": _STRING_OR_NULL, "event_ids": _STRINGS})
+"""Body of POST and PUT /v1/runs, as far as it matters here."""
+
+TRACES = Schema(fields={"resourceSpans": _only("an array", list)})
+"""ExportTraceServiceRequest as JSON, the body of POST /opentelemetry/v1/traces."""
 
 V1_EVENT = Schema(required=("event_type", "inputs"), is_closed=True, fields=_EVENT_FIELDS)
 """V1Event, the body of POST /v1/events."""

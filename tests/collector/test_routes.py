@@ -11,6 +11,7 @@ from uuid import UUID
 
 import pytest
 import yaml
+from aiohttp import ClientSession
 from jsonschema import Draft202012Validator
 
 from hh_exporter._collector import Collector
@@ -24,6 +25,7 @@ from tests.collector_client import (
     known_sessions,
     model_event,
     post,
+    refusal,
     stored,
     v1_event,
 )
@@ -177,7 +179,7 @@ class TestWrapped:
         """
         answer = await post(collector, path, body)
 
-        assert answer == (400, {"message": f"body: {problem}", "errorCode": "invalid_request"})
+        assert answer == refusal(f"body: {problem}")
         assert await collector.count() == 0
 
 
@@ -245,15 +247,15 @@ class TestSessions:
         assert answer["session_id"] == answer["event_id"] == found.session_id
         assert str(UUID(found.session_id)) == found.session_id
 
-    async def test_v1_replaces_an_id_that_is_no_uuid(self, collector: Collector) -> None:
+    @pytest.mark.parametrize("path", [START, V1_SESSIONS])
+    async def test_an_id_that_is_no_uuid_is_replaced(self, collector: Collector, path: str) -> None:
         """
-        As the API does on /v1/sessions; the legacy route takes any text.
+        As the API does.
         """
-        _, replaced = await post(collector, V1_SESSIONS, {"session_id": "mine"})
-        _, kept = await post(collector, START, {"session": {"session_id": "mine"}})
+        said = {"session_id": "mine"}
+        _, replaced = await post(collector, path, {"session": said} if path == START else said)
 
         assert str(UUID(replaced["session_id"])) == replaced["session_id"]
-        assert kept["session_id"] == "mine"
 
     @pytest.mark.parametrize("path", [START, V1_SESSIONS])
     async def test_a_known_session_is_added_to(self, collector: Collector, path: str) -> None:
@@ -310,7 +312,7 @@ class TestSessions:
         answer = await post(collector, path, {"events": [v1_event()]})
 
         problem = "path: session_id: must be a UUID"
-        assert answer == (400, {"message": problem, "errorCode": "invalid_request"})
+        assert answer == refusal(problem)
         assert await collector.count() == 0
 
     @pytest.mark.parametrize(
@@ -338,3 +340,47 @@ class TestSessions:
         assert answer["message"].startswith(f"body: {problem}")
         assert await collector.count() == 0
         assert await known_sessions(collector) == []
+
+
+class TestTraces:
+    """
+    POST /session/{session_id}/traces, deprecated.
+    """
+
+    PATH = "/session/caf77ace-3417-4da4-944d-f4a0688f3c23/traces"
+
+    @pytest.mark.parametrize("key", ["events", "logs"])
+    async def test_events_are_of_the_session(self, collector: Collector, key: str) -> None:
+        """
+        By either name; the answer names none of them.
+        """
+        answer = await post(collector, self.PATH, {key: [v1_event(event_id="e")]})
+
+        assert answer == (200, {"success": True})
+        [found] = await stored(collector)
+        assert (found.event_id, found.session_id) == ("e", self.PATH.split("/")[2])
+
+    @pytest.mark.parametrize("body", [{}, {"events": [], "logs": []}, {"events": [{}]}])
+    async def test_a_bad_body_is_refused(self, collector: Collector, body: object) -> None:
+        """
+        One of both names must be there, and each event as it should be.
+        """
+        assert (await post(collector, self.PATH, body))[0] == 400
+        assert (await post(collector, "/session/mine/traces", {"events": []}))[0] == 400
+
+
+async def test_runs_are_answered(collector: Collector) -> None:
+    """
+    With what an official client insists on; nothing is kept of them.
+    """
+    status, answer = await post(collector, "/v1/runs", {"name": "first", "event_ids": ["e"]})
+
+    assert status == 200
+    run = answer["evaluation"]
+    assert run["run_id"] == run["id"] == answer["run_id"]
+    assert run.items() >= {"name": "first", "event_ids": ["e"], "is_active": True}.items()
+    path, said = f"/v1/runs/{answer['run_id']}", {"status": "completed"}
+    async with ClientSession(collector.url) as client, client.put(path, json=said) as response:
+        changed = await response.json()
+    assert changed["evaluation"].items() >= {"run_id": run["run_id"], "status": "completed"}.items()
+    assert await collector.count() == 0

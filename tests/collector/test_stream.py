@@ -93,6 +93,12 @@ async def send(collector: Collector, *names: str, **fields: Any) -> None:
     assert (await post(collector, MANY, {"model_events": events}))[0] == 200
 
 
+async def update(collector: Collector, name: str, metadata: dict[str, Any]) -> None:
+    body = {"event_id": name, "metadata": metadata}
+    async with ClientSession(collector.url) as client, client.put("/events", json=body) as response:
+        assert response.status == 200
+
+
 @pytest.fixture
 def clock() -> FakeClock:
     return FakeClock()
@@ -188,6 +194,24 @@ class TestNews:
             message = await listener.next()
 
             assert (message.ids, message.id) == (["a"], 3)
+
+    async def test_what_is_added_to_an_event_is_told(
+        self, collector: Collector, clock: FakeClock
+    ) -> None:
+        """
+        The event comes again as it is now, of what is asked for, and the place stays.
+        """
+        await send(collector, "a", "b", error="yes")
+        async with listen(collector, error="yes", text="needle") as listener:
+            await listener.next()
+            await waiting(clock, PAUSE)
+            for name in ("b", "a", "a"):
+                await update(collector, name, {"found": "needle"} if name == "a" else {})
+            await clock.advance(PAUSE)
+
+            message = await listener.next()
+
+            assert (message.event, message.ids, message.id) == ("updates", ["a"], 2)
 
     async def test_in_silence_it_says_that_it_is_there(
         self, collector: Collector, clock: FakeClock

@@ -37,6 +37,9 @@ export class Feed extends EventTarget {
     super();
     this.#stream.addEventListener("hello", ({ detail }) => this.#meet(detail));
     this.#stream.addEventListener("events", ({ detail }) => this.#take(detail));
+    this.#stream.addEventListener("updates", ({ detail }) => {
+      if (this.rows.replace(detail.events)) this.#tell("change", { added: 0 });
+    });
     this.#stream.addEventListener("state", ({ detail }) => {
       this.state = detail;
       this.#tell("state");

@@ -77,6 +77,13 @@ export class Rows {
     return added.length;
   }
 
+  /** Put rows in the place of those with their ids; others are not here. */
+  replace(rows) {
+    const known = rows.filter(({ id }) => this.placeOf(id) !== -1);
+    for (const row of known) this.#rows[this.size - 1 - this.placeOf(row.id)] = row;
+    return known.length;
+  }
+
   /** Put rows into the newest gap, newest first; `next` is where it goes on, or null if it is closed. */
   fillGap(rows, next) {
     const gap = this.#gaps.pop();

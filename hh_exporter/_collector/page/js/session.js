@@ -39,7 +39,8 @@ export async function makeSession(id, openId, { open, only }, signal) {
 }
 
 function makeSummary(events, isMore, { from, to }, only) {
-  const sum = (name) => events.reduce((total, event) => total + (event[name] ?? 0), 0);
+  const parts = events.filter((event) => event.type !== "session"); // which has the sums of these
+  const sum = (name) => parts.reduce((total, event) => total + (event[name] ?? 0), 0);
   const errors = events.filter(isError).length;
   const tokens = sum("tokens_in") + sum("tokens_out");
   const cost = sum("cost");

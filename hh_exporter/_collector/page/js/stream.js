@@ -11,7 +11,8 @@ const FIRST_DELAY = 400;
 const LONGEST_DELAY = 5_000;
 
 /**
- * Tells `hello` {store, last}, `events` {events, skipped, after, last} and `state` "live"|"broken".
+ * Tells `hello` {store, last}, `events` {events, skipped, after, last}, `updates` {events} of which
+ * more is known now, and `state` "live"|"broken".
  */
 export class Stream extends EventTarget {
   #source = null;
@@ -64,6 +65,7 @@ export class Stream extends EventTarget {
       this.#last = Number(message.lastEventId) || events.at(-1)?.id || after;
       this.#tell("events", { events, skipped, after, last: this.#last });
     });
+    source.addEventListener("updates", (message) => this.#tell("updates", JSON.parse(message.data)));
     source.addEventListener("error", () => {
       if (this.#source === source) this.#reconnect();
     });
