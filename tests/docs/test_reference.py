@@ -158,7 +158,7 @@ def test_the_limits_of_the_collector_are_the_codes() -> None:
     Each figure of the page is that of a constant.
     """
     for said in (
-        f"| request body | {MAX_BODY_BYTES // 2**20} MiB,",
+        f"| request body | {MAX_BODY_BYTES:,} bytes,",
         f"| objects and arrays in a body | {MAX_CONTAINERS:,} |",
         f"| time for a body to arrive | {BODY_TIMEOUT:g} s |",
         f"| all bodies being read | {MAX_ROOM // 2**20} MiB |",
