@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
+from aiohttp import ClientSession
 
 from hh_exporter._clock import SystemClock
 from hh_exporter._collector import Collector
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 
+SESSION = "caf77ace-3417-4da4-944d-f4a0688f3c23"
 ATTACK = '<img src="//outside.test/x" onerror="document.title=1"><script>document.title=1</script>'
 INKED = """
 const [chart, least] = arguments;
@@ -244,6 +246,37 @@ class TestEvent:
         await page.find(".sections .more")
         assert await page.run("return document.querySelectorAll('.sections *').length") < 2_000
 
+    async def test_a_span_is_a_conversation_and_what_is_added_shows(
+        self, page: Browser, collector: Collector
+    ) -> None:
+        """
+        A traced function has its kind, and what an update says of it comes without a reload.
+        """
+        attributes = {
+            "honeyhive_event_type": "chain",
+            "honeyhive_event_name": "answer",
+            "honeyhive_inputs.chat_history.0.role": "user",
+            "honeyhive_inputs.chat_history.0.content": "hi",
+            "honeyhive_outputs.role": "assistant",
+            "honeyhive_outputs.content": "hello",
+        }
+        pairs = [{"key": key, "value": {"stringValue": value}} for key, value in attributes.items()]
+        span = {"traceId": "a" * 32, "spanId": "b" * 16, "name": "f", "attributes": pairs}
+        body = {"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}
+        assert (await post(collector, "/opentelemetry/v1/traces", body))[0] == 200
+        await open_first(page)
+
+        assert await page.texts(".row .cell-name b") == ["answer"]
+        assert await page.texts(".row .cell-name .type") == ["chain"]
+        assert await page.texts(".message .text") == ["hi", "hello"]
+        [event_id] = [found.event_id async for found in collector.events()]
+        said = {"event_id": event_id, "config": {"model": "gpt-4o"}}
+        async with ClientSession(collector.url) as client, client.put("/events", json=said) as put:
+            assert put.status == 200
+        await page.until(
+            "return document.querySelector('.row .cell-model').textContent === 'gpt-4o'"
+        )
+
     async def test_a_session_is_a_timeline(self, page: Browser, collector: Collector) -> None:
         """
         Its events are bars at their times; one of them opens its event.
@@ -251,7 +284,7 @@ class TestEvent:
         events = [
             model_event(
                 event_name=name,
-                session_id="s",
+                session_id=SESSION,
                 start_time=start,
                 end_time=end,
                 duration=end - start,
@@ -268,7 +301,7 @@ class TestEvent:
         await page.click(".bar-row")
         await page.until("return document.querySelector('.detail h2').textContent === 'first'")
         await page.click(".session-summary button")
-        assert "session=s" in await page.url()
+        assert f"session={SESSION}" in await page.url()
 
 
 class TestCharts:

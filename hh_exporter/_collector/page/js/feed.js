@@ -38,7 +38,7 @@ export class Feed extends EventTarget {
     this.#stream.addEventListener("hello", ({ detail }) => this.#meet(detail));
     this.#stream.addEventListener("events", ({ detail }) => this.#take(detail));
     this.#stream.addEventListener("updates", ({ detail }) => {
-      if (this.rows.replace(detail.events)) this.#tell("change", { added: 0 });
+      if (this.rows.replace(detail.events)) this.#tell("change", { added: 0, isNew: true });
     });
     this.#stream.addEventListener("state", ({ detail }) => {
       this.state = detail;

@@ -50,6 +50,7 @@ export class List extends EventTarget {
   #spare = [];
   #height = 32;
   #newerThan = Infinity;
+  #filled = new WeakMap(); // the row that each element shows: more may be known of it later
   #anchor = null; // {id, place} of the first row that is seen
   #draw = oncePerFrame(() => this.#render());
 
@@ -221,7 +222,10 @@ export class List extends EventTarget {
       this.#space.append(element);
       element.classList.toggle("is-new", sequence > this.#newerThan);
     }
-    if (element.dataset.id !== String(row.id)) fillRow(element, row);
+    if (this.#filled.get(element) !== row) {
+      fillRow(element, row);
+      this.#filled.set(element, row);
+    }
     element.style.transform = `translateY(${place * this.#height}px)`;
     element.setAttribute("aria-rowindex", String(place + 2));
     element.classList.toggle("is-active", row.id === this.activeId);
