@@ -15,7 +15,31 @@ from honeyhive import HoneyHive, models
 from honeyhive._generated import models as generated
 from honeyhive._generated.api_config import APIConfig
 from honeyhive._generated.services import Events_service as events
+from honeyhive._generated.services import Experiments_service as experiments
 from honeyhive._generated.services import Sessions_service as sessions
+
+
+def say_more(config: APIConfig) -> dict[str, Any]:
+    """
+    Use the routes for what is said later: traces of a session, updates, runs.
+    """
+    event = {"event_type": "tool", "event_id": "traced", "inputs": {}}
+    sessions.addSessionTracesLegacy(
+        config,
+        session_id="caf77ace-3417-4da4-944d-f4a0688f3c23",
+        data=generated.AddSessionTracesRequest(events=[event]),
+    )
+    events.updateEventLegacy(
+        config, data=generated.LegacyUpdateEventRequest(event_id="traced", metadata={"old": True})
+    )
+    events.updateEvent(
+        config, event_id="traced", data=generated.UpdateEventRequest(metadata={"new": True})
+    )
+    run = experiments.createRun(config, data=generated.PostExperimentRunRequest(name="first"))
+    changed = experiments.updateRun(
+        config, run_id=run.run_id, data=generated.PutExperimentRunRequest(status="completed")
+    )
+    return {"name": run.evaluation.name, "status": changed.evaluation.status}
 
 
 def main(url: str, golden: str) -> None:
@@ -56,6 +80,7 @@ def main(url: str, golden: str) -> None:
         data=generated.SessionEventBatchRequest(events=many["events"]),
     )
     seen["session_events"] = answer.model_dump()
+    seen["later"] = say_more(config)
     print(json.dumps(seen))
 
 

@@ -65,6 +65,9 @@ async def test_each_recorded_call_succeeds(version: int, client: str) -> None:
         sessions = {found.session_id: found.properties for found in await known_sessions(collector)}
     added = seen.pop("session_events", {"success": True})
     assert added == {"success": True}
+    if version:
+        assert seen.pop("later") == {"name": "first", "status": "completed"}
+        assert events.pop("traced")["metadata"] == {"old": True, "new": True}
     assert seen.keys() == bodies.keys()
     assert len(seen) == {0: 7, 1: 21}[version]
     for case, body in bodies.items():
