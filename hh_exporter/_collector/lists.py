@@ -92,7 +92,7 @@ class SessionView:
 @frozen
 class Summarized:
     """
-    One event as it was sent, and in short.
+    One event as it is now, and in short.
     """
 
     summary: Shown

@@ -81,7 +81,7 @@ class Reading:
 
     async def show_event(self, request: web.Request) -> web.Response:
         """
-        Show one event as it was sent, and in short.
+        Show one event as it is now, and in short.
         """
         read_query(request.query, {})
         found = await self._ask(one_event, int(request.match_info["id"]))

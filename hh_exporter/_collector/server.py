@@ -41,11 +41,11 @@ _BACKLOG = 128
 @frozen(kw_only=True)
 class StoredEvent:
     """
-    An event as the collector took it.
+    An event as the collector has it.
     """
 
     event: dict[str, Any] = field(repr=False)
-    """What was sent, unchanged."""
+    """What was sent, with what updates said of it since."""
     event_id: str
     """Its own id, or the one that it was given."""
     session_id: str = ""
@@ -64,7 +64,7 @@ class StoredSession:
 
     session_id: str
     properties: dict[str, Any] = field(repr=False)
-    """What requests for a single session said of it; {} if none did."""
+    """What requests said of it; {} if none did."""
     time: int
     """When it was first seen, in Unix milliseconds."""
 

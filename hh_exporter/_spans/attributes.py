@@ -6,7 +6,7 @@ What nobody reads is left over, so that nothing of a span is lost.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypeAlias
 
 import orjson
@@ -18,6 +18,18 @@ Json: TypeAlias = dict[str, Any]
 
 _MAX_LEVELS: Final = 32
 """Dots of a name that are looked at; what is behind them stays one name."""
+
+
+def data_of(value: object) -> Any:
+    """
+    Read *value*, if it is the JSON text of an object or array, else return it as it is.
+    """
+    if isinstance(value, str) and value[:1] in ("{", "["):
+        try:
+            return orjson.loads(value)
+        except orjson.JSONDecodeError:
+            return value  # cut short by a limit of the tracer, or no JSON
+    return value
 
 
 @define(eq=False)
@@ -37,12 +49,13 @@ class Attributes:
         present = (self.values[name] for name in names if self.values.get(name) is not None)
         return next(present, None)
 
-    def take_below(self, prefix: str) -> Any:
+    def take_below(self, prefix: str, read: Callable[[object], Any] = data_of) -> Any:
         """
         Put together again what was taken apart into one attribute a value, by names with dots.
 
         `prefix.a.0` and `prefix.a.1` are the list `a` of an object. A value at *prefix*
         itself is JSON text of all of it, unless something is below. None if there is nothing.
+        *read* makes data of each value.
         """
         below = {
             name.removeprefix(f"{prefix}."): value
@@ -51,7 +64,7 @@ class Attributes:
         }
         self._read.update(f"{prefix}.{name}" for name in below)
         whole = self.take(prefix)
-        return _joined(below.items()) if below else data_of(whole)
+        return _joined(below.items(), read) if below else read(whole)
 
     def left_over(self) -> Json:
         """
@@ -60,19 +73,7 @@ class Attributes:
         return {name: value for name, value in self.values.items() if name not in self._read}
 
 
-def data_of(value: object) -> Any:
-    """
-    Read *value*, if it is the JSON text of an object or array, else return it as it is.
-    """
-    if isinstance(value, str) and value[:1] in ("{", "["):
-        try:
-            return orjson.loads(value)
-        except orjson.JSONDecodeError:
-            return value  # cut short by a limit of the tracer, or no JSON
-    return value
-
-
-def _joined(values: Iterable[tuple[str, object]]) -> Any:
+def _joined(values: Iterable[tuple[str, object]], read: Callable[[object], Any]) -> Any:
     whole: Json = {}
     for name, value in values:
         *parents, last = name.split(".", _MAX_LEVELS)
@@ -84,7 +85,7 @@ def _joined(values: Iterable[tuple[str, object]]) -> Any:
             place = inner
         if type(place.get(last)) is dict:
             place, last = place[last], ""
-        place[last] = _Leaf(data_of(value))
+        place[last] = _Leaf(read(value))
     return _plain(whole)
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from hh_exporter._spans.attributes import data_of
+
 if TYPE_CHECKING:
     from hh_exporter._spans.attributes import Attributes
 
@@ -50,7 +52,7 @@ def read(attributes: Attributes) -> Json:
         *(f"{_ASSOCIATED}.{name}" for name in ("project", "disable_http_tracing")),
     )
     for key in _OBJECTS:
-        value = _without_null(attributes.take_below(f"honeyhive_{key}"))
+        value = attributes.take_below(f"honeyhive_{key}", _read_value)
         if value is not None:
             event[key] = value if isinstance(value, dict) else {"value": value}
     run = {name: attributes.take(f"honeyhive.{name}", f"{_ASSOCIATED}.{name}") for name in _RUN}
@@ -61,13 +63,5 @@ def read(attributes: Attributes) -> Json:
     return event
 
 
-def _without_null(value: Any) -> Any:
-    match value:
-        case "null":
-            return None
-        case dict():
-            return {name: _without_null(inner) for name, inner in value.items()}
-        case list():
-            return [_without_null(inner) for inner in value]
-        case _:
-            return value
+def _read_value(value: object) -> Any:
+    return None if value == "null" else data_of(value)

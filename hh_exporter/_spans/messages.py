@@ -6,6 +6,7 @@ A part that is of no known kind stays as it is.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 import orjson
@@ -92,11 +93,13 @@ def _as_part(one: object) -> object:
 
 def _call(part: Json, name: object) -> Json:
     arguments = part.get("arguments", {})
-    text = arguments if isinstance(arguments, str) else orjson.dumps(arguments).decode()
+    if not isinstance(arguments, str):
+        with suppress(orjson.JSONEncodeError):  # deeper than orjson writes: they stay an object
+            arguments = orjson.dumps(arguments).decode()
     return {
         "id": part.get("id"),
         "type": "function",
-        "function": {"name": name, "arguments": text},
+        "function": {"name": name, "arguments": arguments},
     }
 
 

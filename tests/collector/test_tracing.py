@@ -177,6 +177,19 @@ class TestJson:
         assert await post(collector, TRACES, body) == refusal(f"body: {problem}")
         assert await collector.count() == 0
 
+    async def test_deep_json_in_a_text_is_kept(self, collector: Collector) -> None:
+        """
+        As deep as it can be read.
+        """
+        deep = '{"a":' * 900 + "1" + "}" * 900
+        names = ("honeyhive_inputs.deep", "gen_ai.input.messages", "honeyhive_metadata")
+        attributes = [attribute(name, stringValue=deep) for name in names]
+        body = request_of({**SPAN, "attributes": attributes})
+
+        assert await post(collector, TRACES, body) == (200, {})
+
+        assert (await stored(collector))[0].event["inputs"]["deep"]["a"]["a"]
+
     async def test_a_deep_value_is_refused(self, collector: Collector) -> None:
         """
         Before it is deeper than can be read.

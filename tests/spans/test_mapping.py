@@ -179,6 +179,15 @@ class TestHoneyHive:
         assert len(json.dumps(event["inputs"])) < 2.1 * len(deep)
         assert event["inputs"]["a"]["a"]["a"]
 
+    def test_null_is_nothing(self) -> None:
+        """
+        As the npm tracer writes it, at whatever depth.
+        """
+        event = read(honeyhive_outputs__result__list__0="null", honeyhive_inputs="null")
+
+        assert event["outputs"] == {"result": {"list": [None]}}
+        assert event["inputs"] == {}
+
     @pytest.mark.parametrize("odd", [None, 7, True, "", [], "other"])
     def test_odd_values_say_nothing(self, odd: object) -> None:
         """
@@ -336,6 +345,24 @@ class TestGenAi:
         event = read(gen_ai__operation__name="chat", gen_ai__input__messages='[{"role": "us')
 
         assert event["inputs"]["chat_history"] == [{"role": "user", "content": '[{"role": "us'}]
+
+    def test_deep_text_is_read(self) -> None:
+        """
+        JSON may be as deep as it can be read, deeper than it can be written.
+        """
+        deep = '{"a":' * 1000 + "1" + "}" * 1000
+        call = f'[{{"parts":[{{"type":"tool_call","name":"f","arguments":{deep}}}]}}]'
+        event = read(
+            gen_ai__output__messages=call,
+            gen_ai__tool__call__result=deep,
+            honeyhive_inputs__deep=deep,
+            honeyhive_config=deep,
+        )
+
+        assert event["outputs"]["tool_calls"][0]["function"]["arguments"]["a"]["a"]
+        assert event["outputs"]["result"]["a"]["a"]
+        assert event["inputs"]["deep"]["a"]["a"]
+        assert event["config"]["a"]["a"]
 
     def test_no_cost_is_told_of_what_has_no_usage(self) -> None:
         """
