@@ -54,8 +54,8 @@ class Attributes:
         Put together again what was taken apart into one attribute a value, by names with dots.
 
         `prefix.a.0` and `prefix.a.1` are the list `a` of an object. A value at *prefix*
-        itself is JSON text of all of it, unless something is below. None if there is nothing.
-        *read* makes data of each value.
+        itself is JSON text of all of it or, if something is below, the member "". None if
+        there is nothing. *read* makes data of each value.
         """
         below = {
             name.removeprefix(f"{prefix}."): value
@@ -64,6 +64,8 @@ class Attributes:
         }
         self._read.update(f"{prefix}.{name}" for name in below)
         whole = self.take(prefix)
+        if below and whole is not None:
+            below[""] = whole
         return _joined(below.items(), read) if below else read(whole)
 
     def left_over(self) -> Json:

@@ -159,6 +159,8 @@ class TestHoneyHive:
         other = read(honeyhive_outputs__result__place="Bern", honeyhive_outputs__result="text")
 
         assert one["outputs"] == other["outputs"] == {"result": {"": "text", "place": "Bern"}}
+        whole = read(honeyhive_outputs="text", honeyhive_outputs__place="Bern")
+        assert whole["outputs"] == {"": "text", "place": "Bern"}
 
     def test_a_session_is_its_own_event(self) -> None:
         """
