@@ -370,8 +370,7 @@ class Worker:
         """
         if len(self._in_hand) < self.max_in_flight and self.queue.ledger.queued:
             return -inf
-        deliveries = (*self._in_hand, *self.deliverer.singles)
-        return min((delivery.idle_until for delivery in deliveries), default=-inf)
+        return min((d.idle_until for d in (*self._in_hand, *self.deliverer.singles)), default=-inf)
 
     def _check_waits(self) -> None:
         self._waits.ring_pointless(self._idle_until(), all_of_them=self.is_over)
