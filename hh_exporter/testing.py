@@ -210,12 +210,13 @@ class Kit:
         Wait until no answer is on its way.
         """
         async with _REAL.timeout_at(_REAL.now() + _PATIENCE):
-            await settle()
-            while self._is_on_wire():
+            is_quiet = False
+            while not is_quiet:
+                await settle()
                 while self._is_on_wire():
                     await _REAL.sleep(_LOOK)
-                    await settle()
-                await settle()  # what came last may have set no timer yet
+                await settle()  # what came last may have set no timer yet, or be followed by more
+                is_quiet = not self._is_on_wire()
 
     def _is_on_wire(self) -> bool:
         workers = [exporter._life.worker for exporter in self._exporters]
