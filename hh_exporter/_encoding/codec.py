@@ -4,9 +4,7 @@ Make an event a record: the bytes that are queued, sent, sent again and kept.
 An event is encoded once, at push, so what changes afterwards changes nothing.
 The scalar fields are checked; a payload is whatever orjson can say, and what it
 refuses is made plain data first, with the odd leaf marked. orjson never gets a
-`default`, and runs no Python code but to read the `value` of an enum's member,
-which no option prevents: such code may change what it is walking over, which
-crashes the interpreter.
+`default`: to run Python code while it encodes is not safe.
 """
 
 from __future__ import annotations
