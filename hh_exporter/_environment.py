@@ -29,6 +29,7 @@ from hh_exporter._settings.hooks import BeforeSend
 from hh_exporter._settings.kinds import Kind, choice, flag, seconds, share, text, whole
 from hh_exporter._settings.queue import QueueLimits
 from hh_exporter._settings.retry import RetryPolicy
+from hh_exporter._settings.secret import Secret, hidden
 from hh_exporter._settings.spool import Spool
 from hh_exporter._transport.addresses import is_loopback
 from hh_exporter._transport.trust import find_trust
@@ -63,10 +64,10 @@ def _is_base_url(value: Any) -> bool:
     )
 
 
-_api_key: Kind[str] = Kind(
+_api_key: Kind[Secret] = Kind(
     "a key of visible ASCII characters",
-    lambda v: isinstance(v, str) and bool(re.fullmatch(r"[!-~]+", v)),
-    str.strip,
+    lambda v: isinstance(v, Secret) and bool(re.fullmatch(r"[!-~]+", v.reveal())),
+    lambda text: Secret(text.strip()),
     secret=True,
 )
 _base_url: Kind[str] = Kind(
@@ -90,7 +91,7 @@ class Settings:
     What an exporter was told, checked.
     """
 
-    api_key: str | None = field(default=None, repr=False, validator=optional(_api_key))
+    api_key: Secret | None = field(default=None, converter=hidden, validator=optional(_api_key))
     base_url: str = field(default=DATA_PLANE, validator=_base_url)
     dialect: str = field(default="legacy", validator=choice(*DIALECTS))
     project: str | None = field(default=None, validator=optional(text()))
@@ -128,6 +129,13 @@ class Settings:
     @property
     def uses_tls(self) -> bool:
         return urlsplit(self.base_url).scheme == "https"
+
+    @property
+    def revealed_key(self) -> str | None:
+        """
+        The key itself: not for what is kept.
+        """
+        return None if self.api_key is None else self.api_key.reveal()
 
     @property
     def disabled_reason(self) -> str:

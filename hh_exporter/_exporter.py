@@ -129,7 +129,7 @@ class Exporter(Unique):
                 "hh_exporter: %s is plain http: the API key crosses the network unencrypted",
                 settings.base_url,
             )
-        if problem := why_unable(settings.api_key):
+        if problem := why_unable(settings.revealed_key):
             log.warning("hh_exporter: api_key is %s", problem)
 
     def _build(self) -> None:

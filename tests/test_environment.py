@@ -12,11 +12,12 @@ import pytest
 
 from hh_exporter import BatchLimits, ConfigError, QueueLimits, RetryPolicy, Spool
 from hh_exporter._environment import Settings, find_variable, read_settings, variables_of
+from hh_exporter._settings.secret import Secret, hidden
 
 SECRET = "hh_secret"
 
 VARIABLES: dict[str, tuple[str, Any]] = {
-    "HH_EXPORTER_API_KEY": ("hh_1", "hh_1"),
+    "HH_EXPORTER_API_KEY": ("hh_1", Secret("hh_1")),
     "HH_EXPORTER_BASE_URL": ("http://localhost:1", "http://localhost:1"),
     "HH_EXPORTER_DIALECT": ("v1", "v1"),
     "HH_EXPORTER_PROJECT": ("p", "p"),
@@ -198,9 +199,11 @@ def test_the_first_of_several_wins(name: str, variables: list[str]) -> None:
     is_number = name == "request_timeout"
 
     def make(n: int) -> Any:
-        return float(n) if is_number else f"http://host{n}"
+        text = f"http://host{n}"
+        return float(n) if is_number else hidden(text) if name == "api_key" else text
 
-    environ = {variable: str(make(n)) for n, variable in enumerate(variables, 1)}
+    shown = str if is_number else lambda n: f"http://host{n}"
+    environ = {variable: shown(n) for n, variable in enumerate(variables, 1)}
 
     assert getattr(read_settings({name: make(9)}, environ), name) == make(9)
     for n, variable in enumerate(variables, 1):
@@ -237,7 +240,7 @@ def test_texts_are_trimmed() -> None:
     """
     A line break behind a key, as a secret in a file has it, is no part of it.
     """
-    assert read_settings({}, {"HH_API_KEY": " hh_1\n"}).api_key == "hh_1"
+    assert read_settings({}, {"HH_API_KEY": " hh_1\n"}).api_key == Secret("hh_1")
     assert read_settings({"api_key": "hh_1\n", "project": " p "}, {}) == Settings(
         api_key="hh_1", project="p"
     )

@@ -27,6 +27,7 @@ from hh_exporter._environment import (
     read_settings,
     variables_of,
 )
+from hh_exporter._settings.secret import Secret
 from hh_exporter._spool.file import SpoolFile
 from hh_exporter._spool.kept import Identity
 from hh_exporter._spool.schema import is_of_another
@@ -55,7 +56,7 @@ class Place:
     def __str__(self) -> str:
         return printable(f"--url {shlex.quote(self.base_url)} --dialect {self.dialect}")
 
-    def is_of(self, path: Path, api_key: str | None) -> bool:
+    def is_of(self, path: Path, api_key: Secret | None) -> bool:
         """
         Say whether the file at *path* goes here by this key.
         """

@@ -78,7 +78,7 @@ def check_command(
         text = "warning: base_url is plain http: the API key crosses the network unencrypted"
         Report().say(text)
 
-    if problem := why_unable(settings.api_key):
+    if problem := why_unable(settings.revealed_key):
         Report().say(f"warning: the key is {problem}")
 
     def say(text: object) -> None:
@@ -134,7 +134,7 @@ class Used:
         values = {
             "base_url": settings.base_url,
             "dialect": settings.dialect,
-            "api_key": describe_key(settings.api_key),
+            "api_key": describe_key(settings.revealed_key),
             "request_timeout": f"{settings.request_timeout:g} s",
         }
         variables = variables_of(Settings)
@@ -215,7 +215,7 @@ async def _attempt(settings: Settings, clock: Clock) -> Finding:
     verdict = dialect.read(answer, (new_id(),))
     works, said = _judge(answer, verdict, has_key=settings.api_key is not None)
     if not works:
-        said += _quote(answer, settings.api_key)
+        said += _quote(answer, settings.revealed_key)
     return Finding(
         base_url=settings.base_url,
         dialect=settings.dialect,

@@ -14,6 +14,7 @@ import orjson
 from attrs import field, frozen
 
 from hh_exporter._dialects.vendor import to_session_uuid
+from hh_exporter._settings.secret import Secret, hidden
 
 __all__ = ["Identity", "Letter", "Match", "SpooledRecord"]
 
@@ -26,13 +27,14 @@ class Identity:
 
     base_url: str
     dialect: str
-    api_key: str | None = field(repr=False)
+    api_key: Secret | None = field(converter=hidden)
 
     def seal(self, salt: bytes) -> bytes:
         """
         Make what tells two identities apart and reveals no key.
         """
-        text = "\0".join((self.base_url, self.dialect, self.api_key or ""))
+        key = "" if self.api_key is None else self.api_key.reveal()
+        text = "\0".join((self.base_url, self.dialect, key))
         return blake2b(text.encode(), salt=salt, person=b"hh_exporter").digest()
 
 

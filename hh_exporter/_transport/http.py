@@ -27,6 +27,7 @@ from attrs import define, evolve, field
 
 from hh_exporter._clock import Clock, Deadline, within
 from hh_exporter._dialects.dialect import Answer
+from hh_exporter._settings.secret import Secret, hidden
 from hh_exporter._transport.addresses import parse_address
 from hh_exporter._transport.compression import compress
 from hh_exporter._transport.helper import Helper
@@ -61,7 +62,7 @@ class Transport:
     """
 
     base_url: str
-    api_key: str | None = field(repr=False)
+    api_key: Secret | None = field(converter=hidden)
     timeout: float
     """Seconds for one attempt, from the connection to the end of the answer."""
     clock: Clock
@@ -91,8 +92,6 @@ class Transport:
             "hh-client-version": __version__,
             "hh-client-language": "python",
         }
-        if self.api_key is not None:
-            self._headers["Authorization"] = f"Bearer {self.api_key}"
         self._find_route()
         host = urlsplit(self._route.get("proxy", self.base_url)).hostname or ""
         if parse_address(host) is None:
@@ -188,7 +187,7 @@ class Transport:
                 self._session.post(
                     self.base_url + path,
                     data=data,
-                    headers=headers,
+                    headers=headers | self._authorization(),
                     allow_redirects=False,
                     **self._route,
                 ) as response,
@@ -208,6 +207,10 @@ class Transport:
         except Exception as exc:  # aiohttp's parsers are its own, and it loads more of them
             # A status that arrived counts, whatever became of the body behind it.
             return evolve(answer, body=bytes(arrived), failure=_explain(exc))
+
+    def _authorization(self) -> dict[str, str]:
+        key = self.api_key
+        return {} if key is None else {"Authorization": f"Bearer {key.reveal()}"}
 
 
 class _Connector(aiohttp.TCPConnector):
