@@ -135,8 +135,8 @@ class _Timer:
     """
 
     def __init__(self, callback: Callable[[], None]) -> None:
-        self.callback = callback
-        self.is_cancelled = False
+        self.callback: Callable[[], None] = callback
+        self.is_cancelled: bool = False
 
     def cancel(self) -> None:
         self.is_cancelled = True
