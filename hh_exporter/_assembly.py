@@ -73,7 +73,9 @@ def assemble(
     sessions = Sessions()
     queue = RecordQueue(settings.queue)
     spooler = _make_spooler(settings, queue, sessions, clock)
-    settler = Settler(queue=queue, clock=clock, on_outcome=on_outcome, spooler=spooler)
+    settler = Settler(
+        queue=queue, clock=clock, on_outcome=on_outcome, sessions=sessions, spooler=spooler
+    )
     intake = Intake(
         queue=queue,
         settler=settler,

@@ -191,10 +191,14 @@ class Exporter(Unique):
         return loss is None or self._report(loss, record)
 
     def _open_session(self, record: Record) -> None:
-        session = record.session
         opening = self._intake.open_session(record)
-        if opening is not None and not self._report(self._queue.offer(opening), opening):
-            self._intake.reopen(session)
+        if opening is None:
+            return
+        try:
+            self._report(self._queue.offer(opening), opening)
+        except BaseException:  # from outside
+            self._intake.reopen(opening)
+            raise
 
     def _report(self, loss: Loss | None, record: Record) -> bool:
         """
@@ -228,14 +232,12 @@ class Exporter(Unique):
             record = self._intake.encode(event, session)
         except EncodeError:
             return False
-        announced = record.session
         if (opening := self._intake.open_session(record)) is not None:
-            is_told = False
             try:
-                is_told = await self._put(opening)
-            finally:
-                if not is_told:
-                    self._intake.reopen(announced)
+                await self._put(opening)
+            except BaseException:
+                self._intake.reopen(opening)
+                raise
         return await self._put(record)
 
     async def _put(self, record: Record) -> bool:

@@ -120,17 +120,15 @@ class Intake:
             return None
         record.session = None
         with self.queue.lock:
-            if self.sessions.is_known(session.session_id):
+            if not self.sessions.open(session):
                 return None
-            self.sessions.learn(session.session_id)
         return Record(session.event_id, session.data, record.pushed_at)
 
-    def reopen(self, session: Session | None) -> None:
+    def reopen(self, opening: Record) -> None:
         """
-        Have the next event of *session* open it, since its own event was not queued.
+        Have the next event of a session open it, since *opening*, its own, was not queued.
         """
-        if session is not None:
-            self.sessions.forget(session.session_id)
+        self.sessions.reopen((opening.event_id,))
 
     def _find_session(self, properties: SessionProperties) -> tuple[str, Session | None]:
         """

@@ -2,15 +2,16 @@
 Which sessions' properties the server has been told.
 
 A session is announced once. Where it is an event of its own, that is queued right
-before the first of its events. Else its properties travel with the first of its
-events, and once one of those is created they travel no more. Nor do they where
-they can't be sent. What is remembered is bounded; to announce a forgotten session
-again does no harm.
+before the first of its events, and again if it is dropped. Else its properties
+travel with the first of its events, and once one of those is created they travel no
+more. Nor do they where they can't be sent. What is remembered is bounded; to announce
+a forgotten session again does no harm.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from weakref import WeakValueDictionary
 
 from attrs import Factory, define
@@ -33,6 +34,8 @@ class Sessions:
 
     _pending: WeakValueDictionary[str, Session] = Factory(WeakValueDictionary)
     _known: OrderedDict[str, None] = Factory(OrderedDict)
+    _opened: OrderedDict[str, str] = Factory(OrderedDict)
+    """Sessions by the ids of the events that they are, as far as those were queued."""
     _said: set[str] = Factory(set)
 
     def is_known(self, session_id: str) -> bool:
@@ -64,11 +67,29 @@ class Sessions:
         while len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)  # one step, unlike next and del
 
-    def forget(self, session_id: str) -> None:
+    def open(self, session: Session) -> bool:
         """
-        Have a session announced again, with its next event.
+        Note that *session* is about to be queued as an event of its own; under the one lock.
+
+        Returns:
+            Whether it was not before.
         """
-        self._known.pop(session_id, None)
+        if session.session_id in self._known or session.event_id is None:
+            return False
+        self.learn(session.session_id)
+        self._opened[session.event_id] = session.session_id
+        while len(self._opened) > _REMEMBERED:
+            self._opened.popitem(last=False)
+        return True
+
+    def reopen(self, event_ids: Iterable[str]) -> None:
+        """
+        Have those sessions announced again, with their next event, whose own event was dropped.
+        """
+        for event_id in event_ids:
+            session_id = self._opened.pop(event_id, None)
+            if session_id is not None:
+                self._known.pop(session_id, None)
 
     def withhold(self, session_id: str, why: str) -> None:
         """

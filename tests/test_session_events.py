@@ -262,3 +262,58 @@ async def test_a_session_waits_on_disk_like_its_events(
 
     assert server.created_ids == [session.session_id, "e0"]
     assert second.stats().recovered == 2
+
+
+async def test_a_session_that_was_dropped_is_told_of_again(
+    make_exporter: MakeExporter, server: ScriptedServer
+) -> None:
+    """
+    With the next of its events, though one of them took its place in the queue.
+    """
+    exporter = await make_exporter(queue=QueueLimits(max_events=2), batch=BatchLimits(linger=0))
+    session = SessionProperties()
+    push_to(exporter, session, "e0", "e1")
+    await exporter.flush()
+    for event_id in ("e2", "e3"):
+        push_to(exporter, session, event_id)
+        await exporter.flush()
+
+    assert server.created_ids == ["e0", "e1", session.session_id, "e2", "e3"]
+    assert exporter.stats().dropped_by_reason == {"queue_full": 1}
+    assert_balanced(exporter)
+
+
+async def test_a_session_that_a_close_dropped_is_told_of_after_the_restart(
+    make_exporter: MakeExporter, server: ScriptedServer
+) -> None:
+    """
+    Its next event is in a session that the server knows.
+    """
+    exporter = await make_exporter()
+    session = SessionProperties()
+    push_to(exporter, session, "lost")
+    await exporter.aclose(0.0)
+    await exporter.start()
+    push_to(exporter, session, "e0")
+    await exporter.flush()
+
+    assert server.created_ids == [session.session_id, "e0"]
+    assert exporter.stats().dropped_by_reason == {"closed": 2}
+
+
+async def test_a_session_that_is_too_large_for_the_server_is_not_sent_again(
+    make_exporter: MakeExporter, server: ScriptedServer, clock: FakeClock
+) -> None:
+    """
+    It would be refused each time.
+    """
+    server.default = lambda r: status(413) if any(map(is_session, r.events)) else created()
+    exporter = await make_exporter()
+    session = SessionProperties()
+    push_to(exporter, session, "e0")
+    await finish(exporter, clock)
+    push_to(exporter, session, "e1")
+    await finish(exporter, clock)
+
+    assert server.created_ids == ["e0", "e1"]
+    assert exporter.stats().dropped_by_reason == {"too_large": 1}

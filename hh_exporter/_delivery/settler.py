@@ -19,6 +19,7 @@ from hh_exporter._outcomes import DropReason, Outcome, Settlement
 from hh_exporter._outside import comes_from_outside
 from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._records import Record
+from hh_exporter._sessions import Sessions
 
 if TYPE_CHECKING:  # SQLite and the spool are loaded where one is wanted
     from hh_exporter._spool.spooler import Spooler
@@ -66,6 +67,7 @@ class Settler:
     queue: RecordQueue
     clock: Clock
     on_outcome: Callable[[Settlement], None] | None = field(repr=False)
+    sessions: Sessions = Factory(Sessions)
     spooler: Spooler | None = None
     _episodes: dict[str, _Episode] = Factory(dict)
     _callback_failed: bool = field(default=False, init=False)
@@ -148,6 +150,8 @@ class Settler:
             detail: What is wrong with these events in particular, fit for a log.
             said: Of how many of them the log knows.
         """
+        if outcome is Outcome.DROPPED and reason is not DropReason.TOO_LARGE:
+            self.sessions.reopen(event_ids)
         unsaid = len(event_ids) - said
         if unsaid and outcome is not Outcome.DELIVERED and reason not in _INTENDED:
             self._warn(unsaid, outcome, reason, status, detail)
