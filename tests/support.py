@@ -87,11 +87,16 @@ async def attempts_failed(exporter: Exporter, count: int) -> None:
     Wait until *count* attempts in all were made and a delivery backs off.
     """
 
-    def is_so() -> bool:
-        stats = exporter.stats()
-        return stats.requests == count and stats.health == "retrying"
+    await until(lambda: exporter.stats().requests == count and _waits(exporter))
 
-    await until(is_so)
+
+def _waits(exporter: Exporter) -> bool:
+    """
+    Whether time must pass before more is sent, or all sending is blocked.
+    """
+    stats = exporter.stats()
+    is_idle = stats.requests == sum(stats.requests_by_status.values())
+    return stats.health == "retrying" and (is_idle or stats.breaker != "closed")
 
 
 async def flushed(exporter: Exporter, clock: FakeClock) -> FlushResult:
@@ -100,7 +105,7 @@ async def flushed(exporter: Exporter, clock: FakeClock) -> FlushResult:
     """
     flush = asyncio.create_task(exporter.flush())
     while not flush.done():
-        await until(lambda: flush.done() or exporter.stats().health == "retrying")
+        await until(lambda: flush.done() or _waits(exporter))
         await clock.advance(1.0)
     return flush.result()
 

@@ -118,12 +118,17 @@ class Breaker:
         self._block(now, reason)
         return True
 
-    def note_answer(self, *, created: bool) -> bool:
+    def note_answer(self, *, created: bool, reason: str = "") -> bool:
         """
         Note any other answer; only one that *created* an event shows that events are taken.
+
+        Args:
+            created: Whether it did.
+            reason: What it said of events that it did not create; empty if there were none.
         """
         if not created:
             self.setbacks += 1
+            self.trouble = reason or self.trouble
             return False
         was_blocked = self.is_blocked
         self.accepted += 1

@@ -293,7 +293,10 @@ class Shipper:
                 shipment.note_failure(breaker.accepted)
             if breaker.note_failure(now, verdict.reason):
                 self._say_blocked(is_reached=verdict.status is not None)
-        elif breaker.note_answer(created=bool(verdict.created)):
+        elif breaker.note_answer(
+            created=bool(verdict.created),
+            reason="" if verdict.rest is Rest.NOTHING else verdict.reason,
+        ):
             log.warning("hh_exporter: resumed: %s takes events again", self.transport.base_url)
 
     @property

@@ -131,3 +131,48 @@ async def test_a_suspension_is_the_breakers_too(exporter: Exporter, server: Scri
     await until(lambda: exporter.stats().health == "suspended")
 
     assert exporter.stats().breaker == "suspended"
+
+
+async def test_health_is_not_ok_while_what_failed_is_tried_again(
+    make_exporter: MakeExporter, server: ScriptedServer, clock: FakeClock
+) -> None:
+    """
+    Not between two attempts, and not during the next one, which may take long.
+    """
+    exporter = await make_exporter(request_timeout=2.5)
+    server.default = hang()
+    push_all(exporter, "a")
+    await clock.advance(1.0)
+    await server.next_request()
+    assert exporter.stats().health == "ok"
+    await clock.advance(2.5)
+    await attempts_failed(exporter, 1)
+    await clock.advance(1.0)
+    await server.next_request()
+
+    stats = exporter.stats()
+    assert (stats.in_flight, stats.health) == (1, "retrying")
+    assert stats.health_reason == "the server created nothing the last time: no answer in time"
+
+
+async def test_health_is_not_ok_while_a_refused_batch_is_sent_in_parts(
+    make_exporter: MakeExporter, server: ScriptedServer, clock: FakeClock
+) -> None:
+    """
+    Until one of its events is created, or nothing is left.
+    """
+    server.script(status(400), hang())
+    exporter = await make_exporter()
+    push_all(exporter, "a", "b")
+    await clock.advance(1.0)
+    await server.next_request()
+    await server.next_request()
+    stats = exporter.stats()
+    assert (stats.health, stats.rejected) == ("retrying", 0)
+    assert stats.health_reason == "the server created nothing the last time: HTTP 400"
+
+    server.default = status(400)
+    server.release()
+    await flushed(exporter, clock)
+    stats = exporter.stats()
+    assert (stats.health, stats.rejected) == ("ok", 2)
