@@ -178,7 +178,9 @@ class Exporter(Unique):
         except EncodeError:
             return False
         if record.session is not None:
-            self._open_session(record)
+            with self._intake.opening(record) as opening:
+                if opening is not None:
+                    self._report(self._queue.offer(opening), opening)
         loss = self._queue.offer(record)
         worker = self._life.worker
         loop = _get_running_loop()
@@ -189,16 +191,6 @@ class Exporter(Unique):
         ):
             self._life.see_to_worker()
         return loss is None or self._report(loss, record)
-
-    def _open_session(self, record: Record) -> None:
-        opening = self._intake.open_session(record)
-        if opening is None:
-            return
-        try:
-            self._report(self._queue.offer(opening), opening)
-        except BaseException:  # from outside
-            self._intake.reopen(opening)
-            raise
 
     def _report(self, loss: Loss | None, record: Record) -> bool:
         """
@@ -232,12 +224,10 @@ class Exporter(Unique):
             record = self._intake.encode(event, session)
         except EncodeError:
             return False
-        if (opening := self._intake.open_session(record)) is not None:
-            try:
-                await self._put(opening)
-            except BaseException:
-                self._intake.reopen(opening)
-                raise
+        if record.session is not None:
+            with self._intake.opening(record) as opening:
+                if opening is not None:
+                    await self._put(opening)
         return await self._put(record)
 
     async def _put(self, record: Record) -> bool:

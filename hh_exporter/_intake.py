@@ -7,6 +7,8 @@ is counted and announced here, once, with the reason why.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from zlib import crc32
 
@@ -107,28 +109,27 @@ class Intake:
                 self.sessions.withhold(session.session_id, "its properties are too large")
         return record
 
-    def open_session(self, record: Record) -> Record | None:
+    @contextmanager
+    def opening(self, record: Record) -> Iterator[Record | None]:
         """
         Take from *record* its session where that is an event of its own.
 
-        Returns:
-            The record of that event, to be queued before; None if there is none, or another
-            thread has it.
+        Yields the record of that event, to be queued within, before; None if there is none,
+        or another thread has it. If what is done within fails, the next event of the session
+        has it again.
         """
         session = record.session
         if session is None or session.event_id is None:
-            return None
+            yield None
+            return
         record.session = None
-        with self.queue.lock:
-            if not self.sessions.open(session):
-                return None
-        return Record(session.event_id, session.data, record.pushed_at)
-
-    def reopen(self, opening: Record) -> None:
-        """
-        Have the next event of a session open it, since *opening*, its own, was not queued.
-        """
-        self.sessions.reopen((opening.event_id,))
+        try:
+            with self.queue.lock:
+                is_new = self.sessions.open(session)
+            yield Record(session.event_id, session.data, record.pushed_at) if is_new else None
+        except BaseException:
+            self.sessions.reopen((session.event_id,))
+            raise
 
     def _find_session(self, properties: SessionProperties) -> tuple[str, Session | None]:
         """
