@@ -309,9 +309,8 @@ class Deliverer:
         """
         Whether what an attempt left open must wait in the queue, as all sending does.
         """
-        if verdict.rest is Rest.SUSPENDED:
-            return True
-        return verdict.rest is not Rest.NOTHING and self.shipper.breaker.is_blocked
+        is_over = self.shipper.breaker.is_blocked or self.shipper.is_retired
+        return verdict.rest is Rest.SUSPENDED or (verdict.rest is not Rest.NOTHING and is_over)
 
     def _mark(self, part: Part, verdict: Verdict, shipment: Shipment) -> None:
         """

@@ -33,6 +33,7 @@ from tests.support import (
     assert_balanced,
     attempts_failed,
     delivered,
+    flushed,
     in_thread,
     model_event,
     push_all,
@@ -266,6 +267,30 @@ async def test_a_worker_that_fails_starts_again(
     await delivered(exporter, 1)
 
     assert exporter.stats().health == "ok"
+
+
+async def test_a_delivery_that_outlives_its_worker_drops_nothing(
+    make_exporter: MakeExporter, server: ScriptedServer, clock: FakeClock
+) -> None:
+    """
+    A signal handler may raise where a worker that fails would end its deliveries: what one of
+    them goes on with then is not out of time.
+    """
+    server.script(unavailable())
+    exporter = await make_exporter()
+    push_all(exporter, "e0")
+    await clock.advance(1.0)
+    await attempts_failed(exporter, 1)
+    worker = exporter._life.worker
+    assert worker is not None
+    worker.shipper.is_retired = True  # as its end does
+    worker.shipper.hurry()
+    await until(lambda: not exporter.stats().in_flight)
+    worker.shipper.is_retired = False
+    await flushed(exporter, clock)
+
+    stats = assert_balanced(exporter)
+    assert (stats.delivered, stats.dropped) == (1, 0)
 
 
 async def test_a_fault_is_named_and_quotes_nothing(
