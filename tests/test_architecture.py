@@ -46,6 +46,9 @@ COLLECTOR_USERS = {"_cli", "testing"}
 OPEN = {"_cli", "_collector", "integrations"}
 """Folders that are programs or doors of their own: what they offer is not listed."""
 
+LOGGERS = {"_log", "_cli", COLLECTOR}
+"""Rooms that may use the standard library's loggers: who makes ours, and programs."""
+
 CLOCKS = {"_clock", "_fake_clock"}
 TIME = {"time", "asyncio.sleep", "asyncio.timeout", "asyncio.timeout_at", "asyncio.wait_for"}
 
@@ -149,6 +152,15 @@ def uses_of_time(root: Path) -> set[tuple[str, str]]:
         for room, _, tree in modules(root)
         for name in names_in(tree, root.name)
         if room not in CLOCKS and (name in TIME or name.startswith("time."))
+    }
+
+
+def uses_of_logging(root: Path) -> set[str]:
+    return {
+        room
+        for room, _, tree in modules(root)
+        for name in names_in(tree, root.name)
+        if room not in LOGGERS and name.split(".")[0] == "logging"
     }
 
 
@@ -263,6 +275,23 @@ def test_another_source_of_time_is_found(copy: Path, line: str, name: str) -> No
     plant(copy, "_intake.py", line)
 
     assert uses_of_time(copy) == {("_intake", name)}
+
+
+def test_all_log_in_one_way() -> None:
+    """
+    The standard library's loggers, which let the program's handlers raise, are used in one room.
+    """
+    assert uses_of_logging(PACKAGE) == set()
+
+
+@pytest.mark.parametrize("line", ["import logging", "from logging import getLogger"])
+def test_another_way_to_log_is_found(copy: Path, line: str) -> None:
+    """
+    Whichever form it has, a logger beside ours is seen.
+    """
+    plant(copy, "_intake.py", line)
+
+    assert uses_of_logging(copy) == {"_intake"}
 
 
 def test_every_module_says_what_it_is() -> None:

@@ -17,6 +17,7 @@ from hh_exporter import Exporter, ModelEvent, RetryPolicy, Settlement
 from hh_exporter._delivery.retry import next_delay
 from hh_exporter._log import get_log
 from hh_exporter._outside import comes_from_outside
+from hh_exporter._values.legalize import MAX_DEPTH
 from tests.conftest import MakeExporter
 from tests.crowds import handled
 from tests.scripted_server import ScriptedServer, unavailable
@@ -31,6 +32,10 @@ class Failed(BaseException):
 
 def fail(*_: object) -> Any:
     raise Failed
+
+
+def raise_(kind: type[BaseException]) -> Any:
+    raise kind
 
 
 def interrupt(*_: object) -> Any:
@@ -148,6 +153,27 @@ async def test_a_log_filter_that_raises_ends_nothing(
     err = capsys.readouterr().err
     assert err.count(kind.__name__) <= 1
     assert "secret" not in err
+
+
+@pytest.mark.parametrize("kind", [LookupError, Failed, SystemExit])
+def test_a_log_filter_that_raises_loses_no_event(kind: type[BaseException]) -> None:
+    """
+    What is logged while an event is encoded costs no event, whatever a filter raises.
+    """
+    exporter = Exporter(base_url="http://127.0.0.1:9")
+    handler = logging.StreamHandler(io.StringIO())
+    handler.addFilter(lambda _: raise_(kind))
+    logger = logging.getLogger("hh_exporter")
+    logger.addHandler(handler)
+    deep: Any = []
+    for _ in range(MAX_DEPTH + 1):
+        deep = [deep]
+    try:
+        assert exporter.push(ModelEvent(model="m", start_time=1.0, metadata={"deep": deep}))
+    finally:
+        logger.removeHandler(handler)
+
+    assert assert_balanced(exporter).queued == 1
 
 
 @pytest.mark.parametrize("kind", [Failed, SystemExit, GeneratorExit])

@@ -22,7 +22,7 @@ from hh_exporter._cli._report import Report, print_table
 from hh_exporter._cli._setup import check_option
 from hh_exporter._cli._spools import Spool, tell_count
 from hh_exporter._cli._target import find_target
-from hh_exporter._cli._waiting import Signals, caught_signals, repeated, run_unless
+from hh_exporter._cli._waiting import caught_signals, repeated, run_unless
 from hh_exporter._clock import NEVER, Clock, Deadline, SystemClock
 from hh_exporter._dialects.registry import DIALECTS
 from hh_exporter._environment import Settings
@@ -221,7 +221,7 @@ class Draining:
                         await run_unless(self.exporter.flush(close_timeout), signals.second)
             finally:
                 await self.exporter.aclose(0)
-        self._say_end(signals, timeout)
+        self._say_end(timeout)
 
     async def _deliver(self) -> None:
         while not self.exporter.stats().recovered:  # large files are still being looked at
@@ -249,7 +249,7 @@ class Draining:
             self._over.set()
         self.report.show(decided, stats.recovered or None)
 
-    def _say_end(self, signals: Signals, timeout: float) -> None:
+    def _say_end(self, timeout: float) -> None:
         """
         Say what kept it from delivering all, and what else was sent.
         """

@@ -9,7 +9,6 @@ refuses is made plain data first, with the odd leaf marked. orjson never gets a
 
 from __future__ import annotations
 
-import logging
 from typing import TypeVar
 
 import orjson
@@ -18,6 +17,7 @@ from attrs import define, field, fields
 from hh_exporter._clock import Clock
 from hh_exporter._dialects.dialect import Dialect
 from hh_exporter._encoding.scalars import Scalars, wrong_type
+from hh_exporter._log import get_log
 from hh_exporter._outcomes import DropReason
 from hh_exporter._outside import let_through
 from hh_exporter._records import Record, Session
@@ -28,7 +28,7 @@ from hh_exporter.exceptions import EncodeError
 
 __all__ = ["Codec"]
 
-log = logging.getLogger(__name__)
+log = get_log(__name__)
 
 T = TypeVar("T", ModelEvent, SessionProperties)
 

@@ -10,7 +10,6 @@ passing or takes too long (RFC 8767).
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 from functools import partial
 from math import inf
@@ -20,11 +19,12 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from attrs import define, field, frozen
 
 from hh_exporter._clock import Clock
+from hh_exporter._log import get_log
 from hh_exporter._transport.helper import Helper
 
 __all__ = ["Addresses", "Resolver"]
 
-log = logging.getLogger(__name__)
+log = get_log(__name__)
 
 _FRESH = 10.0
 """Seconds for which an answer is used without another lookup, as in aiohttp's own cache."""

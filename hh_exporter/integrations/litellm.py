@@ -8,7 +8,6 @@ caller's API key and headers.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -18,10 +17,11 @@ from litellm.integrations.custom_logger import CustomLogger
 from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
 
 from hh_exporter import Exporter, ModelEvent
+from hh_exporter._log import get_log
 
 __all__ = ["ExporterLogger"]
 
-log = logging.getLogger(__name__)
+log = get_log(__name__)
 
 _METADATA = ("call_type", "cache_hit", "end_user", "litellm_call_id", "model_group", "request_tags")
 """What metadata tells of a call."""
