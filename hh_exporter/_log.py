@@ -2,8 +2,8 @@
 The one way in which the package logs.
 
 A logger calls filters, handlers and formatters of the program, under their locks and on
-whatever thread has something to say. What they raise ends nothing here: it is told once,
-by name, on stderr.
+whatever thread logs something. What they raise ends nothing here: it is reported once, by
+name, on stderr.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ __all__ = ["Log", "get_log"]
 
 Extra: TypeAlias = Mapping[str, object] | None
 
-_told: set[str] = set()
-"""What is said once, and was."""
+_reported: set[str] = set()
+"""What has been reported once."""
 
 
 class Log:
     """
-    A logger of the standard library's that raises nothing.
+    A logger of the standard library that lets nothing through that others' code raises.
     """
 
     __slots__ = ("_logger",)
@@ -45,28 +45,31 @@ class Log:
 
     def error_once(self, message: str, *args: object) -> None:
         """
-        Log an error whose text no line of this process has had.
+        Log an error, unless this process has logged the same text before.
         """
-        if (text := message % args) not in _told:
-            _told.add(text)
+        if (text := message % args) not in _reported:
+            _reported.add(text)
             self._log(logging.ERROR, message, args, None)
 
     def _log(self, level: int, message: str, args: tuple[object, ...], extra: Extra) -> None:
         try:
-            # As of who called the method above.
+            # The line that is logged is that of the caller of the method above.
             self._logger.log(level, message, *args, extra=extra, stacklevel=3)
         except BaseException as exc:  # whatever the program's logging raises
             if comes_from_outside(exc):
                 raise
-            _tell(type(exc).__name__)
+            _report(type(exc).__name__)
 
 
 def get_log(name: str) -> Log:
     return Log(name)
 
 
-def _tell(name: str) -> None:
-    if name not in _told:
-        _told.add(name)
+def _report(name: str) -> None:
+    if name not in _reported:
+        _reported.add(name)
         with suppress(Exception):  # there may be no stderr, or a closed one
-            print(f"hh_exporter: a log handler or filter raised {name}; said once", file=sys.stderr)
+            print(
+                f"hh_exporter: a log handler or filter raised {name}; reported once",
+                file=sys.stderr,
+            )

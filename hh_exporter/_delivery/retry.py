@@ -49,7 +49,7 @@ def next_delay(policy: RetryPolicy, state: RetryCallState, random: Callable[[], 
 
 def _ask(wait: Callable[[RetryCallState], float], state: RetryCallState) -> float | None:
     """
-    Ask the user's own *wait*; None where it fails, or says what is no delay.
+    Ask the user's own *wait*; None where it fails, or returns no delay.
     """
     try:
         delay = float(wait(state))
@@ -60,8 +60,8 @@ def _ask(wait: Callable[[RetryCallState], float], state: RetryCallState) -> floa
     else:
         if delay >= 0:
             return delay
-        what = "returned what is no delay"
-    log.error_once("RetryPolicy.wait %s: delays are as without it; said once", what)
+        what = "returned no delay"
+    log.error_once("hh_exporter: RetryPolicy.wait %s; it is ignored then; logged once", what)
     return None
 
 

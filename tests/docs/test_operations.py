@@ -22,7 +22,12 @@ from hh_exporter._spool.writer import _MADE_ROOM, _UNWRITTEN
 
 PACKAGE = Path(hh_exporter.__file__).parent
 PAGE = (PACKAGE.parent / "docs/operations.md").read_text()
-LEVELS = {"warning": "warning", "error": "error", "exception": "error"}
+LEVELS = {
+    "warning": "warning",
+    "error": "error",
+    "error_once": "error",
+    "exception": "error",
+}
 SPEAKER = "hh_exporter: "
 """What each line begins with, for those who see it on a bare stderr."""
 COMPOSED = {
@@ -125,6 +130,7 @@ def test_each_hint_is_explained(status: int) -> None:
         ("log.warning('hh_exporter: a %s and %.1f')", {("warning", "a … and …")}),
         ("log.error('hh_exporter: a %d:\\n%s', 1, trace)", {("error", "a …:")}),
         ("log.exception('hh_exporter: a')", {("error", "a")}),
+        ("log.error_once('hh_exporter: a')", {("error", "a")}),
         ("log.warning('hh_exporter: %s %s', a, b)", set()),
         ("log.debug('a')", set()),
     ],
