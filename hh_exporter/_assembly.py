@@ -57,16 +57,16 @@ def assemble(
     on_outcome: Callable[[Settlement], None] | None = None,
 ) -> tuple[Intake, Lifetime]:
     """
-    Make the way in, and what sees to the rest of the way.
+    Make what takes events in, and what delivers them.
 
-    What comes after the way in lives on by itself while its worker runs, so it refers to no
-    function of the user's, which may refer to the exporter.
+    The second outlives its exporter while its worker runs, so it refers to no function of the
+    user's: that may refer to the exporter, which would then never be collected.
 
     Args:
-        settings: What the exporter was told.
+        settings: The exporter's settings, checked.
         clock: The source of time.
-        random: A source of numbers from 0 to 1; ours, where none is given.
-        on_outcome: What calls the user's, if there is one.
+        random: A source of numbers from 0 to 1; default: our own.
+        on_outcome: Calls the user's function, if there is one.
     """
     private = evolve(settings, before_send=None, on_outcome=None)
     wire = DIALECTS[settings.dialect]()
@@ -79,13 +79,7 @@ def assemble(
     intake = Intake(
         queue=queue,
         settler=settler,
-        codec=Codec(
-            dialect=wire,
-            clock=clock,
-            project=settings.project,
-            source=settings.source,
-            max_bytes=min(MAX_BODY_BYTES - wire.overhead, settings.queue.max_bytes),
-        ),
+        codec=_make_codec(settings, wire, clock),
         sessions=sessions,
         privacy=Privacy(
             before_send=settings.before_send,
@@ -115,6 +109,16 @@ def assemble(
     )
     see_to_the_end(life)
     return intake, life
+
+
+def _make_codec(settings: Settings, dialect: Dialect, clock: Clock) -> Codec:
+    return Codec(
+        dialect=dialect,
+        clock=clock,
+        project=settings.project,
+        source=settings.source,
+        max_bytes=min(MAX_BODY_BYTES - dialect.overhead, settings.queue.max_bytes),
+    )
 
 
 def _make_spooler(

@@ -13,9 +13,9 @@ from inspect import CO_VARARGS
 from types import FrameType
 from typing import Any
 
-__all__ = ["STOPS", "comes_from_outside", "let_through"]
+__all__ = ["comes_from_outside", "let_through"]
 
-STOPS = (KeyboardInterrupt, SystemExit)
+_STOPS = (KeyboardInterrupt, SystemExit)
 """What nothing in an event or a hook raises but to end the program."""
 
 
@@ -40,7 +40,7 @@ def let_through(exc: BaseException) -> None:
     """
     Raise what others' code can't mean by it: *exc* comes from outside, or ends the program.
     """
-    if isinstance(exc, STOPS) or comes_from_outside(exc):
+    if isinstance(exc, _STOPS) or comes_from_outside(exc):
         raise exc
 
 

@@ -18,8 +18,8 @@ import click
 import orjson
 from attrs import Factory, define, field, frozen
 
-from hh_exporter._cli._report import Report, print_table
-from hh_exporter._cli._setup import check_option
+from hh_exporter._cli._report import Report, list_counts, print_table
+from hh_exporter._cli._setup import check_option, make_exporter
 from hh_exporter._cli._spools import Spool, tell_count
 from hh_exporter._cli._target import find_target
 from hh_exporter._cli._waiting import caught_signals, repeated, run_unless
@@ -123,10 +123,10 @@ class Tally:
         """
         Make the rows of a table of the summary, with what explains its numbers.
         """
-        rejected = _list(self.reasons[Outcome.REJECTED])
+        rejected = list_counts(self.reasons[Outcome.REJECTED])
         remarks = {
             "rejected": f"{rejected}, dead letters again" if rejected else "",
-            "dropped": _list(self.reasons[Outcome.DROPPED]),
+            "dropped": list_counts(self.reasons[Outcome.DROPPED]),
             "left": "still in the spool" if self.left else "",
         }
         for name, number in attrs.asdict(self.summary()).items():
@@ -198,9 +198,7 @@ class Draining:
 
     @classmethod
     def of(cls, settings: Settings, tally: Tally, report: Report) -> Draining:
-        told = {a.name: getattr(settings, a.name) for a in attrs.fields(Settings)}
-        exporter = Exporter(**told | {"on_outcome": tally.note})
-        return cls(exporter=exporter, tally=tally, report=report)
+        return cls(exporter=make_exporter(settings, tally.note), tally=tally, report=report)
 
     async def run(self, timeout: float, close_timeout: float) -> None:
         """
@@ -268,10 +266,3 @@ class Draining:
             sent = stats.delivered - self.tally.outcomes[Outcome.DELIVERED]
             told = tell_count(others, "other event")
             self.report.say(f"{told} waited in the same spool: {sent:,} delivered too")
-
-
-def _list(counts: Counter[str]) -> str:
-    found = {what: count for what, count in counts.items() if count}
-    if len(found) == 1:
-        return next(iter(found))
-    return ", ".join(f"{what}: {count:,}" for what, count in sorted(found.items()))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["ErrorConsole", "Report", "print_columns", "print_table", "printable"]
+__all__ = ["ErrorConsole", "Report", "list_counts", "print_columns", "print_table", "printable"]
 
 _WIDE = 10_000
 _TOLD_OTHERWISE = ("suspended", "resumed")
@@ -162,6 +162,16 @@ def print_columns(names: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
     _print(table, Console(width=_WIDE))  # an id that is cut or wrapped can't be copied
+
+
+def list_counts(counts: Mapping[str, int]) -> str:
+    """
+    Write the reasons in *counts*, with how many each has unless there is but one.
+    """
+    found = {what: count for what, count in counts.items() if count}
+    if len(found) == 1:
+        return next(iter(found))
+    return ", ".join(f"{what}: {count:,}" for what, count in sorted(found.items()))
 
 
 def printable(text: str) -> str:

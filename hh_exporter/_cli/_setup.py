@@ -9,15 +9,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import attrs
 import click
 
 from hh_exporter._cli._errors import CallError
 from hh_exporter._dialects.registry import DIALECTS
 from hh_exporter._environment import Settings, read_settings
+from hh_exporter._exporter import Exporter
+from hh_exporter._outcomes import Settlement
 from hh_exporter._settings.kinds import Kind
 from hh_exporter.exceptions import ConfigError
 
-__all__ = ["check_option", "dialect_option", "read_usable_settings", "url_option"]
+__all__ = [
+    "check_option",
+    "dialect_option",
+    "make_exporter",
+    "read_usable_settings",
+    "url_option",
+]
 
 url_option = click.option(
     "--url", help="Address of the server; default HH_API_URL, else HoneyHive's own."
@@ -64,3 +73,11 @@ def read_usable_settings(given: Mapping[str, Any], environ: Mapping[str, str]) -
             "(a server on this machine needs none)"
         )
     return settings
+
+
+def make_exporter(settings: Settings, on_outcome: Callable[[Settlement], None]) -> Exporter:
+    """
+    Make an exporter with *settings*, all of them as given, that reports outcomes to *on_outcome*.
+    """
+    given = {a.name: getattr(settings, a.name) for a in attrs.fields(Settings)}
+    return Exporter(**given | {"on_outcome": on_outcome})

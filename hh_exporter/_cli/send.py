@@ -20,10 +20,11 @@ import orjson
 from attrs import Factory, define, field, frozen
 
 from hh_exporter._cli._lines import MAX_LINE_BYTES, Fault, Line, LineReader
-from hh_exporter._cli._report import Report, print_table
+from hh_exporter._cli._report import Report, list_counts, print_table
 from hh_exporter._cli._setup import (
     check_option,
     dialect_option,
+    make_exporter,
     read_usable_settings,
     url_option,
 )
@@ -148,9 +149,7 @@ class Sending:
             if settlement.outcome is Outcome.REJECTED:
                 statuses[settlement.status] += len(settlement.event_ids)
 
-        told = {a.name: getattr(settings, a.name) for a in attrs.fields(Settings)}
-        exporter = Exporter(**told | {"on_outcome": note})
-        return cls(exporter=exporter, report=report, statuses=statuses)
+        return cls(exporter=make_exporter(settings, note), report=report, statuses=statuses)
 
     async def run(self, names: tuple[str, ...], timeout: float, close_timeout: float) -> None:
         """
@@ -205,8 +204,8 @@ class Sending:
         dropped = Counter(self.exporter.stats().dropped_by_reason)
         dropped.pop(DropReason.CLOSED, None)
         remarks = {
-            "rejected": _list({f"HTTP {status}": n for status, n in self.statuses.items()}),
-            "dropped": _list({reason.value: n for reason, n in dropped.items()}),
+            "rejected": list_counts({f"HTTP {status}": n for status, n in self.statuses.items()}),
+            "dropped": list_counts({reason.value: n for reason, n in dropped.items()}),
         }
         for name, number in attrs.asdict(self.summary()).items():
             yield name, f"{number:,}", remarks.get(name, "")
@@ -292,9 +291,3 @@ def _parse(text: bytes) -> Any:
         return read_json(text)
     except orjson.JSONDecodeError as exc:
         raise EventError(None, f"is not JSON: {exc.msg}, column {exc.colno}") from None
-
-
-def _list(counts: dict[str, int]) -> str:
-    if len(counts) == 1:
-        return next(iter(counts))
-    return ", ".join(f"{what}: {count:,}" for what, count in sorted(counts.items()))

@@ -104,7 +104,7 @@ def uuid_in_path(request: web.Request, name: str) -> str:
 
 def is_uuid(text: str) -> bool:
     """
-    Say whether *text* is a UUID as the API writes it, in either case.
+    Say whether *text* is a UUID as the API writes it, in upper or lower case.
     """
     try:
         return str(UUID(text)) == text.lower()

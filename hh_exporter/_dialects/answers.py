@@ -10,7 +10,6 @@ then, is not read at all.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 from http import HTTPStatus
 from typing import Any
@@ -18,7 +17,7 @@ from typing import Any
 import orjson
 
 from hh_exporter._dialects.dialect import Answer
-from hh_exporter._dialects.vendor import read_error
+from hh_exporter._dialects.vendor import is_uuid, read_error
 from hh_exporter._outcomes import Rest, Verdict
 from hh_exporter._values.reading import read_json
 from hh_exporter.events import CreateModelEventBatchResponseBody
@@ -27,8 +26,6 @@ __all__ = ["read_answer", "read_single_answer"]
 
 _TEXT_LIMIT = 4096
 """How much of the server's own words a verdict keeps, in bytes."""
-
-_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 
 _PASSING = frozenset({408, 425, 429})
 _KEY = frozenset({401, 403})
@@ -102,11 +99,11 @@ def read_single_answer(answer: Answer, event_id: str) -> tuple[Verdict, str]:
 
 def _find_created(named: Collection[str], event_ids: Collection[str]) -> set[str]:
     """
-    Find those of *event_ids* that the server names, in whatever case it writes a UUID.
+    Find those of *event_ids* that the server names; it may write a UUID in the other case.
     """
     created = set(named).intersection(event_ids)
     if len(created) < len(event_ids):
-        others = {i.lower() for i in named if i not in created and _UUID.fullmatch(i)}
+        others = {i.lower() for i in named if i not in created and is_uuid(i)}
         created.update(i for i in event_ids if i.lower() in others)
     return created
 

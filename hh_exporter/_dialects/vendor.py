@@ -24,6 +24,7 @@ __all__ = [
     "HOSTS",
     "ApiError",
     "describe_key",
+    "is_uuid",
     "other_host",
     "read_error",
     "to_session_uuid",
@@ -92,7 +93,14 @@ def to_session_uuid(session_id: str) -> str:
     Raises:
         UnicodeEncodeError: The id has lone surrogates.
     """
-    return session_id if _UUID.fullmatch(session_id) else str(uuid5(NAMESPACE_URL, session_id))
+    return session_id if is_uuid(session_id) else str(uuid5(NAMESPACE_URL, session_id))
+
+
+def is_uuid(text: str) -> bool:
+    """
+    Whether *text* is a UUID as the API writes it, in upper or lower case.
+    """
+    return _UUID.fullmatch(text) is not None
 
 
 @frozen(kw_only=True)

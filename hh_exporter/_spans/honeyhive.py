@@ -21,7 +21,12 @@ Json: TypeAlias = dict[str, Any]
 _OBJECTS = ("inputs", "outputs", "config", "metadata", "metrics", "feedback", "user_properties")
 _TYPES = ("model", "tool", "chain", "session")
 _ASSOCIATED = "traceloop.association.properties"
-_IGNORED = (f"{_ASSOCIATED}.project", f"{_ASSOCIATED}.disable_http_tracing")
+_IGNORED = (
+    "honeyhive.project",
+    f"{_ASSOCIATED}.project",
+    f"{_ASSOCIATED}.disable_http_tracing",
+)
+"""The key decides about the project; the rest is for the tracer itself."""
 _RUN = ("run_id", "dataset_id", "datapoint_id")
 
 
@@ -46,11 +51,7 @@ def read(attributes: Attributes) -> Json:
     duration = attributes.take("honeyhive_duration_ms")
     if isinstance(duration, int | float) and not isinstance(duration, bool):
         event["duration"] = duration
-    # The key decides, and what the tracer itself is told is nothing of an event.
-    attributes.take(
-        "honeyhive.project",
-        *(f"{_ASSOCIATED}.{name}" for name in ("project", "disable_http_tracing")),
-    )
+    attributes.take(*_IGNORED)
     for key in _OBJECTS:
         value = attributes.take_below(f"honeyhive_{key}", _read_value)
         if value is not None:

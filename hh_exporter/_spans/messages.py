@@ -82,9 +82,7 @@ def _content(content: list[Any]) -> Any:
         case [str(text)]:
             return text
         case _:
-            return [
-                {"type": "text", "text": one} if isinstance(one, str) else one for one in content
-            ]
+            return [_as_part(one) for one in content]
 
 
 def _as_part(one: object) -> object:

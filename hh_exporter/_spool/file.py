@@ -17,7 +17,6 @@ from attrs import define, field
 
 from hh_exporter._spool.kept import Identity
 from hh_exporter._spool.place import (
-    SUFFIX,
     check_ours,
     make_directory,
     new_path,
@@ -27,7 +26,6 @@ from hh_exporter._spool.place import (
 from hh_exporter._spool.schema import (
     check,
     connect,
-    is_corrupt,
     is_of_another,
     look,
     read_facts,
@@ -39,7 +37,7 @@ from hh_exporter._spool.schema import (
 )
 from hh_exporter._spool.tables import Tables
 
-__all__ = ["SUFFIX", "SpoolFile", "is_corrupt"]
+__all__ = ["SpoolFile"]
 
 _abandoned: list[sqlite3.Connection] = []
 """Connections of a parent's, never to be closed or collected here."""
@@ -103,7 +101,7 @@ class SpoolFile(Tables):
 
         Raises:
             SpoolError: It is not ours, or of another version or program. It is left as it is.
-            OSError, sqlite3.Error: It can't be read; `is_corrupt` says whether it ever can.
+            OSError, sqlite3.Error: It can't be read; `schema.is_corrupt` says whether it ever can.
         """
         with ExitStack() as undo:
             try:

@@ -20,7 +20,7 @@ from hh_exporter._dialects.legacy import LegacyDialect
 from hh_exporter._dialects.vendor import to_session_uuid
 from hh_exporter._spool import file as spool_file
 from hh_exporter._spool import schema
-from hh_exporter._spool.file import SpoolFile, is_corrupt
+from hh_exporter._spool.file import SpoolFile
 from hh_exporter._spool.kept import Letter, Match, SpooledRecord
 from hh_exporter._spool.place import is_held, list_files, set_aside
 from hh_exporter.exceptions import SpoolError
@@ -886,7 +886,7 @@ class TestDamage:
         with pytest.raises(sqlite3.DatabaseError) as caught:
             SpoolFile.adopt(left, IDENTITY)
 
-        assert is_corrupt(caught.value)
+        assert schema.is_corrupt(caught.value)
         assert not is_held(left)
         aside = set_aside(left)
         assert aside is not None
@@ -905,7 +905,7 @@ class TestDamage:
             seen.add([make_spooled()])
         seen.close()
 
-        assert not is_corrupt(caught.value)
+        assert not schema.is_corrupt(caught.value)
 
     def test_what_somebody_holds_is_not_set_aside(self, file: SpoolFile) -> None:
         """
