@@ -1,8 +1,8 @@
 """
-The door to all the parts.
+The public class, in front of all the parts.
 
-push makes a record and queues it, on the caller's thread. All that waits is done in the
-worker's loop, whichever loop asks. Nothing here is done per event beyond that.
+push makes a record and queues it, on the caller's thread; nothing else happens per event.
+All that waits happens in the worker's loop, whichever loop asks for it.
 """
 
 from __future__ import annotations
@@ -44,48 +44,48 @@ class Exporter(Unique):
     """
     Deliver model events to the HoneyHive API in the background.
 
-    Use it as an async context manager, or await `start` and `aclose`. What is
-    not given comes from the environment, then from the defaults that stand here.
-    Making the first one loads aiohttp and all that sends, some 0.2 s; another one
-    takes less than a millisecond.
+    Use it as an async context manager, or await `start` and `aclose`. An argument
+    that is not given is read from the environment, else it has the default below.
+    Creating the first exporter loads aiohttp and what else sends, in about 0.2 s;
+    creating another takes less than a millisecond.
 
     Args:
         api_key: The key; `HH_API_KEY` in the environment. A server on this
-            machine needs none; without one for another server the exporter is
-            disabled, and says so.
+            machine needs none; without a key for any other server the exporter
+            is disabled and logs a warning.
         base_url: Address of the API; default "https://api.dp1.us.honeyhive.ai".
         dialect: "legacy" (default) for /events/model[/batch], "v1" for
             /v1/events[/batch].
-        project: For events that name none.
-        source: For events that name none, such as "production".
+        project: The project of events that name none.
+        source: The source of events that name none, such as "production".
         queue: The budget for events in memory.
-        batch: When a batch is full and how long it waits to be.
+        batch: When a batch is full, and how long it waits to fill.
         retry: How long to keep trying.
-        max_in_flight: How many requests may be under way at once; default 4.
+        max_in_flight: How many requests may be in flight at once; default 4.
         request_timeout: Seconds for one request; default 10.
         close_timeout: Seconds that `aclose` takes at most; default 5.
-        compression: "gzip", or None (default): no source says that the server
-            takes it. It is given up where the server turns out not to.
+        compression: "gzip", or None (default): it is not documented that the
+            server accepts it. If the server refuses it, it is turned off.
         ssl_context: For private certificate authorities.
         before_send: Called with a copy, as plain data, of each ModelEvent and
-            of each SessionProperties; it returns what is to be sent instead,
-            or None. If it raises, the event is dropped.
+            of each SessionProperties; it returns what to send instead, or None
+            to send nothing. If it raises, the event is dropped.
         hide_inputs: Never send messages, templates, tools and inputs.
-        hide_outputs: Never send responses and outputs. Either leaves out
-            metadata and extra keys too, which may repeat them.
-        sample_rate: Which part of the events to send, 0 to 1. Events of one
-            session share one fate.
-        on_outcome: Called with each group of events that shares a fate, on the
-            thread where it was decided. What it raises is logged once.
-        on_ambiguous: What to do when the server created a part of a batch under
-            ids that are not ours: "reject" (default) never sends twice,
-            "resend" never loses.
-        spool: A directory, or a Spool, where events wait on disk that memory has
-            no room for, or that are left at close.
-        disabled: Drop everything at once, for tests and development.
+        hide_outputs: Never send responses and outputs. Either setting also leaves
+            out metadata and extra keys, which may repeat them.
+        sample_rate: Which share of the events to send, 0 to 1. The events of a
+            session are sent together or not at all.
+        on_outcome: Called for each group of events with the same outcome, on the
+            thread that decided it. What it raises is logged once.
+        on_ambiguous: What to do if the server created part of a batch under ids
+            that are not ours: "reject" (default) never sends twice, "resend"
+            never loses.
+        spool: A directory, or a Spool: where events wait on disk if memory has no
+            room for them, or if they are left at close.
+        disabled: Drop every event immediately, for tests and development.
 
     Raises:
-        ConfigError: A setting has a value that it can't have.
+        ConfigError: A setting has a value that is not allowed.
     """
 
     def __init__(
@@ -150,7 +150,7 @@ class Exporter(Unique):
 
     def _build_again(self) -> None:
         """
-        Begin from zero, in a forked child: all else is its parent's.
+        Start from zero in a forked child: everything else is its parent's.
         """
         closed = self._queue.closed
         self._build()
@@ -162,12 +162,12 @@ class Exporter(Unique):
         """
         Take *event* as it is now and deliver it in the background.
 
-        Never waits and never raises because of data; any thread, any time.
+        Never waits and never raises because of data. Any thread, at any time.
 
         Args:
             event: The event.
             session: The session that it belongs to, unless the event names one
-                itself; the server is told of it once.
+                itself; its properties are sent once.
 
         Returns:
             True if it was accepted; False if it was dropped, which is counted
@@ -209,12 +209,12 @@ class Exporter(Unique):
         """
         Take *event* as it is now, once there is room for it.
 
-        Those who wait are served first come, first served, ahead of `push`. A
-        cancelled `put` is not counted and not sent.
+        Waiting callers get room in the order in which they came, ahead of `push`.
+        A cancelled `put` is not counted and not sent.
 
         Returns:
-            True if it was accepted, and is on disk where the spool is durable;
-            False if it was dropped for what it holds, or by the settings.
+            True if it was accepted, and with a durable spool is on disk; False
+            if it was dropped, for what it holds or by the settings.
 
         Raises:
             ExporterError: The exporter is closed.
@@ -256,7 +256,7 @@ class Exporter(Unique):
 
     async def create_model_event(self, event: ModelEvent, timeout: float | None = None) -> str:
         """
-        Send *event* now and by itself, past the queue (POST /events/model, /v1/events).
+        Send *event* now and by itself, bypassing the queue (POST /events/model, /v1/events).
 
         `before_send` applies to it, `sample_rate` does not.
 
@@ -282,11 +282,11 @@ class Exporter(Unique):
 
     def record(self, **fields: Any) -> Recording:
         """
-        Time a block of code and push what it was.
+        Time a block of code, and push an event about it.
 
         A synchronous context manager that yields the ModelEvent which it will
-        push: fill `response` and `usage` inside. An exception goes into `error`
-        and on its way; closing a generator early is not an error.
+        push: fill `response` and `usage` inside. An exception becomes the event's
+        `error` and is raised again; closing a generator early is not an error.
 
         Args:
             **fields: Fields of the ModelEvent; `model` is required.
@@ -297,10 +297,10 @@ class Exporter(Unique):
 
     async def start(self) -> None:
         """
-        Start the worker in the running loop, again after `aclose` too.
+        Start the worker in the running loop; after `aclose`, start it again.
 
-        Without it the first push inside a running loop does. Events that were left
-        on disk are counted once this returns.
+        Without this call the first push in a running loop starts it. Events that were
+        left on disk are counted once this returns.
         """
         if self._disabled:
             return
@@ -315,8 +315,8 @@ class Exporter(Unique):
 
         Args:
             timeout: Seconds to wait at most; None for no limit. It returns
-                early where nothing more can be had in time, and without a limit
-                once the server is found to refuse the exporter.
+                early if nothing more can be delivered in time and, without a
+                limit, once the server refuses the exporter.
         """
         deadline = None if timeout is None else self._clock.now() + timeout
         if not self._queue.has_open_records:
@@ -325,10 +325,10 @@ class Exporter(Unique):
 
     async def aclose(self, timeout: float | None = None) -> FlushResult:
         """
-        Stop taking events, and deliver what is there until a deadline.
+        Stop accepting events, and deliver what is queued until a deadline.
 
-        What is left then is dropped as `closed`. A second call waits for the
-        first and returns the same.
+        What is left then is dropped as `closed`, or waits in the spool. A second call
+        waits for the first and returns the same.
 
         Args:
             timeout: Seconds; default `close_timeout`.
@@ -344,11 +344,11 @@ class Exporter(Unique):
 
     def install_signal_handlers(self) -> None:
         """
-        Send what is there before SIGTERM or SIGINT does what it did so far.
+        Flush on SIGTERM or SIGINT, before the previous handler runs.
 
-        What was to happen, a handler of the program's own or its end, follows
-        within `close_timeout`, or at once when a second signal comes. Exporters
-        stay open meanwhile. Call it before a web server starts.
+        That handler, or the end of the process, follows within `close_timeout`, or
+        immediately on a second signal. Exporters stay open meanwhile. Call it before
+        a web server starts.
 
         Raises:
             ExporterError: This is not the main thread.
@@ -368,7 +368,7 @@ class Exporter(Unique):
 
     def stats(self) -> Stats:
         """
-        Read the books; they balance. Any thread.
+        Read the counters and the health, as they are at one instant. Any thread.
         """
         return self._life.stats()
 

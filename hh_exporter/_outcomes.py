@@ -1,8 +1,8 @@
 """
-What one answer says of each record, and what finally became of it.
+What one answer says about each record, and what finally became of it.
 
 A verdict is about one attempt and may leave records undecided. An outcome is
-for good: every record reaches exactly one.
+final: every record reaches exactly one.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class DropReason(StrEnum):
     INVALID = "invalid"
     """Not a ModelEvent, or a scalar field has a wrong type."""
     UNENCODABLE = "unencodable"
-    """A payload holds something that JSON can't say."""
+    """A payload can't be encoded as JSON."""
     HOOK_FAILED = "hook_failed"
     """`before_send` raised, or returned what it may not."""
     FILTERED = "filtered"
@@ -58,11 +58,11 @@ class DropReason(StrEnum):
     EXPIRED = "expired"
     """It waited on disk for longer than `Spool.max_age`."""
     PURGED = "purged"
-    """It was taken out of the spool by somebody else."""
+    """It was deleted from the spool, by a command or another process."""
     SEND_FAILED = "send_failed"
     """`create_model_event` could not deliver it in time."""
     INTERNAL_ERROR = "internal_error"
-    """A fault of this package; the log has a traceback."""
+    """A bug in this package; the log has a traceback."""
 
 
 class Rest(Enum):
@@ -109,7 +109,7 @@ class Verdict:
 @frozen(kw_only=True)
 class Settlement:
     """
-    One fate, shared by a group of events.
+    The outcome of a group of events.
     """
 
     outcome: Outcome
@@ -157,9 +157,9 @@ class Stats:
     spooled_bytes: int
     """Bytes of the spool's records and dead letters."""
     dead_letters: int
-    """Events that the spool keeps for a person."""
+    """Rejected and dropped events that the spool keeps."""
     commit_lag: float
-    """Seconds since the oldest event was handed to the spool that is not on disk yet."""
+    """Seconds that the oldest event not yet written by the spool has waited for it."""
     queued_bytes: int
     """Bytes of the queued events."""
     in_flight_bytes: int
@@ -173,13 +173,13 @@ class Stats:
     retries: int
     """Attempts beyond the first of the same events after a passing failure."""
     requests_by_status: Mapping[int | None, int]
-    """Requests that ended, by HTTP status; None where no answer came."""
+    """Requests that ended, by HTTP status; None if no answer came."""
     request_seconds: float
-    """Seconds that these took in all."""
+    """Seconds that these requests took together."""
     request_durations: Mapping[float, int]
-    """For some bounds in seconds, inf the last: how many of these took no longer."""
+    """How many of them took no longer than each of some bounds in seconds; the last is inf."""
     breaker: str
-    """One word: closed, open (the server fails), half_open (it is asked again) or suspended."""
+    """One word: closed, open (the server fails), half_open (a probe is in flight) or suspended."""
     oldest_age: float
     """Seconds since the oldest event without an outcome was pushed, 0.0 without one."""
     health: str

@@ -74,7 +74,7 @@ _EVENT_TEXTS = (
     *_TEXTS,
 )
 _SESSION_TEXTS = ("session_name", *_TEXTS)
-"""The fields of free text: all but ids, numbers and the names of who made and serves an event."""
+"""The fields of free text: all but ids, numbers, model, provider, project and source."""
 
 
 @define(kw_only=True)
@@ -88,7 +88,7 @@ class ModelEvent:
     `duration` from the times, else 0, and the times from the clock.
 
     Nothing is checked here. `push` checks the scalar fields and drops an event
-    with a wrong one; the payload fields take anything that JSON can say.
+    with a wrong one; the payload fields take anything.
     """
 
     model: str
@@ -98,13 +98,13 @@ class ModelEvent:
     messages: JsonArray | None = field(default=None, repr=False)
     """Chat messages given to the model."""
     response: JsonObject | None = field(default=None, repr=False)
-    """The model's answer; what is no object is sent as `{"content": …}`."""
+    """The model's answer; a value that is not an object is sent as `{"content": …}`."""
     usage: JsonObject | None = field(default=None, repr=False)
     """Token counts as the provider reports them."""
     duration: float | timedelta | None = field(default=None, repr=False)
     """How long the call took, in milliseconds or as a timedelta."""
     cost: float | Decimal | None = field(default=None, repr=False)
-    """What the call cost, in USD."""
+    """The cost of the call, in USD."""
     error: str | None = field(default=None, repr=False)
     """Error text of a failed call."""
 
@@ -126,12 +126,12 @@ class ModelEvent:
     tool_choice: JsonValue | None = field(default=None, repr=False)
     """A mode or a name; an object is sent as its JSON text."""
     response_format: JsonObject | None = field(default=None, repr=False)
-    """The format asked of the model."""
+    """The format that the model was asked for."""
 
     event_id: str | None = None
     """Id of the event; made by `push` where it is None."""
     session_id: str | None = None
-    """The session it belongs to; without one the server makes one for it."""
+    """The session that it belongs to; without one the server creates one."""
     parent_id: str | None = None
     """The event that led to this one."""
     start_time: float | datetime | None = field(default=None, repr=False)
@@ -158,17 +158,17 @@ class ModelEvent:
         """
         Apply *fn* to all free text, as `before_send` may do to redact it.
 
-        That is each text that is no key, at whatever depth, in all fields but
+        That is each string that is not a key, at any depth, in all fields but
         model, provider, project, source and the ids. *fn* sees what a person
-        would read: where a text is JSON itself, as the arguments and results of
-        tools are, each string and number in it, keys included, without escapes;
-        what *fn* leaves as it is stays so to the letter. JSON that is cut short,
-        or stands within other text, is shown as the text that it is, and the
-        pieces with ``\\u`` escapes without these as well.
+        would read: if a string is JSON itself, such as the arguments and results
+        of tools, it sees each string and number in it, keys included, without
+        escapes; what *fn* returns unchanged stays exactly as it was. JSON that is
+        cut short, or inside other text, is passed as the text that it is, and its
+        pieces with ``\\u`` escapes are also passed without them.
 
         The fields become plain copies, bounded and marked like what
-        `before_send` gets; containers that they held stay as they are. Where
-        *fn* raises, so does this, and the event stays as it is.
+        `before_send` gets; containers that they held are not changed. If *fn*
+        raises, so does this, and the event is not changed.
 
         Returns:
             The event itself.

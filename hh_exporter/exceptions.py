@@ -1,5 +1,5 @@
 """
-What can go wrong for a caller who can act on it.
+The exceptions: what can go wrong for a caller who can act on it.
 
 Every exception derives from `ExporterError`, says in its text what to do, and
 never carries a key or a payload in that text.
@@ -26,14 +26,14 @@ class ExporterError(Exception):
     """
     Base of all errors of this package.
 
-    Raised itself where an exporter is used in a state that does not allow it:
+    Raised itself if an exporter is used in a state that does not allow it:
     `put` or `create_model_event` after `aclose`.
     """
 
 
 class ConfigError(ExporterError, ValueError):
     """
-    A setting has a value that it can't have; the text names both.
+    A setting has a value that is not allowed; the text names both.
     """
 
 
@@ -57,7 +57,7 @@ class EventError(ExporterError, ValueError):
 
 class EncodeError(ExporterError):
     """
-    An event could not become bytes, or may not: the exporter drops it and counts that.
+    An event can't or may not be encoded: the exporter drops and counts it.
 
     Its text is fit for a log: fields and types, never values.
 
@@ -100,5 +100,5 @@ class DeliveryError(ExporterError):
 
 class SpoolError(ExporterError):
     """
-    A spool or a file of it can't be used: it is not ours alone, or of another version.
+    A spool or one of its files can't be used: others can access it, or its version differs.
     """

@@ -1,8 +1,8 @@
 """
 For tests of programs that use the exporter.
 
-A collector and the exporters that talk to it, on this machine alone. What a test sees is
-what crossed a socket.
+A collector and exporters that send to it, on this machine only. What a test sees is what
+crossed a socket.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = ["FakeClock", "Kit", "assert_balanced"]
 T = TypeVar("T")
 
 _PATIENCE = 20.0
-"""Real seconds after which what should come about is given up."""
+"""Real seconds after which a wait for the collector is given up."""
 
 _KEY = "hh_test_key"
 _LOOK = 0.001
@@ -37,10 +37,10 @@ _REAL = SystemClock()
 
 class Kit:
     """
-    A collector, and exporters that talk to it; a context manager.
+    A collector, and exporters that send to it; a context manager.
 
-    The collector lives in a thread of its own. So a test may be a plain function or a
-    coroutine, in whichever event loop, and exporters may run in any.
+    The collector runs in its own thread, so a test may be a plain function or a coroutine,
+    and exporters may run in any event loop.
     """
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class Kit:
         self._collector = Collector(script=self._next_fault)
         self._exporters: list[Exporter] = []
         self._own_settings: dict[Exporter, Settings] = {}
-        """What those that were adopted have otherwise."""
+        """The settings that adopted exporters get back."""
         self._script = deque[str]()
         self._outage: str | None = None
         self._met = {"hang": 0, "reset": 0}
@@ -110,12 +110,11 @@ class Kit:
         """
         Make an exporter that talks to the collector, and is closed when the kit is.
 
-        It is as quick as tests want it, unless told otherwise: it sends what it has at once,
-        and tries again after some milliseconds.
+        By default it sends immediately, and retries after some milliseconds.
 
         Args:
-            clock: The time that it lives in, such as the kit's `clock`, with the ordinary
-                limits and no jitter; default: the real one.
+            clock: Its source of time, such as the kit's `clock`; it then has the ordinary
+                limits and no jitter. Default: the real time.
             **arguments: Those of `Exporter`.
         """
         given: dict[str, Any] = {"api_key": _KEY, "base_url": self.url}
@@ -132,8 +131,8 @@ class Kit:
         """
         Have an exporter of the program talk to the collector until the kit ends.
 
-        It is closed, and begins anew with empty books; likewise in the end. Its settings
-        stay, but for address and key; it has no spool, and is not disabled.
+        It is closed and starts again with counters at zero; the same happens at the end. Its
+        settings stay, except for address and key; it has no spool, and is not disabled.
         """
         if exporter in self._own_settings:
             return
@@ -153,7 +152,7 @@ class Kit:
 
     def sessions(self) -> dict[str, dict[str, Any]]:
         """
-        List what the collector was told of each session, by session_id.
+        List the properties of each session that the collector received, by session_id.
         """
         stored = self._run(_all_of(self._collector.sessions()))
         return {session.session_id: session.properties for session in stored}
@@ -162,7 +161,7 @@ class Kit:
 
     def fail(self, *faults: int | str) -> None:
         """
-        Have the next requests meet with *faults*, one each, in this order.
+        Have the next requests fail with *faults*, one each, in this order.
 
         Args:
             *faults: A status from 400 to 599; "partial" (every other event of a batch is
@@ -176,7 +175,7 @@ class Kit:
     @contextmanager
     def failing(self, fault: int | str) -> Iterator[None]:
         """
-        Have every request in the block meet with *fault*, unless `fail` has another for it.
+        Have every request in the block fail with *fault*, unless `fail` has another for it.
         """
         before, self._outage = self._outage, _checked(fault)
         try:
@@ -194,9 +193,9 @@ class Kit:
 
     async def advance(self, seconds: float) -> None:
         """
-        Let time pass on `clock`; at each step, what can be answered is.
+        Let time pass on `clock`, and wait at each step for the answers that are due.
 
-        To be awaited in the event loop of the exporters that live in it. What a spool does
+        Await it in the event loop of the exporters that use this clock. Work of a spool
         takes real time, and is not waited for.
         """
         end = self.clock.now() + seconds

@@ -1,5 +1,7 @@
 """
-Make bodies of ready bytes: one join, whatever is in them.
+Bodies of requests, made of encoded records.
+
+Bytes are joined, and never parsed.
 """
 
 from __future__ import annotations

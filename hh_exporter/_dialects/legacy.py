@@ -1,9 +1,9 @@
 """
 The routes POST /events/model and POST /events/model/batch.
 
-Deprecated by newer servers, still served by all, and the documented seed of
-this project. What leaves satisfies CreateModelEvent of the API description
-1.0.21, the strictest form known, so that every version takes it.
+Deprecated by newer servers, and still served by all. The rule: what is sent conforms
+to CreateModelEvent of the API description 1.0.21, the strictest form known, so that
+every version takes it.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ class LegacyDialect:
     The dialect of /events/model[/batch].
 
     The fields of an event are its keys on the wire. Plain data of another shape
-    than a key has there is fitted:
+    than a key has there is converted:
 
-    - a `response` that is no object becomes `{"content": …}`, what else must be
-      an object `{"value": …}`
-    - `messages` that are a text become one message of the user; any other array
-      of objects takes an object as its only item, and what is no object as
-      `{"content": …}`
-    - a `tool_choice` that is no text becomes its JSON text
+    - a `response` that is not an object becomes `{"content": …}`; another field
+      that must be an object becomes `{"value": …}`
+    - `messages` that are a string become one message of the user; in other arrays
+      of objects an object becomes the only item, and an item that is not an object
+      becomes `{"content": …}`
+    - a `tool_choice` that is not a string becomes its JSON text
     """
 
     name: Final = "legacy"

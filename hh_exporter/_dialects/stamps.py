@@ -1,5 +1,7 @@
 """
-What push adds to an event on its way into the wire's shape, alike in every dialect.
+What push adds to an event on its way into the wire's shape, the same in every dialect.
+
+What the event itself says is never replaced, but for a session id that is not a UUID.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ def settle_session(wire: dict[str, Any]) -> None:
     """
     Name the session by a UUID, as the API does, and keep another id as `metadata.session_key`.
 
-    An empty id names none: what has it gets a session of its own from the API.
+    An empty id names no session: the API gives such an event a session of its own.
     """
     own = wire["session_id"]
     known = to_session_uuid(own)

@@ -1,10 +1,10 @@
 """
 The routes POST /v1/events and POST /v1/events/batch.
 
-These take events of any kind, in few places and strictly: a key that they don't
-know is refused. So each field of a model event is put at the place where events
-of this API have it, and what no place is left for goes to `metadata`: the rule
-is that nothing is lost, nothing is overwritten and nothing illegal leaves.
+These take events of any type, and refuse a key that they don't know. So each field
+of a model event goes to the place where events of this API have it, and what has
+no place goes to `metadata`. The rule: nothing is lost, nothing is overwritten, and
+nothing that the API refuses is sent.
 """
 
 from __future__ import annotations
@@ -74,14 +74,14 @@ class V1Dialect:
     | --- | --- |
     | — | `event_type`, always `"model"` |
     | `event_id`, `session_id`, `parent_id`, `source`, `error` | the same |
-    | `event_name` | the same; without, the `model` |
-    | `start_time`, `end_time`, `duration` | the same, each filled in where it is missing |
+    | `event_name` | the same; if unset, the `model` |
+    | `start_time`, `end_time`, `duration` | the same; filled in if missing |
     | `metrics`, `feedback`, `user_properties` | the same |
-    | `inputs` | `inputs`, `{}` without |
+    | `inputs` | `inputs`; `{}` if unset |
     | `messages` | `inputs.chat_history` |
     | `template_inputs` | each key in `inputs` |
     | `outputs` | `outputs` |
-    | `response` | each key in `outputs`; what is no object: `outputs.content` |
+    | `response` | each key in `outputs`; if it is not an object, `outputs.content` |
     | `config` | `config` |
     | `model`, `provider`, `hyperparameters`, `template` | the same in `config` |
     | `tool_choice`, `response_format` | the same in `config` |
@@ -89,19 +89,19 @@ class V1Dialect:
     | `metadata` | `metadata` |
     | `cost` | `metadata.cost` |
     | `usage` | each key in `metadata` |
-    | `project` | nowhere: the key decides |
-    | `extra`: `project_id`, `children_ids` | the same, if a text and an array of texts |
+    | `project` | not sent: the key decides |
+    | `extra`: `project_id`, `children_ids` | the same, if a string and an array of strings |
     | `extra`: every other key | the same in `metadata` |
 
-    Where two want one place, the one further up in the table has it. The other
-    goes to `metadata` under the name of its field, unless both are equal; of a
-    field that gives several keys, those whose place is taken. What is no object
-    where the wire takes nothing else goes to `metadata` under the name of its
-    field too. If that name is taken there, " (2)" is added to it, else " (3)",
-    and so on.
+    If two fields map to the same place, the one further up in the table gets it.
+    The other goes to `metadata` under the name of its field, unless both are
+    equal; of a field that maps to several keys, only those whose place is taken.
+    A value that is not an object, where the wire takes only objects, goes to
+    `metadata` under the name of its field, too. If that name is taken there,
+    " (2)" is appended, or " (3)", and so on.
 
     A session is an event of type `session` whose `event_id` is its `session_id`;
-    `session_name` is its `event_name`, and all its other fields are there the same.
+    `session_name` is its `event_name`, and all its other fields keep their names.
     """
 
     name: Final = "v1"

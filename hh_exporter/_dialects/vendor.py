@@ -58,7 +58,7 @@ def describe_key(key: str | None) -> str:
 
 def why_unable(key: str | None) -> str:
     """
-    Say why *key* can't send events and which one can; empty where it may well be able.
+    Say why *key* can't send events and which kind can; empty if it may be able to.
     """
     if key is None:
         return ""
@@ -87,8 +87,8 @@ def to_session_uuid(session_id: str) -> str:
     """
     Give the UUID by which the API knows a session.
 
-    It replaces a session id that is none by a new one each time, so a program's own id becomes
-    the UUID that the vendor's rule makes of it: the same in every process.
+    The API replaces an id that is not a UUID by a new one each time, so a program's own id
+    becomes the UUID that the vendor's rule makes of it: the same in every process.
 
     Raises:
         UnicodeEncodeError: The id has lone surrogates.
@@ -106,7 +106,7 @@ def is_uuid(text: str) -> bool:
 @frozen(kw_only=True)
 class ApiError:
     """
-    The body of an error that is the API's own: what stands before it sends HTML, or nothing.
+    The body of an error that is the API's own; proxies in front of it send HTML, or nothing.
     """
 
     code: str

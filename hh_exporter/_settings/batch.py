@@ -1,5 +1,5 @@
 """
-When a batch is full, and how long it waits to be.
+When a batch is full, and how long it waits to fill.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from hh_exporter._settings.kinds import seconds, whole
 __all__ = ["MAX_BODY_BYTES", "BatchLimits"]
 
 MAX_BODY_BYTES = 5_000_000
-"""No request body is larger, wrapper included: the API refuses requests over 5 MB."""
+"""The largest request body, wrapper included: the API refuses requests over 5 MB."""
 
 
 @frozen(kw_only=True)
 class BatchLimits:
     """
-    When a batch is full, and how long it waits to be.
+    When a batch is full, and how long it waits to fill.
     """
 
     max_events: int = field(default=100, validator=whole(1))
-    """How many share one request."""
+    """Events in one request, at most."""
     max_bytes: int = field(default=2**20, validator=whole(1, MAX_BODY_BYTES, "bytes"))
-    """Bytes of the whole request body; a larger event travels alone."""
+    """Bytes of the whole request body; a larger event is sent alone."""
     linger: float = field(default=1.0, validator=seconds(zero=True))
-    """Seconds that an event waits for company."""
+    """Seconds that an event waits for its batch to fill."""

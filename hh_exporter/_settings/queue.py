@@ -20,13 +20,13 @@ class QueueLimits:
     """
 
     max_events: int = field(default=10_000, validator=whole(1))
-    """How many may be there at once."""
+    """Events at once, at most."""
     max_bytes: int = field(default=64 * 2**20, validator=whole(1, unit="bytes"))
     """
-    Bytes of the encoded events. Request bodies in flight come on top, and some 300 bytes with
-    each event, twice that with a session of its own; `max_events` bounds those.
+    Bytes of the encoded events. Request bodies in flight come on top, and about 300 bytes per
+    event, twice that if each has a session of its own; `max_events` bounds those.
     """
     overflow: Literal["drop_oldest", "drop_newest"] = field(
         default="drop_oldest", validator=choice("drop_oldest", "drop_newest")
     )
-    """What a push does when there is no room."""
+    """What a push does if there is no room."""

@@ -30,13 +30,13 @@ class RetryPolicy:
     factor: float = field(default=2.0, validator=factor())
     """By how much the bound grows with each attempt."""
     max_delay: float = field(default=30.0, validator=seconds())
-    """Where the bound stops growing."""
+    """The largest value of the bound."""
     max_elapsed: float = field(default=300.0, validator=seconds(zero=True))
     """
     An event that failed for this long is dropped as `retries_exhausted`. Time
-    in which nothing was sent at the server's wish does not count.
+    in which sending was paused, or the server asked for, does not count.
     """
     retry_after_cap: float = field(default=300.0, validator=seconds(zero=True))
-    """The longest Retry-After that is believed."""
+    """The longest Retry-After that is obeyed; a longer one counts as this."""
     wait: WaitBaseT | None = field(default=None, validator=optional(_callable))
-    """Any `wait` of tenacity, in place of base, factor and max_delay."""
+    """Any `wait` of tenacity, instead of base, factor and max_delay."""

@@ -49,28 +49,28 @@ class Spool:
     """
     Where events wait on disk, for how long, and how many.
 
-    It holds what would be sent, in plain text, in files that nobody else may read.
+    Its files hold what would be sent, in plain text; only this user may read them.
     """
 
     directory: Path = field(converter=_to_path, validator=_directory)
     """
-    Made where it is missing; several exporters and processes may share one. `~` is your home, and
-    a relative one is taken from the working directory that there is when this is made.
+    Created if it is missing; several exporters and processes may share it. `~` is your home, and
+    a relative path is resolved when the Spool is created.
     """
     durable: bool = field(default=False, validator=flag(), kw_only=True)
     """
-    Whether each event is on disk before it is sent, and not only what memory has no room for:
-    `put` returns once it is, `push` within 50 ms.
+    Whether every event is written to disk, and not only what memory has no room for: `put`
+    returns once it is written; what `push` takes is written within 50 ms.
     """
     max_bytes: int = field(default=512 * 2**20, validator=whole(1, unit="bytes"), kw_only=True)
     """
-    Bytes of the events and dead letters of one exporter. Dead letters make room for what is
-    new, the oldest first; where none are left, the queue's overflow policy decides.
+    Bytes of the events and dead letters of one exporter. If it is full, the oldest dead letters
+    are deleted; if none are left, the queue's overflow policy decides.
     """
     max_age: float = field(default=7.0 * _DAY, validator=seconds(), kw_only=True)
     """
-    Seconds after which an event on disk is dropped as `expired`, and a dead letter forgotten:
-    at the start, and within an hour while the exporter runs.
+    Seconds after which an event on disk is dropped as `expired`, and a dead letter deleted: at
+    the start, and within an hour while the exporter runs.
     """
     fsync: bool = field(default=False, validator=flag(), kw_only=True)
-    """Whether a commit survives a power failure, too, and not only the end of the process."""
+    """Whether a commit also survives a power failure, and not only the end of the process."""

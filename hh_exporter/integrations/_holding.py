@@ -1,8 +1,8 @@
 """
 Keep an exporter open for as long as any app holds it.
 
-Nothing that it does to the exporter raises: an app neither fails to start for its telemetry,
-nor has an exception of its own hidden by it.
+Starting and closing it here never raises: telemetry must neither keep an app from starting nor
+hide an exception of the app.
 """
 
 from __future__ import annotations
@@ -51,5 +51,5 @@ async def _attempt(step: Awaitable[object], done: str) -> None:
     try:
         await step
     except Exception as exc:
-        # Not its text, which may show what no log shall see.
+        # Not its text, which may quote a payload or the key.
         log.error("hh_exporter: the exporter could not be %s: %s", done, type(exc).__name__)  # noqa: TRY400

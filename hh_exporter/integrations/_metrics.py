@@ -1,8 +1,8 @@
 """
-What is measured of exporters, for whichever library asks.
+What is measured of exporters, for any metrics library.
 
-One table, in the manner of OpenTelemetry's names; in it is nothing but what `stats()` says
-when somebody asks. Exporters are known weakly: to measure one keeps none alive.
+One table, named as OpenTelemetry names metrics; each number is read from `stats()` when the
+library asks for it. Exporters are held weakly: to measure one does not keep it alive.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from hh_exporter import ConfigError, DropReason, Exporter, Stats
 __all__ = ["METRICS", "Exporters", "Key", "Metric"]
 
 Key: TypeAlias = str | int | None
-"""What tells numbers of one name apart; None where there is one, or no answer had a status."""
+"""Distinguishes the numbers of one metric; None if there is only one, or no answer came."""
 
 _HEALTH: Final = ("ok", "starting", "retrying", "suspended", "degraded", "closed")
 _BREAKER: Final = ("closed", "open", "half_open", "suspended")
@@ -49,7 +49,7 @@ class Metric:
 
 
 def _dropped(stats: Stats) -> dict[str, int]:
-    # With those that never were: a series that begins at its first drop does not show it.
+    # Zeros too: a series that begins with its first drop does not show that drop as a rise.
     return {reason.value: stats.dropped_by_reason.get(reason, 0) for reason in DropReason}
 
 
@@ -86,9 +86,9 @@ METRICS: Final = (
     Metric("spool.usage", "updown", "By", lambda s: s.spooled_bytes,
            "Bytes of the spool's events and dead letters."),
     Metric("spool.dead_letters", "updown", "{event}", lambda s: s.dead_letters,
-           "Events that the spool keeps for a person."),
+           "Rejected and dropped events that the spool keeps."),
     Metric("spool.lag", "gauge", "s", lambda s: s.commit_lag,
-           "Time since the oldest event was handed to the spool that is not on disk yet."),
+           "Time that the oldest event not yet written by the spool has waited for it."),
     Metric("request.started", "counter", "{request}", lambda s: s.requests, "Requests begun."),
     Metric("request.retried", "counter", "{request}", lambda s: s.retries,
            "Requests that repeated one which failed in passing."),
@@ -106,14 +106,14 @@ METRICS: Final = (
 @define(eq=False)
 class Exporters:
     """
-    Exporters by name, each for as long as somebody else has it.
+    Exporters by name, held weakly.
     """
 
     _refs: dict[str, ref[Exporter]] = Factory(dict)
 
     def add(self, exporter: Exporter, name: str) -> None:
         """
-        Have *exporter* among them.
+        Measure *exporter*, too.
 
         Raises:
             ConfigError: Another one has the name.
@@ -125,7 +125,7 @@ class Exporters:
 
     def read(self) -> list[tuple[str, Stats]]:
         """
-        Read the books of those that are there still. Any thread.
+        Read the statistics of those that still exist. Any thread.
         """
         # Copied in one step, as another thread may add one.
         found = [(name, known()) for name, known in self._refs.copy().items()]

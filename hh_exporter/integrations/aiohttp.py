@@ -24,8 +24,8 @@ def cleanup_ctx(exporter: Exporter) -> Callable[[web.Application], AsyncIterator
     """
     Make a cleanup context that runs *exporter*; the app's first, so that it ends last.
 
-    It closes after the app's own contexts and after what is in `on_cleanup`. Where one of
-    these raises, aiohttp calls no further one: the end of the event loop sends what is queued.
+    It closes after the app's own contexts and after what is in `on_cleanup`. If one of these
+    raises, aiohttp skips the rest: then what is queued is sent when the event loop ends.
     Apps may share an exporter: the last to shut down closes it.
     """
 

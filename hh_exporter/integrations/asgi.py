@@ -44,13 +44,14 @@ def lifespan(exporter: Exporter, inner: _Inner[AppT] | None = None) -> _Lifespan
     """
     Make a lifespan for Starlette or FastAPI that runs *exporter*.
 
-    Requests find it as `request.state.hh_exporter`, whether or not the server knows of a state.
+    Requests find it as `request.state.hh_exporter`, also with servers whose lifespan scope has
+    no `state`.
     Apps may share an exporter: the last to shut down closes it.
 
     Args:
         exporter: The exporter.
-        inner: The app's own lifespan. It is entered later and left earlier, so what it
-            pushes at its end is sent, too; the state that it yields is passed on.
+        inner: The app's own lifespan. It is entered after the exporter starts and left before
+            it closes, so what it pushes at its end is sent, too; its state is passed on.
     """
 
     @asynccontextmanager
@@ -96,8 +97,8 @@ class ExporterMiddleware:
     Run an exporter around any ASGI app, as the outermost middleware.
 
     The app need not speak the lifespan protocol. Where the server sends no lifespan, such as
-    uvicorn with `--lifespan off`, the first request starts the exporter, and nobody closes
-    it: call its `install_signal_handlers()` then, where it is made.
+    uvicorn with `--lifespan off`, the first request starts the exporter, and nothing closes
+    it: in that case call its `install_signal_handlers()` where you create it.
 
     Args:
         app: The app.

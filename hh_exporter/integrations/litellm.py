@@ -1,8 +1,8 @@
 """
 LiteLLM: a logger that records each call, with what it cost.
 
-Takes named fields of what LiteLLM prepared for loggers, and nothing else: beside them lie the
-caller's API key and headers.
+Takes named fields of what LiteLLM prepared for loggers, and nothing else: the caller's API key
+and headers are next to them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["ExporterLogger"]
 log = get_log(__name__)
 
 _METADATA = ("call_type", "cache_hit", "end_user", "litellm_call_id", "model_group", "request_tags")
-"""What metadata tells of a call."""
+"""What of a call goes to metadata."""
 
 _SETTINGS = frozenset(
     {
@@ -42,10 +42,10 @@ _SETTINGS = frozenset(
 """Parameters that say how to ask; all others may say what is asked, or who asks."""
 
 _CREDENTIALS = ("authorization", "authorization_token", "headers")
-"""What tools and servers of MCP have of their caller's."""
+"""Where tools and servers of MCP hold credentials of their caller."""
 
 _TELLERS = ("Logging.", "_client_async_logging_helper")
-"""Names that the tasks begin with in which LiteLLM tells its loggers."""
+"""How the names of the tasks begin in which LiteLLM reports to its loggers."""
 
 _SHORTEST_KEY = 8
 """Characters; a shorter text in the key's place is a dummy, and may be a common word."""
@@ -53,12 +53,12 @@ _SHORTEST_KEY = 8
 
 class ExporterLogger(CustomLogger):
     """
-    Push what LiteLLM tells of each call.
+    Push an event for each call that LiteLLM reports.
 
-    As an async context manager it is the first of `litellm.callbacks` within the block, and
-    stays until LiteLLM has told of all async calls, which it does in the background: enter it
-    after the exporter. It waits for that no longer than the exporter's `close_timeout`, as
-    another logger may hold LiteLLM up. Or add it to `litellm.callbacks` yourself.
+    As an async context manager it is the first of `litellm.callbacks` within the block: enter it
+    after the exporter. LiteLLM reports async calls in the background; at the end of the block it
+    waits for these, for the exporter's `close_timeout` at most, since another logger may hold
+    LiteLLM up. Or add it to `litellm.callbacks` yourself.
 
     Args:
         exporter: Where the events go.
@@ -68,10 +68,10 @@ class ExporterLogger(CustomLogger):
         super().__init__()
         self._exporter = exporter
         self.exporter_id: int = id(exporter)
-        """LiteLLM takes loggers for one that are alike in their public numbers and texts."""
+        """LiteLLM takes two loggers whose public numbers and strings are equal for the same one."""
 
     async def __aenter__(self) -> None:
-        litellm.callbacks.insert(0, self)  # told before those that may hang
+        litellm.callbacks.insert(0, self)  # before those that may hang
 
     async def __aexit__(self, *exc_info: object) -> None:
         clock, seconds = self._exporter._clock, self._exporter._settings.close_timeout
@@ -114,9 +114,9 @@ class ExporterLogger(CustomLogger):
 
 async def _all_told() -> None:
     """
-    Wait until LiteLLM has told its loggers of all calls that have ended.
+    Wait until LiteLLM has reported to its loggers all calls that have ended.
     """
-    # Streams are told of by tasks of their own, all else by the worker, whom tasks ask to.
+    # Streams are reported by tasks of their own, everything else by a worker that tasks feed.
     if tasks := [task for task in asyncio.all_tasks() if _tells(task)]:
         await asyncio.wait(tasks)
     await GLOBAL_LOGGING_WORKER.flush()
@@ -165,7 +165,7 @@ def _event(
 
 def _without_credentials(items: Any) -> Any:
     """
-    Copy a list of tools or servers without what lets others in.
+    Copy a list of tools or servers without credentials.
     """
     if not isinstance(items, list):
         return items

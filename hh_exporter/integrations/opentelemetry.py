@@ -1,7 +1,8 @@
 """
 Exporters in OpenTelemetry: observable instruments of one meter.
 
-The SDK reads each instrument by itself: numbers of one collection are of instants apart.
+The SDK reads each instrument by itself, so the numbers of one collection are of slightly
+different instants.
 """
 
 from __future__ import annotations
@@ -20,19 +21,19 @@ __all__ = ["ExporterInstruments"]
 _REQUEST_TIME = Metric(
     "request.time", "counter", "s", lambda s: s.request_seconds, "Time that requests took in all."
 )
-"""There is no histogram that is observed; over `request.ended` this is their mean."""
+"""OpenTelemetry has no observable histogram; divided by `request.ended` this is the mean."""
 
 
 class ExporterInstruments:
     """
-    Have OpenTelemetry read what `stats()` says of exporters, at each collection.
+    Have OpenTelemetry read the `stats()` of exporters at each collection.
 
-    Make one for a meter provider. An exporter that is gone is no longer told of; to be in
-    here keeps it alive no longer.
+    Make one for a meter provider. It holds exporters weakly, and stops reporting one that was
+    garbage-collected.
 
     Args:
         exporter: The first exporter.
-        name: What its attribute `hh_exporter.name` says.
+        name: The value of its attribute `hh_exporter.name`.
         meter_provider: Where the instruments belong; default: the global one.
     """
 
@@ -58,7 +59,7 @@ class ExporterInstruments:
 
     def add(self, exporter: Exporter, *, name: str) -> None:
         """
-        Tell of *exporter*, too.
+        Report *exporter*, too.
 
         Raises:
             ConfigError: Another exporter has the name.

@@ -1,7 +1,7 @@
 """
 Exporters in Prometheus: a collector for a registry of prometheus_client.
 
-All that one scrape says of an exporter is of one instant, so its events add up.
+All numbers of an exporter in one scrape are of one instant, so its events add up.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _UNITS = {"By": "_bytes", "s": "_seconds"}
 
 class ExporterCollector(Collector):
     """
-    Tell a registry what `stats()` says of exporters, at each scrape.
+    Export the `stats()` of exporters at each scrape.
 
-    Register one: `REGISTRY.register(ExporterCollector(exporter))`. An exporter that is gone
-    is no longer told of; to be in here keeps it alive no longer.
+    Register one: `REGISTRY.register(ExporterCollector(exporter))`. It holds exporters weakly,
+    and stops exporting one that was garbage-collected.
 
     Args:
         exporter: The first exporter.
-        name: What its label `exporter` says.
+        name: The value of its label `exporter`.
     """
 
     def __init__(self, exporter: Exporter | None = None, *, name: str = "default") -> None:
@@ -40,7 +40,7 @@ class ExporterCollector(Collector):
 
     def add(self, exporter: Exporter, *, name: str) -> None:
         """
-        Tell of *exporter*, too.
+        Export *exporter*, too.
 
         Raises:
             ConfigError: Another exporter has the name.
@@ -56,7 +56,7 @@ class ExporterCollector(Collector):
 
     def describe(self) -> Iterable[Family]:
         """
-        List what is told of each exporter, for the registry to keep others from these names.
+        List the metrics without values, so that the registry reserves their names.
         """
         return _families(())
 
