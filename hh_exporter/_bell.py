@@ -1,8 +1,8 @@
 """
 Wake a task of one loop from any thread.
 
-A ring is never lost: it stays until `clear`. Ringing for a loop that is gone
-does nothing, since nobody there can wait.
+A ring is never lost: it stays until `clear`. Ringing for a closed loop does
+nothing: no task can wait there.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from hh_exporter._clock import Clock, Deadline, within
 __all__ = ["LOOK", "Bell"]
 
 LOOK: Final = 1.0
-"""Seconds after which who waits for another thread's loop sees whether it still runs."""
+"""Seconds between two checks, while waiting, of whether another thread's loop still runs."""
 
 
 @define(eq=False)

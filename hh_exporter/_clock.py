@@ -1,10 +1,10 @@
 """
 The only source of time.
 
-Everything that waits or reads a clock is handed a `Clock`, so that a test can
-be one. Nothing else in the package may import `time` or sleep. Whoever gives
-something up does so at a `Deadline`, never at a bare reading: time in which
-the event loop was blocked, or the process frozen, must cost no event.
+Everything that waits or reads a clock is given a `Clock`, so that a test can give
+its own. Nothing else in the package may import `time` or sleep. Giving up happens
+at a `Deadline`, never at a bare reading: time in which the event loop was blocked,
+or the process frozen, must cost no event.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from attrs import define, field
 __all__ = ["NEVER", "PARTS", "Clock", "Deadline", "SystemClock", "Timer", "let_arrive", "within"]
 
 PARTS = 4
-"""Of a deadline, each of which a standstill may cost."""
+"""Parts of a deadline; a standstill costs one of them at most."""
 
 _STANDSTILL = 0.05
-"""Seconds by which a loop that turns may be late."""
+"""Seconds by which a loop that is not blocked may be late."""
 
 _SHORTEST = 0.001
-"""Seconds of such a part, at least."""
+"""Seconds of a part, at least."""
 
 _TURNS = 5
-"""Of a loop, in which it reads what arrived, and passes that on to the task that waits for it."""
+"""Turns of a loop in which it reads what arrived and the task that waits for it goes on."""
 
 
 class Timer(Protocol):
     """
-    A call that was asked for.
+    A scheduled call.
     """
 
     def cancel(self) -> None:
         """
-        Do without it.
+        Don't make the call.
         """
 
 
@@ -98,11 +98,11 @@ class SystemClock:
 @define(eq=False)
 class Deadline:
     """
-    When to give up: at a reading of the clock, put off by the time in which nothing could run.
+    When to give up: at a reading of the clock, postponed by the time in which nothing could run.
 
-    It is looked at after each quarter. One that ends late counts for what it was meant to take,
-    so a standstill of any length, of the loop or of the process, costs a quarter at most; and
-    nothing wakes the loop where nobody waits. Pure: callers say what time it is.
+    Callers look at it after each quarter. A quarter that ends late counts for its planned length
+    only, so a standstill of the loop or the process, however long, costs a quarter at most; and
+    nothing wakes an idle loop. Pure: callers say what time it is.
 
     Args:
         at: The reading; inf for never.

@@ -1,8 +1,8 @@
 """
-What leaves through a public method as an exception, and what does not go with it.
+Exceptions that leave public methods, without the frames of this package.
 
 Error reporters keep the locals of each frame of a traceback, and ours hold the key, headers
-and bodies: what is raised to the program begins at the door.
+and bodies: the traceback of what is raised to the program begins at the public method.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 def raises_anew(cls: type[T]) -> type[T]:
     """
-    Have all public coroutine functions of *cls* raise as `_raising_anew` says.
+    Have all public coroutine functions of *cls* raise without our frames.
     """
     for name, method in tuple(vars(cls).items()):
         if iscoroutinefunction(method) and not name.startswith("_"):

@@ -88,7 +88,7 @@ _ssl_context: Kind[Any] = Kind("an ssl.SSLContext", lambda v: isinstance(v, SSLC
 @frozen(kw_only=True)
 class Settings:
     """
-    What an exporter was told, checked.
+    The settings of an exporter, checked.
     """
 
     api_key: Secret | None = field(default=None, converter=hidden, validator=optional(_api_key))
@@ -140,7 +140,7 @@ class Settings:
     @property
     def disabled_reason(self) -> str:
         """
-        Why nothing can be sent; empty if all is well.
+        Why nothing can be sent; empty if events can be.
         """
         if self.disabled:
             return "the exporter is disabled"
@@ -205,7 +205,7 @@ def _read_settings(given: Mapping[str, Any], environ: Mapping[str, str]) -> Sett
 
 def _find_spool(given: Any, environ: Mapping[str, str]) -> Spool | None:
     """
-    Read the spool, of which a directory may be given alone.
+    Read the spool; *given* may be a Spool or only its directory.
     """
     if isinstance(given, Spool):
         return given
@@ -234,7 +234,7 @@ def find_variable(variables: Iterable[str], environ: Mapping[str, str]) -> str |
 
 def is_unset(value: object) -> bool:
     """
-    Whether an argument or a variable leaves its turn to the next.
+    Whether an argument or a variable counts as not given: None, or blank.
     """
     return value is None or (isinstance(value, str) and not value.strip())
 
@@ -256,7 +256,7 @@ def _read_fields(
 
 def _kinds_of(owner: type[Any]) -> dict[str, Kind[Any]]:
     """
-    Find what each field of *owner* may be, of those that have a form as text.
+    Find the kind of each field of *owner* that can be given as text.
     """
     validators = {a.name: a.validator for a in attrs.fields(owner)}
     kinds = {name: getattr(v, "validator", v) for name, v in validators.items()}  # in optional()

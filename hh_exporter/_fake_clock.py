@@ -1,8 +1,7 @@
 """
-A clock that tests turn.
+A clock that tests move.
 
-It moves when it is told to and not otherwise, and lets all that wakes do its part before it
-moves on.
+It moves only when a test says so, and lets everything that it wakes run before it moves on.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ class FakeClock:
     A clock that moves only when a test says so.
 
     Sockets stay real: first await what must have happened on the network, then
-    `advance`. It is of one event loop: move it there.
+    `advance`. It belongs to one event loop: move it there.
     """
 
     def __init__(self) -> None:
@@ -39,7 +38,7 @@ class FakeClock:
 
     def now(self) -> float:
         """
-        Read how far it was moved.
+        Read how many seconds it has moved.
         """
         return self._now
 
@@ -122,7 +121,7 @@ class FakeClock:
 
     def stand_still(self, seconds: float) -> None:
         """
-        Move the clock as while the event loop is blocked: whatever is due meanwhile comes late.
+        Move the clock as if the event loop were blocked: what is due meanwhile runs late.
         """
         self._now += seconds
         while self.next_timer() <= self._now:
@@ -131,7 +130,7 @@ class FakeClock:
 
 class _Timer:
     """
-    A call that was asked for.
+    A scheduled call.
     """
 
     def __init__(self, callback: Callable[[], None]) -> None:

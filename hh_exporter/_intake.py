@@ -1,8 +1,8 @@
 """
 From what a program pushes to a record, on the caller's thread.
 
-In this order: an id, sampling, a session, hooks, bytes. What becomes no record
-is counted and announced here, once, with the reason why.
+In this order: an id, sampling, a session, hooks, bytes. An event that becomes no
+record is counted and announced here, once, with the reason.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Intake:
     privacy: Privacy
     sample_rate: float
     disabled: str
-    """Why nothing is sent at all; empty if it is."""
+    """Why nothing is sent at all; empty if events are sent."""
     _has_rules: bool = field(init=False)
     """Whether a setting leaves out events, or parts of them."""
 
@@ -59,7 +59,7 @@ class Intake:
         Make the record of *event* as it is now.
 
         Args:
-            event: Anything; what is no ModelEvent is an error like others.
+            event: Anything; what is not a ModelEvent is refused as `invalid`.
             session: The session that it belongs to, unless it names another.
             sample: Whether it may be left out by `sample_rate`.
 

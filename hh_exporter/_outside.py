@@ -1,9 +1,9 @@
 """
-Tell what others' code raised from what came from outside while it ran.
+Tell exceptions of the user's code from those that interrupted it.
 
-What the code of an event, a hook or a log handler raises is its own affair: it is reported
-by name, and changes nothing. What a signal handler raises meanwhile is meant for the
-program, and goes on its way.
+What the code of an event, a hook or a log handler raises is reported by its type, and changes
+nothing. What comes from outside, from a signal handler that interrupted that code, is meant for
+the program and must reach it.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from typing import Any
 __all__ = ["comes_from_outside", "let_through"]
 
 _STOPS = (KeyboardInterrupt, SystemExit)
-"""What nothing in an event or a hook raises but to end the program."""
+"""What an event or a hook raises only to end the program."""
 
 
 def comes_from_outside(exc: BaseException) -> bool:
     """
-    Whether *exc* was not raised by the code that ran, but in between two steps of it.
+    Whether *exc* was not raised by the code that ran, but between two steps of it.
 
-    So are a KeyboardInterrupt, and what a signal handler raises: that is told by its
-    arguments, of which one is the frame that it interrupts.
+    That is a KeyboardInterrupt, or what a signal handler raised: a frame that has the frame
+    below it, which it interrupted, as an argument.
     """
     if isinstance(exc, KeyboardInterrupt):
         return True
@@ -38,7 +38,7 @@ def comes_from_outside(exc: BaseException) -> bool:
 
 def let_through(exc: BaseException) -> None:
     """
-    Raise what others' code can't mean by it: *exc* comes from outside, or ends the program.
+    Raise *exc* again if it comes from outside, or is to end the program.
     """
     if isinstance(exc, _STOPS) or comes_from_outside(exc):
         raise exc

@@ -1,8 +1,8 @@
 """
-Time a block of code and push what it was as a model event.
+Time a block of code, and push a model event about it.
 
-Telemetry of a block never changes what the block does: it sets no context
-variable, raises nothing of its own and swallows nothing.
+Recording never changes what the block does: it sets no context variable, raises
+nothing of its own and swallows nothing.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Recording:
             event.end_time = self._began_at + took
         if event.duration is None:
             event.duration = took
-        # Who reads a stream may stop early: that is no error of the call.
+        # The reader of a stream may stop early: that is not an error of the call.
         if exc is not None and event.error is None and not isinstance(exc, GeneratorExit):
             event.error = _describe(exc)
         self._push(event)

@@ -19,19 +19,19 @@ __all__ = ["Batch", "Loss", "Record", "Session", "Spot", "total_bytes"]
 @define(eq=False)
 class Session:
     """
-    A session of which the server is still to be told; shared by its records.
+    A session whose properties are still to be sent; shared by its records.
     """
 
     session_id: str
     data: bytes = field(repr=False)
     """
-    What a body that announces it says of it, between its records and its end; or all of an
-    event, where a session is one.
+    What is added to a body that announces it, behind its records; or the whole event, if the
+    session is an event of its own.
     """
     event_id: str | None = None
     """The id of that event; None where the session is announced within a body."""
     doubts: int = field(default=0, init=False)
-    """How often a body passed without its properties that had failed in passing with them."""
+    """How often a body was accepted without its properties after a passing failure with them."""
 
 
 @define(eq=False)
@@ -63,9 +63,9 @@ class Record:
     seq: int = field(default=0, init=False)
     """Order of admission; a flush waits for all up to its own."""
     tried_for: float = field(default=0.0, init=False)
-    """Seconds for which deliveries tried in vain, held time not counted."""
+    """Seconds for which deliveries failed with it, pauses not counted."""
     failed_at: int | None = field(default=None, init=False)
-    """How many answers had created events when the server first failed at a body with it."""
+    """How many answers had created events when the server first failed on a body with it."""
     doubted_at: int = field(default=-1, init=False)
     """
     How many answers had, or may have, created events when one refused us, or
@@ -101,6 +101,6 @@ _data = attrgetter("data")
 
 def total_bytes(records: Iterable[Record]) -> int:
     """
-    Say how many bytes *records* have together.
+    Add up the bytes of *records*.
     """
     return sum(map(len, map(_data, records)))

@@ -1,11 +1,11 @@
 """
-Which sessions' properties the server has been told.
+Which sessions' properties the server has.
 
-A session is announced once. Where it is an event of its own, that is queued right
-before the first of its events, and again if it is dropped. Else its properties
-travel with the first of its events, and once one of those is created they travel no
-more. Nor do they where they can't be sent. What is remembered is bounded; to announce
-a forgotten session again does no harm.
+A session is announced once. If it is an event of its own, that is queued right before
+the first of its events, and again if it is dropped. Else its properties are sent with
+the first of its events, until one of those is created, or the properties turn out not
+to be acceptable. What is remembered is bounded; to announce a forgotten session again
+does no harm.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ class Sessions:
     _known: OrderedDict[str, None] = Factory(OrderedDict)
     _opened: OrderedDict[str, str] = Factory(OrderedDict)
     """Sessions by the ids of the events that they are, as far as those were queued."""
-    _said: set[str] = Factory(set)
+    _logged: set[str] = Factory(set)
 
     def is_known(self, session_id: str) -> bool:
         """
-        Whether nothing is left to say of it.
+        Whether it needs no announcement any more.
         """
         return session_id in self._known
 
     def find(self, session_id: str) -> Session | None:
         """
-        Find the session that records in memory have still to announce.
+        Find a session that records in memory are still to announce.
         """
         return self._pending.get(session_id)
 
@@ -61,7 +61,7 @@ class Sessions:
 
     def learn(self, session_id: str) -> None:
         """
-        Note that there is nothing left to say of a session.
+        Note that a session needs no announcement any more.
         """
         self._known[session_id] = None
         while len(self._known) > _REMEMBERED:
@@ -93,9 +93,9 @@ class Sessions:
 
     def withhold(self, session_id: str, why: str) -> None:
         """
-        Have the events of a session go without its properties, and say *why* once.
+        Send the events of a session without its properties, and log *why* once.
         """
         self.learn(session_id)
-        if why not in self._said:
-            self._said.add(why)
+        if why not in self._logged:
+            self._logged.add(why)
             log.warning("hh_exporter: session properties are not sent: %s; logged once", why)

@@ -1,8 +1,8 @@
 """
-What stays one thing however it is copied.
+Objects that are never copied.
 
-A copy refers to the same thing, as a copy of a module would; in another process
-there is no such thing, and pickling says so.
+Copying one returns itself, as with a module. In another process there is no such
+object, so pickling raises.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ __all__ = ["Unique"]
 
 class Unique:
     """
-    An object that copies of what holds it share.
+    An object that is shared by all copies of what refers to it.
     """
 
     __slots__ = ()

@@ -1,8 +1,8 @@
 """
 From records that wait to outcomes: batches, attempts, verdicts.
 
-Decisions are plain code without clock or task; what waits is a thin shell around them, and each
-record leaves it exactly once, settled or given back to the queue.
+Decisions are plain code without clock or task, and waiting is a thin shell around them. Each
+record leaves the wing exactly once, settled or given back to the queue.
 
 Others use `batcher.Batcher`, `breaker.Breaker`, `delivery.Deliverer`, `probing.Prober`,
 `recovery.Recovery`, `settler.Settler`, `shipping.Shipper` and `worker.Worker`.

@@ -2,10 +2,10 @@
 Group records into batches by count, bytes, linger and session.
 
 Pure: it holds no clock and no task, callers say what time it is. A limit is
-checked before a record is added, so that no batch is ever above it; a record
-that is above it alone travels alone. All sessions share batches but one whose
-properties are still to be announced: its records wait until one batch, which
-is theirs alone, has done so.
+checked before a record is added, so that no batch exceeds it; a record that
+exceeds it by itself is sent alone. Sessions share batches, but for those that
+are still to be announced: their records wait until a batch of their own, the
+first one, has done that.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["Batcher"]
 _MAX_OPEN = 64
 
 _LIMIT_LASTS = 600.0
-"""Seconds for which a limit of the server's is believed: one request a while finds it again."""
+"""Seconds for which a size limit found at the server is kept; then one request tries again."""
 
 _order = attrgetter("seq")
 
@@ -35,7 +35,7 @@ _order = attrgetter("seq")
 @define(eq=False)
 class _Draft:
     """
-    A batch that was not taken.
+    A batch that has not been taken.
     """
 
     session: Session | None
@@ -63,11 +63,11 @@ class Batcher:
     sessions: Sessions = Factory(Sessions)
     _body_limit: int = field(init=False)
     _lifts_at: float = field(default=inf, init=False)
-    """When what a server said of its limit is forgotten."""
+    """When the limit that the server showed is forgotten."""
     _open: dict[Session | None, _Draft] = Factory(dict)
     _full: deque[_Draft] = Factory(deque)
     _announcing: dict[Session, list[Record]] = Factory(dict)
-    """Sessions of batches that were closed, and in order who waits for their outcome."""
+    """Sessions of closed batches, and in order the records that wait for the outcome of these."""
     _waiting: int = 0
 
     def __attrs_post_init__(self) -> None:
@@ -140,7 +140,7 @@ class Batcher:
 
     def end(self, session: Session) -> None:
         """
-        Note that the batch is over that announced *session*: nobody waits for it any more.
+        Note that the batch that announced *session* is over: its other records need not wait.
         """
         waiting = self._announcing.pop(session, [])
         self._waiting -= len(waiting)
@@ -157,7 +157,7 @@ class Batcher:
         """
         Keep bodies within *size* bytes for ten minutes, those that wait here included.
 
-        Then a larger one is tried again: the limit may have been a mistake of somebody's.
+        Then a larger one is tried again: the limit may have been a mistake.
         """
         self._body_limit = min(self._body_limit, size)
         self._lifts_at = now + _LIMIT_LASTS

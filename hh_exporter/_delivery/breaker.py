@@ -41,7 +41,7 @@ class Breaker:
 
     random: Callable[[], float]
     reason: str = ""
-    """Why sending is blocked, and what to check where we are suspended; empty while it is not."""
+    """Why sending is blocked and, if suspended, what to check; empty while it is not."""
     is_suspended: bool = False
     trouble: str = ""
     """How the last answer failed or refused us; empty once the server takes an event."""
@@ -56,9 +56,9 @@ class Breaker:
     is_probing: bool = False
     """Whether a probe is out."""
     _in_a_row: int = 0
-    """How many setbacks there were since an event was created."""
+    """Setbacks since an event was created."""
     _known: int = 0
-    """How many answers ended events since then that others were created beside."""
+    """Answers since then that ended events known to be at fault: others were created meanwhile."""
     _interval: float = _FIRST_PROBE
     _probe_at: float = -inf
 
@@ -91,8 +91,8 @@ class Breaker:
         """
         self.hold_until = max(self.hold_until, until)
 
-    # What answers say. Each of the first three tells whether an episode begins or ends: one
-    # line of log.
+    # What answers say. Each of the first three returns whether an episode begins or ends, which
+    # is one line of log.
 
     def note_failure(self, now: float, reason: str) -> bool:
         """
@@ -184,7 +184,7 @@ class Breaker:
 
     def probe_now(self) -> None:
         """
-        Let the next probe leave at once: somebody waits for its answer.
+        Let the next probe leave at once: a flush or a close waits for its answer.
         """
         self._probe_at = -inf
 

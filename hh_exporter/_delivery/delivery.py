@@ -4,7 +4,7 @@ One batch until every record has an outcome, or must go back to the queue.
 Reads verdicts, never statuses: it settles what they decide and splits what they
 leave open. What is in a delivery's `pending` is in flight in the ledger and
 belongs to it alone; each record leaves it once, settled or given back, so that
-nothing can be counted twice, whoever is cancelled when.
+nothing is counted twice, whenever it is cancelled.
 """
 
 from __future__ import annotations
@@ -66,11 +66,11 @@ class Deliverer:
     shipper: Shipper
     clock: Clock
     limit_bytes: Callable[[int, float], None]
-    """Told the size that bodies must not exceed from now on, and what time it is."""
+    """Called with the size that bodies must not exceed from now on, and the time."""
     singles: set[Delivery] = Factory(set)
     """Those of `deliver_one`."""
     _splitter: Delivery | None = None
-    """Whose refused batch is being split, while nothing shows that others are taken."""
+    """The delivery whose refused batch is being split, until an answer creates an event."""
     _accepted_then: int = 0
     _turn: asyncio.Event = Factory(asyncio.Event)
 
@@ -181,12 +181,12 @@ class Deliverer:
 
     async def _send_all(self, delivery: Delivery, parts: Sequence[Part]) -> None:
         """
-        Send *parts*, then what each must be divided into: good halves wait for no bad one's.
+        Send *parts*, then what each must be divided into: a good half waits for no bad one.
         """
         divided = [await self._send(delivery, self._as_it_stands(part)) for part in parts]
         is_outage = self.shipper.breaker.accepted == delivery.accepted_before
         if is_outage and len(delivery.last) >= SETBACKS_IN_A_ROW:
-            await self._send_last(delivery)  # it seems to fail at all: no need to split the rest
+            await self._send_last(delivery)  # it seems to fail on everything: don't split the rest
         for halves in divided:
             await self._send_all(delivery, halves)
 
@@ -256,7 +256,7 @@ class Deliverer:
 
     def _as_it_stands(self, part: Part) -> Part:
         """
-        Leave out a session that was announced since *part* was made.
+        Leave out the session of *part* if it has been announced since.
         """
         session = part.announced
         if session is not None and self.sessions.is_known(session.session_id):
@@ -289,7 +289,7 @@ class Deliverer:
 
     def _learn(self, delivery: Delivery, part: Part) -> None:
         """
-        Note what the creation of an event says of the session of *part*.
+        Note what the creation of an event shows about the session of *part*.
         """
         session = part.announced or part.withheld
         delivery.has_misfit |= part.withheld is not None
@@ -314,7 +314,7 @@ class Deliverer:
 
     def _mark(self, part: Part, verdict: Verdict, shipment: Shipment) -> None:
         """
-        Leave on the records of *part* what must be known when they are sent again.
+        Note on the records of *part* what must be known when they are sent again.
         """
         for record in part.records:
             if verdict.rest is Rest.SUSPENDED and verdict.status is not None:
@@ -346,9 +346,9 @@ class Deliverer:
         """
         Whether an answer that refuses us is about the body of *part*.
 
-        It is if each of its records was refused so before, and others were
-        taken since: a firewall that dislikes a text answers like that. A key
-        is never refused for a text.
+        It is if each of its records was refused in this way before, and others were
+        created since: a firewall that dislikes a text answers like that. HTTP 401 is
+        about the key and never about a text.
         """
         breaker = self.shipper.breaker
         if breaker.is_blocked or verdict.status == HTTPStatus.UNAUTHORIZED:

@@ -1,5 +1,5 @@
 """
-What a verdict means for one part: whether its records end, and else how they go out again.
+What a verdict means for one part: whether its records end, or how they are sent again.
 
 Pure: it settles nothing, sends nothing, and asks nobody whether a record may end.
 """
@@ -23,10 +23,10 @@ __all__ = [
 ]
 
 REFUSED = frozenset({Rest.INVALID, Rest.FAILED, Rest.TOO_LARGE, Rest.AMBIGUOUS})
-"""What an answer says of records that it took up, and did not create."""
+"""Verdicts on records that the server processed and did not create."""
 
 DROPPED = {Rest.TOO_LARGE: DropReason.TOO_LARGE, Rest.RETRY: DropReason.RETRIES_EXHAUSTED}
-"""Why records are dropped by what ends them; by all else they are rejected."""
+"""Verdicts by which records are dropped; by all others they are rejected."""
 
 
 def leaves_no_hope(part: Part, verdict: Verdict, *, is_blamed: bool) -> bool:
@@ -35,8 +35,8 @@ def leaves_no_hope(part: Part, verdict: Verdict, *, is_blamed: bool) -> bool:
 
     Args:
         part: What was sent.
-        verdict: What it came to, final as far as attempts go.
-        is_blamed: Whether the server fails at this body while it takes others.
+        verdict: The verdict of its last attempt.
+        is_blamed: Whether the server fails on this body while it accepts others.
     """
     match verdict.rest:
         case Rest.AMBIGUOUS:
@@ -72,8 +72,8 @@ def refusal_at(verdict: Verdict, accepted: int, on_wire: int) -> int:
     Args:
         verdict: The refusal.
         accepted: How many answers have, with this one.
-        on_wire: How many requests are on their way. They may have left before an outage
-            began: that they are taken shows nothing.
+        on_wire: How many requests are under way. They may have left before an outage
+            began, so their success shows nothing.
     """
     return accepted - 1 if verdict.created else accepted + on_wire
 

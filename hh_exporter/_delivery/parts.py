@@ -1,8 +1,8 @@
 """
 What is in flight of a batch, and what of it goes out in one body.
 
-A record leaves `pending` once. A part that must be sent otherwise becomes other
-parts; it is never changed.
+A record leaves `pending` once. A part never changes: what must be sent differently
+becomes new parts.
 """
 
 from __future__ import annotations
@@ -26,12 +26,13 @@ class Part:
 
     records: tuple[Record, ...]
     announced: Session | None = None
-    """The session whose properties go with them."""
+    """The session whose properties are sent with them."""
     withheld: Session | None = None
-    """The session whose properties do not, since the same body was refused with them."""
+    """The session whose properties are left out, since the same body was refused with them."""
     is_doubt: bool = False
-    """Whether the body with them failed in passing only, which may have been chance."""
+    """Whether the body with them only failed in passing, which may have been chance."""
     tried_for: float = 0.0
+    """Seconds for which its records were tried before."""
     is_probe: bool = False
     """Whether it may be sent while all sending is blocked."""
     is_last: bool = False
@@ -48,7 +49,7 @@ class Part:
 
     def withhold(self, *, is_doubt: bool = False) -> Part:
         """
-        Make the same body without the session: if that is taken, the properties were refused.
+        Make the same part without the session: if that is accepted, the properties were at fault.
         """
         return evolve(self, announced=None, withheld=self.announced, is_doubt=is_doubt)
 
@@ -88,13 +89,13 @@ class Delivery:
     pending: dict[str, Record] = field(init=False)
     """Those in flight, by event_id."""
     shipment: Shipment | None = field(default=None, init=False)
-    """What is on its way, or was last."""
+    """The body under way, or the last one."""
     last: list[Part] = Factory(list)
     """What is to be sent once more, after all else."""
     refused: set[str] = Factory(set)
-    """Ids of those of which an answer said that it took them up, and did not create them."""
+    """Ids of records that the server processed and did not create."""
     fitting: float = inf
-    """Bytes that a body should have at most, by what was found too large."""
+    """The size in bytes that bodies should not exceed, after one was found too large."""
     has_misfit: bool = False
     """Whether one event, or a session's properties, were too large by themselves."""
     accepted_before: int = 0

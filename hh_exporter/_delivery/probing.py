@@ -1,10 +1,10 @@
 """
 Which records probe a server that fails or refuses us.
 
-Not the same ones each time: what the server objects to may be one of them, and
-all others must not wait for it. The first probes are batches as any; then it is
-single events, new ones first, without what their session has to announce.
-Whoever has probed in vain steps aside.
+Not the same ones each time: the server may object to one of them, and the others
+must not wait for it. The first probes are ordinary batches; later ones are single
+events, new ones first, without the properties of their session. Records whose
+probe failed step aside.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["Prober"]
 
 _WHOLE_PROBES = 2
 _MAX_BATCHES_ASIDE = 8
-"""Whoever stepped aside can't be dropped as the oldest: not all of the queue may."""
+"""Records that stepped aside can't be dropped as the oldest, so not all of the queue may."""
 
 
 @define(eq=False)
@@ -41,7 +41,7 @@ class Prober:
         Make of *batch* a probe; what is not in it is queued again.
 
         Args:
-            is_lone: Make it one event: whatever holds a bad one is refused anyway.
+            is_lone: Make it one event: a batch with a bad one would be refused anyway.
         """
         if not is_lone and self.failed < _WHOLE_PROBES:
             return batch
@@ -64,20 +64,20 @@ class Prober:
         """
         Probe with a batch again the next time: the server took what it was sent.
 
-        Whoever stepped aside stays there until nothing else is due: back at the head of
-        the queue they would soon hold all slots again, should they be at fault.
+        Records that stepped aside stay there until nothing else is due: at the head of the
+        queue they would soon hold all slots again, if they are at fault.
         """
         self.failed = 0
 
     def make_room(self) -> None:
         """
-        Have those who stepped aside wait on disk, as far as there is room.
+        Move records that stepped aside to disk, as far as there is room.
         """
         self.aside = self.queue.part_with(self.aside)
 
     def give_up(self) -> None:
         """
-        Put those who stepped aside back into the queue.
+        Put records that stepped aside back into the queue.
         """
         self.queue.put_back(self.aside)
         self.aside = []

@@ -1,11 +1,11 @@
 """
 When records come back from disk: a batch at a time, once the server takes events.
 
-What waited longest is in no hurry to fail again, and a fleet that starts
-together must not come back together: the first batch is a trial, the next
-follow at jittered intervals that shrink as long as they are taken. Where all
-sending is blocked they come back to probe, once all in memory have done so in
-vain: each of those may be what the server can't stand. They change places.
+A fleet that starts together must not come back together: the first batch is a
+trial, and the next ones follow at jittered intervals that shrink as long as the
+server accepts them. While all sending is blocked, records come back to probe once
+every record in memory has done so in vain, since each of those may be at fault;
+they change places with these.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Recovery:
 
     def begin(self) -> None:
         """
-        Open the spool, and be the one that hears from it: its worker begins.
+        Open the spool, and listen to it: the worker begins.
         """
         self.spooler.writer.on_loaded = self._note_loaded
         self.spooler.start()
@@ -73,13 +73,13 @@ class Recovery:
         is_taken, is_blocked = self._accepted != self.breaker.accepted, self.breaker.is_blocked
         if not ledger.spooled or self._is_asked or self.queue.closed:
             return inf
-        # Half of the queue is for those who push meanwhile, who would only displace these again.
+        # Half of the queue stays free for new events, which would only displace these again.
         most = max(self.max_events, self.queue.limits.max_events // 2)
         if is_blocked and in_memory > len(self.prober.aside):
-            return inf  # whoever settles, or steps aside, rings
+            return inf  # a delivery that ends rings
         if not is_blocked and in_memory and (in_memory >= most or not is_taken):
             return inf
-        # Where sending is blocked, whoever is here already takes the moment when it is free.
+        # While sending is blocked, records in memory use the next probe.
         due_at = self._next_at if is_blocked else max(self._next_at, self.breaker.free_at())
         if now < due_at:
             return due_at
@@ -96,7 +96,7 @@ class Recovery:
 
     def _note_loaded(self) -> None:
         """
-        Note that what was asked for is there, or is not to be had. Any thread.
+        Note that what was asked for is in memory, or can't be loaded. Any thread.
         """
         self._is_asked = False
         self.wake()

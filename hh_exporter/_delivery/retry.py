@@ -1,9 +1,9 @@
 """
 When to send again what failed in passing.
 
-Pure: decisions about delays on top of tenacity, which runs the attempts. This
-is the only retry layer in the house; time comes from our clock, since tenacity's
-own delay stops read the real one.
+Pure: decisions about delays for tenacity, which runs the attempts. There is no other
+retry layer in the package; time comes from our clock, since tenacity's own stops read
+the real one.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ _ADVICE = {
 }
 
 _INTENDED = frozenset({DropReason.DISABLED, DropReason.FILTERED, DropReason.SAMPLED})
-"""What is no loss: the user asked for it."""
+"""Drops that the user asked for, which are not logged."""
 
 
 @define(eq=False)
@@ -55,13 +55,13 @@ class _Episode:
     """What was lost."""
     last: float
     unsaid: int = 0
-    """Losses since the last line of log."""
+    """Losses since the last message."""
 
 
 @define(eq=False, kw_only=True)
 class Settler:
     """
-    Settle records and say so.
+    Settle records, and announce their outcomes.
     """
 
     queue: RecordQueue
@@ -109,14 +109,14 @@ class Settler:
 
     def lose(self, event_ids: tuple[str, ...], reason: DropReason) -> None:
         """
-        Announce what was dropped on disk, where it is known which events those were.
+        Announce events that were dropped on disk; none if their ids are not known.
         """
         if event_ids:
             self.announce(event_ids, Outcome.DROPPED, reason)
 
     def lose_letters(self, count: int, why: str) -> None:
         """
-        Say that *count* dead letters are not on disk, or not any more.
+        Log that *count* dead letters are not on disk, or not any more.
         """
         self._note(count, "dead letter", why, {})
 
@@ -125,8 +125,8 @@ class Settler:
         Spool all that is queued, and drop what can't be.
 
         Args:
-            detail: What befell these events in particular, fit for a log.
-            told: The last record of which the log says already that it is left.
+            detail: Why, for these events in particular; fit for a log.
+            told: The last record that a log message has counted as left already.
         """
         records = self.queue.drain(reason)
         if records:
@@ -148,7 +148,7 @@ class Settler:
 
         Args:
             detail: What is wrong with these events in particular, fit for a log.
-            said: Of how many of them the log knows.
+            said: How many of them a log message has counted already.
         """
         if outcome is Outcome.DROPPED and reason is not DropReason.TOO_LARGE:
             self.sessions.reopen(event_ids)
@@ -162,7 +162,7 @@ class Settler:
 
     def say_rest(self) -> None:
         """
-        End all episodes, and log the losses that no line has told yet.
+        End all episodes, and log the losses that no message has counted yet.
         """
         with self.queue.lock:
             episodes = tuple(self._episodes.items())

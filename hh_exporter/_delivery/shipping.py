@@ -1,10 +1,9 @@
 """
 One body until its verdict is final: attempts, backoff, holds.
 
-The only place where something is sent again as it is. tenacity runs the
-attempts; delays, jitter and the end of patience are ours, on our clock. Every
-answer is told to the breaker here, so that what one request learns of the
-server holds for all.
+The only place where a body is sent again as it is. tenacity runs the attempts;
+delays, jitter and limits are ours, on our clock. Every answer is reported to the
+breaker here, so that what one request shows about the server counts for all.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ _LAST_MOMENT = 0.005
 @define(eq=False, kw_only=True)
 class Shipment:
     """
-    One body, and what its attempts came to.
+    One body, and the state of its attempts.
     """
 
     path: str
@@ -64,19 +63,19 @@ class Shipment:
     read: Callable[[Answer], Verdict]
     """Says what an answer means, and settles what was created."""
     tried_for: float = 0.0
-    """Seconds for which its records were tried so far, in which something of ours could run."""
+    """Seconds for which its records were tried so far, standstills not counted."""
     deadline: Deadline = NEVER
     is_probe: bool = False
     """Whether it may be sent while all sending is blocked."""
     is_divisible: bool = False
-    """Whether it can be sent in other bodies, should the server fail at this one."""
+    """Whether it can be divided, should the server fail on it."""
     is_urgent: bool = False
-    """Whether it is tried until its deadline, though the server fails at everything."""
+    """Whether it is tried until its deadline, even if the server fails on everything."""
     body: bytes = field(init=False, repr=False)
     compressed: bytes | None = field(default=None, init=False, repr=False)
-    """The same by gzip; None if it goes out as it is."""
+    """The same, compressed by gzip; None if it is sent uncompressed."""
     is_plain: bool = False
-    """Whether it must go out as it is, since compressed it was refused."""
+    """Whether it must be sent uncompressed, since it was refused compressed."""
     verdict: Verdict = _UNANSWERED
     """What the last answer meant."""
     attempts: int = 0
@@ -85,11 +84,11 @@ class Shipment:
     delay: float = 0.0
     """Seconds of backoff before the next attempt."""
     idle_until: float = -inf
-    """When it goes on by itself; -inf while it is at work."""
+    """When its backoff ends; -inf while it is not backing off."""
     is_blamed: bool = False
-    """Whether the server fails at this body while it takes others."""
+    """Whether the server fails on this body while it accepts others."""
     accepted_before: int | None = None
-    """How many answers had created events when the server first failed at its records."""
+    """How many answers had created events when the server first failed on its records."""
     _failures: int = 0
 
     def __attrs_post_init__(self) -> None:
@@ -99,7 +98,7 @@ class Shipment:
 
     def note_failure(self, accepted: int) -> None:
         """
-        Note that the server failed at it; *accepted* counts answers that created events.
+        Note that the server failed on it; *accepted* counts answers that created events.
         """
         self._failures += 1
         if self.accepted_before is None:
@@ -124,17 +123,17 @@ class Shipper:
     random: Callable[[], float]
     on_ambiguous: Literal["reject", "resend"]
     compresses: bool
-    """Whether bodies are compressed; no more once the server was found not to take it."""
+    """Whether bodies are compressed; turned off once the server is found to refuse gzip."""
     is_gzip_taken: bool = False
-    """Whether it was found to take it."""
+    """Whether the server has accepted gzip."""
     on_answer: Callable[[], None]
-    """Called after each answer: it may have made somebody's wait pointless."""
+    """Called after each answer, which may have made a wait pointless."""
     on_wire: int = 0
     """Attempts that are under way."""
     backing_off: int = 0
-    """Shipments that wait to be tried again."""
+    """Shipments in backoff, or held by the server."""
     is_retired: bool = True
-    """Whether the transport is not open, or about to close: nothing is tried."""
+    """Whether the transport is closed or about to close: nothing is sent."""
     _hurry: asyncio.Event = Factory(asyncio.Event)
 
     async def ship(self, shipment: Shipment) -> Verdict:
@@ -142,9 +141,8 @@ class Shipper:
         Attempt *shipment* until its verdict is final or time is up.
 
         Returns:
-            The last verdict; one that could be tried again means that time is
-            up, that all sending is blocked meanwhile, or that the body is to
-            blame.
+            The last verdict. If it is one that could be retried, time is up, all
+            sending is blocked meanwhile, or the body is to blame.
         """
         retrying = AsyncRetrying(
             retry=retry_if_result(partial(self._is_worth_retrying, shipment)),
@@ -161,7 +159,7 @@ class Shipper:
 
     async def pause(self, shipment: Shipment) -> None:
         """
-        Back off once, before what *shipment* left open is sent otherwise.
+        Back off once, before what *shipment* left open is sent differently.
         """
         state = RetryCallState(AsyncRetrying(), None, (), {})
         state.set_result(shipment.verdict)
@@ -169,7 +167,7 @@ class Shipper:
 
     def hurry(self) -> None:
         """
-        End all backoffs now: there may be no later.
+        End all backoffs now.
         """
         self._hurry.set()
         self._hurry = asyncio.Event()
@@ -252,7 +250,7 @@ class Shipper:
 
     async def _doubt_gzip(self, shipment: Shipment, verdict: Verdict) -> Verdict:
         """
-        Send what was refused once more as it is, if it may have been for the gzip.
+        Send what was refused once more uncompressed, if the gzip may be the reason.
         """
         self.is_gzip_taken |= bool(verdict.created)
         # How servers refuse a Content-Encoding (RFC 9110 §15.5.16), some without knowing it.
@@ -282,7 +280,7 @@ class Shipper:
 
     def _note(self, shipment: Shipment, verdict: Verdict) -> None:
         """
-        Tell the breaker, and the log when that begins or ends an episode.
+        Report the verdict to the breaker; log the begin and the end of an outage.
         """
         breaker, now = self.breaker, self.clock.now()
         if verdict.rest is Rest.SUSPENDED:
@@ -344,7 +342,7 @@ class Shipper:
         own = next_delay(self.policy, state, self.random)
         shipment.delay = own
         if shipment.retry_after:
-            # Jitter on top of the server's wish, and everybody keeps to it.
+            # Jitter on top of what the server asked for; all shipments keep to it.
             self.breaker.hold(self.clock.now() + own + shipment.retry_after)
         return own
 
@@ -357,7 +355,7 @@ class Shipper:
 
     async def _back_off(self, shipment: Shipment, delay: float) -> None:
         """
-        Wait, and count that, but no more than was meant: the loop may have stood still.
+        Wait, and count that, but no more than planned: the loop may have stood still.
         """
         began = self.clock.now()
         await self._wait(shipment, delay)

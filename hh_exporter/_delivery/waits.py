@@ -1,8 +1,8 @@
 """
-Those who wait for outcomes, and when that becomes pointless.
+Flushes and closes that wait for outcomes, and when that becomes pointless.
 
-A wait ends early where nothing more can be sent before its deadline. Each that
-begins while all sending is blocked has a probe of its own first.
+A wait ends early if nothing more can be sent before its deadline. One that begins
+while all sending is blocked has a probe of its own first.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Wait:
 @define(eq=False)
 class Waits:
     """
-    All of one worker.
+    All waits of one worker.
     """
 
     breaker: Breaker
@@ -60,7 +60,7 @@ class Waits:
 
     def look_at(self, wait: Wait | None) -> float:
         """
-        Say when to see whether there is still time for *wait*; inf where there is none.
+        Say when to look again whether *wait* has time left; inf without one.
         """
         return inf if wait is None else wait.deadline.look(self.shipper.clock.now())
 
@@ -83,7 +83,7 @@ class Waits:
 
     def ring_pointless(self, idle_until: float, *, all_of_them: bool) -> None:
         """
-        Wake who waits in vain.
+        Wake those that wait in vain.
         """
         for wait in tuple(self._waits):
             if all_of_them or self.is_pointless(wait, idle_until):

@@ -1,10 +1,10 @@
 """
-The one background task: takes batches when they are due and sees them delivered.
+The one background task: takes batches when they are due, and delivers them.
 
-It alone touches the open batch. It decides without awaiting, then waits for its
-bell or for the next moment at which something is due; a batch is taken after
-the wait, never held across one. However it ends, what it took and did not
-settle is back in the queue.
+It alone touches open batches. It decides without awaiting, then waits for its bell
+or for the next moment at which something is due; a batch is taken after the wait,
+and never held across one. However it ends, what it took and did not settle is back
+in the queue.
 """
 
 from __future__ import annotations
@@ -66,16 +66,16 @@ class Worker:
     max_in_flight: int
     recovery: Recovery | None
     on_over: Callable[[], None]
-    """Called when the task has ended and all it held is back in the queue."""
+    """Called when the task has ended and everything it held is back in the queue."""
     is_serving: bool = False
     is_over: bool = False
     fault: str = ""
-    """What the worker last failed of; empty once it works again."""
+    """The exception by which the worker last failed; empty once it works again."""
     _bell: Bell
     _started: asyncio.Event = Factory(asyncio.Event)
     _ended: asyncio.Event = Factory(asyncio.Event)
     _in_hand: dict[Delivery, asyncio.Task[None] | None] = Factory(dict)
-    """What was taken, and who delivers it."""
+    """Deliveries that were taken, and the task of each."""
     _waits: Waits = field(init=False)
     _flush_to: int = 0
     _closing: Wait | None = None
@@ -135,7 +135,7 @@ class Worker:
 
     def ring(self) -> None:
         """
-        Have a fresh look at what is due. Any thread.
+        Look again at what is due. Any thread.
         """
         self._bell.ring()
 
@@ -143,8 +143,8 @@ class Worker:
         """
         Put all that is in hand back into the queue, for a worker of another loop.
 
-        Any thread, once this worker's loop no longer runs. Should it run again
-        after all, the worker ends without sending.
+        Any thread, once this worker's loop no longer runs. If it runs again after
+        all, the worker ends without sending.
         """
         self._take_back()
         self._closing = self._waits.begin(self._bell, -inf)
@@ -353,7 +353,7 @@ class Worker:
 
     def _is_done(self) -> bool:
         """
-        Whether a close was asked for and nothing is left to do, or no time to do it.
+        Whether a close was asked for, and nothing is left to do or no time is left.
         """
         if self._closing is None:
             return False
@@ -366,7 +366,7 @@ class Worker:
 
     def _idle_until(self) -> float:
         """
-        Say until when nothing is sent for certain, -inf if it can't be said.
+        Say until when certainly nothing is sent; -inf if that is not known.
         """
         if len(self._in_hand) < self.max_in_flight and self.queue.ledger.queued:
             return -inf
@@ -379,7 +379,7 @@ class Worker:
         """
         Put all that is in hand back into the queue, the oldest at its head.
 
-        The queue knows what that is: what was interrupted may have lost it.
+        The queue knows what that is; an interrupted delivery may not.
         """
         if self.is_over:
             return  # it is another worker's

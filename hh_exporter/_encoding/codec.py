@@ -52,15 +52,15 @@ class Codec:
     source: str | None = None
     max_bytes: int
     """Bytes of the largest record."""
-    _said: set[str] = field(factory=set, init=False, repr=False)
-    """What was warned of already, once for each exporter and process."""
+    _logged: set[str] = field(factory=set, init=False, repr=False)
+    """What was logged already, once for each exporter and process."""
 
     def encode(self, event: ModelEvent, event_id: str, session_id: str | None = None) -> Record:
         """
         Make the record of *event* as it is now, leaving the event as it is.
 
         Args:
-            event: Anything; what is no ModelEvent is an error like others.
+            event: Anything; what is not a ModelEvent is refused as `invalid`.
             event_id: The id under which it goes.
             session_id: The session that it belongs to, unless it names one itself.
 
@@ -123,7 +123,7 @@ class Codec:
 
     def _dump_odd(self, event: ModelEvent, event_id: str, session_id: str | None) -> bytes:
         """
-        Try again with what can be said of the scalars, then of the payloads too.
+        Try again with scalars that are made plain, then with plain payloads too.
         """
         checked = self.check(event)
         if checked is not event:
@@ -138,12 +138,12 @@ class Codec:
         # By position: names would cost as much as the clock.
         wire = self.dialect.unstructure(event, event_id, session_id, now, self.project, self.source)
         if wire["start_time"] < SECONDS:
-            self._tell_of_seconds()
+            self._warn_of_seconds()
         return orjson.dumps(wire, None, _OPTIONS)
 
-    def _tell_of_seconds(self) -> None:
-        if "seconds" not in self._said:
-            self._said.add("seconds")
+    def _warn_of_seconds(self) -> None:
+        if "seconds" not in self._logged:
+            self._logged.add("seconds")
             log.warning(
                 "hh_exporter: an event starts before 1973: start_time and end_time are "
                 "Unix milliseconds, not seconds; logged once"
@@ -155,8 +155,8 @@ class Codec:
         """
         copies, cut = legalize_fields({a.name: getattr(instance, a.name) for a in fields(cls)})
         for name in cut:
-            if name not in self._said:
-                self._said.add(name)
+            if name not in self._logged:
+                self._logged.add(name)
                 log.warning(
                     "hh_exporter: %s was cut: more than %d levels, or more than %d members "
                     "that are not plain JSON data; logged once",

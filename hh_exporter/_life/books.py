@@ -1,5 +1,7 @@
 """
-Read the books: counters and health, as they are at one instant.
+Read the books: counters and health of an exporter.
+
+All numbers are of one instant, so they balance.
 """
 
 from __future__ import annotations
@@ -78,7 +80,7 @@ def read_health(
     queue: RecordQueue, worker: Worker | None, spooler: Spooler | None, clock: Clock, disabled: str
 ) -> tuple[str, str]:
     """
-    Say how an exporter is, in one word, and why, in a few; *disabled* is why it sends nothing.
+    Say the health of an exporter in one word, and why; *disabled* is why it sends nothing.
     """
     if disabled:
         return "closed", disabled

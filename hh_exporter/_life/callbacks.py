@@ -1,8 +1,8 @@
 """
 The user's callback, held by its exporter alone.
 
-It may refer to the exporter, and a worker is held while it runs: if the worker held the
-callback too, the exporter would never be collected.
+It may refer to the exporter, and a running worker is held by its loop: if the worker held
+the callback, the exporter would never be collected.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def weakly(
     owner: T, find: Callable[[T], Callable[[Settlement], None] | None]
 ) -> Callable[[Settlement], None]:
     """
-    Make what calls the callback that *find* finds in *owner*, while that is there.
+    Make a function that calls the callback which *find* finds in *owner*, while *owner* exists.
     """
     ref = weakref.ref(owner)
 

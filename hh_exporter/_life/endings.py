@@ -1,8 +1,8 @@
 """
-The end of the process, for exporters that nobody has closed by then.
+The end of the process, for exporters that are still open.
 
-It knows them weakly, and starts nothing: no thread, no executor, no event loop. All of them
-have the same time: they end at once, not one after the other.
+They are held weakly. Nothing is started then: no thread, no executor, no event loop. All
+exporters close at the same time, not one after the other.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _TO_HANG_UP = 1.0
 """Seconds that the worker of another thread's loop may take to end once its time is up."""
 
 _LOOK = 0.1
-"""Seconds after which it sees whether the loops that it waits for still run."""
+"""Seconds between two checks of whether the loops that it waits for still run."""
 
 _living: WeakSet[Lifetime] = WeakSet()
 
 
 def see_to_the_end(life: Lifetime) -> None:
     """
-    Have what *life* still holds when the process ends sent, or said.
+    Have what *life* still holds when the process ends sent, spooled or reported.
     """
     _living.add(life)
 
@@ -39,10 +39,10 @@ def living() -> list[Lifetime]:
 
 def forget_all() -> list[Lifetime]:
     """
-    See to nobody's end any more.
+    Leave all that live now to themselves.
 
     Returns:
-        Whose it would have been.
+        Those that were registered.
     """
     lives = living()
     _living.clear()
@@ -51,7 +51,7 @@ def forget_all() -> list[Lifetime]:
 
 def save_all(lives: Sequence[Lifetime]) -> None:
     """
-    Take no more, and give up what is in memory of all: no loop will run that could send it.
+    Accept no more, and give up what all have in memory: no loop will run that could send it.
     """
     for life in lives:
         life.give_up()
@@ -67,7 +67,7 @@ def _end_of(life: Lifetime) -> Deadline:
 @atexit.register
 def _end() -> None:
     """
-    Close all, in the loops of other threads where they run, and without any else.
+    Close all: in the loops of other threads that still run, and else without a loop.
     """
     lives = living()
     waits = {

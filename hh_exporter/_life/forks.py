@@ -1,9 +1,9 @@
 """
-What a forked child makes anew.
+What a forked child creates anew.
 
-It has its parent's sockets, and its parent's locks as they were, held perhaps by
-threads that it does not have. It touches none of them: what it inherits is put
-aside for good, since even to collect it would end the parent's connections.
+It has its parent's sockets, and its parent's locks as they were, perhaps held by
+threads that it does not have. It touches none of them: what it inherits is kept
+aside for good, since even collecting it would end the parent's connections.
 """
 
 from __future__ import annotations

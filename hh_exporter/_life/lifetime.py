@@ -1,9 +1,9 @@
 """
-Keep one worker in a loop that runs, and see to what is left where none does.
+Keep one worker in a loop that runs, and handle what is left if none does.
 
-A worker belongs to one event loop and ends with it; the queue does not. Where
-the loop went away the worker's records go back to the queue, and the next loop
-that has something to do with the exporter gets a worker of its own.
+A worker belongs to one event loop and ends with it; the queue does not. If the loop
+is gone, the worker's records go back to the queue, and the next loop that uses the
+exporter gets a worker of its own.
 """
 
 from __future__ import annotations
@@ -67,19 +67,19 @@ class Lifetime:
     worker: Worker | None = field(default=None, init=False)
     _warned_loopless: bool = field(default=False, init=False)
     _told: int = field(default=0, init=False)
-    """The last record of which the log says that it is left."""
+    """The last record that a log message has counted as left."""
     _then: Callable[[], None] | None = field(default=None, init=False)
-    """What follows once the worker has sent what is there."""
+    """Called once the worker has sent what is there."""
     _pid: int = Factory(os.getpid)
     _is_forgotten: bool = field(default=False, init=False)
     """Whether its exporter was collected."""
 
     def see_to_worker(self) -> Worker | None:
         """
-        Have a worker in a loop that runs, the running one if it has none.
+        Have a worker in a loop that runs; without one, make it in the running loop.
 
         Returns:
-            The worker; None where there is none and no loop runs here.
+            The worker; None if there is none and no loop runs here.
         """
         loop = _get_running_loop()
         orphan: Worker | None = None
@@ -102,7 +102,7 @@ class Lifetime:
                     return self.worker
                 worker = self.worker = made
                 _at_work.add(self)
-        # Not under the lock: user code hears of it.
+        # Not under the lock: it calls user code.
         if orphan is not None:
             orphan.deliverer.give_up_singles()
         if is_done:
@@ -122,7 +122,7 @@ class Lifetime:
 
     def need_worker(self) -> Worker:
         """
-        Do the same within a coroutine, where a loop runs for certain.
+        Do the same in a coroutine, where a loop certainly runs.
         """
         worker = self.see_to_worker()
         assert worker is not None  # noqa: S101
@@ -142,9 +142,9 @@ class Lifetime:
 
     async def flush(self, deadline: float | None) -> FlushResult:
         """
-        Wait until all records have an outcome, or none more can be had until *deadline*. Any loop.
+        Wait until all records have an outcome, or no more can be delivered by *deadline*. Any loop.
 
-        Where the worker's loop ends meanwhile, a worker in this one goes on.
+        If the worker's loop ends meanwhile, a worker in this one continues.
         """
         watch = self.queue.watch(lambda: None)
         try:
@@ -164,7 +164,7 @@ class Lifetime:
 
     async def close(self, deadline: float) -> None:
         """
-        Take no more, send what is there until *deadline*, and give up the rest. Any loop.
+        Accept no more, send what is there until *deadline*, and give up the rest. Any loop.
         """
         self.queue.close()
         has_ended = False
@@ -204,7 +204,7 @@ class Lifetime:
             )
         return server_id
 
-    # How it ends where nobody closes it.
+    # How it ends if it is not closed.
 
     def wind_up(self, then: Callable[[], None]) -> bool:
         """
@@ -213,11 +213,11 @@ class Lifetime:
         Waits for nothing. Any thread, and signal handlers.
 
         Args:
-            then: Called in the worker's loop once all that is there has its outcome,
-                or no more can be had in time.
+            then: Called in the worker's loop once everything has its outcome, or no
+                more can be delivered in time.
 
         Returns:
-            Whether there is anything to send and a loop runs to do so; if not,
+            Whether there is anything to send, and a loop runs that can; if not,
             *then* is not called.
         """
         worker = self.worker if _get_running_loop() is None else self.see_to_worker()
@@ -247,7 +247,7 @@ class Lifetime:
 
     def begin_end(self) -> futures.Future[None] | None:
         """
-        Take no more, and have the worker of another thread's loop close, if one runs.
+        Accept no more, and have the worker close if it runs in another thread's loop.
         """
         self.queue.close()
         worker = self.worker
@@ -262,13 +262,13 @@ class Lifetime:
 
     def forget(self, on_outcome: Callable[[Settlement], None] | None) -> None:
         """
-        End by itself, in `close_timeout`: its exporter is collected, nobody can close it any more.
+        End by itself, within `close_timeout`: its exporter was collected and can't be closed.
 
-        Where its loop runs, it waits for nothing and takes no lock: the collector calls it,
-        whatever the thread was about to do.
+        If its loop runs, this waits for nothing and takes no lock: the garbage collector calls
+        it, whatever the thread was doing.
 
         Args:
-            on_outcome: What the exporter held until now.
+            on_outcome: The callback that the exporter held until now.
         """
         if os.getpid() != self._pid:
             return  # in a forked child, before all was made anew: it is the parent's
@@ -289,17 +289,17 @@ class Lifetime:
 
     def save_all(self) -> None:
         """
-        Take no more, and give up what is in memory: no loop will run that could send it.
+        Accept no more, and give up what is in memory: no loop will run that could send it.
         """
         self.give_up()
         self.join()
 
     def give_up(self) -> None:
         """
-        Do the same, and wait for nothing; follow with `join`.
+        Do the same without waiting; follow with `join`.
 
-        It goes to the spool, for who starts next. Else it is dropped, and said, unless the
-        log has told of it already.
+        It goes to the spool, for the next process. Without one it is dropped, and logged
+        unless a message has counted it already.
         """
         self.queue.close()
         worker = self.worker
@@ -316,7 +316,7 @@ class Lifetime:
 
     def join(self) -> None:
         """
-        Block until what went to the spool is on disk, for 2 seconds since `give_up` at most.
+        Block until what went to the spool is on disk, until 2 seconds after `give_up` at most.
         """
         if self.spooler is not None:
             self.spooler.join()
@@ -329,13 +329,13 @@ class Lifetime:
 
     def stats(self) -> Stats:
         """
-        Read the books; they balance. Any thread.
+        Read the books. Any thread.
         """
         return read_books(self.queue, self.worker, self.spooler, self.clock, self.health())
 
     def health(self) -> tuple[str, str]:
         """
-        Say how the exporter is, in one word, and why, in a few.
+        Say the health in one word, and why.
         """
         disabled = self.settings.disabled_reason
         return read_health(self.queue, self.worker, self.spooler, self.clock, disabled)
@@ -367,7 +367,7 @@ class Lifetime:
 
     def _trouble(self, form: str) -> str:
         """
-        Say, in *form*, why the server has not taken what is left; nothing if it took the last.
+        Say, in *form*, how the last answer failed; empty if it did not.
         """
         trouble = "" if self.worker is None else self.worker.breaker.trouble
         return trouble and form % f"{self.settings.base_url}: {trouble}"

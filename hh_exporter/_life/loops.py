@@ -1,8 +1,8 @@
 """
 Work in the event loop of another thread.
 
-Who waits for another loop looks from time to time whether it still runs: where it was
-stopped, nothing there says so.
+A wait for another loop checks regularly whether that loop still runs: one that was stopped
+does not say so.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ async def run_in(
     Await *work* in *loop*, from whichever loop is running.
 
     Returns:
-        What it returns; None if another loop stopped or ended first, or did not
-        answer by *deadline*.
+        What it returns; None if the other loop stopped or ended first, or did not answer
+        by *deadline*.
     """
     if loop is asyncio.get_running_loop():
         return await work

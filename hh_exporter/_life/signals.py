@@ -1,11 +1,11 @@
 """
-SIGTERM and SIGINT: send what is there first, then do what was to be done.
+SIGTERM and SIGINT: flush first, then do what the signal did before.
 
-A handler runs in the main thread between any two steps of the program, so it
-only asks the workers to wind up. The last of them raises the signal again, and
-that time it takes its course; never in the middle of a queue, which others may
-have to enter before all is saved. signal.signal is used, not asyncio's
-add_signal_handler, which can't say what was there before.
+A handler runs in the main thread between any two steps of the program, so it only
+asks the workers to wind up. The last of them raises the signal again, and that time
+the previous action runs; never while the signal has interrupted a queue, whose lock
+the flush needs. signal.signal is used, not asyncio's add_signal_handler, which can't
+tell what was there before.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ class _Handler:
 
     action: _Action
     _busy: set[Lifetime | None] = Factory(set)
-    """Whose workers are winding up."""
+    """Those whose workers are winding up."""
     _has_come: bool = False
     """Whether the signal has come and they were asked to."""
     _held: tuple[dict[int, Any], Any] | None = None
-    """What an event loop would call at once, and where it finds that."""
+    """A callback of the event loop that must wait, and the dict where the loop looks for it."""
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         if _comes_later(number):
@@ -63,21 +63,21 @@ class _Handler:
             self.action(number, frame)
             return
         save_all(living())
-        # So that whoever waits for this process sees which signal ended it.
+        # So that the parent process sees which signal ended this one.
         signal.signal(number, signal.SIG_DFL)
         signal.raise_signal(number)
-        # The kernel spares the first process of a container: to it a default action is none.
+        # The kernel ignores default actions for the first process of a container (PID 1).
         os._exit(_SIGNALLED + number)
 
     def forget(self) -> None:
         """
-        Begin anew in a forked child: what came so far came to its parent.
+        Start again in a forked child: signals so far were its parent's.
         """
         self._busy, self._has_come, self._held = set(), False, None
 
     def _hold_up(self, number: int) -> None:
         """
-        Have the running loop not call what add_signal_handler gave it, until `_let_go`.
+        Keep the running loop from calling the callback of add_signal_handler, until `_let_go`.
 
         The signal's number is in the loop's own socket by now: CPython's handler writes it,
         and asyncio reads it later, in this thread, and looks for what it is to call.
@@ -116,17 +116,17 @@ def _is_of_uvloop(action: _Action) -> bool:
 
 def _comes_later(number: int) -> bool:
     """
-    Have the signal come again once the queue is left that it has interrupted, if it has.
+    Raise the signal again later if it has interrupted a queue; say whether it has.
     """
     locks = [life.queue.lock for life in living()]
-    # By this thread, that is: as threading.Condition asks.
+    # That is, by this thread; threading.Condition asks in the same way.
     held = [lock for lock in locks if lock._is_owned()]  # type: ignore[attr-defined]
     if not held:
         return False
     try:
         Thread(target=_raise_after, args=(held[0], number), daemon=True).start()
     except (RuntimeError, MemoryError):
-        return False  # none can be started: at once, rather than never
+        return False  # no thread can be started: better now than never
     return True
 
 

@@ -1,9 +1,9 @@
 """
-The budget for all that is in memory, and the line of those who wait for room.
+The budget for everything in memory, and the line of puts that wait for room.
 
-It covers every record, those in flight included, what their sessions have still
-to announce, and the room that was reserved for who is next in line. It has no
-lock of its own: the queue calls it under the one lock of the house.
+It covers every record, also in flight, the properties that their sessions are still
+to announce, and the room that is reserved for the first in line. It has no lock of
+its own: the queue calls it under the one lock.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["Budget", "Place"]
 @define(eq=False)
 class Place:
     """
-    A place in the line of those who wait for room.
+    A place in the line for room.
     """
 
     size: int

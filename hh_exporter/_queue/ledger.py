@@ -4,9 +4,8 @@ Where every record is, in places and in numbers.
 Every change keeps `pushed + recovered == delivered + rejected + dropped + queued +
 in_flight + spooled`, and is one step: what it needs is computed first, then stored by
 lines that call nothing, or one function of C at their end. CPython runs signal handlers
-behind calls and backward jumps alone, so that an exception from outside leaves all of a
-change or nothing. The ledger has no lock of its own: the queue beside it calls it under
-the one lock they share.
+only after calls and backward jumps, so an exception from outside leaves all of a change
+or none of it. The ledger has no lock of its own: the queue calls it under the one lock.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ class Ledger:
     queued_bytes: int = 0
     in_flight_bytes: int = 0
     session_bytes: int = 0
-    """What the sessions of these records have still to announce."""
+    """Bytes that the sessions of these records are still to announce."""
     waiting: deque[Record] = Factory(deque)
     """Queued and not pulled, in order of admission."""
     waiting_bytes: int = 0
@@ -324,7 +323,7 @@ class Ledger:
 
     def note_rung(self, due: Due) -> None:
         """
-        Note that the worker was told of *due*: once is enough, it asks again.
+        Note that the worker was woken for *due*: once is enough, it asks again.
         """
         if self._due is due:
             self._due = _NEVER

@@ -1,9 +1,9 @@
 """
-What a full queue does: who waits on disk, who is dropped, who waits for room.
+What a full queue does: which records wait on disk, which are dropped, which puts wait.
 
-It has no lock of its own: the queue calls it under the one lock of the house. A push
-that interrupts one of the moves here, from a signal handler or a finaliser, may be
-appended; it displaces nothing and admits nobody.
+It has no lock of its own: the queue calls it under the one lock. A push that interrupts
+one of the moves here, from a signal handler or a finaliser, may be appended; it displaces
+nothing and admits no put.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class Overflow:
     budget: Budget
     spool: Callable[[Record], Callable[[], object] | None] = lambda _: None
     """
-    Prepares that a record which leaves memory waits on disk; returns what to call to have it
-    so, a function of C, or None where it can't be. Never waits itself.
+    Prepares to move a record to disk; returns the function of C that does so, or None if it
+    can't be. Never waits.
     """
     is_moving: bool = False
     """Whether records, or places in the line, are being moved."""
@@ -51,9 +51,9 @@ class Overflow:
         Displace the oldest records until *newcomer* fits, or none if it would not.
 
         Args:
-            newcomer: Who is pushed.
-            dropped: Where those are noted that are dropped.
-            told: Where those are noted who are to be woken.
+            newcomer: The record that is pushed.
+            dropped: Collects the records that are dropped.
+            told: Collects what is to be woken.
 
         Returns:
             Whether *newcomer* fits.
@@ -62,7 +62,7 @@ class Overflow:
         size = budget.size_of(newcomer)
         if budget.has_room(size) and not budget.line:
             return True  # since it was found full
-        # Who overtakes may not take what the line waits for.
+        # A push that overtakes the line may not take the room that the line waits for.
         most = min(limits.max_bytes, budget.bytes) if budget.line else limits.max_bytes
         kept = budget.events - len(ledger.waiting)
         excess = budget.bytes + size - most
@@ -127,7 +127,7 @@ class Overflow:
 
     def alone(self, change: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """
-        Call *change*, and let nobody displace or admit anything who interrupts it.
+        Call *change*; a push that interrupts it displaces and admits nothing.
         """
         was_moving, self.is_moving = self.is_moving, True
         try:

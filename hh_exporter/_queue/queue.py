@@ -2,10 +2,10 @@
 The bounded queue between push and the worker.
 
 Shares one lock with the ledger; nobody encodes, awaits or calls user code under
-it. The lock is reentrant, for signal handlers and finalisers that push: one that
-interrupts a move may append, and moves nothing itself. What a delivery holds is
-room that push does not have. An exception from outside may end any method here
-between two steps of the ledger; whoever waits is woken all the same.
+it. The lock is reentrant, for signal handlers and finalisers that push: such a push
+may append while it interrupts a move, and moves nothing itself. What a delivery
+holds takes room from push. An exception from outside may end any method here
+between two steps of the ledger; waiting tasks are woken all the same.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ M = TypeVar("M", bound=Callable[..., Any])
 
 def _waking(method: M) -> M:
     """
-    Wake whoever may wait for what *method* has done, should an exception from outside end it.
+    Wake those that may wait for what *method* did, if an exception from outside ends it.
     """
 
     @wraps(method)
@@ -61,7 +61,7 @@ class RecordQueue:
     on_due: Callable[[], None] = lambda: None
     """Called, without the lock, when as much is queued as the worker waits for."""
     keep: Callable[[Record], object] | None = None
-    """Has a record on disk, too, while it is in memory. Never waits itself."""
+    """Writes a record to disk, too, while it is in memory. Never waits."""
     overflow: Overflow = field(init=False)
     _budget: Budget = field(init=False)
 
@@ -121,7 +121,7 @@ class RecordQueue:
         Raises:
             ExporterError: The queue is closed.
         """
-        # All that it may add by then: who holds its session now may have left it.
+        # All that it may add by then: the record that holds its session now may be gone.
         size = len(record.data) + (len(record.session.data) if record.session else 0)
         place = Place(size, wake)
         try:
@@ -153,7 +153,7 @@ class RecordQueue:
     @_waking
     def leave(self, place: Place) -> None:
         """
-        Give up a place in the line, or the room that was reserved for it; once is enough.
+        Give up a place in the line, or the room that was reserved for it. May be repeated.
         """
         with self.lock:
             if place.has_room:
@@ -207,7 +207,7 @@ class RecordQueue:
 
     def keep_queued(self) -> None:
         """
-        Have all that is queued on disk, too, if that is asked for. Under the lock.
+        Write everything that is queued to disk, too, if the spool is durable. Under the lock.
         """
         for record in tuple(self.ledger.waiting):
             if self.keep is not None and record.spot is None:
@@ -253,7 +253,7 @@ class RecordQueue:
 
     def recall(self, spared: Container[Record]) -> None:
         """
-        Put back all that was pulled or is in flight, whoever has it, but for those *spared*.
+        Put back everything that was pulled or is in flight, except those *spared*.
         """
         with self.lock:
             out = self.ledger.pulled | self.ledger.flying
@@ -377,7 +377,7 @@ class RecordQueue:
 
     def wake_all(self) -> None:
         """
-        Wake whoever may wait for what was done just now, after an exception from outside.
+        Wake those that may wait for what was just done, after an exception from outside.
         """
         with self.lock:
             done = self.ledger.watches.complete()

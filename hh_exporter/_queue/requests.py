@@ -1,5 +1,5 @@
 """
-What the requests were: how many, how they ended, and how long they took.
+Statistics of requests: how many, how they ended, and how long they took.
 
 Changed under the queue's lock, and in one step each, as the ledger is.
 """
@@ -17,7 +17,7 @@ from attrs import Factory, define
 __all__ = ["Requests"]
 
 _BOUNDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, inf)
-"""Seconds, by which the durations of requests are told apart."""
+"""Upper bounds of the histogram of durations, in seconds."""
 
 
 @define(eq=False)
@@ -29,9 +29,9 @@ class Requests:
     begun: int = 0
     retries: int = 0
     statuses: Counter[int | None] = Factory(Counter)
-    """How the requests ended that did."""
+    """Requests that ended, by status."""
     seconds: float = 0.0
-    """How long these took in all."""
+    """Seconds that these took together."""
     _durations: list[int] = Factory(lambda: [0] * len(_BOUNDS))
 
     def begin(self, *, retry: bool) -> None:

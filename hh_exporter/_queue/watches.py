@@ -1,8 +1,8 @@
 """
 What a flush waits for: the outcomes of the records admitted up to one moment.
 
-What all watches have counted is replaced as a whole, so that the ledger can do so in
-the one step in which its numbers change.
+The counts of all watches are replaced as a whole, so that the ledger can do that in the
+same step in which its numbers change.
 """
 
 from __future__ import annotations

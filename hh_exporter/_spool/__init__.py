@@ -1,7 +1,7 @@
 """
 What waits on disk, and dead letters.
 
-One thread alone touches the files; everybody else hands it work and goes on.
+Only one thread touches the files; everything else hands it work and goes on.
 
 Others use `file.SpoolFile`, `kept.Identity`, `kept.Letter`, `kept.Match`, `place.ASIDE`,
 `place.SUFFIX`, `place.is_held`, `place.list_files`, `schema.is_of_another` and

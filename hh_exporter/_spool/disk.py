@@ -1,10 +1,10 @@
 """
-The spool files that are ours: those of the dead, and one to write to.
+The spool files that we hold: those that dead processes left, and one to write to.
 
-Which of their records are in memory is known here, so that none is loaded
-twice, and which file a record is in, so that none is copied. Used by one thread.
-A fork waits until none is at work: SQLite has locks that all its files share,
-and a child that is forked while they are held waits for them for good.
+It knows which of their records are in memory, so that none is loaded twice, and
+which file a record is in, so that none is copied. Used by one thread. A fork waits
+until SQLite is idle: it has locks that all its files share, and a child that is
+forked while one is held would wait for it forever.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = ["Disk"]
 log = get_log(__name__)
 
 _LONGEST_WAIT = 1.0
-"""Seconds for which a fork waits for each: one that hangs must not stop the program."""
+"""Seconds for which a fork waits for each disk: one that hangs must not stop the program."""
 
 
 @define(eq=False)
@@ -44,14 +44,14 @@ class _Held:
 
     file: SpoolFile
     inherited: int
-    """Records up to this id are of another life: their order of admission is not ours."""
+    """Records up to this id are of an earlier process: their order of admission is not ours."""
     loaded: set[int] = Factory(set)
     last: int = 0
-    """The one that came back to memory last: those behind it have their turn first."""
+    """The record that came back to memory last: those behind it are next."""
 
     def round(self, limit: int) -> Iterator[int]:
         """
-        List records that are not in memory, from the one whose turn it is, up to some *limit*.
+        List records that are not in memory, beginning with the next one, about *limit* of them.
         """
         for after in (self.last, 0):
             for id_ in self.file.ids(limit + len(self.loaded), after=after):
@@ -111,7 +111,7 @@ class Disk:
         Take all files in the directory that nobody holds and that are of this identity.
 
         Returns:
-            How many records others left there, and how many that we did are gone.
+            How many records other processes left there, and how many of ours are gone.
 
         Raises:
             SpoolError, OSError: The directory is not ours, or can't be made.
@@ -166,7 +166,7 @@ class Disk:
 
     def has(self, spot: Spot) -> bool:
         """
-        Say whether a record is there; it may be in a file that was let go of since.
+        Whether a record is there; its file may have been closed since.
         """
         return spot.file in self._files
 
@@ -189,7 +189,7 @@ class Disk:
 
     def unload(self, spot: Spot, seq: int = 0) -> None:
         """
-        Note that a record left memory; who has not been there since goes first.
+        Note that a record left memory; those that have not come back since are next.
 
         Args:
             seq: Its place in the order of admission, which the record of a put gets only
@@ -212,7 +212,7 @@ class Disk:
 
     def remove(self, spot: Spot) -> None:
         """
-        Forget a record that has its outcome.
+        Delete a record that has its outcome.
         """
         if self.has(spot):
             held = _held_at(spot)
@@ -246,10 +246,10 @@ class Disk:
 
     def expire(self, before: float, limit: int) -> tuple[list[tuple[int, str]], int]:
         """
-        Forget dead letters, and records that are not in memory, pushed before a Unix time.
+        Delete dead letters, and records that are not in memory, pushed before a Unix time.
 
         Args:
-            limit: About how many of either to forget in each file.
+            limit: About how many of each to delete in each file.
 
         Returns:
             The records' places in the order and event ids, and how many letters that were.
@@ -266,14 +266,14 @@ class Disk:
 
     def make_room(self, size: int, max_bytes: int) -> int:
         """
-        Forget the oldest dead letters where *size* bytes that are new go beyond *max_bytes*.
+        Delete the oldest dead letters if *size* new bytes exceed *max_bytes*.
 
-        No more than those need: what was taken over may be more than that by itself.
+        No more than that needs: what was taken over may exceed it by itself.
 
         Returns:
             How many letters that were.
         """
-        forgotten = 0
+        deleted = 0
         goal = max(max_bytes, self.size - size)
         while self.size > goal and (
             letters := [
@@ -283,12 +283,12 @@ class Disk:
             ]
         ):
             (_, id_), file = min(letters, key=itemgetter(0))
-            forgotten += file.discard([id_])
-        return forgotten
+            deleted += file.discard([id_])
+        return deleted
 
     def _writable(self) -> _Held:
         """
-        Have a file to write to: the first, made where there is none.
+        Return the file to write to: the first; it is created if there is none.
         """
         if not self._files:
             file = SpoolFile.create(self.directory, self.identity, fsync=self.fsync)
@@ -300,7 +300,7 @@ class Disk:
 
     def sweep(self) -> None:
         """
-        Let go of files that are empty, but for the one that is written to.
+        Close empty files, except the one that is written to.
         """
         for held in self._files[1:]:
             if not held.file.count and not held.file.letters:
@@ -321,7 +321,7 @@ class Disk:
         with self._at_work, ExitStack() as closing:
             for held in files:
                 closing.callback(held.file.close)
-                # Not what has its outcome and could not be removed: that is another's to find.
+                # Without settled records that could not be deleted: another process finds those.
                 self._left[held.file.path] = held.file.count - len(held.loaded)
 
 

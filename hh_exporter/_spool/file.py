@@ -1,9 +1,8 @@
 """
-One spool file, in SQLite: how it is made, taken over, looked at and let go of.
+One spool file, in SQLite: how it is created, taken over, read and closed.
 
-Whoever holds the lock beside it may write to it, and nobody else. What was
-committed is there for the next holder, however this one ends. Used by one
-thread at a time.
+Only the process that holds the lock next to it may write to it. What was committed
+is there for the next holder, however this one ends. Used by one thread at a time.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ _abandoned: list[sqlite3.Connection] = []
 @define(eq=False)
 class SpoolFile(Tables):
     """
-    An open file, and its lock unless it is only looked at.
+    An open file, with its lock unless it is only read.
     """
 
     path: Path
@@ -92,12 +91,12 @@ class SpoolFile(Tables):
         cls, path: Path, identity: Identity | None, *, fsync: bool = False
     ) -> SpoolFile | None:
         """
-        Open a file that nobody holds; *identity* None asks for no proof.
+        Open a file that no process holds; with *identity* None, whoever it belongs to.
 
-        One whose maker died before it put anything in it is removed.
+        A file without contents, whose creator died at once, is removed.
 
         Returns:
-            The file; None if somebody has it, it is gone, or it is of another identity.
+            The file; None if it is held, gone, or of another identity.
 
         Raises:
             SpoolError: It is not ours, or of another version or program. It is left as it is.
@@ -136,11 +135,11 @@ class SpoolFile(Tables):
     @classmethod
     def peek(cls, path: Path) -> SpoolFile | None:
         """
-        Look at a file, whoever holds it; nothing in it can be changed.
+        Open a file to read it, whether or not it is held.
 
-        Its totals are those of this moment. Each later look at what is in it
-        sees the file of that moment, so what was there may be gone; what whoever
-        takes it over meanwhile writes to it may not be seen.
+        Its totals are those of this moment. Later reads see the file as it is then, so
+        records may be gone; what a process that takes it over meanwhile writes may
+        not be seen.
 
         Returns:
             The file; None if it is gone, or has nothing in it yet.
@@ -163,7 +162,7 @@ class SpoolFile(Tables):
 
     def close(self, *, remove_empty: bool = True) -> None:
         """
-        Let go of it; an empty one is removed. A second call does nothing.
+        Close it, and remove it if it is empty. A second call does nothing.
         """
         lock, self._lock = self._lock, None
         is_done_with = lock is not None and remove_empty and not self.count and not self.letters

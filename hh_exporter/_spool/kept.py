@@ -1,7 +1,7 @@
 """
-What is kept on disk: records that wait, dead letters, whose they are, which are meant.
+What is kept on disk: records that wait, dead letters, and whose they are.
 
-All times here are Unix times: monotonic ones end with their machine's uptime.
+All times here are Unix times: monotonic readings mean nothing after a restart.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["Identity", "Letter", "Match", "SpooledRecord"]
 @frozen(kw_only=True)
 class Identity:
     """
-    Whose events a file holds: only who sends to the same place with the same key may have them.
+    Whose events a file holds: only an exporter with the same address, dialect and key gets them.
     """
 
     base_url: str
@@ -31,7 +31,7 @@ class Identity:
 
     def seal(self, salt: bytes) -> bytes:
         """
-        Make what tells two identities apart and reveals no key.
+        Make a digest that tells identities apart and does not reveal the key.
         """
         key = "" if self.api_key is None else self.api_key.reveal()
         text = "\0".join((self.base_url, self.dialect, key))
@@ -50,13 +50,13 @@ class SpooledRecord:
     data: bytes = field(repr=False)
     pushed_at: float
     tried_for: float = 0.0
-    """Seconds for which deliveries tried in vain, held time not counted."""
+    """Seconds for which deliveries failed with it, pauses not counted."""
     seq: int = 0
     """Order of admission by the exporter that wrote it, which means nothing to another."""
     session_id: str | None = None
-    """The session that it has still to announce."""
+    """The session that it is still to announce."""
     session: bytes | None = field(default=None, repr=False)
-    """What a body that announces it says of it, as in `Session.data`."""
+    """The announcement of that session, as in `Session.data`."""
 
     @property
     def size(self) -> int:
@@ -95,7 +95,7 @@ class Letter:
 
     def revived(self) -> SpooledRecord:
         """
-        Make a record of it again, as old as it was, that was never tried.
+        Make a record of it again, with its age, as if it had never been tried.
         """
         return SpooledRecord(event_id=self.event_id, data=self.data, pushed_at=self.pushed_at)
 
@@ -105,11 +105,11 @@ class Match:
     """
     Which records and letters are meant: those that fit all that is given, so all if nothing is.
 
-    A user is looked for in `user_properties`, of the event and of the session
-    that it announces. The API leaves the names in there open, and its own
-    examples write `user`, `user_id`, `id` and `email`: each property counts,
-    whatever its name, if it is this text or this whole number. An event whose
-    session was announced before need not name the user; its session does.
+    A user is looked for in the `user_properties` of the event and of the session
+    that it announces. The API leaves their names open, and its examples use
+    `user`, `user_id`, `id` and `email`: each property counts, whatever its name,
+    if it is this text or this whole number. An event whose session was announced
+    before may not name the user.
     """
 
     session_id: str | None = None
@@ -120,7 +120,7 @@ class Match:
 
     def fits(self, pushed_at: float, data: bytes, session: bytes | None = None) -> bool:
         """
-        Say whether a record or a letter of these values is meant.
+        Whether a record or a letter with these values is meant.
         """
         if self.before is not None and pushed_at >= self.before:
             return False
@@ -135,7 +135,7 @@ class Match:
 
 def _read(data: bytes, session: bytes | None) -> Iterator[dict[str, Any]]:
     """
-    Find the objects that say whose an event is: itself, and the session that it announces.
+    Find the objects that may name a user: the event, and the session that it announces.
     """
     event = _parse(data)
     yield event

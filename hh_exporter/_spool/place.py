@@ -1,9 +1,9 @@
 """
-Where spool files lie: their names, whose they are, and who holds which.
+Where spool files are: their names, permissions and locks.
 
-The lock of a file is the kernel's, on a file beside it: it ends with its
-process however that ends. A name is used once; only who holds its lock removes
-what bears it, the lock last.
+The lock of a file is the kernel's, on a file next to it, so it ends with its process
+however that ends. A name is used once; only the holder of the lock removes the file,
+and the lock last.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def make_directory(directory: Path) -> None:
 
 def new_path(directory: Path) -> Path:
     """
-    Make a name that nobody had and nobody will have.
+    Make a name that is never used again.
     """
     return directory / f"{uuid.uuid4().hex}{SUFFIX}"
 
@@ -97,7 +97,7 @@ def take_lock(path: Path) -> int | None:
 
     Returns:
         A descriptor, which is the lock as long as it or a copy of it is open;
-        None if somebody has it. Whose file is gone by then has the lock of nothing.
+        None if it is held. If *path* is gone by then, the lock is of no use.
     """
     lock = os.open(f"{path}{_LOCK}", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
@@ -112,7 +112,7 @@ def take_lock(path: Path) -> int | None:
 
 def is_held(path: Path) -> bool:
     """
-    Say whether a live process holds *path*; who tries to take it just now may be refused.
+    Whether a live process holds *path*. A process that takes its lock meanwhile may fail.
     """
     try:
         lock = os.open(f"{path}{_LOCK}", os.O_RDONLY | os.O_NOFOLLOW)
@@ -129,7 +129,7 @@ def is_held(path: Path) -> bool:
 
 def has_log(path: Path) -> bool:
     """
-    Say whether somebody has *path* open, or ended without closing it.
+    Whether *path* is open, or was not closed.
     """
     return Path(f"{path}{_LOG}").exists()
 
@@ -144,12 +144,12 @@ def remove(path: Path) -> None:
 
 def set_aside(path: Path) -> Path | None:
     """
-    Rename a file that can't be read, so that nobody tries again, and a person can.
+    Rename a file that can't be read, so that no exporter tries again and a person can.
 
-    Its log keeps its place beside it, for who repairs it.
+    Its log is renamed with it, for a repair.
 
     Returns:
-        Its new name; None if somebody holds it, or it is gone.
+        Its new name; None if it is held or gone.
     """
     lock = take_lock(path)
     if lock is None:

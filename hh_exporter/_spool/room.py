@@ -1,7 +1,7 @@
 """
-Whether there is room on disk, and what is said of events for which there is none.
+Whether there is room on disk, and what is logged about events for which there is none.
 
-Read and changed under the queue's lock alone; said without it.
+Read and changed only under the queue's lock; logged without it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from attrs import define, field
 __all__ = ["MAX_WAITING", "Room"]
 
 MAX_WAITING = 32 * 2**20
-"""Bytes that may wait to be written: a disk that is slower than the events loses, and says so."""
+"""Bytes that may wait to be written; events beyond that are not on disk, which is logged."""
 
 
 @define(eq=False)
@@ -36,8 +36,8 @@ class Room:
         Say whether *size* more bytes may wait to be written.
 
         Args:
-            is_last: Whether a close leaves them. They were in memory before: that they
-                wait costs no more.
+            is_last: Whether a close leaves them: they were in memory before, so waiting
+                costs no more.
         """
         return not size or (
             (is_last or self.waiting + size <= MAX_WAITING)
@@ -61,10 +61,11 @@ class Room:
 
     def tell(self, *, is_closing: bool = False) -> str:
         """
-        Say, for a log, that room is short, and once half of it is free, that it is not.
+        Write a message for the log: that room is short, or, once half of it is free, that
+        there is room again.
 
         Returns:
-            What was not said before; empty if there is nothing.
+            The message; empty if it was logged already, or there is nothing to log.
         """
         missed = f"{self._missed} event{'' if self._missed == 1 else 's'}"
         if not self._missed:
@@ -83,5 +84,5 @@ class Room:
 
     @property
     def _is_half_free(self) -> bool:
-        # Half, and not just enough for the next: else it would be said at each commit.
+        # Half, and not just enough for the next: else it would be logged at each commit.
         return self.waiting <= MAX_WAITING // 2 and self.used + self.waiting <= self.max_bytes // 2

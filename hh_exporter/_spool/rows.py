@@ -1,7 +1,7 @@
 """
 Records as they are on disk, and back.
 
-A monotonic reading ends with its machine's uptime: on disk all times are Unix times.
+On disk all times are Unix times: monotonic readings mean nothing after a restart.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Rows:
     clock: Clock
     sessions: Sessions
     lock: RLock
-    """The one of the house, which sessions are found under."""
+    """The queue's, under which sessions are found."""
 
     def to_row(self, record: Record) -> SpooledRecord:
         session = record.session

@@ -1,8 +1,8 @@
 """
-A spool file as a database: how it is opened, what is in it, which version, whose it is.
+A spool file as a database: how it is opened, its tables, its version, and its seal.
 
-The seal is there from the first commit on, and so is everything else: a file
-without a version has nothing in it.
+The first commit writes the tables and the seal together: a file without a version
+has nothing in it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = [
 
 _APPLICATION_ID: Final = int.from_bytes(b"hhsp", "big")
 _PAGE_SIZE: Final = 16_384
-"""An event has some kilobytes."""
+"""An event has a few kilobytes."""
 
 _STEPS: Final[tuple[tuple[str, ...], ...]] = (
     (
@@ -134,8 +134,8 @@ def check(db: sqlite3.Connection) -> None:
     """
     Raise `sqlite3.DatabaseError` if the file is damaged.
 
-    It reads the whole file, at about half a second a gigabyte: once, where
-    damage that shows later would show in the midst of a delivery.
+    It reads the whole file, at about half a second per gigabyte: once, since damage
+    that shows later would show in the middle of a delivery.
     """
     (found,) = db.execute("PRAGMA quick_check(1)").fetchone()
     if found != "ok":
@@ -144,17 +144,18 @@ def check(db: sqlite3.Connection) -> None:
 
 def is_corrupt(error: sqlite3.Error) -> bool:
     """
-    Say whether *error* means that a file is damaged, not that something else is in the way.
+    Whether *error* means that a file is damaged, and not that it can't be read now.
     """
     return type(error) is sqlite3.DatabaseError
 
 
 def read_version(path: Path, db: sqlite3.Connection, *, can_upgrade: bool = True) -> int:
     """
-    Read which version of the schema it has; 0 if nothing was ever put in it.
+    Read the version of its schema; 0 if it has no contents.
 
     Raises:
-        SpoolError: It is of a newer version, or of an older one that must stay, or no spool.
+        SpoolError: It is of a newer version, of an older one that must not be upgraded, or no
+            spool file.
     """
     application_id, version, tables = db.execute(
         "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_master) "
@@ -208,7 +209,7 @@ def read_facts(db: sqlite3.Connection) -> dict[str, Any]:
 
 def is_of_another(path: Path, identity: Identity) -> bool:
     """
-    Say whether the file at *path* is sealed, and not for *identity*.
+    Whether the file at *path* is sealed for another identity than *identity*.
     """
     db = look(path)
     if db is None:
@@ -217,6 +218,6 @@ def is_of_another(path: Path, identity: Identity) -> bool:
         try:
             has_seal = read_version(path, db) > 0
         except SpoolError:
-            return False  # whose ever it is, this can't tell
+            return False  # can't be told
         facts = read_facts(db) if has_seal else None
     return facts is not None and not compare_digest(facts["seal"], identity.seal(facts["salt"]))

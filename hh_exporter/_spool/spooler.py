@@ -1,8 +1,8 @@
 """
 What the exporter asks of its spool.
 
-Whoever asks hands work to the spool's thread and goes on: what is handed over
-counts as on disk at once. How much may wait for it is bounded.
+Callers hand work to the spool's thread and go on; what is handed over counts as
+on disk immediately. How much may wait to be written is bounded.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ __all__ = ["Spooler"]
 log = get_log(__name__)
 
 _LONGEST_OPENING = 5.0
-"""Seconds for which a start waits for the files to be looked at."""
+"""Seconds for which a start waits until the files are opened."""
 
 _LAST_COMMIT = 2.0
-"""Seconds that a close gives the disk at least."""
+"""Seconds that a close gives the disk, at least."""
 
 _OFTEN, _SELDOM = 1.0, 3600.0
-"""Seconds from one look at what is too old to the next, at least and at most."""
+"""Seconds between two looks at what is too old, at least and at most."""
 
 _START_AGAIN = 5.0
-"""Seconds after which its thread is started again, where it could not be."""
+"""Seconds after which the start of its thread is tried again, if it failed."""
 
 _NO_ROOM = "lost: the spool has no room for them, or is closed"
 
 _KEPT = frozenset({DropReason.RETRIES_EXHAUSTED, DropReason.TOO_LARGE})
-"""What is dropped and kept for a person, beside all that is rejected."""
+"""Drops that are kept as dead letters, like everything that is rejected."""
 
 
 @define(eq=False, kw_only=True)
@@ -67,7 +67,7 @@ class Spooler:
     _give_up_at: float = field(default=0.0, init=False)
     """When the disk has had its time since `retire`."""
     _is_late: bool = field(default=False, init=False)
-    """Whether the log has told that a close did not wait for the disk to the end."""
+    """Whether it was logged that a close gave up waiting for the disk."""
 
     def __attrs_post_init__(self) -> None:
         self._rows = Rows(self.clock, self.sessions, self.queue.lock)
@@ -86,10 +86,10 @@ class Spooler:
 
     def start(self, *, is_ending: bool = False) -> None:
         """
-        Open the files, in a thread of their own; not again while they are open.
+        Open the files, in a thread of their own, unless they are open.
 
-        Where the process *is_ending* none can be started: `join` does its work. Where none
-        can be started either way all is as without a spool, until `tend` or a put tries again.
+        If the process *is_ending*, no thread can be started: `join` does its work. If none can be
+        started otherwise, there is no spool until `tend` or a put tries again.
         """
         with self.queue.lock:
             if self.writer.shift is not None:
@@ -110,7 +110,7 @@ class Spooler:
 
     async def wait_open(self) -> None:
         """
-        Wait until what others left there is counted, or give up waiting for that.
+        Wait until what other processes left there is counted, or give up waiting.
         """
         bell = Bell(self.clock)
         with self.queue.lock:
@@ -123,7 +123,7 @@ class Spooler:
 
     async def aclose(self, deadline: float) -> None:
         """
-        Write what was handed over and let go of the files, or give up waiting for that.
+        Write what was handed over and close the files, or give up waiting.
         """
         bell = Bell(self.clock)
         is_over = threading.Event()
@@ -174,7 +174,7 @@ class Spooler:
         Have a record on disk while it is in memory. Under the queue's lock.
 
         Returns:
-            Whether there is room for it; where there is none, the log tells of it.
+            Whether there is room for it; if not, that is logged.
         """
         hand_over = self._store(record, is_loaded=True)
         if hand_over is not None:
@@ -217,7 +217,7 @@ class Spooler:
         answer: str,
     ) -> None:
         """
-        Forget records that have their outcome, and bury those that a person may want to see.
+        Delete records that have their outcome, and keep dead letters of those to look at.
         """
         spots = [record.spot for record in records if record.spot is not None]
         freed = sum(len(record.data) for record in records if record.spot is not None)
@@ -236,7 +236,7 @@ class Spooler:
 
     def end_ensure(self, record: Record) -> None:
         """
-        Take back what `ensure` was asked for, unless the record is admitted.
+        Undo `ensure`, unless the record was admitted.
         """
         with self.queue.lock:
             self._ensured.discard(record)
@@ -259,7 +259,7 @@ class Spooler:
 
     def tend(self, now: float) -> float:
         """
-        Have what is too old forgotten, if it is time to look.
+        Have what is too old deleted, if it is time to look.
 
         Returns:
             When it is time again.
@@ -275,14 +275,14 @@ class Spooler:
     @property
     def commit_lag(self) -> float:
         """
-        Seconds since the oldest record was handed over that is not on disk yet.
+        Seconds that the oldest record not yet on disk has waited.
         """
         since = self.writer.room.since
         return 0.0 if since is None else max(0.0, self.clock.now() - since)
 
     def retire(self, on_over: Callable[[], None]) -> bool:
         """
-        Take no more, and have the thread end once all is written, if it has not yet.
+        Accept no more, and have the thread end once everything is written.
 
         Returns:
             Whether *on_over* will be called then, by the thread.
@@ -296,7 +296,7 @@ class Spooler:
 
     def _say_late(self) -> None:
         """
-        Say, once in a shift, that the disk was given up: nothing else tells of what is lost.
+        Log, once per shift, that waiting for the disk was given up: what is lost is not counted.
         """
         if not self._is_late:
             self._is_late = True

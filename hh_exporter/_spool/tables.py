@@ -1,5 +1,5 @@
 """
-What is in a spool file: records that wait, dead letters, and how many bytes they have.
+The contents of a spool file: records that wait, dead letters, and their sizes.
 
 All changes are steps of a transaction. Used by one thread at a time.
 """
@@ -91,7 +91,7 @@ class Tables:
 
     def remove(self, ids: Iterable[int]) -> int:
         """
-        Forget records.
+        Delete records.
 
         Returns:
             How many of them were there.
@@ -106,7 +106,7 @@ class Tables:
 
     def bury(self, letters: Iterable[Letter]) -> None:
         """
-        Keep *letters* for a person.
+        Add dead letters.
         """
         for letter in letters:
             self._db.execute(
@@ -139,7 +139,7 @@ class Tables:
 
     def discard(self, ids: Iterable[int]) -> int:
         """
-        Forget letters for good.
+        Delete letters.
 
         Returns:
             How many of them were there.
@@ -155,7 +155,7 @@ class Tables:
 
     def purge(self, match: Match) -> tuple[int, int]:
         """
-        Forget the records and letters that *match*; no bytes of them stay in the file.
+        Delete the records and letters that *match*; no bytes of them stay in the file.
 
         Returns:
             How many records and how many letters that were.
@@ -167,7 +167,7 @@ class Tables:
         self, before: float, limit: int, *, spared: Container[int] = ()
     ) -> tuple[list[tuple[int, int, str]], int]:
         """
-        Forget what was pushed before a Unix time, the oldest first.
+        Delete what was pushed before a Unix time, the oldest first.
 
         Args:
             limit: How many records, and how many letters, to look at at most.

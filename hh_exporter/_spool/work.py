@@ -1,8 +1,8 @@
 """
-What the spool's thread can be asked to do: each is a step of some commit.
+What the spool's thread can be asked to do; each is a step of a commit.
 
-What a step found or could not write is told to the spooler once the commit is
-over, so that nothing counts that was rolled back.
+What a step found or could not write is reported once the commit is over, so that
+nothing is counted that was rolled back.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["Expire", "Load", "Owner", "Settle", "Store", "Unload", "Work", "empt
 T = TypeVar("T")
 
 _GATHER = 0.02
-"""Seconds for which a commit that nobody waits for gathers work."""
+"""Seconds for which a commit gathers work, if no caller waits for it."""
 
 _AT_ONCE = 1000
 """Records, and letters, that expire in one commit: others wait for it."""
@@ -32,7 +32,7 @@ _AT_ONCE = 1000
 
 class Owner(Protocol):
     """
-    Whose thread it is.
+    The owner of the thread, to which steps report.
     """
 
     def lose(self, seqs: Sequence[int], reason: DropReason, event_ids: Sequence[str]) -> None: ...
@@ -123,7 +123,7 @@ class Unload:
 @define(eq=False)
 class Settle:
     """
-    Forget records, and bury some of them.
+    Delete records that have their outcome, and keep dead letters of some.
     """
 
     spots: Sequence[Spot]
@@ -140,7 +140,7 @@ class Settle:
 
     def end(self, owner: Owner, *, is_done: bool) -> None:
         """
-        What stays on disk would be sent again, and a letter would be lost.
+        Try again: what stays on disk would be sent again, and a letter would be lost.
         """
         if not is_done:
             owner.owe(self)
@@ -187,7 +187,7 @@ class Load:
 @define(eq=False)
 class Expire:
     """
-    Forget what is too old, but for what is in memory: records are dropped, and letters gone.
+    Delete what is too old and not in memory: records are dropped, dead letters deleted.
     """
 
     oldest: float
@@ -208,7 +208,7 @@ class Expire:
 
 def gather(work: SimpleQueue[Work | None], hurry: SimpleQueue[None]) -> list[Work | None]:
     """
-    Wait for work, and for more of it unless somebody waits for this.
+    Wait for work, and for more of it unless a caller waits for this.
     """
     works = [work.get()]
     with suppress(Empty):

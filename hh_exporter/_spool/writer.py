@@ -2,9 +2,9 @@
 The one thread that owns the spool's files.
 
 What arrives during one commit is the next commit. What could not be written is
-counted as lost, said, or tried again, so the books balance either way. A close
+counted as lost and logged, or tried again, so the books balance either way. A close
 ends a shift; what a start hands over while the disk is still busy with the last
-one is done in the next.
+shift is done in the next.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Shift:
     work: SimpleQueue[Work | None] = Factory(SimpleQueue)
     """None is the last."""
     is_read: bool = False
-    """Whether the files that others left have been looked at."""
+    """Whether the files that other processes left have been opened."""
     is_closing: bool = False
     """Whether it takes no more work."""
     on_read: list[Callable[[], None]] = Factory(list)
@@ -68,11 +68,11 @@ class Writer:
     rows: Rows
     clock: Clock
     on_loss: Callable[[tuple[str, ...], DropReason], None] = lambda _, __: None
-    """Told of records that are dropped on disk."""
+    """Called with the ids of records that are dropped on disk."""
     on_letters_lost: Callable[[int, str], None] = lambda _, __: None
-    """Told how many dead letters are not kept, and why."""
+    """Called with the number of dead letters that are not kept, and why."""
     on_loaded: Callable[[], None] = lambda: None
-    """Called when records came back to memory, or none are there. Any thread."""
+    """Called when records came back to memory, or there are none. Any thread."""
     fault: str = ""
     """Why the disk can't be used; empty if it can."""
     size: int = field(default=0, init=False)
@@ -81,7 +81,7 @@ class Writer:
     room: Room = field(init=False)
     disk: Disk = field(init=False)
     _hurry: SimpleQueue[None] = Factory(SimpleQueue)
-    """Not an Event, whose own lock a signal handler could find held by whom it interrupts."""
+    """Not an Event: its lock may be held by the code that a signal handler interrupts."""
     thread: threading.Thread | None = field(default=None, init=False)
     _shifts: deque[Shift] = Factory(deque)
     """The one that is under way, and those that follow; changed under the queue's lock."""
@@ -98,7 +98,7 @@ class Writer:
 
     def hurry(self) -> None:
         """
-        Have what was handed over done at once: somebody waits for it. Needs no lock.
+        Have what was handed over done immediately: a caller waits for it. Needs no lock.
         """
         self._hurry.put(None)
 
@@ -124,7 +124,7 @@ class Writer:
 
     def give_up(self, thread: threading.Thread, exc: Exception) -> None:
         """
-        Do without *thread*, which could not be started; what it was given stays in memory.
+        Go on without *thread*, which could not be started; what it was given stays in memory.
         """
         with self.queue.lock:
             if self.thread is not thread or thread.ident is not None:
@@ -152,7 +152,7 @@ class Writer:
 
     def accept(self, work: Work) -> Callable[[], object] | None:
         """
-        Count on *work* being handed over at once.
+        Reserve room for *work*, which the caller hands over immediately.
 
         Returns:
             A function of C that does so; None where there is no room for what it writes.
@@ -165,7 +165,7 @@ class Writer:
 
     def close(self, on_over: Callable[[], None]) -> bool:
         """
-        Take no more; *on_over* is called once all that was taken is done and the files are closed.
+        Accept no more; *on_over* is called once everything is done and the files are closed.
 
         Returns:
             Whether it will be called: False if all is over.
@@ -225,7 +225,7 @@ class Writer:
 
     def _let_go(self) -> None:
         """
-        Close the files, and say what is lost with that.
+        Close the files, and log what is lost by that.
         """
         with suppress(OSError, sqlite3.Error):
             self.disk.close()
@@ -271,18 +271,18 @@ class Writer:
                 for work in works:
                     work.do(self.disk)
                 added = sum(work.size for work in works)
-                forgotten = self.disk.make_room(added, self.settings.max_bytes)
+                deleted = self.disk.make_room(added, self.settings.max_bytes)
         except Exception as exc:
             self._fail(exc)
             return False
-        if forgotten:
-            self.on_letters_lost(forgotten, _MADE_ROOM)
+        if deleted:
+            self.on_letters_lost(deleted, _MADE_ROOM)
         return True
 
     def _end(self, work: Work, *, is_done: bool) -> None:
         try:
             work.end(self, is_done=is_done)
-        except BaseException as exc:  # user code is told of losses: all rely on this thread
+        except BaseException as exc:  # losses are reported to user code, which may raise anything
             # Its type alone: the text may quote what that code knows.
             log.error("hh_exporter: reporting a loss on disk raised %s", type(exc).__name__)  # noqa: TRY400
 
@@ -338,7 +338,7 @@ class Writer:
 
     def expire(self) -> None:
         """
-        Have a look at what is too old.
+        Look for what is too old.
         """
         with self.queue.lock:
             self.hand_over(Expire(self.oldest))
