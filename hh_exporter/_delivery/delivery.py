@@ -1,10 +1,10 @@
 """
 One batch until every record has an outcome, or must go back to the queue.
 
-Reads verdicts, never statuses: it settles what they decide and splits what they
-leave open. What is in a delivery's `pending` is in flight in the ledger and
-belongs to it alone; each record leaves it once, settled or given back, so that
-nothing is counted twice, whenever it is cancelled.
+Acts on verdicts: it settles what they decide and splits what they leave open.
+What is in a delivery's `pending` is in flight in the ledger and belongs to it
+alone; each record leaves it once, settled or given back, so that nothing is
+counted twice, whenever it is cancelled.
 """
 
 from __future__ import annotations
