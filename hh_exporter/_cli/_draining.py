@@ -1,7 +1,7 @@
 """
-What waits in a spool to the API, without the program that put it there.
+Deliver what waits in a spool, without the program that wrote it.
 
-Nothing is lost, however it ends: what has no outcome stays on disk, and what is
+Nothing is lost, however it ends: events without an outcome stay on disk, and what is
 rejected again is a dead letter again.
 """
 
@@ -42,7 +42,7 @@ __all__ = [
 
 _LOOK = 0.1
 _STAYS = frozenset({DropReason.CLOSED, DropReason.SPOOL_FULL})
-"""What is called a drop where nothing is on disk: here all of it came from there."""
+"""Drops that are none here, since the events are still on disk."""
 
 url_option = click.option(
     "--url", help="Address of the server; default HH_API_URL, else what the files say."
@@ -154,8 +154,8 @@ def deliver(
 
     Args:
         take: Prepares those of *paths* that can be sent, and says what to wait for.
-        given: Where to, as far as it was told.
-        timeout: Seconds to go on without any outcome.
+        given: The address and the dialect, as far as they are given.
+        timeout: Seconds to continue without any outcome.
     """
     tally = Tally(0)
     if paths:

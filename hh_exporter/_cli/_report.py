@@ -1,8 +1,8 @@
 """
 What a person sees: lines on stderr, a progress bar below them, tables.
 
-Without a terminal all of it is plain text. Somebody who stops reading what we
-say is no reason to stop what we do.
+Without a terminal all of it is plain text. A closed pipe stops the output, and not
+the work.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = ["ErrorConsole", "Report", "list_counts", "print_columns", "print_tabl
 
 _WIDE = 10_000
 _TOLD_OTHERWISE = ("suspended", "resumed")
-"""First words of log lines that commands put in their own words."""
+"""First words of log messages that commands print in their own words."""
 
 
 class ErrorConsole(Console):
@@ -125,7 +125,7 @@ class Report:
 
 class _LogHandler(logging.Handler):
     """
-    Prints log lines, but for those that commands tell in their own words.
+    Prints log messages, except for those that commands print in their own words.
     """
 
     def __init__(self, report: Report) -> None:
@@ -134,7 +134,7 @@ class _LogHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage().removeprefix("hh_exporter: ")  # who speaks is known here
-        # A table tells what was lost and why; the settler's lines are for those who have none.
+        # A table shows what was lost and why, so the settler's messages are left out.
         if record.name != "hh_exporter._delivery.settler" and not text.startswith(_TOLD_OTHERWISE):
             self._report.say(f"{record.levelname.lower()}: {text}")
 

@@ -1,5 +1,5 @@
 """
-What commands that send are told: the options that they share, and what these come to.
+Options and settings that the sending commands share.
 
 The key is never an option: other users of a machine can read a command line.
 """

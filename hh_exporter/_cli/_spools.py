@@ -1,8 +1,8 @@
 """
 The files of a spool, as commands see them.
 
-To look is in nobody's way. To change anything takes the lock of a file, so one
-that a live process holds is named and left as it is.
+Reading needs no lock. A change takes the lock of a file, so a file that a running
+process holds is named and left as it is.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ T = TypeVar("T")
 
 _VARIABLE = "HH_EXPORTER_SPOOL_DIRECTORY"
 _SHORT = 6
-"""Characters of a file's name that stand for it, where no other begins like it."""
+"""Characters of a file's name that are shown, if no other file's begins with them."""
 
 
 def find_directory(given: str | None) -> Path:
     """
-    Find the spool that is meant, by an argument or by the environment.
+    Find the spool's directory, by an argument or by the environment.
 
     Raises:
-        CallError: None is named, it is no directory, or its home is unknown.
+        CallError: None is named, it is not a directory, or the home in it is unknown.
     """
     name = os.environ.get(_VARIABLE) if is_unset(given) else given
     if name is None or is_unset(name):
@@ -84,7 +84,7 @@ class Spool:
     held: list[str] = field(factory=list, init=False)
     """Files that were left as they are, since a live process holds them."""
     others: list[str] = field(factory=list, init=False)
-    """Files that were left as they are, since what they hold is not to be sent by us."""
+    """Files that were left as they are, since their events go elsewhere or need another key."""
     unreadable: list[str] = field(factory=list, init=False)
 
     @paths.default
@@ -109,13 +109,13 @@ class Spool:
 
     def find(self, text: str) -> tuple[Path, int]:
         """
-        Find where the dead letter that is called *text* is to be looked for.
+        Find the dead letter with the id *text*.
 
         Returns:
             Its file and its number there.
 
         Raises:
-            CallError: No file is called so, or several are.
+            CallError: No file fits, or several do.
         """
         name, _, number = text.rpartition("-")
         paths = [path for path in self.paths if path.stem.startswith(name)]
@@ -146,7 +146,7 @@ class Spool:
 
     def leave(self, path: Path, why: str) -> None:
         """
-        Name a file that is not to be sent by us, and say why.
+        Name a file that is left as it is, and say why.
         """
         name = click.format_filename(path.name)
         self.others.append(name)

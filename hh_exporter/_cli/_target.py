@@ -1,8 +1,8 @@
 """
-Where what is in spool files is to be sent, and whether this key may send it.
+Where the contents of spool files are sent, and whether this key may send them.
 
-A file says in clear where it goes, and its seal proves that this and a key belong
-together: the key goes to no address that nothing but a file names.
+A file names its address in plain text, and its seal proves that address and key belong
+together: the key is never sent to an address that only a file names.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ __all__ = ["find_target"]
 
 _AGELESS = 1e11
 _BOUNDLESS = 2**62
-"""A person asked for it: nothing is too old to be sent, or too much to be a dead letter again."""
+"""The user asked for it, so nothing is too old to be sent, or too large to be kept again."""
 
 
 @frozen(order=True)
@@ -70,11 +70,11 @@ def find_target(
     """
     Find the one place to send to, and those of *paths* that go there.
 
-    What is told by *given* or the environment counts, else what the files say.
-    Files that go elsewhere, or were written with another key, are named.
+    *given* and the environment come first, then what the files say. Files that go
+    elsewhere, or were written with another key, are named.
 
     Raises:
-        CallError: They go to several places, and none is named; or see
+        CallError: They go to several places and none is chosen, or as in
             `read_usable_settings`.
     """
     places = spool.look(Place.of, paths)
@@ -106,7 +106,7 @@ def find_target(
 
 def _read_told(given: Mapping[str, Any]) -> tuple[Settings, dict[str, str]]:
     """
-    Read the settings, and which of a place's were told and are no defaults.
+    Read the settings, and those of a place that are given and not defaults.
     """
     try:
         told = read_settings(dict(given), os.environ)

@@ -1,5 +1,7 @@
 """
-Waiting with open eyes: for signals, and with a look at how it goes.
+Wait for work, signals, and a display to update.
+
+A signal never ends the process here; it sets an event.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
 `hh-exporter check`: whether an exporter with these settings could deliver.
 
-It asks with an empty batch, which creates no event. The key goes to the host that
-was named, and to another one only where both are the vendor's own.
+It sends an empty batch, which creates no event. The key is sent to the host that was
+given, and to another one only if both are the vendor's own.
 """
 
 from __future__ import annotations
@@ -289,7 +289,7 @@ def _is_object(body: bytes) -> bool:
 
 def _name_host(location: str) -> str:
     """
-    Name the host of an address that somebody else wrote, and nothing else of it.
+    Name the host of an address that the server sent, and nothing else of it.
     """
     try:
         url = urlsplit(location)

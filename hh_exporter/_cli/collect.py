@@ -1,5 +1,5 @@
 """
-`hh-exporter collect`: a server of model events on this machine, until a signal.
+`hh-exporter collect`: a local HoneyHive-compatible server, until a signal.
 
 The key is never an option: other users of a machine can read a command line.
 """

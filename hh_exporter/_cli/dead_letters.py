@@ -1,8 +1,7 @@
 """
-`hh-exporter dead-letters`: what was rejected or dropped, for a person to look at.
+`hh-exporter dead-letters`: list, show, send again and delete dead letters.
 
-The server's answer and the event itself are shown by `show` alone: both can hold
-what somebody wrote.
+Only `show` prints the event and the server's answer: both can hold what a user wrote.
 """
 
 from __future__ import annotations
@@ -148,7 +147,7 @@ def purge_command(
     meant = {path: n for path, n in found.items() if n.letters or (unsent and n.records)}
     if meant and not yes:
         click.confirm(f"Permanently delete {_tell(meant.values(), unsent)}?", abort=True, err=True)
-    done = spool.take(meant, lambda file: Count.purge(file, match, unsent=unsent))
+    done = spool.take(meant, lambda file: Count(*file.purge(match, unsent=unsent)))
     if as_json:
         told = {
             "dead_letters": sum(n.letters for n in done.values()),
@@ -261,19 +260,11 @@ class Count:
         records, letters = file.find(match)
         return cls(len(records), len(letters))
 
-    @classmethod
-    def purge(cls, file: SpoolFile, match: Match, *, unsent: bool) -> Count:
-        """
-        Forget those that *match*; records only if *unsent*.
-        """
-        records, letters = file.find(match)
-        return cls(file.remove(records) if unsent else 0, file.discard(letters))
-
 
 @frozen(kw_only=True)
 class Row:
     """
-    What there is to say of a letter, without what somebody wrote.
+    What is listed of a dead letter: nothing that a user wrote.
     """
 
     id: str

@@ -1,5 +1,5 @@
 """
-`hh-exporter demo`: the real exporter and the real collector, on this machine.
+`hh-exporter demo`: send sample events to a local collector, and check what arrived.
 
 What arrived is compared with what was pushed, value by value: the demo claims
 nothing that it has not checked.
@@ -248,7 +248,7 @@ def _make_events() -> list[ModelEvent]:
 
 def _describe_session(events: Iterable[ModelEvent]) -> SessionProperties:
     """
-    Say something of the session that comes first.
+    Make properties for the first session.
     """
     event = next(event for event in events if event.session_id is not None)
     return SessionProperties(
@@ -303,9 +303,9 @@ def _judge(run: Run, comparison: Comparison, *, is_known: bool) -> str:
     if not comparison.is_exact:
         return f"Not all arrived as it was pushed: {comparison}."
     if not is_known:
-        return "Not all arrived: what was told of a session is not what the collector knows."
+        return "Not all arrived: the properties of the session differ from what was sent."
     return (
-        "What was told of a session arrived.\n"
+        "The session's properties arrived.\n"
         f"All {len(run.pushes):,} events arrived as they were pushed, each once."
     )
 

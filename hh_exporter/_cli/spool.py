@@ -1,5 +1,7 @@
 """
-`hh-exporter spool`: what is in a spool, whoever holds its files; and to send it.
+`hh-exporter spool`: list what waits in a spool, or send it.
+
+Listing changes nothing, and shows files that running processes hold, too.
 """
 
 from __future__ import annotations
@@ -108,7 +110,7 @@ def _show(spool: Spool, *, as_json: bool) -> NoReturn:
 @frozen(kw_only=True)
 class Row:
     """
-    What there is to say of one file.
+    What is listed of one file.
     """
 
     file: str

@@ -1,5 +1,7 @@
 """
-What every answer has in common: JSON, of errors too, in the form that the API's have.
+What all answers have in common: JSON, also for errors, in the form that the API gives them.
+
+No exception of a handler leaves without an answer, unless half of one was sent already.
 """
 
 from __future__ import annotations
@@ -45,7 +47,7 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
         exc.content_type = "application/json"
         raise
     except ConnectionError:
-        raise  # nobody is there to be told
+        raise  # the client is gone
     except Exception:
         log.exception("hh_exporter: the collector can't answer %s %r", request.method, request.path)
         if request.writer.output_size:

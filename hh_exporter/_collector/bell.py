@@ -1,5 +1,5 @@
 """
-What those wait for who want to know of new events.
+Wake readers that wait for new events.
 
 Take the next ring first, then look, then wait: so nothing is missed.
 """
@@ -16,14 +16,14 @@ __all__ = ["Bell"]
 @define(eq=False)
 class Bell:
     """
-    Rings for all who wait.
+    Rings for all that wait.
     """
 
     _next: asyncio.Event = field(factory=asyncio.Event, init=False)
 
     def ring(self) -> None:
         """
-        Wake all who wait for the next ring.
+        Wake all that wait for the next ring.
         """
         self._next.set()
         self._next = asyncio.Event()

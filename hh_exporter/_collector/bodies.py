@@ -1,10 +1,10 @@
 """
 The body of a request: unpacked, parsed and checked, or refused.
 
-Neither packed nor unpacked may it have more than MAX_BODY_BYTES, and no more
-than that is ever unpacked; nor may it open more than MAX_CONTAINERS brackets,
-be they in its texts. It must arrive within BODY_TIMEOUT, and all that are at
-hand share MAX_ROOM: what has no room is sent again later.
+It may have no more than MAX_BODY_BYTES, compressed or not, and no more than that
+is ever unpacked; nor may it have more than MAX_CONTAINERS opening brackets, those
+in its strings included. It must arrive within BODY_TIMEOUT, and all bodies in
+memory share MAX_ROOM: a body that has no room is refused with 503.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class Bodies:
 
 def check_containers(text: bytes | bytearray) -> None:
     """
-    Refuse, with 413, what opens more brackets than MAX_CONTAINERS, be they in its texts.
+    Refuse, with 413, what opens more brackets than MAX_CONTAINERS, those in its strings included.
     """
     if (containers := text.count(b"{") + text.count(b"[")) > MAX_CONTAINERS:
         raise web.HTTPRequestEntityTooLarge(

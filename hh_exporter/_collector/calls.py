@@ -1,5 +1,5 @@
 """
-A call of a client to a route that takes something, and what it may meet with.
+Requests of clients to routes that take data, with the faults that are set.
 
 Faults come first, before the body is read. What a fault refuses is not stored.
 """
@@ -33,7 +33,7 @@ B = TypeVar("B")
 @frozen
 class Call(Generic[B]):
     """
-    A request of a client that meets with no fault, or by half.
+    A request that is to be answered, in part if the fault `partial` is due.
     """
 
     request: web.Request

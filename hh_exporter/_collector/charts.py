@@ -1,8 +1,8 @@
 """
-What is in the database, in numbers: over time, by value, and in all.
+Numbers of what is in the database: over time, by value, and in total.
 
-Counted in SQL, percentiles too: by the nearest-rank method, so that each is the
-duration of some event.
+All are computed in SQL. Percentiles follow the nearest-rank method, so that each is
+the duration of an event.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """
 How many connections the collector has.
 
-There is always room for one more: that which has asked for nothing for the
-longest time is cut for it. So no client keeps others out by sending slowly,
-sending nothing, or not reading.
+There is always room for one more: the connection whose last request is the oldest
+is cut for it. So no client keeps others out by sending slowly, sending nothing, or
+not reading.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
 JSON bytes of whatever orjson could read.
 
-orjson reads 1024 levels of nesting and writes 254. What lies deeper is written
-from the bottom up, so that nothing which was accepted can fail to be stored.
+orjson reads 1024 levels of nesting and writes 254. Deeper values are written from
+the bottom up, so that everything that was accepted can be stored.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
-What goes wrong on request, so that a client can be watched while it does.
+Faults on request, to see how a client behaves when the server fails.
 
-Only the routes that take events meet with faults, before their body is read. A
-request that meets with one is not stored, but for the half of a partial success.
+Only the routes that take events have faults, before their body is read. A request
+with a fault is not stored, except for half of it at a partial success.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 __all__ = ["MAX_HANGING", "PARTIAL", "FaultInjector", "Faults"]
 
 PARTIAL = "partial"
-"""The fault that no request fails of: of a batch, only every second event is stored."""
+"""The fault that fails no request: only every second event of a batch is stored."""
 
 MAX_HANGING = 100
-"""Requests; one more ends the first of them."""
+"""Requests that hang at once; one more ends the first of them."""
 _MAX_HANG = 600.0
 _MAX_LATENCY = 60.0
 _MIN_RATE = 1e-9
@@ -93,24 +93,24 @@ class Faults:
         factory=dict, converter=_frozen_copy, validator=_check_faults
     )
     """
-    The share of requests that meet with each: a status, "partial", "reset" or "hang".
+    The share of requests with each fault: a status, "partial", "reset" or "hang".
 
-    A request for less than two events has no part, and is not harmed by "partial".
+    A request with fewer than two events is not affected by "partial".
     """
 
 
 @define(eq=False)
 class FaultInjector:
     """
-    Decides which requests meet with the faults that are set, and fails them.
+    Decides which requests get the faults that are set, and fails them.
     """
 
     clock: Clock
     random: Callable[[], float]
-    """Makes a number from 0 to 1, which decides what a request meets with."""
+    """Makes a number from 0 to 1, which decides the fault of a request."""
     faults: Faults
     script: Callable[[], str | None] = lambda: None
-    """Says what the next request meets with; None leaves it to chance."""
+    """Says the fault of the next request; None leaves it to chance."""
     _tokens: float = field(init=False)
     _counted_at: float = field(init=False)
     _hanging: deque[Event] = field(factory=deque, init=False)
@@ -120,7 +120,7 @@ class FaultInjector:
 
     def replace(self, faults: Faults) -> None:
         """
-        Have *faults* instead of those there were.
+        Replace the faults that are set.
         """
         self.faults = faults
         self._tokens = self._burst
@@ -128,7 +128,7 @@ class FaultInjector:
 
     async def due(self) -> str | None:
         """
-        Say with which fault the next request meets, None if with none; wait for the latency.
+        Wait for the latency, and say the fault of the next request; None if it has none.
 
         Raises aiohttp's 429 beyond the rate.
         """

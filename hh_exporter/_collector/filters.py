@@ -1,8 +1,8 @@
 """
-Which events are meant: conditions on them, as SQL.
+Conditions on events, as SQL.
 
-Values only ever travel as parameters. The text of an event is looked at last,
-and by those who have bounded how much of it there is.
+Values are always passed as parameters. The text of an event is searched last, and
+callers bound how much of it is.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """
-Who may ask: the collector's own pages and programs, and no other website.
+Who may send requests: the collector's own page and programs, and no other website.
 
-A browser lets any page send requests to this machine, also under a name of the
-page's own that leads here. So a request must name as its host an address of the
-collector, or one of loopback, which no website can have; or show the key, which
-none knows. And if a page sent it, that must be one of the collector's.
+A browser lets any page send requests to this machine, also under a host name of that
+page's own that resolves to it. So the Host of a request must be an address of the
+collector or a loopback address, which no website can have, unless it has the key,
+which no website knows. And if a page sent it, that must be one of the collector's.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Guard:
     """
 
     host: str
-    """What the collector was told to listen on."""
+    """The address that the collector was asked to listen on."""
     api_key: str | None = field(repr=False)
     clock: Clock
     bodies: Bodies
@@ -66,7 +66,7 @@ class Guard:
 
     def add_to(self, app: web.Application) -> None:
         """
-        Let *app* serve the login, and all its answers have the headers of safety.
+        Let *app* serve the login, and set security headers on all its answers.
         """
         app.router.add_post(_LOGIN, self.login)
         app.on_response_prepare.append(self._protect)
@@ -74,7 +74,7 @@ class Guard:
     @web.middleware
     async def check(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """
-        Handle *request* if it may ask for what it does; 401, 403 or 421 otherwise.
+        Handle *request* if it is allowed; answer 401, 403 or 421 otherwise.
         """
         shows_key = self._shows_key(request)
         if not (shows_key or _is_here(request, self.host)):
@@ -92,7 +92,7 @@ class Guard:
 
     async def login(self, request: web.Request) -> web.Response:
         """
-        Give whoever knows the key a cookie that is as good, until the collector ends.
+        Exchange the key for a cookie that is as good, until the collector ends.
         """
         async with self.bodies.read(request, LOGIN, _MAX_LOGIN_BYTES) as body:
             key = body["key"]

@@ -1,8 +1,7 @@
 """
-What is in the database, list by list.
+Lists of what is in the database.
 
-One question looks at so many rows and bytes and no more; its answer says from
-where to go on.
+Each query reads a bounded number of rows and bytes; its answer says where to continue.
 """
 
 from __future__ import annotations

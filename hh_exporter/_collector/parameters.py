@@ -1,5 +1,5 @@
 """
-The query of a request to read: known parameters, each once, each of its form.
+The query parameters of GET requests: known ones only, each once, and valid.
 
 A problem names the parameter and says what it must be; it never repeats a value.
 """

@@ -1,8 +1,7 @@
 """
 The reading side of the database: a connection and a thread of its own.
 
-Whatever is asked, writing never waits for it, and no question is worked on for
-long.
+Writing never waits for a query, and no query runs for long.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
 GET /api: what is stored, for the page and for programs.
 
-Nothing here changes anything, and no answer is larger than one event or a
-thousand summaries, but for the exports, which are sent as they are read.
+Nothing here changes anything, and no answer is larger than one event or a thousand
+summaries, except for exports, which are sent while they are read.
 """
 
 from __future__ import annotations

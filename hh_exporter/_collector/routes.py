@@ -1,5 +1,5 @@
 """
-What the collector answers: who may ask, what it takes, what it gives back.
+All routes of the collector, and the middlewares in front of them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
-What goes into the database and comes out again, row by row.
+Rows of the database, as objects.
 
-A text is JSON that is kept as it is: only who wants to look into it reads it.
+A text is JSON that is kept as it is, and parsed only where it is looked into.
 """
 
 from __future__ import annotations

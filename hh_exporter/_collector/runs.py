@@ -1,7 +1,7 @@
 """
-POST and PUT /v1/runs: runs of experiments, which are answered and not kept.
+POST and PUT /v1/runs: runs of experiments, which are answered and not stored.
 
-Their events are events like others, and name the run in their metadata.
+Their events are stored like others, and name the run in their metadata.
 """
 
 from __future__ import annotations

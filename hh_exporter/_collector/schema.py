@@ -1,5 +1,5 @@
 """
-The collector's database file: what is in it, and whose it is.
+The collector's database file: its tables, and which program it belongs to.
 
 An event is two rows: a narrow one, to list and to count, and its text. Rows of
 events leave only from the front, so that their ids have no gaps.

@@ -1,9 +1,9 @@
 """
-What the collector was sent, in SQLite.
+What the collector received, in SQLite.
 
-One thread owns the connection that writes, and the loop only waits for it.
-The order of rows is the order of arrival, whatever is added to an event later;
-and the oldest go first, a few with each write, so that no write waits long.
+One thread owns the connection that writes, and the loop only waits for it. The order
+of rows is the order of arrival, also when an event is updated later. The oldest rows
+are deleted, a few with each write, so that no write takes long.
 """
 
 from __future__ import annotations

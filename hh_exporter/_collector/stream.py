@@ -1,8 +1,8 @@
 """
 GET /api/stream: new events as they arrive, as server-sent events.
 
-Nothing is queued for a reader: it is told what the database has when it is
-ready for more, so that a slow one costs nothing and misses no count.
+Nothing is queued for a reader: it gets what the database has when it is ready for
+more, so that a slow one costs nothing and misses no count.
 """
 
 from __future__ import annotations

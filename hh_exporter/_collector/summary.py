@@ -1,8 +1,8 @@
 """
-What a list shows of an event: a few columns, read from whatever was sent.
+What lists show of an event: a few columns, read from whatever was sent.
 
-Every value is hostile. What is not of the right type is not there, and nothing
-here is longer or larger than a table of a thousand rows can bear.
+No value is trusted: one of a wrong type counts as missing, and all are cut to what
+fits a table of a thousand rows.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-POST /opentelemetry/v1/traces: spans, each of which becomes an event.
+POST /opentelemetry/v1/traces: spans, each of which is stored as an event.
 
 The answers are those of OTLP/HTTP, in the encoding of the request.
 """

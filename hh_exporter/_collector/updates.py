@@ -1,9 +1,9 @@
 """
-What a later request says of an event or a session that is stored already.
+Updates of events and sessions that are stored already.
 
-An event keeps its row and so its place in the order of arrival; its columns are
-read again. Described with PUT /v1/events/{event_id}: MERGED are merged, key by
-key, `outputs` and `duration` are replaced, and any other key is ignored.
+An event keeps its row, and so its place in the order of arrival; its columns are
+read again. As PUT /v1/events/{event_id} describes it, MERGED are merged key by key,
+`outputs` and `duration` are replaced, and any other key is ignored.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-PUT /events and PUT /v1/events/{event_id}: more about an event that was sent before.
+PUT /events and PUT /v1/events/{event_id}: update an event that was sent before.
 """
 
 from __future__ import annotations

@@ -153,15 +153,15 @@ class Tables:
         self.letter_size -= sum(sizes)
         return len(sizes)
 
-    def purge(self, match: Match) -> tuple[int, int]:
+    def purge(self, match: Match, *, unsent: bool = True) -> tuple[int, int]:
         """
-        Delete the records and letters that *match*; no bytes of them stay in the file.
+        Delete the letters that *match*, and records if *unsent*; no bytes of them stay in the file.
 
         Returns:
             How many records and how many letters that were.
         """
         records, letters = self.find(match)
-        return self.remove(records), self.discard(letters)
+        return self.remove(records) if unsent else 0, self.discard(letters)
 
     def expire(
         self, before: float, limit: int, *, spared: Container[int] = ()

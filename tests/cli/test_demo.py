@@ -66,7 +66,7 @@ class TestRun:
         assert table["requests"] >= EVENTS / 100
         assert 0 < table["push p50"] <= table["push p99"]
         assert table["events/s"] > 0
-        assert "What was told of a session arrived.\n" in said.out
+        assert "The session's properties arrived.\n" in said.out
         assert "All 720 events arrived as they were pushed, each once.\n" in said.out
         assert said.out.endswith("Run it with --keep to look at them in the browser.\n")
         assert said.err == ""
@@ -156,7 +156,7 @@ class TestRun:
 
         assert not await demo(Collector(db=db), Report(), keep=False)
 
-        assert "Not all arrived: what was told of a session" in capsys.readouterr().out
+        assert "Not all arrived: the properties of the session" in capsys.readouterr().out
 
     def test_the_status_is_that_of_the_verdict(self) -> None:
         """
