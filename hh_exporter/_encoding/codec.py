@@ -1,9 +1,9 @@
 """
 Make an event a record: the bytes that are queued, sent, sent again and kept.
 
-An event is encoded once, at push, so what changes afterwards changes nothing.
-The scalar fields are checked; a payload is whatever orjson can say, and what it
-refuses is made plain data first, with the odd leaf marked. orjson never gets a
+An event is encoded once, at push, so later changes to it have no effect. Scalar
+fields are checked; payloads may hold anything, and what orjson refuses is made
+plain data first, with markers for what JSON can't represent. orjson never gets a
 `default`: to run Python code while it encodes is not safe.
 """
 

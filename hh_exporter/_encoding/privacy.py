@@ -1,8 +1,8 @@
 """
 What may leave the process: the user's hook, and fields that are never sent.
 
-It fails closed: where the hook raises, or returns what it may not, nothing of
-the event is sent. Fields are hidden after the hook, whatever it put there.
+It fails closed: if the hook raises, or returns something other than an event, nothing
+of the event is sent. Fields are hidden after the hook, whatever it put there.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ _REPEATED = frozenset(
         *("system", "system_instruction", "tools", "user", "web_search_options"),
     }
 )
-"""Hyperparameters in which providers take what is asked, or who asks."""
+"""Hyperparameters in which providers take inputs, or the name of a user."""
 _OUTPUTS = frozenset({"response", "outputs"})
 _FREE = frozenset({"metadata", "extra"})
-"""What may repeat either."""
+"""Fields that may repeat inputs or outputs."""
 
 
 @define(eq=False, kw_only=True)

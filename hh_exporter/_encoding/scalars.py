@@ -2,7 +2,7 @@
 What is checked at push of an event or a session: its scalar fields, and `extra`.
 
 A wrong type is an error that names field and type, never the value. Times and
-durations of Python become milliseconds. Numbers that JSON has no word for count
+durations of Python become milliseconds. Numbers that JSON can't represent count
 as unset. All other fields take anything.
 """
 
@@ -31,7 +31,7 @@ _KINDS: dict[Any, tuple[tuple[type, ...], str]] = {
 }
 
 _MAX = 2**63 - 1
-"""Up to here every int is one to every JSON reader; larger numbers take the longer way."""
+"""The largest int that every JSON reader takes for one; larger numbers become floats."""
 
 
 @define(eq=False)

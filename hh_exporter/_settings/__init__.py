@@ -1,5 +1,5 @@
 """
-What a setting may be, and the limits that users give.
+Which values a setting may have, and the limits that users give.
 
 A value is checked where it is given, frozen, and trusted from there on.
 

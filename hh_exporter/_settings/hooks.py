@@ -1,5 +1,5 @@
 """
-Functions of the user's that a setting may be.
+Functions that users give as settings.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
-What a setting may be.
+Which values a setting may have.
 
-One `Kind` says it for an argument and for an environment variable, so that both
-are checked alike and an error names the setting and its range, never a secret.
+One `Kind` checks an argument and an environment variable alike; an error names the
+setting and its range, never a secret.
 """
 
 from __future__ import annotations

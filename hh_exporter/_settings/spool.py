@@ -1,5 +1,5 @@
 """
-What a spool may be.
+Where a spool is, and its limits.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
-The attributes of a span, and which of them somebody has read.
+The attributes of a span, and which of them have been read.
 
-What nobody reads is left over, so that nothing of a span is lost.
+Those that no family reads are left over, so that nothing of a span is lost.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def data_of(value: object) -> Any:
 @define(eq=False)
 class Attributes:
     """
-    Gives out attributes by their names.
+    Attributes by name, which remembers those that were taken.
     """
 
     values: Mapping[str, Any] = field(repr=False)

@@ -1,8 +1,8 @@
 """
 The attributes `gen_ai.*` of the OpenTelemetry GenAI semantic conventions, and their older names.
 
-Where the API's examples have it: messages in `inputs.chat_history`, the answer
-in `outputs`, model and provider in `config`, counts of tokens in `metadata`.
+They go where the API's examples have them: messages to `inputs.chat_history`, the
+answer to `outputs`, model and provider to `config`, token counts to `metadata`.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ _NAMED: Final = {
 
 def read(attributes: Attributes) -> Json:
     """
-    Read what the conventions say; {} of a span that doesn't follow them.
+    Read the attributes of these conventions; {} for a span that doesn't follow them.
     """
     operation = attributes.take("gen_ai.operation.name")
     older = attributes.take("llm.request.type")
@@ -140,7 +140,7 @@ def _metadata(attributes: Attributes, operation: object) -> Json:
             "operation": operation,
             **named,
             **tokens,
-            "cost": cost if has_tokens or cost else None,  # 0.0 is written of what has no usage
+            "cost": cost if has_tokens or cost else None,  # tracers write 0.0 if there is no usage
             "finish_reason": reasons,
         }
     )

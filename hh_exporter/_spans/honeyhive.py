@@ -32,7 +32,7 @@ _RUN = ("run_id", "dataset_id", "datapoint_id")
 
 def read(attributes: Attributes) -> Json:
     """
-    Read what HoneyHive's tracers say; {} of others.
+    Read the attributes of HoneyHive's tracers; {} for other spans.
     """
     event: Json = {}
     kind = attributes.take("honeyhive_event_type")

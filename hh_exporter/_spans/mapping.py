@@ -32,8 +32,8 @@ def event_of(span: Span) -> Json:
     """
     Make the v1 event that *span* is.
 
-    Its id, and its parent's, follow from the span's: who reads a span twice makes
-    one id. A span without a session is in one of its trace.
+    Its id and its parent's follow from the span's, so a span that is read twice has one
+    id. A span without a session is in the session of its trace.
     """
     attributes = Attributes(span.attributes)
     event = _base(span)

@@ -1,7 +1,7 @@
 """
 Chat messages of the OpenTelemetry GenAI semantic conventions, as the API's examples have them.
 
-A part that is of no known kind stays as it is.
+A part of an unknown kind stays as it is.
 """
 
 from __future__ import annotations

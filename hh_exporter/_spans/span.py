@@ -1,5 +1,7 @@
 """
-An ended span, whatever it came from: a request of OTLP, or a tracer of this process.
+An ended span, as OTLP or a tracer describes it.
+
+It is plain data, and knows nothing of events.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 @frozen(kw_only=True)
 class Span:
     """
-    What an ended span says.
+    An ended span.
 
     Values are JSON data: text, numbers, booleans, None, and lists and objects of these.
     """
@@ -36,7 +38,7 @@ class Span:
     is_error: bool = False
     """Whether its status is ERROR."""
     description: str = ""
-    """What its status says, if anything."""
+    """The text of its status, if any."""
     attributes: Mapping[str, Any] = field(default=_NOTHING, repr=False)
     resource: Mapping[str, Any] = field(default=_NOTHING, repr=False)
     """The attributes of the program that made it."""

@@ -1,8 +1,8 @@
 """
 Gzip for request bodies.
 
-The same body makes the same bytes, whenever it is compressed; and a body that
-takes longer than the way to a thread and back does not hold the event loop.
+The same body gives the same bytes, whenever it is compressed; and a body that takes
+longer than passing it to a thread never blocks the event loop.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LEVEL = 1
 """Events shrink to less than half; the next levels cost far more than they save."""
 
 _INLINE = 2**14
-"""Up to here zlib is done within the 100 µs that a thread takes to answer."""
+"""Bytes that zlib compresses within the 100 µs that passing them to a thread takes."""
 
 
 async def compress(body: bytes, helper: Helper) -> bytes | None:

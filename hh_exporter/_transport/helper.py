@@ -2,9 +2,9 @@
 A thread of our own, for calls that would block the event loop.
 
 The app's thread pool may be full of the app's calls, and `asyncio.run` and the interpreter
-both wait for what runs there. This thread is a daemon that nobody waits for. It does one call
-at a time and refers to nothing of ours in between, so it ends with its helper: closed or
-collected, at once or when the call that blocks it returns.
+both wait for what runs there. Nothing waits for this thread, a daemon. It makes one call at a
+time and refers to nothing of ours in between, so it ends with its helper, closed or collected:
+immediately, or when the call that blocks it returns.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["Helper"]
 T = TypeVar("T")
 
 _Calls: TypeAlias = "SimpleQueue[Callable[[], None] | None]"
-"""What the thread is to do; None ends it. Putting is safe in a finalizer, too."""
+"""Calls for the thread; None ends it. Putting is safe in a finaliser, too."""
 
 
 @define(eq=False)
@@ -59,7 +59,7 @@ class Helper:
 
     def submit(self, call: Callable[[], T]) -> asyncio.Future[T]:
         """
-        Have the thread make *call*; whoever awaits the future gets what it returns or raises.
+        Have the thread make *call*; the future gets what it returns or raises.
 
         Raises:
             OSError: No thread can be started.
@@ -72,7 +72,7 @@ class Helper:
 
     def close(self) -> None:
         """
-        Let the thread end after what it does now. Any thread; `start` begins anew.
+        Let the thread end after its current call. Any thread; `start` starts another.
         """
         self._calls.put(None)
         self._thread = None

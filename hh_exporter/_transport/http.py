@@ -1,11 +1,10 @@
 """
 One attempt: POST bytes, and say what came back.
 
-Whatever happens on the network becomes an `Answer`; nothing is raised but
-cancellation, and nothing is retried here. Redirects are not followed, so the
-key goes to no other address; a proxy sees it only where the server is reached
-without TLS. aiohttp's errors hold the request's headers, so no text of theirs
-leaves this file.
+Whatever happens on the network becomes an `Answer`; only cancellation is raised,
+and nothing is retried here. Redirects are not followed, so the key goes to no
+other address; a proxy sees it only if the server is reached without TLS.
+aiohttp's errors hold the request's headers, so their texts never leave this file.
 """
 
 from __future__ import annotations
@@ -41,13 +40,13 @@ __all__ = ["Transport"]
 _ANSWER_LIMIT = 2**20
 _ECHOES = 4
 """
-An answer may be so long, and as many times what was sent: beyond what a server says of our
-body, even where it echoes it. A longer one is abandoned, and its status alone counts: half a
-JSON text says nothing, and to parse a hostile one takes thirty times its bytes.
+An answer may have this many bytes, and this many times those of the request: more than a server
+says about a body, even if it echoes it. Of a longer one only the status counts: half of a JSON
+text says nothing, and parsing a hostile one takes thirty times its bytes.
 """
 
 _BEGINNING = 2**12
-"""Bytes that are kept of such an answer: they show what it is."""
+"""Bytes that are kept of such an answer, to show what it is."""
 
 _PIECEMEAL_ABOVE = 2**20
 """aiohttp warns of larger bodies given as bytes: it would write them in one go."""
@@ -69,16 +68,16 @@ class Transport:
     ssl_context: ssl.SSLContext | None = None
     """What to trust; None: what OpenSSL finds on this machine."""
     environ: Mapping[str, str] = field(default=os.environ, repr=False)
-    """Where the proxy is looked up, once for each session."""
+    """Where the proxy is looked up, once for each event loop."""
     addresses: Addresses = field(factory=Addresses, repr=False)
-    """Those that lookups found so far."""
+    """The addresses that lookups have found."""
     _lookups: Helper = field(factory=lambda: Helper("hh_exporter lookups"), init=False)
     _gzips: Helper = field(factory=lambda: Helper("hh_exporter gzip"), init=False)
-    """Another thread than that for lookups: these may hang."""
+    """A thread of its own, since lookups may hang."""
     _session: aiohttp.ClientSession | None = field(default=None, init=False, repr=False)
     _headers: dict[str, str] = field(factory=dict, init=False, repr=False)
     _route: dict[str, Any] = field(factory=dict, init=False, repr=False)
-    """What aiohttp is told of the proxy with each request."""
+    """Arguments about the proxy for each request of aiohttp."""
     _fault: str = field(default="", init=False)
     """Why no request can be sent at all."""
 
@@ -121,20 +120,20 @@ class Transport:
 
     def end_threads(self) -> None:
         """
-        Let go of the threads, which end after what they do now. Any thread.
+        Let the threads end after their current calls. Any thread.
         """
         self._lookups.close()
         self._gzips.close()
 
     async def compress(self, body: bytes) -> bytes | None:
         """
-        Compress *body* by gzip; None where that would hold the event loop.
+        Compress *body* by gzip; None if that would block the event loop.
         """
         return await compress(body, self._gzips)
 
     def _find_route(self) -> None:
         """
-        Find the proxy, and put what lets us in where the proxy reads it.
+        Find the proxy, and put its credentials where it reads them.
         """
         try:
             proxy = find_proxy(self.base_url, self.environ)
@@ -155,7 +154,7 @@ class Transport:
 
     def limit(self, latest: float = inf) -> Deadline:
         """
-        Say when an attempt that begins now ends: after `timeout`, at *latest* in any case.
+        Say when an attempt that begins now ends: after `timeout`, and not after *latest*.
         """
         now = self.clock.now()
         return Deadline(min(now + self.timeout, latest), now)
@@ -168,11 +167,11 @@ class Transport:
 
         Args:
             encoding: The Content-Encoding that *body* has already; "" for none.
-            deadline: When to end; `limit()`, where none is given.
+            deadline: When to end; default: `limit()`.
 
         Returns:
-            The answer, cut short where it did not arrive whole; an answer
-            without a status where none arrived in time.
+            The answer, `cut_short` if it did not arrive completely; an answer
+            without a status if none arrived in time.
         """
         assert self._session is not None  # noqa: S101
         if self._fault:
@@ -215,11 +214,11 @@ class Transport:
 
 class _Connector(aiohttp.TCPConnector):
     """
-    Connections that are used again as long as nobody spoke on them unasked.
+    Connections that are used again unless the server has sent something on them while idle.
 
-    What a server says on an idle connection, such as a 408 before it closes it,
+    What a server sends on an idle connection, such as a 408 before it closes it,
     would be read as the answer to the next request, or as the beginning of it.
-    So an idle one is not read, and one that has something to read is closed.
+    So idle connections are not read, and one with something to read is closed.
     """
 
     # There is no public way to look at a connection between two requests.
@@ -241,7 +240,7 @@ class _Connector(aiohttp.TCPConnector):
 
 def _has_news(transport: asyncio.Transport) -> bool:
     """
-    Whether bytes have arrived on a connection, or its end, that nobody has read.
+    Whether a connection has unread bytes, or was closed by the other side.
     """
     poll = select.poll()
     poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
@@ -292,7 +291,7 @@ def _media_type(field: str) -> str:
 
 def _explain(exc: Exception) -> str:
     """
-    Say what went wrong on the network, in words for a person who can act on it.
+    Say what went wrong on the network, in words that help to fix it.
     """
     match exc:
         case aiohttp.ClientHttpProxyError(status=status):

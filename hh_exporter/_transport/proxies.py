@@ -2,9 +2,9 @@
 The proxy that the environment asks for.
 
 Reads HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY as other programs do. The
-rule: what it can't follow is an error and never a direct connection, since who
-sets a proxy may forbid going past it; and no text here shows a proxy's value,
-which can hold a password.
+rule: a value that it can't use is an error and never a direct connection, which may
+be forbidden where a proxy is set; and no text here shows a proxy's value, which can
+hold a password.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _PORTS = {"http": 80, "https": 443}
 @frozen
 class Proxy:
     """
-    Where a proxy is, and how it lets us in.
+    The address of a proxy, and the credentials for it.
     """
 
     url: str
@@ -64,7 +64,7 @@ def find_proxy(base_url: str, environ: Mapping[str, str]) -> Proxy | None:
 
 def _read(name: str, environ: Mapping[str, str]) -> tuple[str, str]:
     """
-    Read a variable in the case in which it is set; a blank lower-case one hides the other.
+    Read a variable, in lower or upper case; a blank lower-case one hides the other.
     """
     variable = name if name in environ else name.upper()
     if variable == "HTTP_PROXY" and "REQUEST_METHOD" in environ:
@@ -109,7 +109,7 @@ def _covers(
     entry: str, host: str, port: int | None, address: IPv4Address | IPv6Address | None
 ) -> bool:
     """
-    Tell whether an entry of NO_PROXY, a domain or a network, with a port or not, holds a host.
+    Whether an entry of NO_PROXY, a domain or a network with or without a port, covers a host.
     """
     if entry == "*":
         return True

@@ -1,10 +1,10 @@
 """
 Host names to addresses, without the app's thread pool.
 
-`getaddrinfo` can't be cancelled and may take as long as the system's resolver likes. So there
-is one lookup of a name at a time, in a thread of ours, and all attempts wait for that one, each
-within its own deadline. The last addresses are remembered, and used where a lookup fails in
-passing or takes too long (RFC 8767).
+`getaddrinfo` can't be cancelled, and may take as long as the system's resolver allows. So there
+is one lookup of a name at a time, in a thread of ours, and all attempts wait for it, each within
+its own deadline. The last addresses are remembered, and used if a lookup fails in passing or
+takes too long (RFC 8767).
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class _Answer:
 @frozen
 class _Lookup:
     """
-    One that is under way.
+    A lookup that is under way.
     """
 
     future: asyncio.Future[list[ResolveResult]]
@@ -109,7 +109,7 @@ class Resolver(AbstractResolver):
 
     async def close(self) -> None:
         """
-        Do nothing: the helper is its owner's.
+        Do nothing: the owner of the helper closes it.
         """
 
     def _look_up(self, question: _Question) -> _Lookup:

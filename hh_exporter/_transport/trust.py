@@ -1,8 +1,8 @@
 """
 Which certificate authorities the environment names.
 
-aiohttp reads OpenSSL's variables when it is imported. A program may set them later, from a
-`.env` file, and its other clients follow them then; so does an exporter that is made after that.
+aiohttp reads OpenSSL's variables when it is imported. A program may set them later, such as from
+a `.env` file, and its other clients obey them then; so does an exporter that is created later.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ def find_trust(environ: Mapping[str, str]) -> ssl.SSLContext | None:
     Load the authorities that SSL_CERT_FILE and SSL_CERT_DIR name.
 
     Returns:
-        None where neither is set: aiohttp's own context does, and loading the system's
-        authorities once more would take some 40 ms.
+        None if neither is set: aiohttp's own context is enough, and loading the system's
+        authorities again would take about 40 ms.
     """
     if not (environ.get("SSL_CERT_FILE") or environ.get("SSL_CERT_DIR")):
         return None

@@ -1,7 +1,7 @@
 """
-What values become, and are read from: plain JSON data, text that a function maps, complete times.
+Values: made plain JSON data, read from JSON, mapped by a function, completed to times.
 
-Knows values alone: no record, no dialect and no clock.
+Knows only values: no record, no dialect and no clock.
 
 Others use `legalize.MAX_DEPTH`, `legalize.MAX_ODD`, `legalize.legalize`,
 `legalize.legalize_fields`, `reading.read_json`, `text.map_fields`, `times.SECONDS` and

@@ -1,17 +1,17 @@
 """
 Any Python value as plain JSON data, bounded: the encoder's second try, and what hooks get.
 
-What JSON has words for stays as it is; the rest becomes its nearest word, or a marker in
-angle brackets that says what was there:
+What JSON can represent stays as it is; the rest becomes the nearest JSON value, or a marker
+in angle brackets that says what was there:
 
-    <TypeName>    an object whose content is not ours to tell, or that failed to tell it
+    <TypeName>    an object of an unknown kind, or one that raised while it was read
     <bytes: 12>   binary data, by its length
     <cycle>       a container inside itself
     <too deep>    containers below MAX_DEPTH levels
     <too large>   members beyond the bounds; in an object it is their key as well
 
-The bounds are for what is odd. Plain lists, tuples and objects are cut only where no body
-could hold them; what stands beside them has no say in that, and nor has who looks at them.
+The bounds are for odd values. Plain lists, tuples and objects are cut only if no body could
+hold them, whatever is next to them and whether or not a hook looks at them.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ MAX_DEPTH = 200
 MAX_MEMBERS = 2_500_000
 """Members of all containers together: a member takes two bytes, and a body 5,000,000 at most."""
 MAX_ODD = 250_000
-"""Of these, members of containers that JSON has no words for, and that may be without end."""
+"""Of these, members of containers that are not plain JSON data, and may be endless."""
 
 CYCLE = "<cycle>"
 TOO_DEEP = "<too deep>"

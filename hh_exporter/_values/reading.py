@@ -1,8 +1,8 @@
 r"""
-Read JSON of others: strictly, and what is no strict JSON as well as it can be.
+Read JSON as others write it: strictly if it is valid, and tolerantly if it is not.
 
-Whatever is read can be written again: no lone surrogate, no NaN and no number
-that JSON has no place for is left in it.
+What is read can always be written again: it has no lone surrogate, no NaN and no
+number that orjson can't write.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ def read_json(raw: bytes | bytearray) -> Any:
     r"""
     Parse *raw*, in UTF-8 unless it says otherwise.
 
-    What RFC 8259 does not allow, or leaves open, and others write all the same:
+    It accepts what RFC 8259 forbids or leaves open and others write all the same:
     a byte order mark, bytes of Latin-1, control characters in texts, NaN and
     infinities, which become None, and half of a surrogate pair, such as
     "\\ud83d" of an emoji that was cut, which becomes U+FFFD.
 
     Raises:
-        orjson.JSONDecodeError: It is no JSON by any reading; about the strict one.
+        orjson.JSONDecodeError: It is not JSON even so; the error is that of strict reading.
     """
     try:
         return orjson.loads(raw)
@@ -68,7 +68,7 @@ def _read_int(text: str) -> float | None:
 
 def _as_latin_1(error: UnicodeError) -> tuple[str, int]:
     """
-    Read the bytes that are none of their encoding, and no others, as Latin-1.
+    Read bytes that are invalid in their encoding, and only those, as Latin-1.
     """
     assert isinstance(error, UnicodeDecodeError)  # noqa: S101
     return error.object[error.start : error.end].decode("latin-1"), error.end

@@ -1,10 +1,10 @@
 """
-A function of the user's over all the text that an event holds, as for redaction.
+Apply a function of the user's to all text in an event, as for redaction.
 
-It fails closed: the function sees every text or the event stays as it is, and
-what it was shown is what is written. It is shown what a person would read: of
-JSON in a text each string and number, as escapes would hide a name; of other
-text with such escapes, the pieces that have them, and then the whole.
+It fails closed: the function sees every text, or the event is not changed. It sees
+what a person would read: of JSON in a text each string and number, since escapes
+could hide a name; of other text with such escapes, first the pieces with them and
+then the whole.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
 """
-The times of an event: whatever of them it names, it leaves with all three.
+The times of an event: start, end and duration.
+
+What is missing is derived from what is given, which is never changed.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from typing import Any
 __all__ = ["SECONDS", "fill_times"]
 
 SECONDS = 1e11
-"""What is below looks like Unix seconds; as milliseconds it would be before March 1973."""
+"""Times below look like Unix seconds; as milliseconds they would be before March 1973."""
 
 _LAST = 253_402_300_799_999
 """The last millisecond of the year 9999, which is the last that a calendar has to know."""
@@ -20,9 +22,9 @@ def fill_times(wire: dict[str, Any], now: float | None) -> None:
     """
     Derive what is missing of start, end and duration from what is there.
 
-    Without times an event that is sent late is stamped on arrival. What would be
-    no finite number, of times that are absurd, is not derived of them; nor is a
-    start before 1970, as of a duration in nanoseconds: it is the end then.
+    Without times the server stamps an event on arrival, which may be late. From absurd
+    times nothing is derived that is not finite, nor a start before 1970, as with a
+    duration in nanoseconds: the start is the end then.
     """
     start = wire.get("start_time")
     end = wire.get("end_time")
