@@ -3,7 +3,7 @@ What a program pushes, and the request and answer bodies of the API.
 
 These classes know nothing of JSON or of a wire: each dialect converts them with
 a converter of its own. They hold what the user gave, unchecked and unchanged:
-an event is made on the request path of somebody's service.
+an event is made on the request path of a service.
 
 The fields are those of CreateModelEvent (POST /events/model), in snake_case and
 with the API's units: `duration`, `start_time` and `end_time` are milliseconds.

@@ -59,12 +59,12 @@ class StoredEvent:
 @frozen(kw_only=True)
 class StoredSession:
     """
-    A session that some request named, or that was made for an event.
+    A session that a request named, or that was created for an event.
     """
 
     session_id: str
     properties: dict[str, Any] = field(repr=False)
-    """What requests said of it; {} if none did."""
+    """Its properties as requests gave them; {} if none did."""
     time: int
     """When it was first seen, in Unix milliseconds."""
 
@@ -74,33 +74,32 @@ class Collector:
     """
     A HoneyHive-compatible server for tests, demos and the developer's machine.
 
-    Events live in the SQLite file *db*, which is made if missing and added to
-    if not; without one they are gone after `aclose`. The newest *max_events*
-    are kept, and none that is older than *max_age* seconds; None for no bound.
-    Port 0 takes a free one.
+    Events are stored in the SQLite file *db*, which is created if it is missing;
+    without one they are gone after `aclose`. The newest *max_events* are kept, and
+    none older than *max_age* seconds; None for no bound. Port 0 takes a free one.
     """
 
     db: Path | str | None = None
     host: str = "127.0.0.1"
     port: int = 0
     api_key: str | None = field(default=None, repr=False)
-    """What whoever asks must know; None: nothing."""
+    """The key that requests must have; None if they need none."""
     max_events: int | None = 100_000
-    """How many events are kept, the latest; None: all."""
+    """How many events are kept, the newest; None: all."""
     max_age: float | None = None
     """Seconds that an event is kept; None: for ever."""
     faults: Faults = field(factory=Faults)
-    """What is to go wrong, until told otherwise."""
+    """The faults at the start."""
     clock: Clock = field(factory=SystemClock, repr=False)
     random: Callable[[], float] = field(default=random.random, repr=False)
-    """Decides which requests meet with a fault."""
+    """Decides which requests get a fault."""
     script: Callable[[], str | None] = field(default=lambda: None, repr=False)
-    """Says with which fault the next request meets; None leaves it to chance."""
+    """Says the fault of the next request; None leaves it to chance."""
     _store: Store | None = field(default=None, init=False, repr=False)
     _url: str = field(default="", init=False, repr=False)
     _cleanup: AsyncExitStack = field(factory=AsyncExitStack, init=False, repr=False)
     _serving: AsyncExitStack = field(factory=AsyncExitStack, init=False, repr=False)
-    """The part of the cleanup that ends before the database is let go of."""
+    """The part of the cleanup that ends before the database is closed."""
 
     async def __aenter__(self) -> Self:
         await self.start()

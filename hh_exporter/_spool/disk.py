@@ -108,7 +108,7 @@ class Disk:
 
     def open(self) -> tuple[int, int]:
         """
-        Take all files in the directory that nobody holds and that are of this identity.
+        Take all files in the directory that no process holds and that are of this identity.
 
         Returns:
             How many records other processes left there, and how many of ours are gone.

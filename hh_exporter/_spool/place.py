@@ -34,7 +34,7 @@ __all__ = [
 
 SUFFIX: Final = ".spool"
 ASIDE: Final = ".corrupt"
-"""What is added to the name of a file that can't be read; nobody adopts it again."""
+"""What is added to the name of a file that can't be read; no exporter adopts it again."""
 
 _LOCK: Final = ".lock"
 _LOG: Final = "-wal"
@@ -70,7 +70,7 @@ def list_files(directory: Path) -> list[Path]:
 
 def check_ours(path: Path) -> None:
     """
-    Raise SpoolError unless nobody but us can have written *path*, nor can read it.
+    Raise SpoolError if another user can have written *path*, or can read it.
 
     Raises:
         FileNotFoundError: It is gone.
