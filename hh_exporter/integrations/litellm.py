@@ -17,11 +17,11 @@ from litellm.integrations.custom_logger import CustomLogger
 from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
 
 from hh_exporter import Exporter, ModelEvent
-from hh_exporter._log import get_log
+from hh_exporter._log import Log, get_log
 
 __all__ = ["ExporterLogger"]
 
-log = get_log(__name__)
+log: Log = get_log(__name__)
 
 _METADATA = ("call_type", "cache_hit", "end_user", "litellm_call_id", "model_group", "request_tags")
 """What of a call goes to metadata."""
