@@ -112,11 +112,11 @@ class Intake:
     @contextmanager
     def opening(self, record: Record) -> Iterator[Record | None]:
         """
-        Take from *record* its session where that is an event of its own.
+        Take the session from *record* if it is an event of its own.
 
-        Yields the record of that event, to be queued within, before; None if there is none,
-        or another thread has it. If what is done within fails, the next event of the session
-        has it again.
+        Yields the record of that event, to be queued within the block; None if there is
+        none, or another thread queues it. If the block raises, the session is announced
+        again with its next event.
         """
         session = record.session
         if session is None or session.event_id is None:

@@ -35,7 +35,7 @@ class Sessions:
     _pending: WeakValueDictionary[str, Session] = Factory(WeakValueDictionary)
     _known: OrderedDict[str, None] = Factory(OrderedDict)
     _opened: OrderedDict[str, str] = Factory(OrderedDict)
-    """Sessions by the ids of the events that they are, as far as those were queued."""
+    """Ids of sessions by the ids of their own events, of those that were queued."""
     _logged: set[str] = Factory(set)
 
     def is_known(self, session_id: str) -> bool:
@@ -84,7 +84,7 @@ class Sessions:
 
     def reopen(self, event_ids: Iterable[str]) -> None:
         """
-        Have those sessions announced again, with their next event, whose own event was dropped.
+        Announce sessions again, with their next event, whose own event is in *event_ids*.
         """
         for event_id in event_ids:
             session_id = self._opened.pop(event_id, None)

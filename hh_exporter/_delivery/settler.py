@@ -120,18 +120,18 @@ class Settler:
         """
         self._note(count, "dead letter", why, {})
 
-    def drain(self, reason: DropReason, *, detail: str = "", told: int = 0) -> None:
+    def drain(self, reason: DropReason, *, detail: str = "", counted_to: int = 0) -> None:
         """
         Spool all that is queued, and drop what can't be.
 
         Args:
             detail: Why, for these events in particular; fit for a log.
-            told: The last record that a log message has counted as left already.
+            counted_to: The last record that a log message has counted as left already.
         """
         records = self.queue.drain(reason)
         if records:
-            said = sum(record.seq <= told for record in records)
-            self.announce(_ids(records), Outcome.DROPPED, reason, detail=detail, said=said)
+            counted = sum(record.seq <= counted_to for record in records)
+            self.announce(_ids(records), Outcome.DROPPED, reason, detail=detail, counted=counted)
 
     def announce(
         self,
@@ -141,18 +141,18 @@ class Settler:
         *,
         status: int | None = None,
         detail: str = "",
-        said: int = 0,
+        counted: int = 0,
     ) -> None:
         """
         Announce an outcome that the ledger knows already.
 
         Args:
             detail: What is wrong with these events in particular, fit for a log.
-            said: How many of them a log message has counted already.
+            counted: How many of them a log message has counted already.
         """
         if outcome is Outcome.DROPPED and reason is not DropReason.TOO_LARGE:
             self.sessions.reopen(event_ids)
-        unsaid = len(event_ids) - said
+        unsaid = len(event_ids) - counted
         if unsaid and outcome is not Outcome.DELIVERED and reason not in _INTENDED:
             self._warn(unsaid, outcome, reason, status, detail)
         if self.on_outcome is not None:

@@ -108,7 +108,7 @@ class Dialect(Protocol):
         source: str | None = None,
     ) -> Session:
         """
-        Make what tells the server of *session*: an event of its own, or a part of a body.
+        Make the announcement of *session*: an event of its own, or a part of a body.
 
         What *session* leaves open is filled in as by `unstructure`.
         """

@@ -117,7 +117,7 @@ class Codec:
 
     def encode_session(self, draft: SessionProperties) -> Session:
         """
-        Make what tells the server of a session, of what `draft_session` returned.
+        Make the announcement of a session that `draft_session` returned.
         """
         return self.dialect.describe(draft, self.clock.wall() * 1000, self.source)
 

@@ -96,13 +96,8 @@ def read_health(
         return "retrying", f"the server fails: {worker.breaker.reason}"
     if worker.shipper.backing_off or worker.breaker.hold_until > clock.now():
         return "retrying", "the server can't be reached or asks for time"
-    if worker.breaker.trouble and _has_open(queue):
+    if worker.breaker.trouble and queue.has_open_records:
         return "retrying", f"the server created nothing the last time: {worker.breaker.trouble}"
     if spooler is not None and (fault := spooler.writer.fault):
         return "degraded", f"the spool can't be written to: {fault}"
     return "ok", ""
-
-
-def _has_open(queue: RecordQueue) -> bool:
-    ledger = queue.ledger
-    return bool(ledger.queued or ledger.in_flight or ledger.spooled)

@@ -66,7 +66,7 @@ class Lifetime:
     """Called with the loop that it will live in, and what to call once it is over."""
     worker: Worker | None = field(default=None, init=False)
     _warned_loopless: bool = field(default=False, init=False)
-    _told: int = field(default=0, init=False)
+    _counted_to: int = field(default=0, init=False)
     """The last record that a log message has counted as left."""
     _then: Callable[[], None] | None = field(default=None, init=False)
     """Called once the worker has sent what is there."""
@@ -309,7 +309,7 @@ class Lifetime:
         if self.spooler is not None and self.queue.has_records:
             self.spooler.start(is_ending=True)
         detail = f"{self._trouble('%s; ')}{_ENDED}"
-        self.settler.drain(DropReason.CLOSED, detail=detail, told=self._told)
+        self.settler.drain(DropReason.CLOSED, detail=detail, counted_to=self._counted_to)
         _at_work.add(self)
         if self.spooler is None or not self.spooler.retire(self._end):
             self._end()
@@ -375,7 +375,7 @@ class Lifetime:
     def _say_left(self) -> None:
         ledger = self.queue.ledger
         if left := ledger.queued:
-            self._told = ledger.pushed + ledger.recovered
+            self._counted_to = ledger.pushed + ledger.recovered
             log.warning(
                 "hh_exporter: the event loop ended with %d events queued%s: "
                 "await aclose() before it ends",

@@ -46,14 +46,14 @@ class Overflow:
     is_moving: bool = False
     """Whether records, or places in the line, are being moved."""
 
-    def make_room(self, newcomer: Record, dropped: list[Record], told: list[Woken]) -> bool:
+    def make_room(self, newcomer: Record, dropped: list[Record], woken: list[Woken]) -> bool:
         """
         Displace the oldest records until *newcomer* fits, or none if it would not.
 
         Args:
             newcomer: The record that is pushed.
             dropped: Collects the records that are dropped.
-            told: Collects what is to be woken.
+            woken: Collects what is to be woken.
 
         Returns:
             Whether *newcomer* fits.
@@ -75,7 +75,7 @@ class Overflow:
         self.is_moving = True
         try:
             while ledger.waiting and not fits:
-                self._displace(ledger.waiting[0], DropReason.QUEUE_FULL, dropped, told)
+                self._displace(ledger.waiting[0], DropReason.QUEUE_FULL, dropped, woken)
                 size = budget.size_of(newcomer)
                 fits = budget.has_room(size) and (not budget.line or budget.bytes + size <= most)
             return fits
@@ -108,13 +108,13 @@ class Overflow:
                 self.ledger.spool(record, hand_over)
         return left
 
-    def drain(self, reason: DropReason, told: list[Woken]) -> list[Record]:
+    def drain(self, reason: DropReason, woken: list[Woken]) -> list[Record]:
         """
         Have all that waits do so on disk, and drop what can't.
         """
         dropped: list[Record] = []
         for record in tuple(self.ledger.waiting):
-            self._displace(record, reason, dropped, told)
+            self._displace(record, reason, dropped, woken)
         return dropped
 
     def admit_line(self) -> Sequence[Place]:
@@ -150,7 +150,7 @@ class Overflow:
         )
 
     def _displace(
-        self, record: Record, reason: DropReason, dropped: list[Record], told: list[Woken]
+        self, record: Record, reason: DropReason, dropped: list[Record], woken: list[Woken]
     ) -> None:
         """
         Have the first record that waits do so on disk, or drop it if it can't.
@@ -158,7 +158,7 @@ class Overflow:
         if (hand_over := self.spool(record)) is not None:
             self.ledger.spool(record, hand_over)
         else:
-            told += self.ledger.drop(record, reason)
+            woken += self.ledger.drop(record, reason)
             dropped.append(record)
 
 

@@ -98,17 +98,17 @@ class RecordQueue:
 
     @_waking
     def _offer_in_need(self, record: Record) -> Loss | None:
-        lost, told, due = list[Record](), list[Woken](), None
+        lost, woken, due = list[Record](), list[Woken](), None
         with self.lock:
             if self.closed:
                 self.ledger.refuse(DropReason.CLOSED)
                 return Loss(DropReason.CLOSED, (record,))
-            if self.overflow.make_room(record, lost, told):
+            if self.overflow.make_room(record, lost, woken):
                 due = self._append(record)
             elif self.overflow.turn_away(record):
                 lost.append(record)
-            told += self.overflow.admit_line()
-        wake(told)
+            woken += self.overflow.admit_line()
+        wake(woken)
         self._ring(due)
         return Loss(DropReason.QUEUE_FULL, tuple(lost)) if lost else None
 
@@ -342,11 +342,11 @@ class RecordQueue:
         Returns:
             The dropped records.
         """
-        told: list[Woken] = []
+        woken: list[Woken] = []
         with self.lock:
-            dropped = self.overflow.alone(self.overflow.drain, reason, told)
-            told += self.overflow.admit_line()
-        wake(told)
+            dropped = self.overflow.alone(self.overflow.drain, reason, woken)
+            woken += self.overflow.admit_line()
+        wake(woken)
         return dropped
 
     @property
