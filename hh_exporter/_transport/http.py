@@ -28,7 +28,7 @@ from hh_exporter._clock import Clock, Deadline, within
 from hh_exporter._dialects.dialect import Answer
 from hh_exporter._settings.secret import Secret, hidden
 from hh_exporter._transport.addresses import parse_address
-from hh_exporter._transport.compression import compress
+from hh_exporter._transport.compression import READABLE, compress, decompress
 from hh_exporter._transport.helper import Helper
 from hh_exporter._transport.proxies import find_proxy
 from hh_exporter._transport.resolver import Addresses, Resolver
@@ -47,6 +47,9 @@ text says nothing, and parsing a hostile one takes thirty times its bytes.
 
 _BEGINNING = 2**12
 """Bytes that are kept of such an answer, to show what it is."""
+
+_HEAD_LIMIT = 2**16
+"""Bytes of one field of an answer's head: proxies send more than the 8 KB of aiohttp's limit."""
 
 _PIECEMEAL_ABOVE = 2**20
 """aiohttp warns of larger bodies given as bytes: it would write them in one go."""
@@ -85,6 +88,7 @@ class Transport:
         self._headers = {
             "Content-Type": "application/json",
             "Accept": "application/json",
+            "Accept-Encoding": READABLE,
             "User-Agent": f"hh_exporter/{__version__}",
             # What the vendor's own clients say of themselves.
             "hh-client-package": "hh_exporter",
@@ -107,6 +111,10 @@ class Transport:
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
+            # It knows no answer in a coding that it lacks, or that only claims to be in one.
+            auto_decompress=False,
+            max_line_size=_HEAD_LIMIT,
+            max_field_size=_HEAD_LIMIT,
         )
         # Instrumentation puts itself into each new session, to trace it and tell its server the
         # trace. Our requests are none of the app's. The list may be shared: not to be cleared.
@@ -179,7 +187,7 @@ class Transport:
         headers = self._headers | ({"Content-Encoding": encoding} if encoding else {})
         data: Any = body if len(body) <= _PIECEMEAL_ABOVE else _Pieces(body)
         answer = Answer(status=None, failure="no answer in time")
-        arrived = bytearray()
+        arrived, coding, limit = bytearray(), "", _ANSWER_LIMIT + _ECHOES * len(body)
         try:
             async with (
                 within(self.clock, deadline or self.limit()),
@@ -199,13 +207,15 @@ class Transport:
                     location=response.headers.get("Location", ""),
                     cut_short=True,
                 )
-                await _read_body(response, arrived, _ANSWER_LIMIT + _ECHOES * len(body))
-                return evolve(answer, body=bytes(arrived), cut_short=False)
+                coding = response.headers.get("Content-Encoding", "")
+                await _read_body(response, arrived, limit)
+                answer = evolve(answer, cut_short=False)
         except TimeoutError:
-            return evolve(answer, body=bytes(arrived))
+            pass
         except Exception as exc:  # aiohttp's parsers are its own, and it loads more of them
             # A status that arrived counts, whatever became of the body behind it.
-            return evolve(answer, body=bytes(arrived), failure=_explain(exc))
+            answer = evolve(answer, failure=_explain(exc))
+        return evolve(answer, body=decompress(bytes(arrived), coding, limit))
 
     def _authorization(self) -> dict[str, str]:
         key = self.api_key

@@ -8,6 +8,7 @@ import asyncio
 import gzip
 import json
 import socket
+import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from random import Random
@@ -544,3 +545,57 @@ async def test_what_is_said_unasked_answers_nothing(
         assert answer == Answer(status=503)
         assert len(server.writers) == 2
         await settle()
+
+
+SAID = b'{"event_ids":["e0"],"errors":["no"]}'
+CODINGS = {
+    "gzip": ("gzip", gzip.compress(SAID), SAID),
+    "x-gzip": ("X-GZIP", gzip.compress(SAID), SAID),
+    "deflate": ("deflate", zlib.compress(SAID), SAID),
+    "deflate without a wrapper": ("deflate", zlib.compress(SAID, wbits=-15), SAID),
+    "claimed gzip": ("gzip", SAID, SAID),
+    "claimed deflate": ("deflate", SAID, SAID),
+    "one that is not asked for": ("br", b"\x0b\x12\x80", b"\x0b\x12\x80"),
+    "one that nobody knows": ("aes128gcm", SAID, SAID),
+    "none": ("identity", SAID, SAID),
+}
+
+
+@pytest.mark.parametrize("case", CODINGS.values(), ids=CODINGS)
+async def test_an_answer_counts_in_whatever_coding_it_comes(
+    transport: Transport, server: ScriptedServer, case: tuple[str, bytes, bytes]
+) -> None:
+    """
+    It is read where that is possible; its status arrives in any case.
+    """
+    coding, sent, read = case
+    server.script(status(500, sent, headers=[("Content-Encoding", coding)]))
+    answer = await transport.post(PATH, BODY)
+
+    assert (answer.status, answer.body, answer.cut_short) == (500, read, False)
+    assert server.requests[0].headers["accept-encoding"] == "gzip, deflate"
+
+
+async def test_a_coded_answer_grows_no_larger_than_others(
+    transport: Transport, server: ScriptedServer
+) -> None:
+    """
+    However small it is as it is sent.
+    """
+    server.script(
+        status(500, gzip.compress(bytes(5_000_000)), headers=[("Content-Encoding", "gzip")])
+    )
+    answer = await transport.post(PATH, BODY)
+
+    assert answer.status == 500
+    assert len(answer.body) <= 2**20 + 4 * len(BODY)
+
+
+async def test_an_answer_may_have_a_long_head(transport: Transport, server: ScriptedServer) -> None:
+    """
+    As a gateway's with its policies and cookies.
+    """
+    server.script(status(503, headers=[("Content-Security-Policy", "x" * 20_000)]))
+    answer = await transport.post(PATH, BODY)
+
+    assert (answer.status, answer.failure) == (503, "")
