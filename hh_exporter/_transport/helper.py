@@ -93,7 +93,9 @@ def _make(
     end: Callable[[], None]
     try:
         end = partial(future.set_result, call())
-    except Exception as exc:
+    except BaseException as exc:  # else the thread ends, and whoever waits waits for ever
+        if not isinstance(exc, Exception) or isinstance(exc, StopIteration):  # no future takes it
+            exc = OSError(f"{type(exc).__name__} was raised")
         end = partial(future.set_exception, exc)
     with suppress(RuntimeError):  # the loop is closed
         loop.call_soon_threadsafe(_end, future, end)

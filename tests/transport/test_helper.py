@@ -83,6 +83,21 @@ async def test_what_a_call_raises_is_its_own() -> None:
     assert await done == "done"
 
 
+@pytest.mark.parametrize("kind", [SystemExit, StopIteration, GeneratorExit])
+async def test_what_no_future_takes_is_an_error_of_the_system(kind: type[BaseException]) -> None:
+    """
+    Whoever waits hears of it by its type, and the thread goes on.
+    """
+
+    def fail() -> None:
+        raise kind
+
+    helper = Helper(NAME)
+    with pytest.raises(OSError, match=kind.__name__):
+        await asyncio.wait_for(helper.submit(fail), PATIENCE)
+    assert await helper.submit(lambda: 1) == 1
+
+
 async def test_who_no_longer_waits_is_not_told() -> None:
     """
     A call can't be cancelled, only its future: the thread makes the next one after it.
