@@ -317,3 +317,20 @@ async def test_a_session_that_is_too_large_for_the_server_is_not_sent_again(
 
     assert server.created_ids == ["e0", "e1"]
     assert exporter.stats().dropped_by_reason == {"too_large": 1}
+
+
+async def test_a_session_with_an_empty_id_has_one_as_an_event(
+    exporter: Exporter, server: ScriptedServer, clock: FakeClock
+) -> None:
+    """
+    By which an answer can say that it was created; no event is in it.
+    """
+    server.script(partly(lambda e: not is_session(e), errors=False))
+    session = SessionProperties(session_id="", session_name="chat")
+    push_to(exporter, session, "e0")
+    await finish(exporter, clock)
+
+    told, event = server.created
+    assert told["event_id"] == told["session_id"] != ""
+    assert (event["event_id"], event["session_id"]) == ("e0", "")
+    assert not server.duplicates()

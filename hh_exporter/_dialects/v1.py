@@ -29,6 +29,7 @@ from hh_exporter.events import (
     CreateModelEventRequestBody,
     ModelEvent,
     SessionProperties,
+    new_id,
 )
 
 __all__ = ["V1Dialect"]
@@ -240,7 +241,8 @@ def _unstructure_session(session: SessionProperties) -> dict[str, Any]:
     }
     if "session_id" in wire:
         settle_session(wire)
-        wire["event_id"] = wire["session_id"]
+        # An empty id names no session, and no event: an answer could not say that it was created.
+        wire["session_id"] = wire["event_id"] = wire["session_id"] or new_id()
     return wire
 
 
