@@ -26,6 +26,7 @@ _ESCAPE = re.compile(
 _LEAST_INT, _MOST_INT = -(2**63), 2**64 - 1
 _LONGEST_INT = len(str(_MOST_INT))
 """As orjson has them: others become floats. Python refuses to read very long ones."""
+_MOST_LEVELS = 1024
 
 
 def read_json(raw: bytes | bytearray) -> Any:
@@ -46,9 +47,25 @@ def read_json(raw: bytes | bytearray) -> Any:
         strict = exc
     try:
         text = raw.decode(json.detect_encoding(bytes(raw[:4])), _LATIN_1)
-        return _DECODER.decode(_ESCAPE.sub(_replace_lone, text))
+        value = _DECODER.decode(_ESCAPE.sub(_replace_lone, text))
     except (ValueError, RecursionError):
         raise strict from None
+    if _is_deep(value):
+        raise strict
+    return value
+
+
+def _is_deep(value: Any) -> bool:
+    """
+    Whether *value* has more levels than orjson reads; the standard library's limit is Python's.
+    """
+    level = [value]
+    for _ in range(_MOST_LEVELS):
+        containers = [one for one in level if isinstance(one, dict | list)]
+        if not containers:
+            return False
+        level = [v for one in containers for v in (one.values() if type(one) is dict else one)]
+    return any(isinstance(one, dict | list) for one in level)
 
 
 def _replace_lone(escape: re.Match[str]) -> str:

@@ -77,3 +77,18 @@ def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
     except orjson.JSONDecodeError:
         return
     orjson.dumps(value)
+
+
+@pytest.mark.parametrize("tail", [b"", b'"\\ud800"', b"NaN"])
+def test_what_is_too_deep_is_not_read(tail: bytes) -> None:
+    """
+    The bound is the strict reader's, whether or not something in it is odd, on every Python.
+    """
+
+    def nested(levels: int) -> bytes:
+        return b"[" * levels + tail + b"]" * levels
+
+    assert read_json(nested(900))
+    for levels in (1025, 2000, 100_000):
+        with pytest.raises(orjson.JSONDecodeError):
+            read_json(nested(levels))
