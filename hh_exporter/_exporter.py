@@ -145,7 +145,7 @@ class Exporter(Unique):
         self._intake, self._life = assemble(settings, self._clock, self._random, on_outcome)
         in_child(self, Exporter._build_again)
         self._queue, self._settler = self._life.queue, self._life.settler
-        self._spooler = self._life.spooler
+        self._keeper, self._spooler = self._life.keeper, self._life.spooler
         self._close_watch: Watch | None = None
 
     def _build_again(self) -> None:
@@ -182,14 +182,14 @@ class Exporter(Unique):
                 if opening is not None:
                     self._report(self._queue.offer(opening), opening)
         loss = self._queue.offer(record)
-        worker = self._life.worker
+        worker = self._keeper.worker
         loop = _get_running_loop()
         if (
             worker is None
             or worker.is_over
             or (loop is not worker.loop and (loop is not None or worker.loop.is_closed()))
         ):
-            self._life.see_to_worker()
+            self._keeper.see_to_worker()
         return loss is None or self._report(loss, record)
 
     def _report(self, loss: Loss | None, record: Record) -> bool:
@@ -234,10 +234,10 @@ class Exporter(Unique):
         bell = Bell(self._clock)
         place = self._queue.line_up(record, bell.ring)
         try:
-            self._life.see_to_worker()
+            self._keeper.see_to_worker()
             while not (place.has_room or place.is_refused):
                 await bell.wait(self._clock.now() + LOOK)
-                self._life.see_to_worker()  # the loop that makes room may have gone
+                self._keeper.see_to_worker()  # the loop that makes room may have gone
             is_kept = self._spooler is None or await self._spooler.ensure(record)
             if is_kept:
                 self._queue.enter(place, record)

@@ -1010,7 +1010,7 @@ async def test_a_warning_about_no_loop_is_not_logged_under_the_lock(
             assert not other.is_alive()
 
     handler = Pushing()
-    logger = logging.getLogger("hh_exporter._life.lifetime")
+    logger = logging.getLogger("hh_exporter._life.leftovers")
     logger.addHandler(handler)
     try:
         await asyncio.to_thread(push_all, exporter, *map(str, range(1_000)))

@@ -700,7 +700,7 @@ async def test_chance_costs_no_session_its_properties(
     for n in range(20):
         assert exporter.push(model_event(event_id=f"other-{n}"))
         await clock.advance(1.0)
-        await until(lambda: not exporter._life.need_worker().shipper.on_wire)
+        await until(lambda: not exporter._keeper.need_worker().shipper.on_wire)
     await finish(exporter, clock)
     push_to(exporter, session, "e1")
     await finish(exporter, clock)

@@ -78,6 +78,6 @@ def _end() -> None:
         waits = {
             close: (life, end)
             for close, (life, end) in waits.items()
-            if not close.done() and life.is_running and not end.is_over(life.clock.now())
+            if not close.done() and life.keeper.is_running and not end.is_over(life.clock.now())
         }
     save_all(lives)

@@ -1,9 +1,8 @@
 """
-Keep one worker in a loop that runs, and handle what is left if none does.
+Start, flush and close an exporter in any loop, and end it where nobody closed it.
 
-A worker belongs to one event loop and ends with it; the queue does not. If the loop
-is gone, the worker's records go back to the queue, and the next loop that uses the
-exporter gets a worker of its own.
+Waits end with the loop that the worker lives in; what is left then goes to a worker in
+the waiting loop, or is given up.
 """
 
 from __future__ import annotations
@@ -24,8 +23,9 @@ from hh_exporter._delivery.settler import Settler
 from hh_exporter._delivery.worker import Worker
 from hh_exporter._environment import Settings
 from hh_exporter._life.books import read_books, read_health
+from hh_exporter._life.keeper import Keeper
+from hh_exporter._life.leftovers import Leftovers
 from hh_exporter._life.loops import run_in
-from hh_exporter._log import get_log
 from hh_exporter._outcomes import DropReason, FlushResult, Settlement, Stats
 from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._records import Record
@@ -36,25 +36,11 @@ if TYPE_CHECKING:  # SQLite and the spool are loaded where one is wanted
 
 __all__ = ["Lifetime"]
 
-log = get_log(__name__)
-
-_LOOPLESS_EVENTS = 1000
-"""How many events may be queued without a loop before it is worth a warning."""
-
-_ENDED = "the exporter was not closed: await aclose(), or use it as an async context manager"
-_LATE = "not sent by the end of aclose(): raise close_timeout, or use a spool"
-
-_at_work: set[Lifetime] = set()
-"""
-Those with a worker that may still run, or whose spool is being closed: an event loop holds its
-tasks weakly, and to collect one that is pending breaks it.
-"""
-
 
 @define(eq=False, kw_only=True)
 class Lifetime:
     """
-    The worker, and the loop that it lives in.
+    The life of one exporter.
     """
 
     settings: Settings
@@ -64,69 +50,28 @@ class Lifetime:
     clock: Clock
     make_worker: Callable[[asyncio.AbstractEventLoop, Callable[[], None]], Worker]
     """Called with the loop that it will live in, and what to call once it is over."""
-    worker: Worker | None = field(default=None, init=False)
-    _warned_loopless: bool = field(default=False, init=False)
-    _counted_to: int = field(default=0, init=False)
-    """The last record that a log message has counted as left."""
+    keeper: Keeper = field(init=False)
+    leftovers: Leftovers = field(init=False)
     _then: Callable[[], None] | None = field(default=None, init=False)
     """Called once the worker has sent what is there."""
     _pid: int = Factory(os.getpid)
     _is_forgotten: bool = field(default=False, init=False)
     """Whether its exporter was collected."""
 
-    def see_to_worker(self) -> Worker | None:
-        """
-        Have a worker in a loop that runs; without one, make it in the running loop.
+    def __attrs_post_init__(self) -> None:
+        self.leftovers = Leftovers(
+            queue=self.queue, settler=self.settler, base_url=self.settings.base_url
+        )
+        self.keeper = Keeper(
+            queue=self.queue,
+            leftovers=self.leftovers,
+            make_worker=self.make_worker,
+            on_over=self._on_worker_over,
+        )
 
-        Returns:
-            The worker; None if there is none and no loop runs here.
-        """
-        loop = _get_running_loop()
-        orphan: Worker | None = None
-        with self.queue.lock:
-            worker = self.worker
-            if worker is not None and not worker.is_over:
-                if worker.loop.is_running():
-                    return worker
-                if loop is not None or worker.loop.is_closed():
-                    orphan = worker
-                    orphan.abandon()
-                    _at_work.discard(self)
-            # A push that lost its race with a close starts nothing.
-            is_done = self.queue.closed and not self.queue.ledger.queued
-            if loop is not None and not is_done:
-                made = self.make_worker(loop, self._on_worker_over)
-                # A push may come in between, from a signal handler or a finaliser: to compare
-                # and to store is one step for these.
-                if self.worker is not worker:
-                    return self.worker
-                worker = self.worker = made
-                _at_work.add(self)
-        # Not under the lock: it calls user code.
-        if orphan is not None:
-            orphan.deliverer.give_up_singles()
-        if is_done:
-            return worker
-        if loop is None or worker is None:
-            is_closed = orphan is not None and orphan.loop.is_closed()
-            self._say_left() if is_closed else self._warn_loopless()
-            return None
-        try:
-            if worker.recovery is not None:
-                worker.recovery.begin()
-            worker.start()
-        except BaseException:  # from outside: the next to come makes another one
-            worker.abandon()
-            raise
-        return worker
-
-    def need_worker(self) -> Worker:
-        """
-        Do the same in a coroutine, where a loop certainly runs.
-        """
-        worker = self.see_to_worker()
-        assert worker is not None  # noqa: S101
-        return worker
+    @property
+    def worker(self) -> Worker | None:
+        return self.keeper.worker
 
     async def start(self) -> None:
         """
@@ -134,7 +79,7 @@ class Lifetime:
         """
         has_begun = False
         while not has_begun:
-            worker = self.need_worker()
+            worker = self.keeper.need_worker()
             await run_in(worker.loop, worker.wait_started(), self.clock, None)
             has_begun = worker.loop.is_running()
         if self.spooler is not None:
@@ -153,7 +98,7 @@ class Lifetime:
                 watch.wake = bell.ring
                 if not watch.left or (deadline is not None and self.clock.now() > deadline):
                     break
-                worker = self.need_worker()
+                worker = self.keeper.need_worker()
                 await worker.flush(watch, bell, deadline)
                 has_ended = worker.is_over or not worker.loop.is_running()
                 if self.queue.closed or worker.loop is _get_running_loop() or not has_ended:
@@ -169,11 +114,11 @@ class Lifetime:
         self.queue.close()
         has_ended = False
         while not has_ended and (self.queue.has_records or self.worker is not None):
-            worker = self.need_worker()
+            worker = self.keeper.need_worker()
             if not worker.is_over:  # abandoned: its loop is stopped
                 await run_in(worker.loop, worker.close(deadline), self.clock, deadline)
             has_ended = worker.is_over or worker.loop.is_running()
-        self._drain_late()
+        self.leftovers.give_up_late(self.worker)
         if self.spooler is not None:
             await self.spooler.aclose(deadline)
         self.settler.say_rest()
@@ -182,7 +127,7 @@ class Lifetime:
         """
         Have the worker send one record by itself; see `Deliverer.deliver_one`.
         """
-        worker = self.need_worker()
+        worker = self.keeper.need_worker()
 
         async def send() -> str:
             limit = Deadline(deadline, self.clock.now())
@@ -220,7 +165,7 @@ class Lifetime:
             Whether there is anything to send, and a loop runs that can; if not,
             *then* is not called.
         """
-        worker = self.worker if _get_running_loop() is None else self.see_to_worker()
+        worker = self.worker if _get_running_loop() is None else self.keeper.see_to_worker()
         if worker is None or worker.is_over or not worker.loop.is_running():
             return False
         if not self.queue.has_records:
@@ -251,7 +196,7 @@ class Lifetime:
         """
         self.queue.close()
         worker = self.worker
-        if worker is None or not self.is_running:
+        if worker is None or not self.keeper.is_running:
             return None
         close = worker.close(self.clock.now() + self.settings.close_timeout)
         try:
@@ -275,7 +220,7 @@ class Lifetime:
         self.settler.on_outcome = on_outcome
         self._is_forgotten = True  # first: the worker may be ending
         worker = self.worker
-        if worker is not None and self.is_running:
+        if worker is not None and self.keeper.is_running:
             with suppress(RuntimeError):  # closed just now
                 worker.loop.call_soon_threadsafe(self._leave)
                 return
@@ -308,9 +253,8 @@ class Lifetime:
             worker.deliverer.give_up_singles()
         if self.spooler is not None and self.queue.has_records:
             self.spooler.start(is_ending=True)
-        detail = f"{self._trouble('%s; ')}{_ENDED}"
-        self.settler.drain(DropReason.CLOSED, detail=detail, counted_to=self._counted_to)
-        _at_work.add(self)
+        self.leftovers.give_up(worker)
+        self.keeper.hold()
         if self.spooler is None or not self.spooler.retire(self._end):
             self._end()
 
@@ -322,7 +266,7 @@ class Lifetime:
             self.spooler.join()
 
     def _end(self) -> None:
-        _at_work.discard(self)
+        self.keeper.let_go()
         self.settler.say_rest()
 
     # Looking in.
@@ -342,53 +286,11 @@ class Lifetime:
 
     # Within.
 
-    @property
-    def is_running(self) -> bool:
-        """
-        Whether there is a worker, in a loop that runs.
-        """
-        worker = self.worker
-        return worker is not None and not worker.is_over and worker.loop.is_running()
-
     def _on_worker_over(self) -> None:
-        with self.queue.lock:
-            if self.worker is None or self.worker.is_over:  # else another has begun
-                _at_work.discard(self)
         if self._is_forgotten:
             self.give_up()
         elif self.queue.closed:
-            self._drain_late()
+            self.leftovers.give_up_late(self.worker)
         else:
-            self._say_left()
+            self.leftovers.say(self.worker)
         self._go_on()
-
-    def _drain_late(self) -> None:
-        self.settler.drain(DropReason.CLOSED, detail=f"{self._trouble('%s; ')}{_LATE}")
-
-    def _trouble(self, form: str) -> str:
-        """
-        Say, in *form*, how the last answer failed; empty if it did not.
-        """
-        trouble = "" if self.worker is None else self.worker.breaker.trouble
-        return trouble and form % f"{self.settings.base_url}: {trouble}"
-
-    def _say_left(self) -> None:
-        ledger = self.queue.ledger
-        if left := ledger.queued:
-            self._counted_to = ledger.pushed + ledger.recovered
-            log.warning(
-                "hh_exporter: the event loop ended with %d events queued%s: "
-                "await aclose() before it ends",
-                left,
-                self._trouble("; %s"),
-            )
-
-    def _warn_loopless(self) -> None:
-        queued = self.queue.ledger.queued
-        if not self._warned_loopless and queued >= _LOOPLESS_EVENTS:
-            self._warned_loopless = True
-            log.warning(
-                "hh_exporter: %d events were pushed, but no event loop sends them: "
-                "await start() in one",
-                queued,
-            )

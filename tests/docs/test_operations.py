@@ -15,7 +15,7 @@ from hh_exporter import DropReason
 from hh_exporter._delivery.settler import _ADVICE
 from hh_exporter._dialects.answers import read_answer
 from hh_exporter._dialects.dialect import Answer
-from hh_exporter._life.lifetime import _ENDED, _LATE
+from hh_exporter._life.leftovers import _ENDED, _LATE
 from hh_exporter._spool.room import Room
 from hh_exporter._spool.spooler import _NO_ROOM
 from hh_exporter._spool.writer import _MADE_ROOM, _UNWRITTEN

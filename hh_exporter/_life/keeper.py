@@ -1,0 +1,119 @@
+"""
+One worker, in a loop that runs.
+
+A worker belongs to one event loop and ends with it; the queue does not. If the loop
+is gone, the worker's records go back to the queue, and the next loop that uses the
+exporter gets a worker of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import _get_running_loop
+from collections.abc import Callable
+
+from attrs import define, field
+
+from hh_exporter._delivery.worker import Worker
+from hh_exporter._life.leftovers import Leftovers
+from hh_exporter._queue.queue import RecordQueue
+
+__all__ = ["Keeper"]
+
+_held: set[Keeper] = set()
+"""
+Those with a worker that may still run, or whose spool is being closed: an event loop holds its
+tasks weakly, and to collect one that is pending breaks it.
+"""
+
+
+@define(eq=False, kw_only=True)
+class Keeper:
+    """
+    The worker of one exporter, and the loop that it lives in.
+    """
+
+    queue: RecordQueue
+    leftovers: Leftovers
+    make_worker: Callable[[asyncio.AbstractEventLoop, Callable[[], None]], Worker]
+    """Called with the loop that it will live in, and what to call once it is over."""
+    on_over: Callable[[], None]
+    """Called once a worker is over, and what it held is back in the queue."""
+    worker: Worker | None = field(default=None, init=False)
+
+    def see_to_worker(self) -> Worker | None:
+        """
+        Have a worker in a loop that runs; without one, make it in the running loop.
+
+        Returns:
+            The worker; None if there is none and no loop runs here.
+        """
+        loop = _get_running_loop()
+        orphan: Worker | None = None
+        with self.queue.lock:
+            worker = self.worker
+            if worker is not None and not worker.is_over:
+                if worker.loop.is_running():
+                    return worker
+                if loop is not None or worker.loop.is_closed():
+                    orphan = worker
+                    orphan.abandon()
+                    self.let_go()
+            # A push that lost its race with a close starts nothing.
+            is_done = self.queue.closed and not self.queue.ledger.queued
+            if loop is not None and not is_done:
+                made = self.make_worker(loop, self._on_worker_over)
+                # A push may come in between, from a signal handler or a finaliser: to compare
+                # and to store is one step for these.
+                if self.worker is not worker:
+                    return self.worker
+                worker = self.worker = made
+                self.hold()
+        # Not under the lock: it calls user code.
+        if orphan is not None:
+            orphan.deliverer.give_up_singles()
+        if is_done:
+            return worker
+        if loop is None or worker is None:
+            is_closed = orphan is not None and orphan.loop.is_closed()
+            self.leftovers.say(orphan) if is_closed else self.leftovers.warn_loopless()
+            return None
+        try:
+            if worker.recovery is not None:
+                worker.recovery.begin()
+            worker.start()
+        except BaseException:  # from outside: the next to come makes another one
+            worker.abandon()
+            raise
+        return worker
+
+    def need_worker(self) -> Worker:
+        """
+        Do the same in a coroutine, where a loop certainly runs.
+        """
+        worker = self.see_to_worker()
+        assert worker is not None  # noqa: S101
+        return worker
+
+    @property
+    def is_running(self) -> bool:
+        """
+        Whether there is a worker, in a loop that runs.
+        """
+        worker = self.worker
+        return worker is not None and not worker.is_over and worker.loop.is_running()
+
+    def hold(self) -> None:
+        """
+        Keep the worker from being collected, until `let_go`.
+        """
+        _held.add(self)
+
+    def let_go(self) -> None:
+        _held.discard(self)
+
+    def _on_worker_over(self) -> None:
+        with self.queue.lock:
+            if self.worker is None or self.worker.is_over:  # else another has begun
+                self.let_go()
+        self.on_over()
