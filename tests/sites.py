@@ -101,6 +101,7 @@ async def serving(
     *,
     question: str = "question {}",
     path: str = "/ask?question={}",
+    model: str = MODEL,
     **environ: str,
 ) -> AsyncIterator[Site]:
     """
@@ -108,9 +109,10 @@ async def serving(
 
     Args:
         command: Makes the arguments for Python of the file descriptor of the socket to serve.
+        model: The module `my_model`.
     """
     (directory / "app.py").write_text(source)
-    (directory / "my_model.py").write_text(MODEL)
+    (directory / "my_model.py").write_text(model)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         with started(
