@@ -205,13 +205,18 @@ class RecordQueue:
             done = self.overflow.alone(self.ledger.lose, seqs, reason)
         wake(done)
 
-    def keep_queued(self) -> None:
+    def unkept(self) -> tuple[list[Record], float]:
         """
-        Write everything that is queued to disk, too, if the spool is durable. Under the lock.
+        Find what is in memory and not on disk. Under the lock.
+
+        Returns:
+            The records that no delivery has, and when the oldest was pushed that one has;
+            inf without such.
         """
-        for record in tuple(self.ledger.waiting):
-            if self.keep is not None and record.spot is None:
-                self.keep(record)
+        ledger = self.ledger
+        queued = [r for r in (*ledger.pulled, *tuple(ledger.waiting)) if r.spot is None]
+        flying = [r.pushed_at for r in tuple(ledger.flying) if r.spot is None]
+        return queued, min(flying, default=inf)
 
     def bypass(self, record: Record) -> None:
         """

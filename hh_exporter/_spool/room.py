@@ -27,6 +27,10 @@ class Room:
     """Bytes that were handed over and are not on disk."""
     since: float | None = field(default=None, init=False)
     """When the oldest of that was handed over."""
+    owed: int = field(default=0, init=False)
+    """Bytes that could not be written and still are to be."""
+    behind_since: float | None = field(default=None, init=False)
+    """Since when an event has been in memory alone that is to be on disk, too."""
     _missed: int = field(default=0, init=False)
     """Events in memory alone since room became short."""
     _is_told: bool = field(default=False, init=False)
@@ -40,8 +44,8 @@ class Room:
                 costs no more.
         """
         return not size or (
-            (is_last or self.waiting + size <= MAX_WAITING)
-            and self.used + self.waiting + size <= self.max_bytes
+            (is_last or self.waiting + self.owed + size <= MAX_WAITING)
+            and self.used + self.waiting + self.owed + size <= self.max_bytes
         )
 
     def take(self, size: int, now: float) -> None:
@@ -49,15 +53,30 @@ class Room:
         if self.since is None:
             self.since = now
 
-    def miss(self) -> bool:
+    def fall_behind(self, now: float) -> None:
+        """
+        Note an event that should be on disk, and is in memory alone.
+        """
+        if self.behind_since is None:
+            self.behind_since = now
+
+    def miss(self, now: float) -> bool:
         """
         Note an event that should be on disk and has no room there.
 
         Returns:
             Whether it is the first for a while.
         """
+        self.fall_behind(now)
         self._missed += 1
         return self._missed == 1
+
+    def lag(self, now: float) -> float:
+        """
+        Say for how long the oldest that is not on disk has waited for it.
+        """
+        since = [then for then in (self.since, self.behind_since) if then is not None]
+        return max(0.0, now - min(since, default=now))
 
     def tell(self, *, is_closing: bool = False) -> str:
         """
@@ -70,7 +89,7 @@ class Room:
         missed = f"{self._missed} event{'' if self._missed == 1 else 's'}"
         if not self._missed:
             return ""
-        if is_closing or self._is_half_free:
+        if is_closing or self.is_half_free:
             self._missed, self._is_told = 0, False
             now = "is closed" if is_closing else "has room again"
             return f"the spool {now}: {missed} in all were in memory only"
@@ -83,6 +102,7 @@ class Room:
         )
 
     @property
-    def _is_half_free(self) -> bool:
+    def is_half_free(self) -> bool:
         # Half, and not just enough for the next: else it would be logged at each commit.
-        return self.waiting <= MAX_WAITING // 2 and self.used + self.waiting <= self.max_bytes // 2
+        waiting = self.waiting + self.owed
+        return waiting <= MAX_WAITING // 2 and self.used + waiting <= self.max_bytes // 2

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from math import inf
 
 from attrs import Factory, define, field
 
@@ -23,7 +24,7 @@ from hh_exporter._sessions import Sessions
 from hh_exporter._settings.spool import Spool
 from hh_exporter._spool.kept import Identity, Letter
 from hh_exporter._spool.rows import Rows
-from hh_exporter._spool.work import Load, Settle, Store, Unload
+from hh_exporter._spool.work import AT_ONCE, Load, Settle, Store, Unload
 from hh_exporter._spool.writer import Writer
 
 __all__ = ["Spooler"]
@@ -79,6 +80,7 @@ class Spooler:
             clock=self.clock,
         )
         self.queue.overflow.spool = self.take
+        self.writer.on_room = self._catch_up
         if self.settings.durable:
             self.queue.keep = self.keep
 
@@ -96,7 +98,7 @@ class Spooler:
                 return
             thread = self.writer.open()
             self._is_late = False
-            self.queue.keep_queued()
+            self._catch_up()
             self._tend_at = self.clock.now()
             self.tend(self._tend_at)
         if thread is None or is_ending:
@@ -179,7 +181,7 @@ class Spooler:
         hand_over = self._store(record, is_loaded=True)
         if hand_over is not None:
             hand_over()
-        elif self.writer.shift is not None and self.writer.room.miss():
+        elif self.writer.shift is not None and self.writer.room.miss(self.clock.now()):
             self.writer.expire()  # which may make room, and has the thread say it
         return hand_over is not None
 
@@ -277,8 +279,7 @@ class Spooler:
         """
         Seconds that the oldest record not yet on disk has waited.
         """
-        since = self.writer.room.since
-        return 0.0 if since is None else max(0.0, self.clock.now() - since)
+        return self.writer.room.lag(self.clock.now())
 
     def retire(self, on_over: Callable[[], None]) -> bool:
         """
@@ -315,6 +316,28 @@ class Spooler:
         if hand_over is None:
             record.spot = before
         return hand_over
+
+    def _catch_up(self) -> None:
+        """
+        Have what is in memory alone on disk, too, if the spool is durable. Under the queue's lock.
+
+        As far as there is room; if the disk failed, the smallest record tries it for the others.
+        """
+        if not self.settings.durable:
+            return
+        queued, oldest = self.queue.unkept()
+        at_once, count = AT_ONCE, 0
+        if self.writer.rounds.has_failed:
+            at_once = 1
+            queued.sort(key=lambda record: len(record.data))
+        while count < min(len(queued), at_once):
+            hand_over = self._store(queued[count], is_loaded=True)
+            if hand_over is None:
+                break
+            hand_over()
+            count += 1
+        oldest = min([oldest, *(record.pushed_at for record in queued[count:])])
+        self.writer.room.behind_since = None if oldest == inf else oldest
 
     def _take_back(self, record: Record) -> None:
         spot, record.spot = record.spot, None

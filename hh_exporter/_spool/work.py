@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from attrs import Factory, define, field
 
@@ -19,15 +19,26 @@ from hh_exporter._records import Record, Spot
 from hh_exporter._spool.disk import Disk
 from hh_exporter._spool.kept import Letter, SpooledRecord
 
-__all__ = ["Expire", "Load", "Owner", "Settle", "Store", "Unload", "Work", "empty", "gather"]
+__all__ = [
+    "AT_ONCE",
+    "Expire",
+    "Load",
+    "Owner",
+    "Settle",
+    "Store",
+    "Unload",
+    "Work",
+    "empty",
+    "gather",
+]
 
 T = TypeVar("T")
 
 _GATHER = 0.02
 """Seconds for which a commit gathers work, if no caller waits for it."""
 
-_AT_ONCE = 1000
-"""Records, and letters, that expire in one commit: others wait for it."""
+AT_ONCE: Final = 1000
+"""Records that one commit sees to where it might be any number: others wait for it."""
 
 
 class Owner(Protocol):
@@ -38,6 +49,8 @@ class Owner(Protocol):
     def lose(self, seqs: Sequence[int], reason: DropReason, event_ids: Sequence[str]) -> None: ...
 
     def owe(self, work: Work) -> None: ...
+
+    def fall_behind(self) -> None: ...
 
     def admit(self, found: Sequence[tuple[SpooledRecord, Spot]]) -> None: ...
 
@@ -92,6 +105,8 @@ class Store:
                 self.record.spot = None
             if not self.is_loaded:
                 owner.lose((self.row.seq,), DropReason.SPOOL_FULL, (self.row.event_id,))
+            elif self.on_end is None:
+                owner.fall_behind()
         if self.on_end is not None:
             self.on_end()
 
@@ -197,7 +212,7 @@ class Expire:
     size: int = 0
 
     def do(self, disk: Disk) -> None:
-        self.gone, self.letters = disk.expire(self.oldest, _AT_ONCE)
+        self.gone, self.letters = disk.expire(self.oldest, AT_ONCE)
 
     def end(self, owner: Owner, *, is_done: bool) -> None:
         if is_done and (self.gone or self.letters):
@@ -206,11 +221,19 @@ class Expire:
             owner.lose([seq for seq, _ in self.gone], DropReason.EXPIRED, event_ids)
 
 
-def gather(work: SimpleQueue[Work | None], hurry: SimpleQueue[None]) -> list[Work | None]:
+def gather(
+    work: SimpleQueue[Work | None], hurry: SimpleQueue[None], patience: float | None
+) -> list[Work | None]:
     """
     Wait for work, and for more of it unless a caller waits for this.
+
+    Returns:
+        The work; nothing where none came within *patience* seconds.
     """
-    works = [work.get()]
+    try:
+        works = [work.get(timeout=patience)]
+    except Empty:
+        return []
     with suppress(Empty):
         hurry.get(timeout=_GATHER)
     empty(hurry)

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from math import inf
 from queue import SimpleQueue
 
 from attrs import Factory, define, field
@@ -28,13 +29,20 @@ from hh_exporter._settings.spool import Spool
 from hh_exporter._spool.disk import Disk
 from hh_exporter._spool.kept import Identity, SpooledRecord
 from hh_exporter._spool.room import Room
+from hh_exporter._spool.rounds import Owed, Rounds
 from hh_exporter._spool.rows import Rows
-from hh_exporter._spool.work import Expire, Settle, Work, empty, gather
+from hh_exporter._spool.work import Expire, Work, empty, gather
 from hh_exporter.exceptions import SpoolError
 
 __all__ = ["Shift", "Writer"]
 
 log = get_log(__name__)
+
+RETRY = 1.0
+"""Seconds after which what could not be written is tried again, if no other work comes."""
+
+_EPISODE_GAP = 60.0
+"""Seconds after a message about the disk in which another fault is the same episode."""
 
 _MADE_ROOM = "deleted, the oldest first: the spool is full (max_bytes) and needs room"
 _UNWRITTEN = "lost: the spool could not be written to before it closed"
@@ -73,6 +81,11 @@ class Writer:
     """Called with the number of dead letters that are not kept, and why."""
     on_loaded: Callable[[], None] = lambda: None
     """Called when records came back to memory, or there are none. Any thread."""
+    on_room: Callable[[], None] = lambda: None
+    """
+    Called when there may be room for what is in memory alone and is to be on disk, too. Under
+    the queue's lock.
+    """
     fault: str = ""
     """Why the disk can't be used; empty if it can."""
     size: int = field(default=0, init=False)
@@ -80,18 +93,27 @@ class Writer:
     letters: int = field(default=0, init=False)
     room: Room = field(init=False)
     disk: Disk = field(init=False)
+    rounds: Rounds = field(init=False)
     _hurry: SimpleQueue[None] = Factory(SimpleQueue)
     """Not an Event: its lock may be held by the code that a signal handler interrupts."""
     thread: threading.Thread | None = field(default=None, init=False)
     _shifts: deque[Shift] = Factory(deque)
     """The one that is under way, and those that follow; changed under the queue's lock."""
-    _owed: list[Work] = Factory(list)
-    """What could not be done, and is tried again with the next commit."""
+    _say_at: float = field(default=-inf, init=False)
+    """When a fault is worth another message."""
+    _look_at: float = field(default=-inf, init=False)
+    """When to see again whether there is room for what is in memory alone."""
 
     def __attrs_post_init__(self) -> None:
         self.room = Room(self.settings.max_bytes)
         self.disk = Disk(
             directory=self.settings.directory, identity=self.identity, fsync=self.settings.fsync
+        )
+        self.rounds = Rounds(
+            disk=self.disk,
+            max_bytes=self.settings.max_bytes,
+            on_fail=self._fail,
+            on_deleted=lambda count: self.on_letters_lost(count, _MADE_ROOM),
         )
 
     # For the spooler. Any thread, under the queue's lock.
@@ -137,7 +159,6 @@ class Writer:
         for work in empty(shift.work):
             if work is not None:
                 self._end(work, is_done=False)
-        self._owed.clear()
         for tell in waiting:
             tell()
 
@@ -199,7 +220,7 @@ class Writer:
                     waiting, shift.on_read = shift.on_read, []
                 for tell in waiting:
                     tell()
-                while self._commit(gather(shift.work, self._hurry)):
+                while self._commit(gather(shift.work, self._hurry, self._patience)):
                     pass
             finally:
                 self._let_go()
@@ -229,55 +250,64 @@ class Writer:
         """
         with suppress(OSError, sqlite3.Error):
             self.disk.close()
-        owed, self._owed = self._owed, []
-        lost = sum(len(work.letters) for work in owed if isinstance(work, Settle))
-        size = sum(work.size for work in owed)
+        owed, self.rounds.owed = self.rounds.owed, Owed()
         with self.queue.lock:
-            self.room.waiting -= size
-        if lost:
+            self.room.owed, self.room.behind_since = 0, None
+        if lost := owed.letters:
             self.on_letters_lost(lost, _UNWRITTEN)
         self._tell_room(is_closing=True)
 
+    @property
+    def _patience(self) -> float | None:
+        """
+        Seconds after which something is to be tried again though no work came; None without.
+        """
+        if self.rounds.can_go_on:
+            return 0.0
+        return RETRY if self.rounds.owed or self.room.behind_since is not None else None
+
     def _commit(self, works: Sequence[Work | None]) -> bool:
         """
-        Do all of *works* in one transaction, or each in one of its own where that fails.
+        Do *works*, and what else there is to do.
 
         Returns:
             Whether there may be more.
         """
-        real = [*self._owed, *(work for work in works if work is not None)]
-        self._owed = []
-        is_whole = self._try(real)
-        are_done = [is_whole or self._try([work]) for work in real]
+        real = [work for work in works if work is not None]
+        are_done = self.rounds.go(real)
         with suppress(OSError, sqlite3.Error):
             self.disk.sweep()
         size = sum(work.size for work in real)  # first: a finaliser may push while it is summed
-        if is_whole and size:  # not if a part is still owed: that would be said each time
+        if self.rounds.has_written and not self.rounds.has_failed:
             self.fault = ""
         with self.queue.lock:
             is_idle = all(shift.work.empty() for shift in self._shifts)
             # Anew where nothing else waits: who is interrupted hands over less than was counted.
             self.room.waiting = 0 if is_idle else self.room.waiting - size
             self.room.since = None if is_idle else self.clock.now()
+            self.room.owed = self.rounds.owed.size
             self._measure()
         for work, is_done in zip(real, are_done, strict=True):
             self._end(work, is_done=is_done)
         self._tell_room()
+        self._catch_up(is_due=not works)
         return None not in works
 
-    def _try(self, works: Sequence[Work]) -> bool:
-        try:
-            with self.disk.transaction():
-                for work in works:
-                    work.do(self.disk)
-                added = sum(work.size for work in works)
-                deleted = self.disk.make_room(added, self.settings.max_bytes)
-        except Exception as exc:
-            self._fail(exc)
-            return False
-        if deleted:
-            self.on_letters_lost(deleted, _MADE_ROOM)
-        return True
+    def _catch_up(self, *, is_due: bool) -> None:
+        """
+        Have what is in memory alone written, once there is room, and now and then in case.
+        """
+        now = self.clock.now()
+        with self.queue.lock:
+            if self.room.behind_since is None or self._shifts[0].is_closing:
+                return
+            if (
+                is_due
+                or now >= self._look_at
+                or (self.room.is_half_free and not self.rounds.has_failed)
+            ):
+                self._look_at = now + RETRY
+                self.on_room()
 
     def _end(self, work: Work, *, is_done: bool) -> None:
         try:
@@ -288,7 +318,9 @@ class Writer:
 
     def _fail(self, exc: Exception) -> None:
         what = str(exc) or type(exc).__name__
-        if not self.fault:
+        now = self.clock.now()
+        if not self.fault and now >= self._say_at:
+            self._say_at = now + _EPISODE_GAP
             log.warning(
                 "hh_exporter: the spool in %s can't be written to (%s): events are kept in memory "
                 "only, and dropped as spool_full if they don't fit",
@@ -311,11 +343,18 @@ class Writer:
 
     def owe(self, work: Work) -> None:
         """
-        Try *work* again with the next commit.
+        Try *work* again with the next commits.
         """
-        self._owed.append(work)
+        self.rounds.owed.add(work)
         with self.queue.lock:
-            self.room.waiting += work.size
+            self.room.owed = self.rounds.owed.size
+
+    def fall_behind(self) -> None:
+        """
+        Note that a record which was to be on disk, too, is in memory alone.
+        """
+        with self.queue.lock:
+            self.room.fall_behind(self.clock.now())
 
     def lose(self, seqs: Sequence[int], reason: DropReason, event_ids: Sequence[str] = ()) -> None:
         """

@@ -62,7 +62,7 @@ def said_of_room() -> set[str]:
     for is_closing in (False, True):
         room = Room(max_bytes=100)
         room.waiting = 90
-        room.miss()
+        room.miss(0.0)
         said.add(room.tell())
         if not is_closing:
             room.waiting = 0

@@ -510,7 +510,7 @@ async def test_a_failed_commit_costs_no_other_of_a_durable_spool(
     A record that leaves memory while its first commit fails has a second one.
     """
     add = SpoolFile.add
-    failures = 2  # the commit of all, and the one of its own
+    failures = 1
     has_failed = threading.Event()
 
     def fail_first(file: SpoolFile, records: Sequence[SpooledRecord]) -> range:
@@ -526,6 +526,7 @@ async def test_a_failed_commit_costs_no_other_of_a_durable_spool(
     exporter = await make_exporter(
         queue=QueueLimits(max_events=1), spool=Spool(directory, durable=True)
     )
+    await written(exporter)
     monkeypatch.setattr(SpoolFile, "add", fail_first)
     push(exporter, ["e0"])
     assert has_failed.wait(PATIENCE)  # the loop does not turn: it is still in the queue
@@ -545,7 +546,7 @@ async def test_a_record_that_leaves_memory_amid_a_commit_that_fails_is_told_as_l
     Where it seemed to be on disk by then, its loss is counted, and costs no other.
     """
     add = Disk.add
-    failures = 2  # the commit of all, and the one of its own
+    failures = 1
     has_failed = threading.Event()
 
     def fail_first(disk: Disk, *arguments: Any, loaded: bool) -> None:
@@ -561,6 +562,7 @@ async def test_a_record_that_leaves_memory_amid_a_commit_that_fails_is_told_as_l
     exporter = await make_exporter(
         queue=QueueLimits(max_events=1), spool=Spool(directory, durable=True)
     )
+    await written(exporter)
     monkeypatch.setattr(Disk, "add", fail_first)
     push(exporter, ["e0"])
     assert has_failed.wait(PATIENCE)  # the loop does not turn: it is still in the queue
@@ -646,7 +648,7 @@ async def test_what_could_not_be_removed_is_removed_later(
     A delivered event whose row the disk would not give up leaves it with the next commit.
     """
     remove = SpoolFile.remove
-    failures = 2  # the commit of all, and the one of its own
+    failures = 1
 
     def fail_first(file: SpoolFile, ids: Any) -> int:
         nonlocal failures

@@ -1,0 +1,145 @@
+"""
+Rounds of the spool's thread: what arrived is committed, then a part of what is owed.
+
+A disk that fails costs a round a few transactions, however much arrives or is owed:
+after some failures in a row of one kind of work, the rest of that kind has failed too.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from itertools import islice
+
+from attrs import Factory, define, field
+
+from hh_exporter._records import Spot
+from hh_exporter._spool.disk import Disk
+from hh_exporter._spool.kept import Letter
+from hh_exporter._spool.work import AT_ONCE, Settle, Work
+
+__all__ = ["Owed", "Rounds"]
+
+_FEW = 3
+"""Failures in a row after which the disk is at fault, and not what was to be written."""
+
+
+@define(eq=False)
+class Owed:
+    """
+    What could not be done and still is to be: one list, whatever it was a part of.
+
+    What is tried of it is halved each time that it fails, and doubled each time that
+    it doesn't: it costs a disk that stays full next to nothing, and what can't be
+    written for its own sake holds up nothing else.
+    """
+
+    size: int = field(default=0, init=False)
+    """Bytes that its letters will take."""
+    _items: deque[Spot | Letter | Work] = Factory(deque)
+    _most: int = AT_ONCE
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @property
+    def letters(self) -> int:
+        return sum(isinstance(item, Letter) for item in self._items)
+
+    def add(self, work: Work) -> None:
+        if isinstance(work, Settle):
+            self._items.extend(spot for spot in work.spots if spot.file is not None)
+            self._items.extend(work.letters)
+        else:
+            self._items.append(work)
+        self.size += work.size
+
+    def part(self) -> tuple[int, list[Work]]:
+        """
+        Return how much is to be tried now, and that as work.
+        """
+        items = list(islice(self._items, self._most))
+        spots = [item for item in items if isinstance(item, Spot)]
+        letters = [item for item in items if isinstance(item, Letter)]
+        works = [item for item in items if not isinstance(item, Spot | Letter)]
+        return len(items), [*works, Settle(spots, letters)]
+
+    def end(self, count: int, *, is_done: bool) -> None:
+        """
+        Note what became of a part of *count*.
+        """
+        if is_done:
+            gone = [self._items.popleft() for _ in range(count)]
+            self.size -= sum(item.size for item in gone if not isinstance(item, Spot))
+            self._most = min(AT_ONCE, 2 * self._most)
+        else:
+            self._most = max(1, count // 2)
+            self._items.rotate(-(count == 1))  # another one may do
+
+
+@define(eq=False, kw_only=True)
+class Rounds:
+    """
+    The rounds of one spool.
+    """
+
+    disk: Disk
+    max_bytes: int
+    on_fail: Callable[[Exception], None]
+    """Called for each transaction that fails."""
+    on_deleted: Callable[[int], None]
+    """Called with the number of dead letters that were deleted to make room."""
+    owed: Owed = Factory(Owed)
+    has_failed: bool = field(default=False, init=False)
+    """Whether a transaction of the last round failed."""
+    has_written: bool = field(default=False, init=False)
+    """Whether the last round added anything."""
+
+    @property
+    def can_go_on(self) -> bool:
+        """
+        Whether another part of what is owed may be done now.
+        """
+        return bool(self.owed) and not self.has_failed
+
+    def go(self, works: Sequence[Work]) -> list[bool]:
+        """
+        Do all of *works* in one transaction, or each in one of its own where that fails.
+
+        Returns:
+            Which of them were done.
+        """
+        self.has_failed = self.has_written = False
+        are_done = [True] * len(works)
+        if works and not self._try(works):
+            are_done = self._do_each(works) if len(works) > 1 else [False]
+        if self.owed:
+            count, part = self.owed.part()
+            self.owed.end(count, is_done=self._try(part))
+        return are_done
+
+    def _do_each(self, works: Sequence[Work]) -> list[bool]:
+        are_done: list[bool] = []
+        failures = Counter[object]()
+        for work in works:
+            kind = type(work), work.size > 0
+            is_done = failures[kind] < _FEW and self._try([work])
+            failures[kind] = 0 if is_done else failures[kind] + 1
+            are_done.append(is_done)
+        return are_done
+
+    def _try(self, works: Sequence[Work]) -> bool:
+        added = sum(work.size for work in works)
+        try:
+            with self.disk.transaction():
+                for work in works:
+                    work.do(self.disk)
+                deleted = self.disk.make_room(added, self.max_bytes)
+        except Exception as exc:
+            self.has_failed = True
+            self.on_fail(exc)
+            return False
+        self.has_written = self.has_written or added > 0
+        if deleted:
+            self.on_deleted(deleted)
+        return True
