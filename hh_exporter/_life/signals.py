@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import signal
-from asyncio import _get_running_loop
+from asyncio import AbstractEventLoop, Handle, _get_running_loop
 from collections.abc import Callable
 from functools import partial
 from threading import RLock, Thread, current_thread, main_thread
@@ -45,11 +45,12 @@ class _Handler:
     """Those whose workers are winding up."""
     _has_come: bool = False
     """Whether the signal has come and they were asked to."""
-    _held: tuple[dict[int, Any], Any] | None = None
-    """A callback of the event loop that must wait, and the dict where the loop looks for it."""
+    _held: tuple[AbstractEventLoop, dict[int, Any], Handle] | None = None
+    """An event loop, where it looks for its callbacks, and the one of them that must wait."""
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         if _comes_later(number):
+            self._hold_up(number)
             return
         if not self._has_come:
             self._has_come = True
@@ -82,13 +83,28 @@ class _Handler:
         The signal's number is in the loop's own socket by now: CPython's handler writes it,
         and asyncio reads it later, in this thread, and looks for what it is to call.
         """
-        callbacks = getattr(_get_running_loop(), "_signal_handlers", None)
-        if isinstance(callbacks, dict) and number in callbacks:
-            self._held = callbacks, callbacks.pop(number)
+        loop = _get_running_loop()
+        callbacks = getattr(loop, "_signal_handlers", None)
+        if loop is not None and isinstance(callbacks, dict) and number in callbacks:
+            self._held = loop, callbacks, callbacks.pop(number)
 
     def _let_go(self, number: int) -> None:
+        """
+        Have the loop call it: once, however often its number was written meanwhile.
+        """
+        if self._held is None:
+            return
+        loop, _, callback = self._held
+        if loop is _get_running_loop():
+            loop.call_soon_threadsafe(callback._run)
+            # Put back in the turn after the next, when all numbers so far have been read.
+            loop.call_soon(loop.call_soon, self._put_back, number)
+        else:
+            self._put_back(number)
+
+    def _put_back(self, number: int) -> None:
         if self._held is not None:
-            callbacks, callback = self._held
+            _, callbacks, callback = self._held
             callbacks.setdefault(number, callback)
             self._held = None
 

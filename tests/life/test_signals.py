@@ -397,6 +397,35 @@ async def main():
     assert done.stdout == "2 2\n"
 
 
+@pytest.mark.parametrize("events", [("e0", "e1"), ()])
+async def test_a_callback_of_the_loop_waits_for_a_signal_that_comes_later(
+    server: ScriptedServer, events: tuple[str, ...]
+) -> None:
+    """
+    A signal that interrupts a queue is put off; the loop's callback for it runs once, even so.
+    """
+    source = f"""
+{LINGER}
+async def main():
+    over, calls = asyncio.Event(), []
+    def on_term():
+        calls.append(exporter.stats().delivered)
+        asyncio.get_running_loop().call_later(0.2, over.set)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, on_term)
+    exporter.install_signal_handlers()
+    async with exporter:
+        push(*{events!r})
+        with exporter._life.queue.lock:
+            signal.raise_signal(signal.SIGTERM)
+        await over.wait()
+    say(calls)
+asyncio.run(main())
+"""
+    done = await run_program(source, server.url, T="60")
+
+    assert (done.status, done.stdout, done.stderr) == (0, f"[{len(events)}]\n", "")
+
+
 async def test_the_first_process_of_a_container_ends(server: ScriptedServer) -> None:
     """
     The kernel takes no default action for it: it ends by itself, with the status of the signal.
