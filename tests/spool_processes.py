@@ -20,6 +20,8 @@ from pathlib import Path
 
 from attrs import Factory, define
 
+from hh_exporter._spool import moving
+from hh_exporter._spool.disk import Disk
 from hh_exporter._spool.file import SpoolFile
 from hh_exporter._spool.kept import Identity, SpooledRecord
 from tests.builders import make_letter
@@ -192,6 +194,30 @@ def fill_disk(directory: str) -> None:
     wait(LIFE)
 
 
+def take_over(directory: str, step: str, times: str) -> None:
+    """
+    Take over all files, a row at a time, and stay where *step* is done so many times.
+    """
+    do, left = getattr(SpoolFile, step), int(times)
+
+    def do_or_stay(file: SpoolFile, *arguments: object) -> object:
+        nonlocal left
+        left -= 1
+        if not left:
+            say("there")
+            wait(LIFE)
+        return do(file, *arguments)
+
+    setattr(SpoolFile, step, do_or_stay)
+    setattr(moving, "_PART", 1)  # noqa: B010 - it is Final
+    disk = Disk(directory=Path(directory), identity=IDENTITY, fsync=False)
+    disk.open()
+    while disk.has_more:
+        disk.take_over()
+    say("done")
+    wait(LIFE)
+
+
 def say(what: object) -> None:
     os.write(1, f"{what}\n".encode())  # in one piece, whoever else writes
 
@@ -204,7 +230,7 @@ def wait(pipe: tuple[int, int]) -> None:
 
 
 def main() -> None:
-    tasks = {task.__name__: task for task in (write, hold, hold_and_fork, fill_disk)}
+    tasks = {task.__name__: task for task in (write, hold, hold_and_fork, fill_disk, take_over)}
     for line in sys.stdin:
         name, *arguments = shlex.split(line)
         if name == "open_gate":

@@ -97,7 +97,7 @@ class SpooledBooks(Books):
         writer = spooler.writer
         if writer.shift is not None:
             files = writer.disk._files
-            assert stats.spooled == sum(h.file.count - len(h.loaded) for h in files), stats
+            assert stats.spooled == sum(held.unloaded for held in files), stats
 
     def what_can_be_seen(self) -> object:
         self.let_the_disk_finish()

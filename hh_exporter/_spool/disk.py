@@ -1,68 +1,34 @@
 """
-The spool files that we hold: those that dead processes left, and one to write to.
+The spool file that is ours, and the one whose contents are being moved to it.
 
-It knows which of their records are in memory, so that none is loaded twice, and
-which file a record is in, so that none is copied. Used by one thread. A fork waits
-until SQLite is idle: it has locks that all its files share, and a child that is
-forked while one is held would wait for it forever.
+It knows which records are in memory, so that none is loaded twice, and which
+file a record is in, so that none is copied. Used by one thread. A fork waits until
+SQLite is idle: it has locks that all its files share, and a child that is forked
+while one is held would wait for it forever.
 """
 
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from operator import itemgetter
 from pathlib import Path
 from threading import RLock
 from weakref import WeakSet
 
-from attrs import Factory, define, evolve
+from attrs import define, evolve, field
 
-from hh_exporter._log import get_log
 from hh_exporter._records import Spot
+from hh_exporter._spool.estate import Estate
 from hh_exporter._spool.file import SpoolFile
+from hh_exporter._spool.held import Held
 from hh_exporter._spool.kept import Identity, Letter, SpooledRecord
-from hh_exporter._spool.place import list_files, make_directory, set_aside
-from hh_exporter._spool.schema import is_corrupt
-from hh_exporter.exceptions import SpoolError
+from hh_exporter._spool.place import make_directory
 
 __all__ = ["Disk"]
 
-log = get_log(__name__)
-
 _LONGEST_WAIT = 1.0
 """Seconds for which a fork waits for each disk: one that hangs must not stop the program."""
-
-
-@define(eq=False)
-class _Held:
-    """
-    An open file, and what of it is in memory.
-    """
-
-    file: SpoolFile
-    inherited: int
-    """Records up to this id are of an earlier process: their order of admission is not ours."""
-    loaded: set[int] = Factory(set)
-    last: int = 0
-    """The record that came back to memory last: those behind it are next."""
-
-    def round(self, limit: int) -> Iterator[int]:
-        """
-        List records that are not in memory, beginning with the next one, about *limit* of them.
-        """
-        for after in (self.last, 0):
-            for id_ in self.file.ids(limit + len(self.loaded), after=after):
-                if id_ not in self.loaded:
-                    yield id_
-
-    def order(self, id_: int, seq: int) -> int:
-        """
-        Say which place in our order of admission a record has; 0 if none.
-        """
-        return seq if id_ > self.inherited else 0
 
 
 @define(eq=False, kw_only=True)
@@ -74,18 +40,23 @@ class Disk:
     directory: Path
     identity: Identity
     fsync: bool
-    _files: list[_Held] = Factory(list)
-    _transaction: ExitStack = Factory(ExitStack)
+    estate: Estate = field(init=False)
+    _ours: Held | None = field(default=None, init=False)
+    """The one that is written to."""
+    _transaction: ExitStack = field(factory=ExitStack, init=False)
     """The one that is under way."""
-    _written: list[Spot] = Factory(list)
-    """Spots of records that it adds."""
-    _left: dict[Path, int] = Factory(dict)
+    _left: dict[Path, int] = field(factory=dict, init=False)
     """How many records waited in each file of ours when it was closed."""
-    _at_work: RLock = Factory(RLock)
+    _at_work: RLock = field(factory=RLock, init=False)
     """Held while SQLite is."""
 
     def __attrs_post_init__(self) -> None:
+        self.estate = Estate(self.identity, self.fsync)
         _disks.add(self)
+
+    @property
+    def _files(self) -> list[Held]:
+        return [held for held in (self._ours, self.estate.source) if held is not None]
 
     @property
     def size(self) -> int:
@@ -106,69 +77,79 @@ class Disk:
     def letters(self) -> int:
         return sum(held.file.letters for held in self._files)
 
+    # What other processes left, outside of a transaction.
+
     def open(self) -> tuple[int, int]:
         """
-        Take all files in the directory that no process holds and that are of this identity.
+        Look for files in the directory that no process holds, and take over the first.
 
         Returns:
-            How many records other processes left there, and how many of ours are gone.
+            As `take_over` does.
 
         Raises:
             SpoolError, OSError: The directory is not ours, or can't be made.
         """
         make_directory(self.directory)
-        found = gone = 0
-        for path in list_files(self.directory):
-            with self._at_work:
-                held = self._adopt(path)
-            if held is None:
-                continue
-            self._files.append(held)
-            new = held.file.count - self._left.pop(path, 0)
-            found += max(new, 0)
-            gone += max(-new, 0)
-        gone += sum(self._left.values())
-        self._left.clear()
+        paths = self.estate.find(self.directory)
+        found, gone = 0, sum(self._left.pop(path) for path in self._left.keys() - set(paths))
+        while self.has_more and not self._files:
+            more_found, more_gone = self.take_over()
+            found, gone = found + more_found, gone + more_gone
         return found, gone
 
-    def _adopt(self, path: Path) -> _Held | None:
-        try:
-            file = SpoolFile.adopt(path, self.identity, fsync=self.fsync)
-            return None if file is None else _Held(file, max(file.ids(), default=0))
-        except SpoolError as exc:
-            log.warning("hh_exporter: a spool file is skipped: %s", exc)
-        except (OSError, sqlite3.Error) as exc:
-            if isinstance(exc, sqlite3.Error) and is_corrupt(exc):
-                log.warning("hh_exporter: a corrupt spool file was renamed to %s", set_aside(path))
-            else:
-                log.warning("hh_exporter: the spool file %s can't be opened: %s", path, exc)
-        return None
+    @property
+    def has_more(self) -> bool:
+        """
+        Whether there is anything that `take_over` can do for now.
+        """
+        return self.estate.is_behind and not self.estate.is_stuck
+
+    def take_over(self) -> tuple[int, int]:
+        """
+        Take over a part of what other processes left: open a file, and move some of its contents.
+
+        Returns:
+            How many records were found, and how many of ours are gone.
+        """
+        estate = self.estate
+        with self._at_work:
+            found = gone = 0
+            if estate.source is None and estate.is_unread:
+                path, held = estate.open_next(self._ours)
+                new = (0 if held is None else held.file.count) - self._left.pop(path, 0)
+                found, gone = max(new, 0), max(-new, 0)
+                # One that was moved in part is not to be written to.
+                if self._ours is None and held and held.file.gives_back and not held.file.heir:
+                    self._ours = held
+                else:
+                    estate.source = held
+            if estate.source is not None:
+                estate.move(estate.source, self._writable)
+            elif not estate.is_unread and self._ours is not None:
+                estate.remove_moved(self._ours)
+        return found, gone
+
+    def sweep(self) -> None:
+        """
+        Have what could not be moved tried again: a commit may have made room.
+        """
+        self.estate.is_stuck = False
+
+    # What is ours.
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """
         Commit what is done in the block, all of it or nothing.
         """
-        before = [(held, set(held.loaded)) for held in self._files]
-        try:
-            with self._at_work, ExitStack() as self._transaction:
-                for held in self._files:
-                    self._transaction.enter_context(held.file.transaction())
-                yield
-        except BaseException:
-            for held, loaded in before:
-                held.loaded = loaded
-            for spot in self._written:
-                spot.file = None
-            raise
-        finally:
-            self._written.clear()
+        with self._at_work, ExitStack() as self._transaction:
+            yield
 
     def has(self, spot: Spot) -> bool:
         """
         Whether a record is there; its file may have been closed since.
         """
-        return spot.file in self._files
+        return spot.file is not None and spot.file in (self._ours, self.estate.source)
 
     # Within a transaction.
 
@@ -179,13 +160,7 @@ class Disk:
         Args:
             loaded: Whether they are in memory, too.
         """
-        held = self._writable()
-        ids = held.file.add(records)
-        for spot, id_ in zip(spots, ids, strict=True):
-            spot.file, spot.id = held, id_
-            self._written.append(spot)
-        if loaded:
-            held.loaded.update(ids)
+        self._begin(self._writable()).add(records, spots, loaded=loaded)
 
     def unload(self, spot: Spot, seq: int = 0) -> None:
         """
@@ -197,13 +172,13 @@ class Disk:
         """
         if self.has(spot):
             held = _held_at(spot)
-            held.loaded.discard(spot.id)
             if seq:
-                held.file.set_seq(spot.id, seq)
+                self._begin(held).file.set_seq(spot.id, seq)
+            held.note(spot.id, is_loaded=False)
 
     def put_back(self, spots: Sequence[Spot]) -> None:
         """
-        Note that records did not get to memory: it is their turn again.
+        Note that records did not get to memory: it is their turn again. Outside, too.
         """
         for spot in reversed(spots):
             self.unload(spot)
@@ -215,31 +190,32 @@ class Disk:
         Delete a record that has its outcome.
         """
         if self.has(spot):
-            held = _held_at(spot)
-            held.file.remove((spot.id,))
-            held.loaded.discard(spot.id)
+            self._begin(_held_at(spot)).remove(spot.id)
 
     def bury(self, letters: Sequence[Letter]) -> None:
         if letters:
-            self._writable().file.bury(letters)
+            self._begin(self._writable()).file.bury(letters)
 
     def next(self, limit: int, limit_bytes: int) -> list[tuple[SpooledRecord, Spot]]:
         """
-        Read the records whose turn it is, file by file, up to *limit* or about *limit_bytes*.
+        Read the records whose turn it is, up to *limit* or about *limit_bytes*.
 
         They count as in memory from now on, unless `unload` says otherwise.
         """
         found: list[tuple[SpooledRecord, Spot]] = []
         size = 0
         for held in self._files:
-            for id_ in held.round(limit):
+            if held is self.estate.source and not self.estate.is_stuck:
+                continue  # its turn comes once it is moved
+            self._begin(held)
+            for id_ in held.round():
                 if len(found) == limit or size >= limit_bytes:
                     return found
                 record = held.file.record(id_)
                 if record is not None:
                     seq = held.order(id_, record.seq)
                     found.append((evolve(record, seq=seq), Spot(held, id_)))
-                    held.loaded.add(id_)
+                    held.note(id_, is_loaded=True)
                     held.last = id_
                     size += record.size
         return found
@@ -248,21 +224,21 @@ class Disk:
         """
         Delete dead letters, and records that are not in memory, pushed before a Unix time.
 
+        What is still to be moved is not looked at.
+
         Args:
-            limit: About how many of each to delete in each file.
+            limit: About how many of each to delete.
 
         Returns:
             The records' places in the order and event ids, and how many letters that were.
         """
-        gone: list[tuple[int, str]] = []
-        count = 0
-        for held in self._files:
-            records, letters = held.file.expire(
-                before, limit + len(held.loaded), spared=held.loaded
-            )
-            gone += [(held.order(id_, seq), event_id) for id_, seq, event_id in records]
-            count += letters
-        return gone, count
+        held = self._ours
+        if held is None:
+            return [], 0
+        records, letters = self._begin(held).file.expire(
+            before, limit + len(held.loaded), spared=held.loaded
+        )
+        return [(held.order(id_, seq), event_id) for id_, seq, event_id in records], letters
 
     def make_room(self, size: int, max_bytes: int) -> int:
         """
@@ -275,38 +251,34 @@ class Disk:
         """
         deleted = 0
         goal = max(max_bytes, self.size - size)
-        while self.size > goal and (
-            letters := [
-                (letter, held.file)
-                for held in self._files
-                if (letter := held.file.oldest_letter()) is not None
-            ]
+        while (
+            self.size > goal
+            and self._ours is not None
+            and (letter := self._ours.file.oldest_letter()) is not None
         ):
-            (_, id_), file = min(letters, key=itemgetter(0))
-            deleted += file.discard([id_])
+            deleted += self._begin(self._ours).file.discard([letter])
         return deleted
 
-    def _writable(self) -> _Held:
+    def _begin(self, held: Held) -> Held:
         """
-        Return the file to write to: the first; it is created if there is none.
+        Have the transaction include *held*: ours is the last to be committed.
         """
-        if not self._files:
+        if not held.is_changing:
+            if held is self.estate.source and self._ours is not None:
+                self._begin(self._ours)
+            self._transaction.enter_context(held.transaction())
+        return held
+
+    def _writable(self) -> Held:
+        """
+        Return the file to write to; it is created if there is none.
+        """
+        if self._ours is None:
             file = SpoolFile.create(self.directory, self.identity, fsync=self.fsync)
-            self._files.append(_Held(file, inherited=0))
-            self._transaction.enter_context(file.transaction())
-        return self._files[0]
+            self._ours = Held(file, inherited=0)
+        return self._ours
 
     # Outside of one.
-
-    def sweep(self) -> None:
-        """
-        Close empty files, except the one that is written to.
-        """
-        for held in self._files[1:]:
-            if not held.file.count and not held.file.letters:
-                self._files.remove(held)
-                with self._at_work:
-                    held.file.close()
 
     def abandon(self) -> None:
         """
@@ -315,18 +287,21 @@ class Disk:
         _disks.discard(self)
         for held in self._files:
             held.file.abandon()
+        self.estate.abandon()
 
     def close(self) -> None:
-        files, self._files = self._files, []
         with self._at_work, ExitStack() as closing:
+            files = self._files
+            self.estate.close(self._ours)
+            self._ours = None
             for held in files:
                 closing.callback(held.file.close)
                 # Without settled records that could not be deleted: another process finds those.
-                self._left[held.file.path] = held.file.count - len(held.loaded)
+                self._left[held.file.path] = held.unloaded
 
 
-def _held_at(spot: Spot) -> _Held:
-    assert isinstance(spot.file, _Held)  # noqa: S101
+def _held_at(spot: Spot) -> Held:
+    assert isinstance(spot.file, Held)  # noqa: S101
     return spot.file
 
 

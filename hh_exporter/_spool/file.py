@@ -14,29 +14,34 @@ from pathlib import Path
 
 from attrs import define, field
 
-from hh_exporter._spool.kept import Identity
+from hh_exporter._spool.kept import Identity, Mark
 from hh_exporter._spool.place import (
     check_ours,
     make_directory,
     new_path,
     remove,
+    sync_log,
     take_lock,
 )
 from hh_exporter._spool.schema import (
     check,
     connect,
+    gives_back,
     is_of_another,
     look,
     read_facts,
+    read_marks,
     read_version,
     seal,
+    set_heir,
+    set_mark,
     set_up,
     upgrade,
     wait_for_disk,
 )
 from hh_exporter._spool.tables import Tables
 
-__all__ = ["SpoolFile"]
+__all__ = ["SpoolFile", "marks_in"]
 
 _abandoned: list[sqlite3.Connection] = []
 """Connections of a parent's, never to be closed or collected here."""
@@ -50,9 +55,14 @@ class SpoolFile(Tables):
 
     path: Path
     _lock: int | None
+    _fsync: bool = False
     base_url: str = field(default="", init=False)
     dialect: str = field(default="", init=False)
     """Where its records are to be sent, and how they were made."""
+    heir: str = field(default="", init=False)
+    """The name of the file to which its contents are moved; empty if none was chosen."""
+    gives_back: bool = field(default=True, init=False)
+    """Whether it shrinks as its contents go."""
 
     @classmethod
     def create(cls, directory: Path, identity: Identity, *, fsync: bool = False) -> SpoolFile:
@@ -77,7 +87,7 @@ class SpoolFile(Tables):
             os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o600))
             db = undo.enter_context(closing(connect(path)))
             set_up(db, fsync=fsync, is_new=True)
-            file = cls(db, path, lock)
+            file = cls(db, path, lock, fsync)
             with file.transaction():  # one, or it could be left without a seal
                 upgrade(db, 0)
                 seal(db, identity)
@@ -125,7 +135,7 @@ class SpoolFile(Tables):
                 return None
             set_up(db, fsync=fsync)
             check(db)
-            file = cls(db, path, lock)
+            file = cls(db, path, lock, fsync)
             with file.transaction():
                 upgrade(db, version)
             file._read_all()
@@ -160,14 +170,48 @@ class SpoolFile(Tables):
             undo.pop_all()
         return file
 
+    def read_marks(self) -> dict[str, Mark]:
+        """
+        Read how much of other files is in this one, by their names.
+        """
+        return read_marks(self._db)
+
+    def set_mark(self, name: str, mark: Mark | None) -> None:
+        """
+        Note how much of the file of that name is in this one. Within a transaction.
+        """
+        set_mark(self._db, name, mark)
+
+    def name_heir(self, name: str) -> None:
+        """
+        Note the name of the file to which its contents are moved.
+        """
+        if name != self.heir:
+            # Nobody waits for the disk: without this, a part would be moved again.
+            wait_for_disk(self._db, "OFF")
+            try:
+                with self.transaction():
+                    set_heir(self._db, name)
+            finally:
+                wait_for_disk(self._db, "FULL" if self._fsync else "NORMAL")
+            self.heir = name
+
+    def sync(self) -> None:
+        """
+        Wait until what was committed is on the disk itself.
+        """
+        sync_log(self.path)
+
     def close(self, *, remove_empty: bool = True) -> None:
         """
         Close it, and remove it if it is empty. A second call does nothing.
         """
         lock, self._lock = self._lock, None
-        is_done_with = lock is not None and remove_empty and not self.count and not self.letters
+        is_done_with = lock is not None and remove_empty and self.is_empty
         try:
             with closing(self._db):
+                if is_done_with and not self.heir:
+                    is_done_with = not self._is_needed()
                 if is_done_with:
                     wait_for_disk(self._db, "OFF")
             if is_done_with:
@@ -188,7 +232,29 @@ class SpoolFile(Tables):
         if lock is not None:
             os.close(lock)
 
+    def _is_needed(self) -> bool:
+        """
+        Whether a file that is there was moved to this one in part, which only this one says.
+        """
+        return any(self.path.with_name(name).exists() for name in self.read_marks())
+
     def _read_all(self) -> None:
         facts = read_facts(self._db)
         self.base_url, self.dialect = facts["base_url"], facts["dialect"]
+        self.heir = facts.get("heir", "")
+        self.gives_back = gives_back(self._db)
         self._count()
+
+
+def marks_in(path: Path) -> dict[str, Mark]:
+    """
+    Read how much of other files is in the one at *path*, whoever holds it; none if it is gone.
+
+    Raises:
+        SpoolError, OSError, sqlite3.Error: It can't be read.
+    """
+    db = look(path)
+    if db is None:
+        return {}
+    with closing(db):
+        return read_marks(db) if read_version(path, db) else {}

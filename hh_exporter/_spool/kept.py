@@ -16,7 +16,7 @@ from attrs import field, frozen
 from hh_exporter._dialects.vendor import to_session_uuid
 from hh_exporter._settings.secret import Secret, hidden
 
-__all__ = ["Identity", "Letter", "Match", "SpooledRecord"]
+__all__ = ["Identity", "Letter", "Mark", "Match", "SpooledRecord"]
 
 
 @frozen(kw_only=True)
@@ -98,6 +98,24 @@ class Letter:
         Make a record of it again, with its age, as if it had never been tried.
         """
         return SpooledRecord(event_id=self.event_id, data=self.data, pushed_at=self.pushed_at)
+
+
+@frozen(kw_only=True)
+class Mark:
+    """
+    How far the contents of one file were moved to another: what has these ids, and less, is there.
+    """
+
+    records: int = 0
+    letters: int = 0
+
+    def later(self, other: Mark) -> Mark:
+        """
+        Return what is moved by either of two marks of one file.
+        """
+        return Mark(
+            records=max(self.records, other.records), letters=max(self.letters, other.letters)
+        )
 
 
 @frozen(kw_only=True)

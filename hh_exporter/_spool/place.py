@@ -29,6 +29,8 @@ __all__ = [
     "new_path",
     "remove",
     "set_aside",
+    "size_of",
+    "sync_log",
     "take_lock",
 ]
 
@@ -132,6 +134,28 @@ def has_log(path: Path) -> bool:
     Whether *path* is open, or was not closed.
     """
     return Path(f"{path}{_LOG}").exists()
+
+
+def size_of(path: Path) -> int:
+    """
+    Bytes of *path*, without what belongs to it; 0 if it is gone.
+    """
+    try:
+        return path.lstat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def sync_log(path: Path) -> None:
+    """
+    Wait until the log of *path* is on the disk itself; its holder does.
+    """
+    # Another descriptor of it than SQLite's, which is no matter: its locks are on other files.
+    log = os.open(f"{path}{_LOG}", os.O_RDONLY)
+    try:
+        os.fsync(log)
+    finally:
+        os.close(log)
 
 
 def remove(path: Path) -> None:

@@ -14,27 +14,36 @@ from hmac import compare_digest
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from hh_exporter._spool.kept import Identity
+from hh_exporter._spool.kept import Identity, Mark
 from hh_exporter._spool.place import has_log
 from hh_exporter.exceptions import SpoolError
 
 __all__ = [
     "check",
     "connect",
+    "gives_back",
     "is_corrupt",
     "is_of_another",
     "look",
     "read_facts",
+    "read_marks",
     "read_version",
     "seal",
+    "set_heir",
+    "set_mark",
     "set_up",
     "upgrade",
     "wait_for_disk",
 ]
 
 _APPLICATION_ID: Final = int.from_bytes(b"hhsp", "big")
-_PAGE_SIZE: Final = 16_384
-"""An event has a few kilobytes."""
+_PAGE_SIZE: Final = 1024
+"""An event has a few kilobytes: larger pages would be half empty."""
+_FULL: Final = 1
+"""How SQLite numbers the auto-vacuum that ends each commit."""
+_HEIR: Final = "heir"
+_MARK: Final = "moved from "
+"""What in `meta` says where the contents of a file go, and how many of another's are here."""
 
 _STEPS: Final[tuple[tuple[str, ...], ...]] = (
     (
@@ -117,10 +126,21 @@ def set_up(db: sqlite3.Connection, *, fsync: bool, is_new: bool = False) -> None
     commits are to survive that, it is made without a wait for the disk, which takes
     seconds where others write much. Call it again without *is_new* once it is made.
     """
-    db.execute(f"PRAGMA page_size = {_PAGE_SIZE}")  # of a new one
+    if is_new:
+        db.execute(f"PRAGMA page_size = {_PAGE_SIZE}")
+        # What is deleted is overwritten anyway: to move the end of the file there costs no more.
+        db.execute("PRAGMA auto_vacuum = FULL")
     wait_for_disk(db, "FULL" if fsync else "OFF" if is_new else "NORMAL")
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA secure_delete = ON")  # what is purged must not stay on free pages
+
+
+def gives_back(db: sqlite3.Connection) -> bool:
+    """
+    Whether the file shrinks as its contents go; those of early versions keep their size.
+    """
+    (mode,) = db.execute("PRAGMA auto_vacuum").fetchone()
+    return bool(mode == _FULL)
 
 
 def wait_for_disk(db: sqlite3.Connection, level: Literal["OFF", "NORMAL", "FULL"]) -> None:
@@ -205,6 +225,35 @@ def read_facts(db: sqlite3.Connection) -> dict[str, Any]:
     Read whose it is.
     """
     return dict(db.execute("SELECT name, value FROM meta").fetchall())
+
+
+def set_heir(db: sqlite3.Connection, name: str) -> None:
+    """
+    Note the name of the file to which the contents of this one are moved. Within a transaction.
+    """
+    db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (_HEIR, name))
+
+
+def set_mark(db: sqlite3.Connection, name: str, mark: Mark | None) -> None:
+    """
+    Note how much of the file of that name is in this one. Within a transaction.
+    """
+    if mark is None:
+        db.execute("DELETE FROM meta WHERE name = ?", (_MARK + name,))
+    else:
+        value = f"{mark.records} {mark.letters}"
+        db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (_MARK + name, value))
+
+
+def read_marks(db: sqlite3.Connection) -> dict[str, Mark]:
+    """
+    Read how much of other files is in this one, by their names.
+    """
+    marks = {}
+    for name, value in db.execute("SELECT name, value FROM meta WHERE name GLOB ?", (f"{_MARK}*",)):
+        records, letters = map(int, value.split())
+        marks[name.removeprefix(_MARK)] = Mark(records=records, letters=letters)
+    return marks
 
 
 def is_of_another(path: Path, identity: Identity) -> bool:

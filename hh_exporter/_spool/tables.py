@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from attrs import define, field
 
-from hh_exporter._spool.kept import Letter, Match, SpooledRecord
+from hh_exporter._spool.kept import Letter, Mark, Match, SpooledRecord
 
 __all__ = ["Tables"]
 
@@ -34,14 +34,27 @@ class Tables:
     record_size: int = field(default=0, init=False)
     """Bytes of those records."""
     letter_size: int = field(default=0, init=False)
+    moved: Mark = field(factory=Mark, init=False)
+    """What is in another file by now: it does not count here, and is not listed."""
     _next_id: int = field(default=1, init=False)
 
     @property
     def size(self) -> int:
         """
-        Bytes of its records and letters; the file keeps the room that it once needed.
+        Bytes of its records and letters.
         """
         return self.record_size + self.letter_size
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.count and not self.letters
+
+    @property
+    def last_id(self) -> int:
+        """
+        The id of the record that was added last, which may be gone; 0 if none was.
+        """
+        return self._next_id - 1
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -188,6 +201,35 @@ class Tables:
         self.remove(id_ for id_, *_ in records)
         return records, self.discard(ids)
 
+    # How far its contents were moved.
+
+    def leave_out(self, moved: Mark) -> None:
+        """
+        Note what is in another file by now.
+        """
+        if moved != self.moved:
+            self.moved = moved
+            self._count()
+
+    def pass_on(self, records: Sequence[SpooledRecord], letters: Sequence[Letter]) -> None:
+        """
+        Note that these, its first ones, are in another file by now.
+        """
+        self.moved = self.mark_after(records, letters)
+        self.count -= len(records)
+        self.record_size -= sum(record.size for record in records)
+        self.letters -= len(letters)
+        self.letter_size -= sum(letter.size for letter in letters)
+
+    def mark_after(self, records: Sequence[SpooledRecord], letters: Sequence[Letter]) -> Mark:
+        """
+        Say how far its contents are moved once these, its first ones, are.
+        """
+        return Mark(
+            records=records[-1].id if records else self.moved.records,
+            letters=letters[-1].id if letters else self.moved.letters,
+        )
+
     # Reading.
 
     def ids(self, limit: int = -1, *, after: int = 0) -> list[int]:
@@ -195,7 +237,8 @@ class Tables:
         List the ids of its records behind *after*, up to *limit* of them, in order of arrival.
         """
         rows = self._db.execute(
-            "SELECT id FROM records WHERE id > ? ORDER BY id LIMIT ?", (after, limit)
+            "SELECT id FROM records WHERE id > ? ORDER BY id LIMIT ?",
+            (max(after, self.moved.records), limit),
         )
         return [id_ for (id_,) in rows]
 
@@ -211,14 +254,17 @@ class Tables:
         """
         List the ids of its letters, in order of death.
         """
-        return [id_ for (id_,) in self._db.execute("SELECT id FROM letters ORDER BY id")]
+        rows = self._db.execute(
+            "SELECT id FROM letters WHERE id > ? ORDER BY id", (self.moved.letters,)
+        )
+        return [id_ for (id_,) in rows]
 
-    def oldest_letter(self) -> tuple[float, int] | None:
+    def oldest_letter(self) -> int | None:
         """
-        Find the letter that died first: when that was, as Unix time, and its id.
+        Find the letter that was pushed first; returns its id.
         """
-        found = self._db.execute("SELECT died_at, id FROM letters ORDER BY id LIMIT 1").fetchone()
-        return None if found is None else (float(found[0]), int(found[1]))
+        found = self._db.execute("SELECT id FROM letters ORDER BY pushed_at, id LIMIT 1").fetchone()
+        return None if found is None else int(found[0])
 
     def letter(self, id_: int) -> Letter | None:
         return self._read(
@@ -267,11 +313,13 @@ class Tables:
     def _count(self) -> None:
         self.count, self.record_size = self._db.execute(
             "SELECT count(*), ifnull(sum(length(data) + ifnull(length(session), 0)), 0) "
-            "FROM records"
+            "FROM records WHERE id > ?",
+            (self.moved.records,),
         ).fetchone()
         self.letters, self.letter_size = self._db.execute(
             "SELECT count(*), ifnull(sum(length(data) + length(CAST(answer AS BLOB))), 0) "
-            "FROM letters"
+            "FROM letters WHERE id > ?",
+            (self.moved.letters,),
         ).fetchone()
         last = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'records'").fetchone()
         self._next_id = 1 + (last[0] if last else 0)

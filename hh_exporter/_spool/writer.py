@@ -31,10 +31,11 @@ from hh_exporter._spool.kept import Identity, SpooledRecord
 from hh_exporter._spool.room import Room
 from hh_exporter._spool.rounds import Owed, Rounds
 from hh_exporter._spool.rows import Rows
+from hh_exporter._spool.shift import Shift
 from hh_exporter._spool.work import Expire, Work, empty, gather
 from hh_exporter.exceptions import SpoolError
 
-__all__ = ["Shift", "Writer"]
+__all__ = ["Writer"]
 
 log = get_log(__name__)
 
@@ -46,22 +47,6 @@ _EPISODE_GAP = 60.0
 
 _MADE_ROOM = "deleted, the oldest first: the spool is full (max_bytes) and needs room"
 _UNWRITTEN = "lost: the spool could not be written to before it closed"
-
-
-@define(eq=False)
-class Shift:
-    """
-    The work from one start to the close that follows.
-    """
-
-    work: SimpleQueue[Work | None] = Factory(SimpleQueue)
-    """None is the last."""
-    is_read: bool = False
-    """Whether the files that other processes left have been opened."""
-    is_closing: bool = False
-    """Whether it takes no more work."""
-    on_read: list[Callable[[], None]] = Factory(list)
-    on_over: list[Callable[[], None]] = Factory(list)
 
 
 @define(eq=False, kw_only=True)
@@ -86,6 +71,8 @@ class Writer:
     Called when there may be room for what is in memory alone and is to be on disk, too. Under
     the queue's lock.
     """
+    on_found: Callable[[], None] = lambda: None
+    """Called when records were found that other processes left. Any thread."""
     fault: str = ""
     """Why the disk can't be used; empty if it can."""
     size: int = field(default=0, init=False)
@@ -214,13 +201,8 @@ class Writer:
         while has_more:
             shift = self._shifts[0]
             try:
-                self._open()
-                with self.queue.lock:
-                    shift.is_read = True
-                    waiting, shift.on_read = shift.on_read, []
-                for tell in waiting:
-                    tell()
-                while self._commit(gather(shift.work, self._hurry, self._patience)):
+                self._open(shift)
+                while self._commit(self._gather(shift)):
                     pass
             finally:
                 self._let_go()
@@ -233,16 +215,43 @@ class Writer:
                 for tell in waiting:
                     tell()
 
-    def _open(self) -> None:
+    def _open(self, shift: Shift) -> None:
+        self._find(shift, self.disk.open)
+        self.on_loaded()
+
+    def _gather(self, shift: Shift) -> list[Work | None]:
+        """
+        Wait for work; take over what other processes left, a part before each commit.
+        """
+        while self.disk.has_more:
+            self._find(shift, self.disk.take_over)
+            if not self.disk.estate.is_behind:
+                self.expire()  # what was moved may be too old
+            if not shift.work.empty():
+                break
+        return gather(shift.work, self._hurry, self._patience)
+
+    def _find(self, shift: Shift, look: Callable[[], tuple[int, int]]) -> None:
+        """
+        Count what is found with a part of what other processes left, and say when it was the last.
+        """
+        found = gone = 0
         try:
-            found, gone = self.disk.open()
-            self.queue.recover(found)
-            self.lose([0] * gone, DropReason.PURGED)
+            found, gone = look()
         except (SpoolError, OSError, sqlite3.Error) as exc:
             self._fail(exc)
+        self.queue.recover(found)
+        self.lose([0] * gone, DropReason.PURGED)
         with self.queue.lock:
             self._measure()
-        self.on_loaded()
+            if self.disk.estate.is_unread:
+                return
+            shift.is_read = True
+            waiting, shift.on_read = shift.on_read, []
+        if self.queue.ledger.spooled:
+            self.on_found()
+        for tell in waiting:
+            tell()
 
     def _let_go(self) -> None:
         """
@@ -264,7 +273,8 @@ class Writer:
         """
         if self.rounds.can_go_on:
             return 0.0
-        return RETRY if self.rounds.owed or self.room.behind_since is not None else None
+        is_behind = self.rounds.owed or self.room.behind_since is not None
+        return RETRY if is_behind or self.disk.estate.is_stuck else None
 
     def _commit(self, works: Sequence[Work | None]) -> bool:
         """

@@ -1,0 +1,140 @@
+"""
+An open spool file, and which of its records are in memory.
+
+What a transaction notes is undone if it fails. Only what it changed is remembered
+for that: a commit costs the same however much is in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+from attrs import Factory, define, field
+
+from hh_exporter._records import Spot
+from hh_exporter._spool.file import SpoolFile
+from hh_exporter._spool.kept import Letter, SpooledRecord
+
+__all__ = ["Held"]
+
+_AT_ONCE = 100
+"""Ids that are read at a time."""
+
+
+@define(eq=False)
+class Held:
+    """
+    A file, for as long as it is open.
+    """
+
+    file: SpoolFile
+    inherited: int
+    """Records up to this id are of an earlier process: their order of admission is not ours."""
+    loaded: set[int] = Factory(set)
+    last: int = 0
+    """The record that came back to memory last: those behind it are next."""
+    is_changing: bool = field(default=False, init=False)
+    """Whether a transaction is under way."""
+    _were: dict[int, bool] = Factory(dict)
+    """Whether records were in memory before it noted that they are, or are not."""
+    _written: list[Spot] = Factory(list)
+    """Spots of records that it adds."""
+
+    @property
+    def unloaded(self) -> int:
+        """
+        How many records are on disk alone.
+        """
+        return self.file.count - len(self.loaded)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """
+        Commit what is done in the block, all of it or nothing.
+        """
+        self.is_changing = True
+        try:
+            with self.file.transaction():
+                yield
+        except BaseException:
+            for id_, was_loaded in self._were.items():
+                self._set(id_, was_loaded)
+            for spot in self._written:
+                spot.file = None
+            raise
+        finally:
+            self.is_changing = False
+            self._were.clear()
+            self._written.clear()
+
+    def note(self, id_: int, *, is_loaded: bool) -> None:
+        """
+        Note that a record is in memory, or that it is not.
+        """
+        if self.is_changing:
+            self._were.setdefault(id_, id_ in self.loaded)
+        self._set(id_, is_loaded)
+
+    def round(self) -> Iterator[int]:
+        """
+        List the records that are not in memory, beginning with the next one.
+        """
+        left = self.unloaded
+        for after, end in ((self.last, None), (0, self.last)):
+            for id_ in self._ids(after):
+                if not left or (end is not None and id_ > end):
+                    break
+                if id_ not in self.loaded:
+                    left -= 1
+                    yield id_
+
+    def order(self, id_: int, seq: int) -> int:
+        """
+        Say which place in our order of admission a record has; 0 if none.
+        """
+        return seq if id_ > self.inherited else 0
+
+    def first(self, size: int) -> tuple[list[SpooledRecord], list[Letter]]:
+        """
+        Read its first records and letters, about *size* bytes, up to a record that is in memory.
+        """
+        records: list[SpooledRecord] = []
+        letters: list[Letter] = []
+        for id_ in self._ids(0):
+            if size <= 0 or id_ in self.loaded:
+                return records, letters
+            if (record := self.file.record(id_)) is not None:
+                records.append(record)
+                size -= record.size
+        for id_ in self.file.letter_ids():
+            if size <= 0:
+                break
+            if (letter := self.file.letter(id_)) is not None:
+                letters.append(letter)
+                size -= letter.size
+        return records, letters
+
+    # Within a transaction.
+
+    def add(self, records: Sequence[SpooledRecord], spots: Iterable[Spot], *, loaded: bool) -> None:
+        """
+        Write *records*, and where each is to its spot.
+        """
+        for spot, id_ in zip(spots, self.file.add(records), strict=True):
+            spot.file, spot.id = self, id_
+            self._written.append(spot)
+            if loaded:
+                self.note(id_, is_loaded=True)
+
+    def remove(self, id_: int) -> None:
+        self.file.remove((id_,))
+        self.note(id_, is_loaded=False)
+
+    def _ids(self, after: int) -> Iterator[int]:
+        while ids := self.file.ids(_AT_ONCE, after=after):
+            yield from ids
+            after = ids[-1]
+
+    def _set(self, id_: int, is_loaded: bool) -> None:
+        (self.loaded.add if is_loaded else self.loaded.discard)(id_)
