@@ -7,13 +7,17 @@ exporters close at the same time, not one after the other.
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 from collections.abc import Sequence
 from concurrent import futures
 from weakref import WeakSet
 
+from attrs import define
+
 from hh_exporter._clock import Deadline
 from hh_exporter._life.lifetime import Lifetime
+from hh_exporter._life.stranded import StrandedLoop, interruptible
 
 __all__ = ["forget_all", "living", "save_all", "see_to_the_end"]
 
@@ -59,25 +63,57 @@ def save_all(lives: Sequence[Lifetime]) -> None:
         life.join()
 
 
-def _end_of(life: Lifetime) -> Deadline:
-    now = life.clock.now()
-    return Deadline(now + life.settings.close_timeout + _TO_HANG_UP, now)
+@define(eq=False)
+class _End:
+    """
+    The end of one exporter, in the loop of its worker.
+    """
+
+    life: Lifetime
+    loop: StrandedLoop
+    done: futures.Future[None]
+    limit: Deadline
+
+    @property
+    def is_over(self) -> bool:
+        """
+        Whether it came, or no more can come of it.
+        """
+        keeper = self.life.keeper
+        return (
+            self.done.done()
+            or self.limit.is_over(self.life.clock.now())
+            or not (self.loop.loop.is_running() or (keeper.is_stranded and self.loop.is_fit))
+        )
+
+
+def _begin(lives: Sequence[Lifetime]) -> list[_End]:
+    loops: dict[asyncio.AbstractEventLoop, StrandedLoop] = {}
+    ends = []
+    for life in lives:
+        worker, done = life.worker, life.begin_end()
+        if worker is None or done is None:
+            continue
+        loop = loops.setdefault(worker.loop, StrandedLoop(worker.loop))
+        done.add_done_callback(loop.stop)
+        now = life.clock.now()
+        limit = Deadline(now + life.settings.close_timeout + _TO_HANG_UP, now)
+        ends.append(_End(life, loop, done, limit))
+    return ends
 
 
 @atexit.register
 def _end() -> None:
     """
-    Close all: in the loops of other threads that still run, and else without a loop.
+    Close all, in loops that still run and in those that this thread can run; then give up.
     """
     lives = living()
-    waits = {
-        close: (life, _end_of(life)) for life in lives if (close := life.begin_end()) is not None
-    }
-    while waits:
-        futures.wait(waits, _LOOK)
-        waits = {
-            close: (life, end)
-            for close, (life, end) in waits.items()
-            if not close.done() and life.keeper.is_running and not end.is_over(life.clock.now())
-        }
+    ends = _begin(lives)
+    with interruptible() as interrupt:
+        while not interrupt.has_come and (ends := [end for end in ends if not end.is_over]):
+            stopped = {end.loop for end in ends if end.life.keeper.is_stranded}
+            for loop in stopped:
+                loop.run(_LOOK)
+            if not stopped:
+                futures.wait([end.done for end in ends], _LOOK)
     save_all(lives)

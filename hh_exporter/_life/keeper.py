@@ -11,6 +11,8 @@ from __future__ import annotations
 import asyncio
 from asyncio import _get_running_loop
 from collections.abc import Callable
+from threading import Thread, current_thread
+from weakref import ReferenceType, ref
 
 from attrs import define, field
 
@@ -40,6 +42,8 @@ class Keeper:
     on_over: Callable[[], None]
     """Called once a worker is over, and what it held is back in the queue."""
     worker: Worker | None = field(default=None, init=False)
+    _thread: ReferenceType[Thread] | None = field(default=None, init=False)
+    """The thread that runs the worker's loop, or did."""
 
     def see_to_worker(self) -> Worker | None:
         """
@@ -68,6 +72,7 @@ class Keeper:
                 if self.worker is not worker:
                     return self.worker
                 worker = self.worker = made
+                self._thread = ref(current_thread())
                 self.hold()
         # Not under the lock: it calls user code.
         if orphan is not None:
@@ -102,6 +107,17 @@ class Keeper:
         """
         worker = self.worker
         return worker is not None and not worker.is_over and worker.loop.is_running()
+
+    @property
+    def is_stranded(self) -> bool:
+        """
+        Whether the worker's loop is stopped, but open, and no other thread lives that may run it.
+        """
+        worker = self.worker
+        if worker is None or worker.loop.is_running() or worker.loop.is_closed():
+            return False
+        thread = None if self._thread is None else self._thread()
+        return thread is None or thread is current_thread() or not thread.is_alive()
 
     def hold(self) -> None:
         """

@@ -57,6 +57,8 @@ class Lifetime:
     _pid: int = Factory(os.getpid)
     _is_forgotten: bool = field(default=False, init=False)
     """Whether its exporter was collected."""
+    _is_at_exit: bool = field(default=False, init=False)
+    """Whether the end of the process closes it."""
 
     def __attrs_post_init__(self) -> None:
         self.leftovers = Leftovers(
@@ -192,18 +194,40 @@ class Lifetime:
 
     def begin_end(self) -> futures.Future[None] | None:
         """
-        Accept no more, and have the worker close if it runs in another thread's loop.
+        Have the worker send what is there, for `close_timeout` at most, and then end.
+
+        Waits for nothing.
+
+        Returns:
+            Done once the worker has ended; None where no loop can do it. One that is stopped can,
+            once it is run: `Keeper.is_stranded` says whether the caller may.
         """
-        self.queue.close()
-        worker = self.worker
-        if worker is None or not self.keeper.is_running:
+        worker, is_stranded = self.worker, self.keeper.is_stranded
+        self._is_at_exit = not self.queue.closed
+        if not is_stranded:
+            self.queue.close()
+        if worker is None or not (is_stranded or self.keeper.is_running):
             return None
-        close = worker.close(self.clock.now() + self.settings.close_timeout)
+        if worker.loop is _get_running_loop() or (worker.is_over and not self.queue.has_records):
+            return None
+        end = self._end_in_loop(self.clock.now())
         try:
-            return asyncio.run_coroutine_threadsafe(close, worker.loop)
+            return asyncio.run_coroutine_threadsafe(end, worker.loop)
         except RuntimeError:  # closed just now
-            close.close()
+            end.close()
             return None
+
+    async def _end_in_loop(self, began_at: float) -> None:
+        seconds = self.settings.close_timeout
+        deadline = began_at + seconds
+        # Tasks of a loop that was stopped go on meanwhile, and push what they were about to.
+        while self.queue.has_open_records and self.clock.now() < began_at + seconds / 2:
+            if self.queue.closed or (await self.flush(deadline)).left:
+                break
+        self.queue.close()
+        worker = self.keeper.need_worker() if self.queue.has_records else self.worker
+        if worker is not None and not worker.is_over:
+            await run_in(worker.loop, worker.close(deadline), self.clock, deadline)
 
     def forget(self, on_outcome: Callable[[Settlement], None] | None) -> None:
         """
@@ -289,6 +313,8 @@ class Lifetime:
     def _on_worker_over(self) -> None:
         if self._is_forgotten:
             self.give_up()
+        elif self._is_at_exit:
+            self.leftovers.give_up(self.worker)
         elif self.queue.closed:
             self.leftovers.give_up_late(self.worker)
         else:

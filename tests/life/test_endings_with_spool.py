@@ -44,6 +44,14 @@ ENDINGS = {
             push("e0", "e1", "e2")
         loop = asyncio.new_event_loop()
         loop.run_until_complete(main())
+        loop.close()
+    """,
+    "the loop is stopped": """
+        async def main():
+            await exporter.start()
+            push("e0", "e1", "e2")
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(main())
     """,
     "SIGTERM with handlers installed": """
         async def main():

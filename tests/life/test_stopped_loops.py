@@ -120,12 +120,15 @@ async def test_all_exporters_end_at_once_at_exit(server: ScriptedServer) -> None
 
 async def test_an_exit_waits_for_no_loop_that_stops(server: ScriptedServer) -> None:
     """
-    Where the loop in the daemon thread stops during the exit, nobody waits for its answer.
+    Where the loop in a daemon thread stops during the exit, and that thread goes on, nobody waits.
     """
     server.default = hang()
     source = """
         loop = asyncio.new_event_loop()
-        threading.Thread(target=loop.run_forever, daemon=True).start()
+        def work():
+            loop.run_forever()
+            threading.Event().wait()
+        threading.Thread(target=work, daemon=True).start()
         asyncio.run_coroutine_threadsafe(exporter.start(), loop).result()
         push("e0")
         loop.call_soon_threadsafe(loop.call_later, 1.0, loop.stop)
@@ -136,3 +139,28 @@ async def test_an_exit_waits_for_no_loop_that_stops(server: ScriptedServer) -> N
 
     assert done.status == 0
     assert "1 event dropped (closed)" in done.stderr
+
+
+async def test_a_loop_that_stops_during_the_exit_goes_on(server: ScriptedServer) -> None:
+    """
+    Where the daemon thread ends with its loop, that loop goes on in the thread that waits for it.
+    """
+    server.script(hang_after_storing())
+    source = """
+        loop = asyncio.new_event_loop()
+        threading.Thread(target=loop.run_forever, daemon=True).start()
+        asyncio.run_coroutine_threadsafe(exporter.start(), loop).result()
+        push("e0")
+        def stop():
+            loop.stop()
+            say("stopped")
+        loop.call_soon_threadsafe(loop.call_later, 1.0, stop)
+    """
+
+    with running(source, server.url, HH_EXPORTER_CLOSE_TIMEOUT="3600") as program:
+        await program.said("stopped")
+        server.release()
+        done = await program.ended()
+
+    assert (done.status, done.stderr) == (0, "")
+    assert server.created_ids == ["e0"]
