@@ -95,11 +95,13 @@ def started(
         stderr=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(_ROOT), **environ},
         pass_fds=passes,
+        start_new_session=True,  # so that its children can be found
     ) as process:
         try:
             yield Program(process)
         finally:
-            process.kill()
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 async def run_program(source: str, url: str, **environ: str) -> Finished:
