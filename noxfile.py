@@ -91,3 +91,21 @@ def apps(session: nox.Session) -> None:
     session.install(".[apps,dev]")
     session.run("basedpyright", "--verifytypes", "hh_exporter", "--ignoreexternal")
     session.run("pytest", "tests/integrations", *session.posargs)
+
+
+@nox.session(tags=["all"])
+def workers(session: nox.Session) -> None:
+    """
+    Run the recipes of task queues and schedulers; needs redis-server.
+    """
+    session.install("--editable", ".[workers,dev]")
+    session.run("pytest", "tests/integrations/test_workers.py", *session.posargs)
+
+
+@nox.session(tags=["all"])
+def arq(session: nox.Session) -> None:
+    """
+    Run the recipe of arq, which asks for an older client of Redis than the others.
+    """
+    session.install("--editable", ".[arq,dev]")
+    session.run("pytest", "tests/integrations/test_workers.py", *session.posargs)

@@ -204,8 +204,9 @@ async def test_what_celery_let_end_before_sigterm_is_delivered(
 
 def test_no_recipe_goes_untested() -> None:
     """
-    Each recipe is one of the above, or that of test_litellm.
+    Each recipe is one of the above, or of test_litellm or test_workers.
     """
     others = {"celery", "litellm", "script", "serverless"}
+    workers = {"apscheduler", "arq", "dramatiq", "taskiq"}
 
-    assert {path.stem for path in RECIPES.iterdir()} == APPS.keys() | others
+    assert {path.stem for path in RECIPES.iterdir()} == APPS.keys() | others | workers
