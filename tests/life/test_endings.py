@@ -119,26 +119,34 @@ async def test_a_loop_that_was_closed_under_us_is_one_warning(server: ScriptedSe
     assert done.status == 0
 
 
+@pytest.mark.parametrize("compression", ["", "gzip"], ids=["plain", "gzip"])
+@pytest.mark.parametrize("before", [(), ("e0",)], ids=["cold", "warm"])
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 async def test_a_loop_in_a_daemon_thread_has_its_time_at_exit(
-    server: ScriptedServer, host: str
+    server: ScriptedServer, host: str, before: tuple[str, ...], compression: str
 ) -> None:
     """
     Where the loop still runs at exit, in a daemon thread, what is queued is sent first.
 
-    Though no thread can be started any more: the server's name is looked up all the same.
+    No thread can be started any more, for the name of a server that was not connected to before
+    or for gzip, whose thread the last body is large enough for.
     """
-    source = """
+    source = f"""
         loop = asyncio.new_event_loop()
         threading.Thread(target=loop.run_forever, daemon=True).start()
         asyncio.run_coroutine_threadsafe(exporter.start(), loop).result()
-        push("e0", "e1")
+        push(*{before})
+        asyncio.run_coroutine_threadsafe(exporter.flush(), loop).result()
+        response = {{"content": os.urandom(20_000).hex()}}
+        assert exporter.push(ModelEvent(model="m", event_id="last", response=response))
     """
+    url = server.url.replace("127.0.0.1", host)
 
-    done = await run_program(source, server.url.replace("127.0.0.1", host))
+    done = await run_program(source, url, HH_EXPORTER_COMPRESSION=compression)
 
     assert (done.status, done.stderr) == (0, "")
-    assert server.created_ids == ["e0", "e1"]
+    assert server.created_ids == [*before, "last"]
+    assert {request.connection for request in server.requests} == {1}
 
 
 async def test_no_end_waits_for_a_lookup_that_hangs() -> None:
