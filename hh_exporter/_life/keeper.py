@@ -9,7 +9,6 @@ exporter gets a worker of its own.
 from __future__ import annotations
 
 import asyncio
-from asyncio import _get_running_loop
 from collections.abc import Callable
 from threading import Thread, current_thread
 from weakref import ReferenceType, ref
@@ -18,6 +17,7 @@ from attrs import define, field
 
 from hh_exporter._delivery.worker import Worker
 from hh_exporter._life.leftovers import Leftovers
+from hh_exporter._life.loops import find_loop
 from hh_exporter._queue.queue import RecordQueue
 
 __all__ = ["Keeper"]
@@ -50,9 +50,9 @@ class Keeper:
         Have a worker in a loop that runs; without one, make it in the running loop.
 
         Returns:
-            The worker; None if there is none and no loop runs here.
+            The worker; None if there is none and no loop runs here that can have one.
         """
-        loop = _get_running_loop()
+        loop = find_loop()
         orphan: Worker | None = None
         with self.queue.lock:
             worker = self.worker
@@ -94,7 +94,7 @@ class Keeper:
 
     def need_worker(self) -> Worker:
         """
-        Do the same in a coroutine, where a loop certainly runs.
+        Do the same in a coroutine, after `check_loop`.
         """
         worker = self.see_to_worker()
         assert worker is not None  # noqa: S101

@@ -25,7 +25,7 @@ from hh_exporter._environment import Settings
 from hh_exporter._life.books import read_books, read_health
 from hh_exporter._life.keeper import Keeper
 from hh_exporter._life.leftovers import Leftovers
-from hh_exporter._life.loops import run_in
+from hh_exporter._life.loops import check_loop, run_in
 from hh_exporter._outcomes import DropReason, FlushResult, Settlement, Stats
 from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._records import Record
@@ -74,6 +74,8 @@ class Lifetime:
     @property
     def worker(self) -> Worker | None:
         return self.keeper.worker
+
+    check_loop = staticmethod(check_loop)
 
     async def start(self) -> None:
         """
