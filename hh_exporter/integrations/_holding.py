@@ -37,7 +37,7 @@ async def holding(exporter: Exporter) -> AsyncIterator[None]:
     finally:
         holders.discard(me)
         if not holders:
-            await _attempt(exporter.aclose(), "closed")
+            await _close(exporter)
 
 
 async def start(exporter: Exporter) -> None:
@@ -45,6 +45,22 @@ async def start(exporter: Exporter) -> None:
     Start *exporter*, if it does not run.
     """
     await _attempt(exporter.start(), "started")
+
+
+async def _close(exporter: Exporter) -> None:
+    """
+    Flush *exporter* while it still accepts what the app's last tasks push, then close it.
+
+    Both together take no longer than its `close_timeout`.
+    """
+    now, seconds = exporter._clock.now, exporter._settings.close_timeout
+    begun = now()
+    try:
+        await _attempt(exporter.flush(seconds / 2), "closed")
+    finally:
+        # A loop that was blocked meanwhile used up no more than was planned.
+        left = max(seconds / 2, seconds - (now() - begun))
+        await _attempt(exporter.aclose(left), "closed")
 
 
 async def _attempt(step: Awaitable[object], done: str) -> None:
