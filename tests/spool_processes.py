@@ -218,6 +218,33 @@ def take_over(directory: str, step: str, times: str) -> None:
     wait(LIFE)
 
 
+def take_over_with_room_for(directory: str, size: str) -> None:
+    """
+    Take over more than the disk has room for, read it all, then have room and remove half.
+    """
+    disk = Disk(directory=Path(directory), identity=IDENTITY, fsync=False)
+    found, _ = disk.open()
+    setattr(moving, "_PART", 50_000)  # noqa: B010 - it is Final
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(size), resource.RLIM_INFINITY))
+    while disk.has_more:
+        more, _ = disk.take_over()
+        found += more
+    say(f"{found} found, {disk.count} there, {'stuck' if disk.estate.is_stuck else 'done'}")
+    with disk.transaction():
+        spots = [spot for _, spot in disk.next(1000, 2**30)]
+    say(f"{len(spots)} read")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    with disk.transaction():
+        for spot in spots[::2]:
+            disk.remove(spot)
+    disk.put_back(spots[1::2])
+    disk.sweep()
+    while disk.has_more:
+        disk.take_over()
+    say(f"{disk.count} there, {'stuck' if disk.estate.is_stuck else 'done'}")
+    disk.close()
+
+
 def say(what: object) -> None:
     os.write(1, f"{what}\n".encode())  # in one piece, whoever else writes
 
@@ -230,7 +257,8 @@ def wait(pipe: tuple[int, int]) -> None:
 
 
 def main() -> None:
-    tasks = {task.__name__: task for task in (write, hold, hold_and_fork, fill_disk, take_over)}
+    some = (write, hold, hold_and_fork, fill_disk, take_over, take_over_with_room_for)
+    tasks = {task.__name__: task for task in some}
     for line in sys.stdin:
         name, *arguments = shlex.split(line)
         if name == "open_gate":

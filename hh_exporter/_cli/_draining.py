@@ -222,9 +222,12 @@ class Draining:
         self._say_end(timeout)
 
     async def _deliver(self) -> None:
-        while not self.exporter.stats().recovered:  # large files are still being looked at
-            await self.clock.sleep(_LOOK)
-        await self.exporter.flush()
+        while True:
+            if self.exporter.stats().recovered:
+                await self.exporter.flush()
+            if not self.tally.left:
+                return
+            await self.clock.sleep(_LOOK)  # files are still being taken over
 
     def _look(self, timeout: float) -> None:
         """

@@ -64,8 +64,9 @@ class Spool:
     """
     max_bytes: int = field(default=512 * 2**20, validator=whole(1, unit="bytes"), kw_only=True)
     """
-    Bytes of the events and dead letters of one exporter. If it is full, the oldest dead letters
-    are deleted; if none are left, the queue's overflow policy decides.
+    Bytes of the events and dead letters of one exporter; its files take 1.2 times that on disk at
+    most. If it is full, the oldest dead letters are deleted; if none are left, the queue's overflow
+    policy decides.
     """
     max_age: float = field(default=7.0 * _DAY, validator=seconds(), kw_only=True)
     """

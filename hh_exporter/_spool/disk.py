@@ -10,6 +10,7 @@ while one is held would wait for it forever.
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -27,6 +28,18 @@ from hh_exporter._spool.place import make_directory
 
 __all__ = ["Disk"]
 
+_USUAL = 1.1
+"""What a file takes on disk of events that have a kilobyte or more, as a multiple of their size."""
+
+_LEAST = 256 * 2**10
+"""Bytes that a file may take whatever is in it, and its log, too."""
+
+_MOST = 4 * 2**20
+"""Bytes of a log at most: a commit waits until it is written to its file."""
+
+_MUCH = 2**20
+"""Bytes that are worth a wait for the disk to have them back."""
+
 _LONGEST_WAIT = 1.0
 """Seconds for which a fork waits for each disk: one that hangs must not stop the program."""
 
@@ -40,6 +53,9 @@ class Disk:
     directory: Path
     identity: Identity
     fsync: bool
+    max_bytes: int = 512 * 2**20
+    log_size: int = field(init=False)
+    """Bytes that the log of our file takes beside it, about, as does a commit."""
     estate: Estate = field(init=False)
     _ours: Held | None = field(default=None, init=False)
     """The one that is written to."""
@@ -51,6 +67,7 @@ class Disk:
     """Held while SQLite is."""
 
     def __attrs_post_init__(self) -> None:
+        self.log_size = max(_LEAST, min(_MOST, self.max_bytes // 32))
         self.estate = Estate(self.identity, self.fsync)
         _disks.add(self)
 
@@ -68,6 +85,22 @@ class Disk:
     @property
     def record_size(self) -> int:
         return sum(held.file.record_size for held in self._files)
+
+    @property
+    def excess(self) -> int:
+        """
+        Bytes that our file takes on disk beyond what its contents should: small events waste some.
+        """
+        if self._ours is None:
+            return 0
+        return max(0, self._ours.extent - int(_USUAL * self._ours.file.size) - _LEAST)
+
+    @property
+    def is_loose(self) -> bool:
+        """
+        Whether `tighten` may give something back.
+        """
+        return self._ours is not None and self._ours.has_changed
 
     @property
     def count(self) -> int:
@@ -121,6 +154,7 @@ class Disk:
                 # One that was moved in part is not to be written to.
                 if self._ours is None and held and held.file.gives_back and not held.file.heir:
                     self._ours = held
+                    held.file.bound_log(self.log_size)
                 else:
                     estate.source = held
             if estate.source is not None:
@@ -250,7 +284,7 @@ class Disk:
             How many letters that were.
         """
         deleted = 0
-        goal = max(max_bytes, self.size - size)
+        goal = max(max_bytes - self.excess, self.size - size)
         while (
             self.size > goal
             and self._ours is not None
@@ -275,10 +309,22 @@ class Disk:
         """
         if self._ours is None:
             file = SpoolFile.create(self.directory, self.identity, fsync=self.fsync)
+            file.bound_log(self.log_size)
             self._ours = Held(file, inherited=0)
         return self._ours
 
     # Outside of one.
+
+    def tighten(self) -> None:
+        """
+        Give back the disk that our file does not need, if it is much: for when nobody waits.
+        """
+        ours = self._ours
+        if ours is not None:
+            ours.has_changed = False
+            with self._at_work, suppress(OSError, sqlite3.Error):
+                if ours.file.slack > min(_MUCH, self.log_size):
+                    ours.file.cut_log()
 
     def abandon(self) -> None:
         """

@@ -17,15 +17,20 @@ from attrs import define, field
 from hh_exporter._spool.kept import Identity, Mark
 from hh_exporter._spool.place import (
     check_ours,
+    log_size,
     make_directory,
     new_path,
     remove,
+    size_of,
     sync_log,
     take_lock,
 )
 from hh_exporter._spool.schema import (
+    bound_log,
     check,
     connect,
+    cut_log,
+    extent,
     gives_back,
     is_of_another,
     look,
@@ -195,6 +200,32 @@ class SpoolFile(Tables):
             finally:
                 wait_for_disk(self._db, "FULL" if self._fsync else "NORMAL")
             self.heir = name
+
+    @property
+    def extent(self) -> int:
+        """
+        Bytes of its pages: what it takes on disk, but for its log.
+        """
+        return extent(self._db)
+
+    @property
+    def slack(self) -> int:
+        """
+        Bytes on disk that `cut_log` would give back.
+        """
+        return size_of(self.path) + log_size(self.path) - self.extent
+
+    def bound_log(self, size: int) -> None:
+        """
+        Have its log, which is also on disk, take about *size* bytes at most.
+        """
+        bound_log(self._db, size)
+
+    def cut_log(self) -> None:
+        """
+        Give back what its log takes on disk, and what is free at the end of the file.
+        """
+        cut_log(self._db)
 
     def sync(self) -> None:
         """

@@ -7,8 +7,9 @@ for that: a commit costs the same however much is in memory.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from attrs import Factory, define, field
 
@@ -34,6 +35,10 @@ class Held:
     loaded: set[int] = Factory(set)
     last: int = 0
     """The record that came back to memory last: those behind it are next."""
+    extent: int = field(default=0, init=False)
+    """Bytes of its pages, as of the last commit."""
+    has_changed: bool = field(default=True, init=False)
+    """Whether anything was committed since that was last set to False."""
     is_changing: bool = field(default=False, init=False)
     """Whether a transaction is under way."""
     _were: dict[int, bool] = Factory(dict)
@@ -63,6 +68,10 @@ class Held:
             for spot in self._written:
                 spot.file = None
             raise
+        else:
+            self.has_changed = True
+            with suppress(sqlite3.Error):  # it is committed
+                self.extent = self.file.extent
         finally:
             self.is_changing = False
             self._were.clear()

@@ -25,6 +25,7 @@ __all__ = [
     "has_log",
     "is_held",
     "list_files",
+    "log_size",
     "make_directory",
     "new_path",
     "remove",
@@ -144,6 +145,13 @@ def size_of(path: Path) -> int:
         return path.lstat().st_size
     except FileNotFoundError:
         return 0
+
+
+def log_size(path: Path) -> int:
+    """
+    Bytes of the log of *path*; 0 without one.
+    """
+    return size_of(Path(f"{path}{_LOG}"))
 
 
 def sync_log(path: Path) -> None:

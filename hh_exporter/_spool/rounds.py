@@ -8,7 +8,7 @@ after some failures in a row of one kind of work, the rest of that kind has fail
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
 from attrs import Factory, define, field
@@ -104,19 +104,36 @@ class Rounds:
 
     def go(self, works: Sequence[Work]) -> list[bool]:
         """
-        Do all of *works* in one transaction, or each in one of its own where that fails.
+        Do all of *works* in few transactions, or each in one of its own once one fails.
 
         Returns:
             Which of them were done.
         """
         self.has_failed = self.has_written = False
-        are_done = [True] * len(works)
-        if works and not self._try(works):
-            are_done = self._do_each(works) if len(works) > 1 else [False]
+        are_done: list[bool] = []
+        for part in self._parts(works):
+            if not self._try(part):
+                rest = works[len(are_done) :]
+                are_done += self._do_each(rest) if len(rest) > 1 else [False]
+                break
+            are_done += [True] * len(part)
         if self.owed:
             count, part = self.owed.part()
             self.owed.end(count, is_done=self._try(part))
         return are_done
+
+    def _parts(self, works: Sequence[Work]) -> Iterator[list[Work]]:
+        # A commit is in the log beside the file, all of it.
+        part: list[Work] = []
+        size = 0
+        for work in works:
+            if part and size + work.size > self.disk.log_size:
+                yield part
+                part, size = [], 0
+            part.append(work)
+            size += work.size
+        if part:
+            yield part
 
     def _do_each(self, works: Sequence[Work]) -> list[bool]:
         are_done: list[bool] = []

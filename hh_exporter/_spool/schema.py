@@ -19,8 +19,11 @@ from hh_exporter._spool.place import has_log
 from hh_exporter.exceptions import SpoolError
 
 __all__ = [
+    "bound_log",
     "check",
     "connect",
+    "cut_log",
+    "extent",
     "gives_back",
     "is_corrupt",
     "is_of_another",
@@ -39,6 +42,8 @@ __all__ = [
 _APPLICATION_ID: Final = int.from_bytes(b"hhsp", "big")
 _PAGE_SIZE: Final = 1024
 """An event has a few kilobytes: larger pages would be half empty."""
+_PATIENCE: Final = 5000
+"""Milliseconds for which SQLite waits for another connection, such as a reader's."""
 _FULL: Final = 1
 """How SQLite numbers the auto-vacuum that ends each commit."""
 _HEIR: Final = "heir"
@@ -88,6 +93,7 @@ def connect(path: Path, mode: str = "rw") -> sqlite3.Connection:
     return sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}",
         uri=True,
+        timeout=_PATIENCE / 1000,
         isolation_level=None,
         check_same_thread=False,
     )
@@ -133,6 +139,36 @@ def set_up(db: sqlite3.Connection, *, fsync: bool, is_new: bool = False) -> None
     wait_for_disk(db, "FULL" if fsync else "OFF" if is_new else "NORMAL")
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA secure_delete = ON")  # what is purged must not stay on free pages
+
+
+def bound_log(db: sqlite3.Connection, size: int) -> None:
+    """
+    Have the log written to its file when it has *size* bytes, and cut to that.
+    """
+    (page_size,) = db.execute("PRAGMA page_size").fetchone()
+    db.execute(f"PRAGMA wal_autocheckpoint = {max(1, size // page_size)}")
+    db.execute(f"PRAGMA journal_size_limit = {size}")
+
+
+def cut_log(db: sqlite3.Connection) -> None:
+    """
+    Write the log to its file and leave nothing of it, unless somebody reads it just now.
+    """
+    db.execute("PRAGMA busy_timeout = 0")
+    try:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    finally:
+        db.execute(f"PRAGMA busy_timeout = {_PATIENCE}")
+
+
+def extent(db: sqlite3.Connection) -> int:
+    """
+    Bytes of its pages, wherever they are.
+    """
+    (size,) = db.execute(
+        "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
+    ).fetchone()
+    return int(size)
 
 
 def gives_back(db: sqlite3.Connection) -> bool:

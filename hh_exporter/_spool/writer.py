@@ -94,7 +94,10 @@ class Writer:
     def __attrs_post_init__(self) -> None:
         self.room = Room(self.settings.max_bytes)
         self.disk = Disk(
-            directory=self.settings.directory, identity=self.identity, fsync=self.settings.fsync
+            directory=self.settings.directory,
+            identity=self.identity,
+            fsync=self.settings.fsync,
+            max_bytes=self.settings.max_bytes,
         )
         self.rounds = Rounds(
             disk=self.disk,
@@ -229,7 +232,10 @@ class Writer:
                 self.expire()  # what was moved may be too old
             if not shift.work.empty():
                 break
-        return gather(shift.work, self._hurry, self._patience)
+        works = gather(shift.work, self._hurry, self._patience)
+        if not works:
+            self.disk.tighten()
+        return works
 
     def _find(self, shift: Shift, look: Callable[[], tuple[int, int]]) -> None:
         """
@@ -274,7 +280,7 @@ class Writer:
         if self.rounds.can_go_on:
             return 0.0
         is_behind = self.rounds.owed or self.room.behind_since is not None
-        return RETRY if is_behind or self.disk.estate.is_stuck else None
+        return RETRY if is_behind or self.disk.estate.is_stuck or self.disk.is_loose else None
 
     def _commit(self, works: Sequence[Work | None]) -> bool:
         """
@@ -347,7 +353,7 @@ class Writer:
 
     def _measure(self) -> None:
         self.size, self.letters = self.disk.size, self.disk.letters
-        self.room.used = self.disk.record_size
+        self.room.used = self.disk.record_size + self.disk.excess
 
     # What its work asks of it.
 

@@ -4,6 +4,7 @@ What dead processes left becomes ours: all of it, once, however many files it is
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,16 +12,18 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
+from hh_exporter import Exporter
+from hh_exporter._spool import moving
 from hh_exporter._spool.disk import Disk
 from hh_exporter._spool.file import SpoolFile
-from hh_exporter._spool.kept import Identity, Letter, SpooledRecord
+from hh_exporter._spool.kept import Identity, Letter, Mark, SpooledRecord
 from hh_exporter._spool.place import list_files
 from tests.builders import make_letter, make_spooled
 from tests.conftest import KEY, MakeExporter
 from tests.scripted_server import ScriptedServer
 from tests.spool_processes import IDENTITY, Processes, processes
-from tests.spools import come_back, contents, letters_in, spooled
-from tests.support import FakeClock, assert_balanced
+from tests.spools import come_back, contents, letters_in, on_disk, spooled
+from tests.support import EPOCH, FakeClock, assert_balanced, until
 
 MANY = 40
 """Files that a few descriptors each would make too many."""
@@ -74,6 +77,16 @@ def open_disk(directory: Path) -> tuple[Disk, int]:
     return disk, found
 
 
+def exporter_source(exporter: Exporter) -> Path:
+    """
+    Say which file is read where it is.
+    """
+    assert exporter._spooler is not None
+    source = exporter._spooler.writer.disk.estate.source
+    assert source is not None
+    return source.file.path
+
+
 def descriptors() -> int:
     return len(list(Path("/dev/fd").iterdir()))
 
@@ -96,6 +109,23 @@ async def test_however_many_files_there_are_few_are_open(
     await exporter.aclose()
     assert len(list_files(directory)) == 1
     assert sorted(x.event_id for x in letters_in(directory)) == sorted(f"d{n}" for n in range(MANY))
+
+
+def test_no_more_are_open_at_any_moment(directory: Path) -> None:
+    """
+    A few are at once, whatever there is; each commit changes one.
+    """
+    leave_many(directory, MANY)
+    before = most = descriptors()
+    disk = Disk(directory=directory, identity=IDENTITY, fsync=False)
+    disk.open()
+    while disk.has_more:
+        disk.take_over()
+        most = max(most, descriptors())
+
+    assert most - before <= 40
+    assert descriptors() - before == 4
+    disk.close()
 
 
 def test_what_is_moved_is_what_it_was(directory: Path) -> None:
@@ -211,5 +241,144 @@ def test_two_that_take_over_what_one_had_begun_to_move_have_each_event_once(
     second.close()
     disk, found = open_disk(directory)
     assert found == 6
+    assert contents(directory) == everything
+    disk.close()
+
+
+async def test_what_cannot_be_moved_is_sent_from_where_it_is(
+    make_exporter: MakeExporter,
+    server: ScriptedServer,
+    clock: FakeClock,
+    directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """
+    A disk that is full for more costs no event, and is said once; the rest waits for its turn.
+    """
+
+    def fail(file: SpoolFile, name: str, mark: Mark | None) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(SpoolFile, "set_mark", fail)
+    leave_many(directory, 4, Identity(base_url=server.url, dialect="legacy", api_key=KEY))
+    exporter = await make_exporter(spool=directory)
+    first = assert_balanced(exporter)
+    assert (first.recovered, first.dead_letters) == (6, 2)
+    await come_back(exporter, clock)
+    assert exporter.stats().delivered == 6
+    (said,) = [text for text in caplog.messages if "can't be moved" in text]
+    assert said == (
+        "hh_exporter: events of an earlier process can't be moved to the spool file of this one "
+        f"(database or disk is full): they are sent from {exporter_source(exporter)}"
+    )
+
+    monkeypatch.undo()
+    await until(lambda: exporter.stats().recovered == 12)
+    await come_back(exporter, clock)
+    assert exporter.stats().dead_letters == 4
+    assert sorted(server.created_ids) == sorted(f"e{n}-{i}" for n in range(4) for i in range(3))
+
+
+def test_a_disk_that_is_full_amid_a_move_loses_nothing(nursery: Processes, directory: Path) -> None:
+    """
+    What is moved counts once, the rest is read where it is, and all is moved once there is room.
+    """
+    for n in range(2):
+        leave(directory, *(make_spooled(f"e{n}-{i}", b"." * 10_000) for i in range(60)))
+    everything = contents(directory)
+    nursery.start("take_over_with_room_for", directory, 2**19)
+    assert nursery.read() == "120 found, 120 there, stuck"
+    assert nursery.read() == "120 read"
+    assert nursery.read() == "60 there, done"
+
+    left = on_disk(directory)
+    assert len(left) == len(set(left)) == 60
+    assert set(left) < set(everything[0])
+
+
+async def test_what_is_too_old_expires_though_it_was_moved(
+    make_exporter: MakeExporter, server: ScriptedServer, clock: FakeClock, directory: Path
+) -> None:
+    """
+    Letters of all files are looked at, at the start.
+    """
+    identity = Identity(base_url=server.url, dialect="legacy", api_key=KEY)
+    for n in range(3):
+        letters = (make_letter(f"d{n}"), make_letter(f"n{n}", pushed_at=EPOCH - 1.0))
+        leave(directory, letters=letters, identity=identity)
+    exporter = await make_exporter(spool=directory)
+
+    await until(lambda: exporter.stats().dead_letters == 3)
+    await exporter.aclose()
+    assert sorted(letter.event_id for letter in letters_in(directory)) == ["n0", "n1", "n2"]
+
+
+def test_a_close_amid_a_move_keeps_what_is_not_moved(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    The file that was moved in part goes on from there, though nothing is left in ours.
+    """
+    monkeypatch.setattr(moving, "_PART", 1)
+    leave(directory, make_spooled("a"), make_spooled("b", b"." * 5000))
+    leave(directory, make_spooled("d"), make_spooled("e"))
+    disk = Disk(directory=directory, identity=IDENTITY, fsync=False)
+    disk.open()
+    disk.take_over()  # a part of the second
+    with disk.transaction():
+        for _, spot in disk.next(10, 2**20):
+            disk.remove(spot)
+    assert disk.count == 1
+    disk.close()
+
+    assert len(list_files(directory)) == 2
+    disk, found = open_disk(directory)
+    assert (found, on_disk(directory)) == (1, ["e"])
+    disk.close()
+    assert len(list_files(directory)) == 1
+
+
+def test_a_file_of_an_early_version_is_moved_to_one_that_shrinks(directory: Path) -> None:
+    """
+    It would keep what it once needed.
+    """
+    path = leave(directory, make_spooled("a"), letters=(make_letter("d"),))
+    file = SpoolFile.adopt(path, None)
+    assert file is not None
+    file._db.execute("PRAGMA auto_vacuum = NONE")
+    file._db.execute("VACUUM")
+    file.close()
+
+    disk, found = open_disk(directory)
+    disk.close()
+
+    assert found == 1
+    assert contents(directory) == (["a"], ["d"])
+    (new,) = list_files(directory)
+    assert new != path
+
+
+def test_a_move_that_ends_with_a_disk_that_fails_is_ended_by_the_next_start(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A file goes only once what was in it is on the disk itself, elsewhere.
+    """
+
+    def fail(file: SpoolFile) -> None:
+        raise OSError("I/O error")
+
+    leave_many(directory, 3)
+    everything = contents(directory)
+    with monkeypatch.context() as patch:
+        patch.setattr(SpoolFile, "sync", fail)
+        disk, _ = open_disk(directory)
+        assert disk.count == 9
+        disk.close()
+    assert len(list_files(directory)) == 3
+
+    disk, found = open_disk(directory)
+    assert found == disk.count == 9
     assert contents(directory) == everything
     disk.close()
