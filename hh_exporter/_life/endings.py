@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent import futures
 from weakref import WeakSet
 
@@ -18,8 +18,12 @@ from attrs import define
 from hh_exporter._clock import Deadline
 from hh_exporter._life.lifetime import Lifetime
 from hh_exporter._life.stranded import StrandedLoop, interruptible
+from hh_exporter._log import get_log
+from hh_exporter._outside import comes_from_outside
 
 __all__ = ["forget_all", "living", "save_all", "see_to_the_end"]
+
+log = get_log(__name__)
 
 _TO_HANG_UP = 1.0
 """Seconds that the worker of another thread's loop may take to end once its time is up."""
@@ -57,10 +61,28 @@ def save_all(lives: Sequence[Lifetime]) -> None:
     """
     Accept no more, and give up what all have in memory: no loop will run that could send it.
     """
+    try:
+        _each(lives, Lifetime.give_up)
+    finally:
+        # Who has no thread for its spool writes in this one, and may have to wait for its disk.
+        _each(sorted(lives, key=Lifetime.must_write_here), Lifetime.join)
+
+
+def _each(lives: Sequence[Lifetime], end: Callable[[Lifetime], object]) -> None:
+    """
+    Call *end* with each, whatever it raises for another.
+    """
+    interruption: BaseException | None = None
     for life in lives:
-        life.give_up()
-    for life in lives:
-        life.join()
+        try:
+            end(life)
+        except BaseException as exc:
+            if comes_from_outside(exc):
+                interruption = exc
+            else:
+                log.error("hh_exporter: the end of an exporter failed with %s", type(exc).__name__)  # noqa: TRY400
+    if interruption is not None:
+        raise interruption
 
 
 @define(eq=False)
@@ -79,26 +101,27 @@ class _End:
         """
         Whether it came, or no more can come of it.
         """
+        if self.done.done() or self.limit.is_over(self.life.clock.now()):
+            return True
         keeper = self.life.keeper
-        return (
-            self.done.done()
-            or self.limit.is_over(self.life.clock.now())
-            or not (self.loop.loop.is_running() or (keeper.is_stranded and self.loop.is_fit))
-        )
+        return not (self.loop.loop.is_running() or (keeper.is_stranded and self.loop.is_fit))
 
 
 def _begin(lives: Sequence[Lifetime]) -> list[_End]:
     loops: dict[asyncio.AbstractEventLoop, StrandedLoop] = {}
-    ends = []
-    for life in lives:
+    ends: list[_End] = []
+
+    def begin(life: Lifetime) -> None:
         worker, done = life.worker, life.begin_end()
         if worker is None or done is None:
-            continue
+            return
         loop = loops.setdefault(worker.loop, StrandedLoop(worker.loop))
         done.add_done_callback(loop.stop)
         now = life.clock.now()
         limit = Deadline(now + life.settings.close_timeout + _TO_HANG_UP, now)
         ends.append(_End(life, loop, done, limit))
+
+    _each(lives, begin)
     return ends
 
 
@@ -108,8 +131,8 @@ def _end() -> None:
     Close all, in loops that still run and in those that this thread can run; then give up.
     """
     lives = living()
-    ends = _begin(lives)
     with interruptible() as interrupt:
+        ends = _begin(lives)
         while not interrupt.has_come and (ends := [end for end in ends if not end.is_over]):
             stopped = {end.loop for end in ends if end.life.keeper.is_stranded}
             for loop in stopped:

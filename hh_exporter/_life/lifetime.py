@@ -12,7 +12,7 @@ import os
 from asyncio import _get_running_loop
 from collections.abc import Callable
 from concurrent import futures
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from attrs import Factory, define, field
@@ -274,15 +274,29 @@ class Lifetime:
         """
         self.queue.close()
         worker = self.worker
-        if worker is not None and not worker.is_over:
-            worker.abandon()
-            worker.deliverer.give_up_singles()
+        with ExitStack() as steps:  # each, whatever the user's callback raises in another
+            steps.callback(self._retire)
+            steps.callback(self._spool_or_drop)
+            if worker is not None and not worker.is_over:
+                worker.abandon()
+                worker.deliverer.give_up_singles()
+
+    def _spool_or_drop(self) -> None:
         if self.spooler is not None and self.queue.has_records:
             self.spooler.start(is_ending=True)
-        self.leftovers.give_up(worker)
+        self.leftovers.give_up(self.worker)
+
+    def _retire(self) -> None:
         self.keeper.hold()
         if self.spooler is None or not self.spooler.retire(self._end):
             self._end()
+
+    def must_write_here(self) -> bool:
+        """
+        Whether `join` writes what went to the spool itself, since no thread could be started.
+        """
+        thread = None if self.spooler is None else self.spooler.writer.thread
+        return thread is not None and not thread.ident
 
     def join(self) -> None:
         """
