@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -28,6 +29,7 @@ MODEL = """
 import asyncio, os
 
 _notes = os.open(os.environ["NOTES"], os.O_WRONLY)
+_slow = float(os.environ.get("SLOW", "0.5"))
 
 def _note(word, question):
     # In one piece, whoever else writes.
@@ -37,7 +39,13 @@ async def ask_model(messages):
     question = messages[0]["content"]
     _note("begun", question)
     try:
-        await asyncio.sleep(0.5 if int(question.split()[-1]) % 5 == 0 else 0.001)
+        await asyncio.sleep(_slow if int(question.split()[-1]) % 5 == 0 else 0.001)
+    except asyncio.CancelledError:
+        try:
+            await asyncio.sleep(0.05)  # as clients do that close a connection
+        finally:
+            _note("cut", question)
+        raise
     except BaseException:
         _note("cut", question)
         raise
@@ -46,7 +54,8 @@ async def ask_model(messages):
 """
 """
 The module `my_model` that notes what it was asked. A question ends in a number, and each fifth
-takes half a second: there is always one that is being answered.
+takes half a second, or `SLOW` seconds: there is always one that is being answered. One that is
+cancelled takes its time, too.
 """
 
 
@@ -148,6 +157,7 @@ class Load:
         Send a signal in the middle of the load, once so many processes have answered.
         """
         await self.notes.busy(workers)
+        self.site.is_stopping = True
         self.site.program.send(number)
 
     def lost(self) -> Counter[str]:
@@ -163,6 +173,10 @@ async def loaded(
     directory: Path,
     source: str,
     command: Callable[[int], list[str]],
+    *,
+    model: str = MODEL,
+    python: str | Path = sys.executable,
+    ready: str | None = None,
     **environ: str,
 ) -> AsyncIterator[Load]:
     """
@@ -170,5 +184,14 @@ async def loaded(
     """
     with noting(directory) as notes:
         environ |= notes.environ
-        async with serving(server, directory, source, command, model=MODEL, **environ) as site:
+        async with serving(
+            server,
+            directory,
+            source,
+            command,
+            model=model,
+            python=python,
+            ready=ready,
+            **environ,
+        ) as site:
             yield Load(site, notes, server)

@@ -79,17 +79,21 @@ def running(source: str, url: str, **environ: str) -> Iterator[Program]:
 
 @contextmanager
 def started(
-    *arguments: str, environ: Mapping[str, str], passes: Sequence[int] = ()
+    *arguments: str,
+    environ: Mapping[str, str],
+    passes: Sequence[int] = (),
+    python: str | Path = sys.executable,
 ) -> Iterator[Program]:
     """
     Run Python with *arguments*, no longer than the block.
 
     Args:
         passes: File descriptors that it shall have, too.
+        python: Which Python; that of another environment has other libraries.
     """
     with subprocess.Popen(
         # Since 3.12 a fork beside threads is worth a warning; some of the programs do just that.
-        (sys.executable, "-W", "ignore::DeprecationWarning", *arguments),
+        (python, "-W", "ignore::DeprecationWarning", *arguments),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -46,6 +47,7 @@ class Site:
         question: What the crowd asks, each time with another number.
         path: Where, each time with another question.
         answered: What was answered, by question.
+        is_stopping: Whether an answer may say that the app is ending.
         done: How the process ended.
     """
 
@@ -54,6 +56,7 @@ class Site:
     question: str
     path: str
     answered: dict[str, bytes] = field(init=False, factory=dict)
+    is_stopping: bool = field(init=False, default=False)
     done: Finished = field(init=False)
     _asked: int = field(init=False, default=0)
     _news: asyncio.Event = field(init=False, factory=asyncio.Event)
@@ -67,8 +70,10 @@ class Site:
             question = self.question.format(self._asked)
             try:
                 async with session.get(self.url + self.path.format(question)) as answer:
-                    assert answer.status == 200, await answer.text()
                     text = await answer.read()
+                    if answer.status != 200:
+                        assert self.is_stopping, text
+                        continue  # as some servers answer whom they cut off
             except aiohttp.ClientConnectorError:
                 return
             except aiohttp.ClientError:
@@ -92,6 +97,19 @@ class Site:
                 await self._news.wait()
 
 
+def _taken(*, is_open: bool) -> socket.socket:
+    """
+    Take a port of this machine: to listen there, or for another process to do so.
+    """
+    taken = socket.socket()
+    for option in (socket.SO_REUSEADDR, *(() if is_open else (socket.SO_REUSEPORT,))):
+        taken.setsockopt(socket.SOL_SOCKET, option, 1)
+    taken.bind(("127.0.0.1", 0))
+    if is_open:
+        taken.listen(128)
+    return taken
+
+
 @asynccontextmanager
 async def serving(
     server: ScriptedServer,
@@ -102,30 +120,40 @@ async def serving(
     question: str = "question {}",
     path: str = "/ask?question={}",
     model: str = MODEL,
+    python: str | Path = sys.executable,
+    ready: str | None = None,
     **environ: str,
 ) -> AsyncIterator[Site]:
     """
     Run *source* as the module `app` while the crowd asks it, until its process has ended.
 
     Args:
-        command: Makes the arguments for Python of the file descriptor of the socket to serve.
+        command: Makes the arguments for Python of the file descriptor of the socket to serve; of
+            the port to serve for a server that only takes that, and says when it listens.
         model: The module `my_model`.
+        python: Which Python; that of another environment has other libraries.
+        ready: What such a server prints once it listens.
     """
     (directory / "app.py").write_text(source)
     (directory / "my_model.py").write_text(model)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    with _taken(is_open=ready is None) as listener:
+        port = listener.getsockname()[1]
+        url = f"http://127.0.0.1:{port}"
         with started(
-            *command(listener.fileno()),
+            *command(port if ready else listener.fileno()),
             environ={
                 "HH_API_URL": server.url,
                 "PYTHONPATH": f"{ROOT}:{directory}",
                 "XDG_RUNTIME_DIR": str(directory),  # where gunicorn has a socket of its own
                 **environ,
             },
-            passes=(listener.fileno(),),
+            passes=() if ready else (listener.fileno(),),
+            python=python,
         ) as program:
-            listener.close()  # ours, so that it is closed once the server has closed its own
+            if ready is None:
+                listener.close()  # ours, so that it is closed once the server has closed its own
+            while ready and ready not in await program.line():
+                pass
             site = Site(program, url, question, path)
             # A connection for each question: uvicorn waits for those that go on asking on theirs.
             connector = aiohttp.TCPConnector(force_close=True)
