@@ -47,6 +47,7 @@ class Calls:
         self.app: App = app  # as other middlewares name it: frameworks look through
         self._open = 0
         self._bell: Bell | None = None
+        self._deadline: Deadline | None = None
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         self._open += 1
@@ -59,9 +60,10 @@ class Calls:
 
     async def returned(self, clock: Clock, grace: float) -> None:
         """
-        Wait until none is open, for *grace* seconds at most.
+        Wait until none is open, for *grace* seconds at most, counted from the first such call.
         """
         if self._open:
             now = clock.now()
+            self._deadline = self._deadline or Deadline(now + grace, now)
             self._bell = Bell(clock)
-            await self._bell.wait_within(Deadline(now + grace, now))
+            await self._bell.wait_within(self._deadline)

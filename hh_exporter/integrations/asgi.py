@@ -85,8 +85,10 @@ def lifespan(
             # A state of the lifespan is refused where the server's scope has none, which
             # the protocol allows: each request is given it instead.
             with _counted(app, own if state is None else {}) as requests:
-                yield cast("Mapping[str, Any]", None if state is None else {**state, **own})
-                await requests.returned(exporter._clock, grace)
+                try:
+                    yield cast("Mapping[str, Any]", None if state is None else {**state, **own})
+                finally:  # also if it is cancelled, together with the requests
+                    await requests.returned(exporter._clock, grace)
 
     return run
 
@@ -148,7 +150,7 @@ class ExporterMiddleware:
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         loop = asyncio.get_running_loop()
         is_new, self._loop = self._loop is not loop, loop
-        if is_new:
+        if is_new or scope["type"] == "lifespan":
             self._calls = Calls(self._app)
         if scope["type"] == "lifespan":
             await self._live(scope, receive, send)
@@ -161,12 +163,17 @@ class ExporterMiddleware:
     async def _live(self, scope: Message, receive: Receive, send: Send) -> None:
         heard: set[str] = set()
         said: set[str] = set()
+        calls = self._calls
+
+        async def wait() -> None:
+            if _ATTENDED not in scope:
+                await calls.returned(self._exporter._clock, self._grace)
 
         async def hear() -> Message:
             message = await receive()
             heard.add(message["type"])
-            if message["type"] == "lifespan.shutdown" and _ATTENDED not in scope:
-                await self._calls.returned(self._exporter._clock, self._grace)
+            if message["type"] == "lifespan.shutdown":
+                await wait()
             return message
 
         async def say(message: Message) -> None:
@@ -177,6 +184,7 @@ class ExporterMiddleware:
 
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(holding(self._exporter))
+            stack.push_async_callback(wait)  # if it is cancelled, together with the calls
             try:
                 await self._app({**scope, _ATTENDED: True}, hear, say)
             except Exception:

@@ -103,6 +103,10 @@ class Running:
         await self._inbox.put({"type": "lifespan.shutdown"})
         await settle()
 
+    def cancel(self) -> None:
+        assert self._life is not None
+        self._life.cancel()
+
     async def ended(self) -> None:
         assert self._life is not None
         await self._life
@@ -162,6 +166,26 @@ async def test_calls_that_are_cancelled_may_take_their_time(
 
     assert running.events == ["call cancelled", "call ended", "shutdown"]
     assert server.created_ids == ["call"]
+
+
+@through_both_doors
+async def test_an_app_that_is_cancelled_with_its_calls_closes_after_them(
+    running: Running, server: ScriptedServer, door: Callable[..., Any]
+) -> None:
+    """
+    A server in a hurry, or the end of `asyncio.run`, cancels the lifespan and the calls alike.
+    """
+    await running.start(door(running))
+    call = running.call()
+    await settle()
+    running.cancel()
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running.ended()
+
+    assert running.events[:2] == ["call cancelled", "call ended"]
+    assert server.created_ids == ["call"]
+    assert running.exporter.stats().health == "closed"
 
 
 @through_both_doors
