@@ -8,16 +8,16 @@ import shutil
 import signal
 import subprocess
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
-from attrs import frozen
+from attrs import define, frozen
 
 from tests.integrations.test_recipes import block, write
-from tests.loads import MODEL, asked, noting
-from tests.programs import started
+from tests.loads import MODEL, Notes, asked, noting
+from tests.programs import Program, started
 from tests.scripted_server import ScriptedServer
 
 LATE = {"HH_EXPORTER_BATCH_LINGER": "600", "HH_EXPORTER_BATCH_MAX_EVENTS": "10000"}
@@ -34,7 +34,7 @@ class Queue:
 
     Attributes:
         extra: With which it is installed.
-        enqueue: Source that enqueues JOBS jobs, each with its own question, for the module `app`.
+        enqueue: Source that enqueues $JOBS jobs of the module `app`, each with its own question.
         options: What to add to the command of its recipe.
         workers: How many processes work then.
     """
@@ -48,13 +48,13 @@ class Queue:
 QUEUES = {
     "arq": Queue(
         "arq",
-        f"""
-import app, arq, asyncio
+        """
+import app, arq, asyncio, os
 
 async def main():
     queue = await arq.create_pool(app.WorkerSettings.redis_settings)
-    for n in range({JOBS}):
-        await queue.enqueue_job("ask", f"question {{n}}")
+    for n in range(int(os.environ["JOBS"])):
+        await queue.enqueue_job("ask", f"question {n}")
     await queue.aclose()
 
 asyncio.run(main())
@@ -62,24 +62,24 @@ asyncio.run(main())
     ),
     "dramatiq": Queue(
         "workers",
-        f"""
-import app
+        """
+import app, os
 
-for n in range({JOBS}):
-    app.ask.send(f"question {{n}}")
+for n in range(int(os.environ["JOBS"])):
+    app.ask.send(f"question {n}")
 """,
         ("--processes", "2", "--threads", "4"),
         workers=2,
     ),
     "taskiq": Queue(
         "workers",
-        f"""
-import app, asyncio
+        """
+import app, asyncio, os
 
 async def main():
     await app.broker.startup()
-    for n in range({JOBS}):
-        await app.ask.kiq(f"question {{n}}")
+    for n in range(int(os.environ["JOBS"])):
+        await app.ask.kiq(f"question {n}")
     await app.broker.shutdown()
 
 asyncio.run(main())
@@ -111,6 +111,51 @@ def redis(directory: Path) -> Iterator[str]:
             process.kill()
 
 
+@define(eq=False)
+class Working:
+    """
+    The worker of a recipe, and the notes of its model.
+    """
+
+    program: Program
+    notes: Notes
+
+
+@asynccontextmanager
+async def working(
+    server: ScriptedServer,
+    directory: Path,
+    recipe: str,
+    *options: str,
+    jobs: int = JOBS,
+    model: str = MODEL,
+    leaving_out: str = "",
+    environ: Mapping[str, str] = LATE,
+) -> AsyncIterator[Working]:
+    """
+    Run a worker with so many *jobs* in its queue, as its recipe says.
+
+    Args:
+        leaving_out: A line of the recipe that its program shall lack.
+    """
+    queue = QUEUES[recipe]
+    pytest.importorskip(recipe, reason=f"needs the extra {queue.extra}")
+    own = write(directory, recipe) | {"HH_API_URL": server.url, "JOBS": str(jobs)}
+    if leaving_out:
+        source = block(recipe, "python")
+        assert leaving_out in source
+        (directory / "app.py").write_text(source.replace(leaving_out, ""))
+    (directory / "my_model.py").write_text(model)
+    with redis(directory) as url, noting(directory) as notes:
+        environ = {**environ, **own, **notes.environ, "REDIS_URL": url}
+        with started("-c", queue.enqueue, environ=environ) as program:
+            done = await program.ended()
+            assert done.status == 0, done.stderr
+        words = [*block(recipe, "sh").split(), *queue.options, *options]
+        with started("-m", *words, environ=environ) as program:
+            yield Working(program, notes)
+
+
 @pytest.mark.parametrize("recipe", QUEUES)
 async def test_what_tasks_recorded_before_sigterm_is_delivered(
     server: ScriptedServer, tmp_path: Path, recipe: str
@@ -118,26 +163,43 @@ async def test_what_tasks_recorded_before_sigterm_is_delivered(
     """
     Each task that a worker took ends, and its event arrives.
     """
-    queue = QUEUES[recipe]
-    pytest.importorskip(recipe, reason=f"needs the extra {queue.extra}")
-    environ = write(tmp_path, recipe) | LATE | {"HH_API_URL": server.url}
-    (tmp_path / "my_model.py").write_text(MODEL)
-    with redis(tmp_path) as url, noting(tmp_path) as notes:
-        environ |= notes.environ | {"REDIS_URL": url}
-        with started("-c", queue.enqueue, environ=environ) as program:
-            done = await program.ended()
-            assert done.status == 0, done.stderr
-        with started(
-            "-m", *block(recipe, "sh").split(), *queue.options, environ=environ
-        ) as program:
-            await notes.busy(queue.workers)
-            program.send(signal.SIGTERM)
-            done = await program.ended()
+    async with working(server, tmp_path, recipe) as worker:
+        await worker.notes.busy(QUEUES[recipe].workers)
+        worker.program.send(signal.SIGTERM)
+        done = await worker.program.ended()
 
-    assert asked(server) == notes.pushed()
-    assert notes.pushed().total() < JOBS  # it was told in the middle
-    assert notes.cut_off() == Counter()
+    pushed = worker.notes.pushed()
+    assert asked(server) == pushed
+    assert pushed.total() < JOBS  # it was told in the middle
+    assert worker.notes.cut_off() == Counter()
     assert done.status == 0
+    assert "hh_exporter" not in done.stderr
+
+
+TELLING = """
+import signal
+
+async def ask_model(messages, ask=ask_model):
+    answer = await ask(messages)
+    asyncio.get_running_loop().call_soon(os.kill, os.getpid(), signal.SIGTERM)
+    return answer
+"""
+"""What makes a model send its process a signal just after the job that asked it has ended."""
+
+
+async def test_what_a_job_of_arq_recorded_is_delivered_even_if_on_shutdown_is_skipped(
+    server: ScriptedServer, tmp_path: Path
+) -> None:
+    """
+    Without job_completion_wait, arq fails where SIGTERM meets it as it stores a result.
+    """
+    line, model = "    job_completion_wait = 5  # seconds\n", MODEL + TELLING
+    async with working(server, tmp_path, "arq", jobs=1, model=model, leaving_out=line) as worker:
+        done = await worker.program.ended()
+
+    assert asked(server) == worker.notes.pushed() == Counter(["question 0"])
+    assert done.status == 1
+    assert "CancelledError" in done.stderr
     assert "hh_exporter" not in done.stderr
 
 
