@@ -34,9 +34,10 @@ def command(recipe: str, fd: int) -> list[str]:
     """
     match block(recipe, "sh").split():
         case ["python", "app.py"]:
-            # As run_app does it by default, on a socket that is open already.
-            source = "import app, socket; app.web.run_app(app.app, print=None, sock=socket.socket"
-            return ["-c", f"{source}(fileno={fd}))"]
+            # As the recipe does it, on a socket that is open already.
+            [options] = re.findall(r"web\.run_app\(app, (.*)\)", block(recipe, "python"))
+            socket = f"print=None, sock=socket.socket(fileno={fd})"
+            return ["-c", f"import app, socket; app.web.run_app(app.app, {options}, {socket})"]
         case ["uvicorn", *words]:
             return ["-m", "uvicorn", *words, "--fd", str(fd), "--log-level", "critical"]
         case ["gunicorn", *words]:
@@ -204,9 +205,10 @@ async def test_what_celery_let_end_before_sigterm_is_delivered(
 
 def test_no_recipe_goes_untested() -> None:
     """
-    Each recipe is one of the above, or of test_litellm or test_workers.
+    Each recipe is one of the above, or of test_litellm, test_platforms or test_workers.
     """
     others = {"celery", "litellm", "script", "serverless"}
+    platforms = {"sanic"}
     workers = {"apscheduler", "arq", "dramatiq", "taskiq"}
 
-    assert {path.stem for path in RECIPES.iterdir()} == APPS.keys() | others | workers
+    assert {path.stem for path in RECIPES.iterdir()} == APPS.keys() | others | platforms | workers

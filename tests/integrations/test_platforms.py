@@ -1,0 +1,131 @@
+"""
+Web servers with endings of their own, and notebooks: what is delivered there, and what is lost.
+
+Sanic and Robyn ask for older libraries and run in an environment of their own, which `.ci/run`
+makes; elsewhere: `python -m venv .servers` and `.servers/bin/python -m pip install '.[servers]'`.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections import Counter
+from pathlib import Path
+from typing import cast
+
+import attrs
+import pytest
+
+from hh_exporter._environment import Settings
+from tests.integrations.test_recipes import block, command
+from tests.loads import MODEL, Load, asked, loaded
+from tests.scripted_server import ScriptedServer
+from tests.sites import ROOT
+
+SERVERS = ROOT / ".servers/bin/python"
+
+LATE = {"HH_EXPORTER_BATCH_LINGER": "600", "HH_EXPORTER_BATCH_MAX_EVENTS": "10000"}
+"""Nothing is sent before an exporter is closed."""
+
+CLOSE_TIMEOUT = cast("float", attrs.fields(Settings).close_timeout.default)
+
+KUBERNETES = 30.0
+"""Seconds after which it kills a process that it told to end, by default."""
+
+ENDLESS = MODEL.replace("0.5", "3600")
+"""The model that never answers every fifth question, and so keeps each of the crowd waiting."""
+
+ALL_ARE_UP = """
+from sanic.worker.manager import WorkerManager
+
+_wait = WorkerManager.wait_for_ack
+
+def _wait_and_say(manager):
+    _wait(manager)
+    print("all are up", flush=True)
+
+WorkerManager.wait_for_ack = _wait_and_say
+"""
+"""Sanic's manager never ends if SIGTERM comes before it knows that all workers are up."""
+
+in_servers = pytest.mark.skipif(not SERVERS.exists(), reason="needs the extra servers")
+
+
+def sanic(port: int) -> list[str]:
+    return ["-m", *block("sanic", "sh").split(), "--port", str(port)]
+
+
+@in_servers
+async def test_sanic_loses_nothing(server: ScriptedServer, tmp_path: Path) -> None:
+    """
+    SIGTERM in the middle of a load: each worker lets its requests end, and sends their events.
+    """
+    source = block("sanic", "python") + ALL_ARE_UP
+    async with loaded(
+        server, tmp_path, source, sanic, python=SERVERS, ready="all are up", **LATE
+    ) as load:
+        await load.stop(workers=2)
+
+    check(load)
+    assert load.notes.cut_off() == Counter()
+
+
+@in_servers
+async def test_sanic_cuts_off_an_endless_request_in_time(
+    server: ScriptedServer, tmp_path: Path
+) -> None:
+    """
+    After `GRACEFUL_SHUTDOWN_TIMEOUT` it is cancelled, and recorded as that.
+    """
+    source = block("sanic", "python") + ALL_ARE_UP
+    [option] = re.findall(r"GRACEFUL_SHUTDOWN_TIMEOUT = [\d.]+", source)
+    assert float(option.split()[-1]) + CLOSE_TIMEOUT < 10.0  # when the manager ends its workers
+    source = source.replace(option, "GRACEFUL_SHUTDOWN_TIMEOUT = 0.1")
+    async with loaded(
+        server,
+        tmp_path,
+        source,
+        sanic,
+        model=ENDLESS,
+        python=SERVERS,
+        ready="all are up",
+        **LATE,
+    ) as load:
+        await load.notes.busy(calls=10)
+        load.site.program.send(signal.SIGTERM)
+
+    check(load)
+    assert load.notes.questions("cut") == load.notes.cut_off() != Counter()
+
+
+def check(load: Load) -> None:
+    """
+    Check that all arrived, once, and that the server ended well.
+    """
+    assert load.lost() == Counter()
+    assert asked(load.server).keys() >= load.site.answered.keys()
+    assert not load.server.duplicates()
+    assert (load.site.done.status, load.site.done.stderr) == (0, "")
+
+
+async def test_aiohttp_cuts_off_an_endless_request_in_time(
+    server: ScriptedServer, tmp_path: Path
+) -> None:
+    """
+    After `shutdown_timeout`, which it waits for twice, it is cancelled, and recorded as that.
+    """
+    source = block("aiohttp", "python")
+    [option] = re.findall(r"shutdown_timeout=\d+", source)
+    assert 2 * float(option.split("=")[1]) + CLOSE_TIMEOUT < KUBERNETES
+
+    def serve(fd: int) -> list[str]:
+        words = command("aiohttp", fd)
+        assert option in words[-1]
+        return [word.replace(option, "shutdown_timeout=0.1") for word in words]
+
+    async with loaded(server, tmp_path, source, serve, model=ENDLESS, **LATE) as load:
+        await load.notes.busy(calls=10)
+        load.site.program.send(signal.SIGTERM)
+
+    check(load)
+    assert load.notes.questions("cut") == load.notes.cut_off() != Counter()
