@@ -7,6 +7,7 @@ makes; elsewhere: `python -m venv .servers` and `.servers/bin/python -m pip inst
 
 from __future__ import annotations
 
+import asyncio
 import re
 import signal
 from collections import Counter
@@ -17,8 +18,10 @@ import attrs
 import pytest
 
 from hh_exporter._environment import Settings
+from tests.command import run
 from tests.integrations.test_recipes import block, command
 from tests.loads import MODEL, Load, asked, loaded
+from tests.programs import Program
 from tests.scripted_server import ScriptedServer
 from tests.sites import ROOT
 
@@ -129,3 +132,53 @@ async def test_aiohttp_cuts_off_an_endless_request_in_time(
 
     check(load)
     assert load.notes.questions("cut") == load.notes.cut_off() != Counter()
+
+
+@in_servers
+@pytest.mark.parametrize("processes", [1, 2])
+async def test_what_robyn_answered_outlives_it(
+    server: ScriptedServer, tmp_path: Path, processes: int
+) -> None:
+    """
+    At SIGTERM several processes are killed and one goes on; all that `put` took is on disk.
+    """
+    spool = str(tmp_path / "spool")
+    source = block("robyn", "python").replace("/var/lib/my-app/events", spool)
+    _, _, *words = block("robyn", "sh").replace("2", str(processes)).split()
+
+    def command(port: int) -> list[str]:
+        return ["-c", ROBYN.format(port=port), *words]
+
+    async with loaded(
+        server, tmp_path, source, command, python=SERVERS, ready="starts", **LATE
+    ) as load:
+        await load.stop(workers=processes)
+        if processes == 1:
+            await stopped_serving(load.site.program)
+            assert load.site.program.process.poll() is None
+            load.site.program.send(signal.SIGKILL)
+    assert not server.created
+    done = await run("spool", spool, "--drain", HH_API_URL=server.url)
+
+    assert done.status == 0, done.stderr
+    assert asked(server).keys() >= load.site.answered.keys()
+    assert not server.duplicates()
+
+
+ROBYN = """
+import app
+app.app.startup_handler(lambda: print("starts", flush=True))
+app.app.start(port={port})
+"""
+"""The end of the recipe, on another port."""
+
+
+async def stopped_serving(program: Program) -> None:
+    """
+    Wait until Robyn says that it serves nobody any more.
+    """
+    assert program.process.stderr
+    while b"accept thread stopped" not in (
+        line := await asyncio.to_thread(program.process.stderr.readline)
+    ):
+        assert line
