@@ -19,11 +19,12 @@ import pytest
 
 from hh_exporter._environment import Settings
 from tests.command import run
-from tests.integrations.test_recipes import block, command
-from tests.loads import MODEL, Load, asked, loaded
-from tests.programs import Program
+from tests.integrations.test_recipes import RECIPES, block, command
+from tests.loads import MODEL, Load, asked, loaded, noting
+from tests.programs import Program, started
 from tests.scripted_server import ScriptedServer
 from tests.sites import ROOT
+from tests.support import until
 
 SERVERS = ROOT / ".servers/bin/python"
 
@@ -182,3 +183,94 @@ async def stopped_serving(program: Program) -> None:
         line := await asyncio.to_thread(program.process.stderr.readline)
     ):
         assert line
+
+
+JUPYTER = """
+import asyncio, signal, sys
+from jupyter_client.manager import start_new_async_kernel
+
+def say(message):
+    if message["msg_type"] == "error":
+        sys.exit("\\n".join(message["content"]["traceback"]))
+
+async def main():
+    told = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told.set)
+    manager, client = await start_new_async_kernel()
+    with open(sys.argv[1]) as notebook:
+        for cell in notebook.read().split("# %%"):
+            await client.execute_interactive(cell, output_hook=say)
+    client.stop_channels()
+    print("ran", flush=True)
+    await told.wait()
+    manager.shutdown_wait_time = 60.0  # half of that is the kernel's, on a busy machine
+    await manager.shutdown_kernel()
+
+asyncio.run(main())
+"""
+"""Runs the cells of a notebook one after the other, and shuts its kernel down at SIGTERM."""
+
+LEFT_OPEN = """
+# %%
+exporter = Exporter()
+asking = [asyncio.create_task(ask(exporter, question)) for question in questions]
+"""
+"""The last cell, as one that waits for nothing."""
+
+
+@pytest.mark.parametrize("is_closed", [True, False])
+async def test_a_notebook_loses_nothing(
+    server: ScriptedServer, tmp_path: Path, *, is_closed: bool
+) -> None:
+    """
+    What a cell closes is sent once it ends; what none does, when the kernel is shut down.
+    """
+    pytest.importorskip("ipykernel", reason="needs the extra apps")
+    source = block("notebook", "python")
+    if not is_closed:
+        assert "\nasync with Exporter()" in source
+        source = source.partition("async with")[0] + LEFT_OPEN
+    count = 100 if is_closed else 80
+    (tmp_path / "notebook.py").write_text(source)
+    (tmp_path / "my_model.py").write_text(MODEL if is_closed else ENDLESS)
+    with noting(tmp_path) as notes:
+        environ = {"HH_API_URL": server.url, "PYTHONPATH": f"{ROOT}:{tmp_path}", **LATE}
+        with started(
+            "-c", JUPYTER, str(tmp_path / "notebook.py"), environ=environ | notes.environ
+        ) as program:
+            await program.said("ran")
+            await until(lambda: len(notes.read("ended")) == count)
+            assert len(asked(server)) == (count if is_closed else 0)
+            program.send(signal.SIGTERM)
+            done = await program.ended()
+
+    assert (done.status, done.stdout) == (0, "")
+    assert "hh_exporter" not in done.stderr
+    assert asked(server) == notes.pushed()
+    assert len(notes.read("ended")) == count
+
+
+@pytest.mark.parametrize("handlers", ["", "exporter.install_signal_handlers()\n"])
+async def test_django_under_daphne_loses_nothing(
+    server: ScriptedServer, tmp_path: Path, handlers: str
+) -> None:
+    """
+    Without a lifespan, and without our signal handlers, the end of the process sends what is left.
+    """
+    pytest.importorskip("daphne", reason="needs the extra apps")
+    [words] = re.findall("`(daphne .*?)`", (RECIPES / "django.md").read_text())
+
+    def command(fd: int) -> list[str]:
+        return ["-m", *words.split(), "--fd", str(fd), "--verbosity", "0"]
+
+    source = block("django", "python") + handlers
+    async with loaded(server, tmp_path, source, command, model=ENDLESS, **LATE) as load:
+        await load.notes.busy(calls=10)
+        load.site.program.send(signal.SIGTERM)
+
+    assert load.lost() == Counter()
+    assert asked(server).keys() >= load.site.answered.keys()
+    assert not server.duplicates()
+    assert load.site.done.status == 0
+    # Django has something to say of the requests that daphne cancels.
+    assert "hh_exporter: " not in load.site.done.stderr

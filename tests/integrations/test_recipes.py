@@ -208,7 +208,7 @@ def test_no_recipe_goes_untested() -> None:
     Each recipe is one of the above, or of test_litellm, test_platforms or test_workers.
     """
     others = {"celery", "litellm", "script", "serverless"}
-    platforms = {"robyn", "sanic"}
+    platforms = {"notebook", "robyn", "sanic"}
     workers = {"apscheduler", "arq", "dramatiq", "taskiq"}
 
     assert {path.stem for path in RECIPES.iterdir()} == APPS.keys() | others | platforms | workers
