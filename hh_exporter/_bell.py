@@ -59,6 +59,16 @@ class Bell:
         except TimeoutError:
             pass
 
+    async def wait_through(self, deadline: Deadline) -> None:
+        """
+        Do the same, whatever cancels the task meanwhile: what it waits for must finish.
+
+        The caller, which was cancelled, raises that itself.
+        """
+        while not (self._event.is_set() or deadline.is_over(self.clock.now())):
+            with suppress(asyncio.CancelledError):
+                await self.wait_within(deadline)
+
     async def wait_beside(self, loop: asyncio.AbstractEventLoop, deadline: Deadline) -> None:
         """
         Wait for a ring from what runs in *loop*, until *deadline*, or until that loop stops.

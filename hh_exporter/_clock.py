@@ -11,14 +11,25 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from math import inf
+from types import coroutine
 from typing import Protocol
 
 from attrs import define, field
 
-__all__ = ["NEVER", "PARTS", "Clock", "Deadline", "SystemClock", "Timer", "let_arrive", "within"]
+__all__ = [
+    "NEVER",
+    "PARTS",
+    "Clock",
+    "Deadline",
+    "SystemClock",
+    "Timer",
+    "let_arrive",
+    "turn",
+    "within",
+]
 
 PARTS = 4
 """Parts of a deadline; a standstill costs one of them at most."""
@@ -187,3 +198,11 @@ async def let_arrive() -> None:
     """
     for _ in range(_TURNS):
         await asyncio.sleep(0)
+
+
+@coroutine
+def turn() -> Generator[None, None, None]:
+    """
+    Let the loop turn once; needs no task.
+    """
+    yield

@@ -11,7 +11,7 @@ import os
 from asyncio import _get_running_loop
 from collections.abc import Callable
 from ssl import SSLContext
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from hh_exporter._bell import LOOK, Bell
 from hh_exporter._clock import Clock, SystemClock
@@ -31,9 +31,6 @@ from hh_exporter._settings.spool import Spool
 from hh_exporter._unique import Unique
 from hh_exporter.events import ModelEvent, SessionProperties
 from hh_exporter.exceptions import DeliveryError, EncodeError
-
-if TYPE_CHECKING:
-    from hh_exporter._queue.watches import Watch
 
 __all__ = ["Exporter"]
 
@@ -147,7 +144,6 @@ class Exporter(Unique):
         in_child(self, Exporter._build_again)
         self._queue, self._settler = self._life.queue, self._life.settler
         self._keeper, self._spooler = self._life.keeper, self._life.spooler
-        self._close_watch: Watch | None = None
 
     def _build_again(self) -> None:
         """
@@ -315,7 +311,7 @@ class Exporter(Unique):
         self._life.check_loop()
         if self._queue.closed:
             await self.aclose()
-            self._open_again()
+            self._life.open_again()
         await self._life.start()
 
     async def flush(self, timeout: float | None = None) -> FlushResult:
@@ -338,20 +334,18 @@ class Exporter(Unique):
         Stop accepting events, and deliver what is queued until a deadline.
 
         What is left then is dropped as `closed`, or waits in the spool. A second call
-        waits for the first and returns the same.
+        waits for the first and returns the same. If its task is cancelled, that is the
+        deadline, unless another call waits: what is left is dropped, or on disk, before
+        CancelledError is raised.
 
         Args:
             timeout: Seconds; default `close_timeout`.
         """
+        from hh_exporter._life.closing import close
+
         self._life.check_loop()
         seconds = self._settings.close_timeout if timeout is None else timeout
-        deadline = self._clock.now() + seconds
-        with self._queue.lock:
-            if self._close_watch is None:
-                self._close_watch = self._queue.watch(lambda: None)
-        watch = self._close_watch
-        await self._life.close(deadline)
-        return watch.result()
+        return await close(self._life, self._clock.now() + seconds)
 
     def install_signal_handlers(self) -> None:
         """
@@ -391,10 +385,3 @@ class Exporter(Unique):
         health = self._life.health()[0] if hasattr(self, "_life") else "not made"
         address = self._settings.base_url if hasattr(self, "_settings") else ""
         return f"<Exporter {address} {health}>"
-
-    def _open_again(self) -> None:
-        with self._queue.lock:
-            if self._close_watch is not None:
-                self._queue.unwatch(self._close_watch)
-                self._close_watch = None
-            self._queue.closed = False

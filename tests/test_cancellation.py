@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Gener
 from contextlib import asynccontextmanager
 from functools import partial
 from itertools import count
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -38,6 +39,7 @@ from tests.scripted_server import (
     too_many,
     unavailable,
 )
+from tests.spools import come_back, on_disk
 from tests.support import FakeClock, assert_balanced, model_event, settle, until
 
 EVENTS = 30
@@ -62,11 +64,13 @@ class Interrupted:
         at: Which suspension; the first is 1.
         moment: Whether it has yet to sleep there, or what it awaits has come
             already, so that the cancellation and the result arrive together.
+        times: How often: again at each suspension that follows.
     """
 
     work: Coroutine[Any, Any, object]
     at: int
     moment: Moment
+    times: int = 1
     suspensions: int = field(default=0, init=False)
 
     def __await__(self) -> Generator[Any, Any, None]:
@@ -77,7 +81,7 @@ class Interrupted:
             except StopIteration:
                 return
             self.suspensions += 1
-            if self.suspensions == self.at:
+            if self.at <= self.suspensions < self.at + self.times:
                 self._cancel(future)
             try:
                 step = partial(self.work.send, (yield future))
@@ -104,6 +108,7 @@ class Stage:
     clock: FakeClock
     exporter: Exporter
     outcomes: dict[str, list[Outcome]]
+    spool: Path
     accepted: list[str] = field(factory=list)
     """Ids of the events that the exporter has taken."""
 
@@ -122,7 +127,10 @@ class Stage:
 
 @asynccontextmanager
 async def stage(
-    *script: Scripted, time_passes: bool = True, room: int = ROOM
+    *script: Scripted,
+    time_passes: bool = True,
+    room: int = ROOM,
+    spool: Path | None = None,
 ) -> AsyncIterator[Stage]:
     """
     Set the stage, let time pass on it, and leave nothing of it.
@@ -143,12 +151,13 @@ async def stage(
             batch=BatchLimits(max_events=8, linger=0.5),
             max_in_flight=2,
             on_outcome=note_outcome,
+            spool=spool,
             _clock=clock,
             _random=lambda: 1.0,
         )
         time = asyncio.create_task(pass_time(clock) if time_passes else asyncio.sleep(0))
         try:
-            yield Stage(server, clock, exporter, outcomes)
+            yield Stage(server, clock, exporter, outcomes, spool or Path())
         finally:
             await exporter.aclose(0.0)
             time.cancel()
@@ -183,10 +192,9 @@ def is_fifth(event: Event) -> bool:
 Story = Callable[[Stage], Coroutine[Any, Any, object]]
 
 
-async def push_flush_and_close(stage: Stage) -> None:
+async def push_and_flush(stage: Stage) -> None:
     stage.push(EVENTS)
     await stage.exporter.flush()
-    await stage.exporter.aclose()
 
 
 async def put_where_there_is_no_room(stage: Stage) -> None:
@@ -198,10 +206,14 @@ async def start(stage: Stage) -> None:
     stage.push(EVENTS)
 
 
-async def start_again(stage: Stage) -> None:
+async def start_push_and_close(stage: Stage) -> None:
     await stage.exporter.start()
     stage.push(EVENTS)
     await stage.exporter.aclose()
+
+
+async def start_again(stage: Stage) -> None:
+    await start_push_and_close(stage)
     await stage.exporter.start()
     stage.push(EVENTS)
 
@@ -211,25 +223,29 @@ async def leave_a_with_block(stage: Stage) -> None:
         stage.push(EVENTS)
         await asyncio.sleep(0)
         await stage.exporter.flush(1.0)
-        stage.push(1)
+        stage.push(EVENTS)
 
 
-STORIES = [
-    push_flush_and_close,
-    put_where_there_is_no_room,
-    start,
-    start_again,
-    leave_a_with_block,
-]
+STORIES = [push_and_flush, put_where_there_is_no_room, start]
+
+STORIES_OF_A_CLOSE = [start_push_and_close, start_again, leave_a_with_block]
 
 
-async def tellings(story: Story, moment: Moment, *script: Scripted) -> AsyncIterator[Stage]:
+async def tellings(
+    story: Story, moment: Moment, *script: Scripted, times: int = 1, spool: Path | None = None
+) -> AsyncIterator[Stage]:
     """
     Tell *story* once for each of its suspensions, cancelled there.
+
+    Args:
+        times: How often it is cancelled: again at each suspension that follows.
+        spool: Where there is one, no time passes, which the disk would need.
     """
     for at in range(1, ENOUGH):
-        async with stage(*script) as new:
-            interrupted = Interrupted(story(new), at, moment)
+        async with stage(
+            *script, spool=spool and spool / str(at), time_passes=spool is None
+        ) as new:
+            interrupted = Interrupted(story(new), at, moment, times)
             task = asyncio.ensure_future(_await(interrupted))
             await asyncio.wait([task])
             if interrupted.suspensions < at:
@@ -292,26 +308,51 @@ async def test_the_room_of_a_cancelled_put_goes_to_the_next_in_line() -> None:
         assert first.cancelled()
 
 
+@pytest.mark.parametrize("times", [1, 3])
 @pytest.mark.parametrize("moment", MOMENTS)
-async def test_a_cancelled_close_goes_on(moment: Moment) -> None:
+@pytest.mark.parametrize("story", STORIES_OF_A_CLOSE)
+async def test_a_cancelled_close_leaves_nothing_open(
+    story: Story, moment: Moment, times: int
+) -> None:
     """
-    A close whose caller is cancelled still ends by its deadline, with every outcome.
+    What a close could not send before it was cancelled is dropped by then, and nothing else.
     """
+    dropped = 0
+    async for told in tellings(story, moment, times=times):
+        stats = assert_balanced(told.exporter)
+        if stats.health == "closed":
+            assert stats.queued == stats.in_flight == 0
+        else:  # cancelled before, or after it was opened again
+            await told.exporter.flush()
 
-    async def close(stage: Stage) -> None:
-        await stage.exporter.start()
-        stage.push(EVENTS)
-        await stage.exporter.aclose(1.0)
+        assert {len(outcomes) for outcomes in told.outcomes.values()} <= {1}
+        assert set(told.outcomes) == set(told.accepted)
+        is_delivered = [i for i, [outcome] in told.outcomes.items() if outcome is Outcome.DELIVERED]
+        assert set(is_delivered) <= set(told.server.created_ids)
+        dropped += stats.dropped
+    assert dropped or moment == "as it wakes"
 
-    silence = [hang_after_storing() for _ in range(EVENTS)]
-    async for told in tellings(close, moment, *silence):
-        if told.exporter.stats().health != "closed":
-            continue  # cancelled before it began
-        closed_by = told.clock.now() + 1.0
-        await told.exporter.aclose()
 
-        assert told.clock.now() <= closed_by + STEP
-        assert told.outcomes == {i: [Outcome.DROPPED] for i in told.accepted}
+@pytest.mark.parametrize("times", [1, 3])
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("story", STORIES_OF_A_CLOSE)
+async def test_a_cancelled_close_keeps_all_in_the_spool(
+    story: Story, moment: Moment, times: int, tmp_path: Path
+) -> None:
+    """
+    What a close could not send before it was cancelled is on disk by then, or in memory still.
+    """
+    async for told in tellings(story, moment, times=times, spool=tmp_path):
+        stats = assert_balanced(told.exporter)
+        kept = on_disk(told.spool)
+        if stats.health == "closed":
+            assert stats.queued == stats.in_flight == 0
+            assert len(kept) == stats.spooled
+        assert stats.dropped == 0
+
+        await told.exporter.start()
+        await come_back(told.exporter, told.clock)
+        assert set(told.server.created_ids) == set(told.accepted)
 
 
 @pytest.mark.parametrize("moment", MOMENTS)

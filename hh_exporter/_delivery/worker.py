@@ -13,14 +13,13 @@ import asyncio
 import contextvars
 import traceback
 from asyncio import CancelledError, TaskGroup
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from math import inf
-from types import coroutine
 
 from attrs import Factory, define, field
 
 from hh_exporter._bell import Bell
-from hh_exporter._clock import Clock, let_arrive
+from hh_exporter._clock import Clock, let_arrive, turn
 from hh_exporter._delivery.batcher import Batcher
 from hh_exporter._delivery.breaker import Breaker
 from hh_exporter._delivery.delivery import Deliverer
@@ -116,9 +115,7 @@ class Worker:
 
     async def close(self, deadline: float) -> None:
         """
-        Send what is there until *deadline*, then end.
-
-        Goes on when the caller is cancelled; a second call waits for the first.
+        Send what is there until *deadline*, then end; a second call waits for the first.
         """
         self.begin_close(deadline)
         await self._ended.wait()
@@ -131,6 +128,15 @@ class Worker:
             if deadline > self.clock.now():
                 self.breaker.probe_now()
                 self.shipper.hurry()
+            self._bell.ring()
+
+    def cut_off(self) -> None:
+        """
+        End a close now, unless the loop itself is ending: then its last call is under way.
+        """
+        if self._task is None or not self._task.cancelling():
+            self._is_last_call = False
+            self._closing = self._waits.begin(self._bell, -inf)
             self._bell.ring()
 
     def ring(self) -> None:
@@ -164,7 +170,7 @@ class Worker:
 
     async def _live(self) -> None:
         try:
-            await _pause()
+            await turn()
             await self._serve_through_faults()
         except CancelledError:
             self._take_back()
@@ -390,11 +396,3 @@ class Worker:
             delivery.release_all()
         self._in_hand.clear()
         self.breaker.is_probing = False
-
-
-@coroutine
-def _pause() -> Generator[None, None, None]:
-    """
-    Let the loop turn once; needs no task.
-    """
-    yield

@@ -16,6 +16,7 @@ from weakref import WeakSet
 from attrs import define
 
 from hh_exporter._clock import Deadline
+from hh_exporter._life.closing import TO_HANG_UP
 from hh_exporter._life.lifetime import Lifetime
 from hh_exporter._life.stranded import StrandedLoop, interruptible
 from hh_exporter._log import get_log
@@ -24,9 +25,6 @@ from hh_exporter._outside import comes_from_outside
 __all__ = ["forget_all", "living", "save_all", "see_to_the_end"]
 
 log = get_log(__name__)
-
-_TO_HANG_UP = 1.0
-"""Seconds that the worker of another thread's loop may take to end once its time is up."""
 
 _LOOK = 0.1
 """Seconds between two checks of whether the loops that it waits for still run."""
@@ -118,7 +116,7 @@ def _begin(lives: Sequence[Lifetime]) -> list[_End]:
         loop = loops.setdefault(worker.loop, StrandedLoop(worker.loop))
         done.add_done_callback(loop.stop)
         now = life.clock.now()
-        limit = Deadline(now + life.settings.close_timeout + _TO_HANG_UP, now)
+        limit = Deadline(now + life.settings.close_timeout + TO_HANG_UP, now)
         ends.append(_End(life, loop, done, limit))
 
     _each(lives, begin)

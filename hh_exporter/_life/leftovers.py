@@ -23,6 +23,7 @@ _LOOPLESS_EVENTS = 1000
 
 _ENDED = "the exporter was not closed: await aclose(), or use it as an async context manager"
 _LATE = "not sent by the end of aclose(): raise close_timeout, or use a spool"
+_CUT_SHORT = "aclose() was cancelled before it had sent them: give it more time, or use a spool"
 
 
 @define(eq=False, kw_only=True)
@@ -34,6 +35,8 @@ class Leftovers:
     queue: RecordQueue
     settler: Settler
     base_url: str
+    is_cut_short: bool = field(default=False, init=False)
+    """Whether a close ended because its caller was cancelled."""
     _warned_loopless: bool = field(default=False, init=False)
     _counted_to: int = field(default=0, init=False)
     """The last record that a log message has counted as left."""
@@ -76,7 +79,8 @@ class Leftovers:
         """
         Do the same after a close.
         """
-        self.settler.drain(DropReason.CLOSED, detail=f"{self._trouble(worker, '%s; ')}{_LATE}")
+        why = _CUT_SHORT if self.is_cut_short else _LATE
+        self.settler.drain(DropReason.CLOSED, detail=f"{self._trouble(worker, '%s; ')}{why}")
 
     def _trouble(self, worker: Worker | None, form: str) -> str:
         """

@@ -28,6 +28,7 @@ from hh_exporter._life.leftovers import Leftovers
 from hh_exporter._life.loops import check_loop, run_in
 from hh_exporter._outcomes import DropReason, FlushResult, Settlement, Stats
 from hh_exporter._queue.queue import RecordQueue
+from hh_exporter._queue.watches import Watch
 from hh_exporter._records import Record
 from hh_exporter.exceptions import DeliveryError
 
@@ -59,6 +60,12 @@ class Lifetime:
     """Whether its exporter was collected."""
     _is_at_exit: bool = field(default=False, init=False)
     """Whether the end of the process closes it."""
+    close_watch: Watch | None = field(default=None, init=False)
+    """What was there when it was closed."""
+    closers: int = field(default=0, init=False)
+    """How many callers wait for a close; changed under the queue's lock."""
+    on_worker_over: set[Callable[[], None]] = field(factory=set, init=False)
+    """Called once the worker is over. Its loop."""
 
     def __attrs_post_init__(self) -> None:
         self.leftovers = Leftovers(
@@ -111,22 +118,6 @@ class Lifetime:
             self.queue.unwatch(watch)
         return watch.result()
 
-    async def close(self, deadline: float) -> None:
-        """
-        Accept no more, send what is there until *deadline*, and give up the rest. Any loop.
-        """
-        self.queue.close()
-        has_ended = False
-        while not has_ended and (self.queue.has_records or self.worker is not None):
-            worker = self.keeper.need_worker()
-            if not worker.is_over:  # abandoned: its loop is stopped
-                await run_in(worker.loop, worker.close(deadline), self.clock, deadline)
-            has_ended = worker.is_over or worker.loop.is_running()
-        self.leftovers.give_up_late(self.worker)
-        if self.spooler is not None:
-            await self.spooler.aclose(deadline)
-        self.settler.say_rest()
-
     async def deliver_one(self, record: Record, deadline: float) -> str:
         """
         Have the worker send one record by itself; see `Deliverer.deliver_one`.
@@ -152,6 +143,17 @@ class Lifetime:
                 reason=DropReason.SEND_FAILED,
             )
         return server_id
+
+    def open_again(self) -> None:
+        """
+        Accept events again after a close.
+        """
+        with self.queue.lock:
+            if self.close_watch is not None:
+                self.queue.unwatch(self.close_watch)
+                self.close_watch = None
+            self.leftovers.is_cut_short = False
+            self.queue.closed = False
 
     # How it ends if it is not closed.
 
@@ -336,3 +338,5 @@ class Lifetime:
         else:
             self.leftovers.say(self.worker)
         self._go_on()
+        for ring in tuple(self.on_worker_over):
+            ring()

@@ -8,6 +8,7 @@ on disk immediately. How much may wait to be written is bounded.
 from __future__ import annotations
 
 import threading
+from asyncio import CancelledError
 from collections.abc import Callable, Sequence
 from math import inf
 
@@ -126,6 +127,8 @@ class Spooler:
     async def aclose(self, deadline: float) -> None:
         """
         Write what was handed over and close the files, or give up waiting.
+
+        If it is cancelled, the disk still has its time first.
         """
         bell = Bell(self.clock)
         is_over = threading.Event()
@@ -135,10 +138,15 @@ class Spooler:
             bell.ring()
 
         if self.retire(end):
-            end_at = max(deadline, self._give_up_at)
-            await bell.wait_within(Deadline(end_at, self.clock.now()))
-            if not is_over.is_set():
-                self._say_late()
+            now, give_up_at = self.clock.now(), self._give_up_at
+            try:
+                await bell.wait_within(Deadline(max(deadline, give_up_at), now))
+            except CancelledError:
+                await bell.wait_through(Deadline(give_up_at, now))
+                raise
+            finally:
+                if not is_over.is_set():
+                    self._say_late()
 
     def abandon(self) -> None:
         """

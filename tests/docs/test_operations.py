@@ -15,7 +15,7 @@ from hh_exporter import DropReason
 from hh_exporter._delivery.settler import _ADVICE
 from hh_exporter._dialects.answers import read_answer
 from hh_exporter._dialects.dialect import Answer
-from hh_exporter._life.leftovers import _ENDED, _LATE
+from hh_exporter._life.leftovers import _CUT_SHORT, _ENDED, _LATE
 from hh_exporter._spool.room import Room
 from hh_exporter._spool.spooler import _NO_ROOM
 from hh_exporter._spool.writer import _MADE_ROOM, _UNWRITTEN
@@ -100,7 +100,7 @@ def test_each_reason_is_explained() -> None:
     assert reasons == {str(reason) for reason in DropReason}
     for reason, advice in _ADVICE.items():
         assert (f"`{reason}`", f"`{advice}`") in rows
-    for detail in (_ENDED, _LATE):
+    for detail in (_CUT_SHORT, _ENDED, _LATE):
         assert ("`closed`", f"`{detail}`") in rows
 
 

@@ -485,24 +485,6 @@ async def test_what_another_loop_was_to_do_ends_with_that_loop(clock: FakeClock)
     assert await run_in(loop, work(), clock, None) is None
 
 
-async def test_a_cancelled_close_goes_on(
-    make_exporter: MakeExporter, server: ScriptedServer
-) -> None:
-    """
-    A close whose caller gives up still closes; the next call gets its result.
-    """
-    server.script(hang_after_storing())
-    exporter = await make_exporter()
-    push_all(exporter, "e0")
-    close = asyncio.create_task(exporter.aclose())
-    await server.requests_seen(1)
-    close.cancel()
-    await asyncio.gather(close, return_exceptions=True)
-    server.release()
-
-    assert await exporter.aclose() == FlushResult(1, 0, 0, 0)
-
-
 async def test_a_close_during_an_outage_tells_what_is_lost(
     exporter: Exporter,
     server: ScriptedServer,

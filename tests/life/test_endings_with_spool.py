@@ -38,6 +38,16 @@ ENDINGS = {
                 push("e0", "e1", "e2")
         asyncio.run(main())
     """,
+    "a close is cancelled, and the process ends without atexit": """
+        async def main():
+            await exporter.start()
+            push("e0", "e1", "e2")
+            try:
+                await asyncio.wait_for(exporter.aclose(3600), 0.1)
+            except TimeoutError:
+                os._exit(0)
+        asyncio.run(main())
+    """,
     "the loop is closed under it": """
         async def main():
             await exporter.start()
