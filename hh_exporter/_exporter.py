@@ -290,12 +290,13 @@ class Exporter(Unique):
 
         A synchronous context manager that yields the ModelEvent which it will
         push: fill `response` and `usage` inside. An exception becomes the event's
-        `error` and is raised again; closing a generator early is not an error.
+        `error` and is raised again; closing a generator early is not an error. A block
+        that has not ended when the exporter closes is pushed then, as "cancelled".
 
         Args:
             **fields: Fields of the ModelEvent; `model` is required.
         """
-        return Recording(ModelEvent(**fields), self.push, self._clock)
+        return Recording(ModelEvent(**fields), self.push, self._clock, self._life.recordings)
 
     # Life.
 
@@ -333,6 +334,7 @@ class Exporter(Unique):
         """
         Stop accepting events, and deliver what is queued until a deadline.
 
+        What `record` still times is pushed first, as it is, with the error "cancelled".
         What is left then is dropped as `closed`, or waits in the spool. A second call
         waits for the first and returns the same. If its task is cancelled, that is the
         deadline, unless another call waits: what is left is dropped, or on disk, before

@@ -2,7 +2,9 @@
 Time a block of code, and push a model event about it.
 
 Recording never changes what the block does: it sets no context variable, raises
-nothing of its own and swallows nothing.
+nothing of its own and swallows nothing. Each recording is pushed once: by its block,
+or as cancelled by an exporter that closes first. Whichever takes it out of the set of
+those that are open pushes it.
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ from hh_exporter._clock import Clock
 from hh_exporter._outside import let_through
 from hh_exporter.events import ModelEvent
 
-__all__ = ["Recording"]
+__all__ = ["Recording", "end_all"]
+
+_CANCELLED = "cancelled"
 
 
 @define(eq=False)
@@ -29,6 +33,8 @@ class Recording:
     _event: ModelEvent
     _push: Callable[[ModelEvent], object]
     _clock: Clock
+    _open: set[Recording]
+    """All recordings of an exporter whose blocks have not ended; changed one by one, any thread."""
     _began_at: float | None = field(default=None, init=False)
     _began_now: float = field(default=0.0, init=False)
 
@@ -37,6 +43,7 @@ class Recording:
             self._began_at, self._began_now = self._clock.wall() * 1000, self._clock.now()
         except Exception as exc:  # no clock may be read, as in the sandbox of a Temporal workflow
             let_through(exc)
+        self._open.add(self)
         return self._event
 
     def __exit__(
@@ -45,12 +52,22 @@ class Recording:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        try:
+            self._open.remove(self)
+        except KeyError:
+            return  # pushed when its exporter closed
+        # The reader of a stream may stop early: that is not an error of the call.
+        self.end(None if exc is None or isinstance(exc, GeneratorExit) else _describe(exc))
+
+    def end(self, error: str | None) -> None:
+        """
+        Push the event as it is now, with *error* unless it has one.
+        """
         event = self._event
         if self._began_at is not None:
             self._note_times(event, self._began_at)
-        # The reader of a stream may stop early: that is not an error of the call.
-        if exc is not None and event.error is None and not isinstance(exc, GeneratorExit):
-            event.error = _describe(exc)
+        if event.error is None:
+            event.error = error
         self._push(event)
 
     def _note_times(self, event: ModelEvent, began_at: float) -> None:
@@ -64,9 +81,22 @@ class Recording:
             event.duration = took
 
 
+def end_all(recordings: set[Recording]) -> None:
+    """
+    Push what is still open as cancelled; when those blocks end, they push nothing.
+    """
+    # Not by a loop over the set, which other threads and finalisers change.
+    while recordings:
+        try:
+            recording = recordings.pop()
+        except KeyError:
+            return
+        recording.end(_CANCELLED)
+
+
 def _describe(exc: BaseException) -> str:
     if isinstance(exc, CancelledError):
-        return "cancelled"
+        return _CANCELLED
     name = type(exc).__name__
     try:
         text = str(exc)

@@ -28,9 +28,11 @@ class Recorder:
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
         self.pushed: list[ModelEvent] = []
+        self.open: set[Recording] = set()
 
     def record(self, **fields: Any) -> Recording:
-        return Recording(ModelEvent(model="gpt-4o", **fields), self.pushed.append, self.clock)
+        event = ModelEvent(model="gpt-4o", **fields)
+        return Recording(event, self.pushed.append, self.clock, self.open)
 
     @property
     def only(self) -> ModelEvent:

@@ -36,7 +36,7 @@ async def close(life: Lifetime, deadline: float) -> FlushResult:
     worker has up to 3 seconds to end and the disk 2, as a rule some milliseconds. Other
     cancellations meanwhile change nothing.
     """
-    life.queue.close()
+    life.accept_no_more()
     cancelled: CancelledError | None = None
     with life.queue.lock:
         life.closers += 1

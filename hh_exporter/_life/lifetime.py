@@ -29,6 +29,7 @@ from hh_exporter._life.loops import check_loop, run_in
 from hh_exporter._outcomes import DropReason, FlushResult, Settlement, Stats
 from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._queue.watches import Watch
+from hh_exporter._recording import Recording, end_all
 from hh_exporter._records import Record
 from hh_exporter.exceptions import DeliveryError
 
@@ -64,6 +65,8 @@ class Lifetime:
     """What was there when it was closed."""
     closers: int = field(default=0, init=False)
     """How many callers wait for a close; changed under the queue's lock."""
+    recordings: set[Recording] = field(factory=set, init=False)
+    """Those whose blocks have not ended."""
     on_worker_over: set[Callable[[], None]] = field(factory=set, init=False)
     """Called once the worker is over. Its loop."""
 
@@ -144,6 +147,14 @@ class Lifetime:
             )
         return server_id
 
+    def accept_no_more(self) -> None:
+        """
+        Push what is being recorded, unless that was done before, and close the queue.
+        """
+        if not self.queue.closed:
+            end_all(self.recordings)
+        self.queue.close()
+
     def open_again(self) -> None:
         """
         Accept events again after a close.
@@ -209,10 +220,11 @@ class Lifetime:
         worker, is_stranded = self.worker, self.keeper.is_stranded
         self._is_at_exit = not self.queue.closed
         if not is_stranded:
-            self.queue.close()
+            self.accept_no_more()
         if worker is None or not (is_stranded or self.keeper.is_running):
             return None
-        if worker.loop is _get_running_loop() or (worker.is_over and not self.queue.has_records):
+        is_needed = not worker.is_over or self.queue.has_records or self.recordings
+        if worker.loop is _get_running_loop() or not is_needed:
             return None
         end = self._end_in_loop(self.clock.now())
         try:
@@ -228,7 +240,7 @@ class Lifetime:
         while self.queue.has_open_records and self.clock.now() < began_at + seconds / 2:
             if self.queue.closed or (await self.flush(deadline)).left:
                 break
-        self.queue.close()
+        self.accept_no_more()
         worker = self.keeper.need_worker() if self.queue.has_records else self.worker
         if worker is not None and not worker.is_over:
             await run_in(worker.loop, worker.close(deadline), self.clock, deadline)
@@ -274,7 +286,7 @@ class Lifetime:
         It goes to the spool, for the next process. Without one it is dropped, and logged
         unless a message has counted it already.
         """
-        self.queue.close()
+        self.accept_no_more()
         worker = self.worker
         with ExitStack() as steps:  # each, whatever the user's callback raises in another
             steps.callback(self._retire)

@@ -24,6 +24,7 @@ from attrs import Factory, define
 from hh_exporter._life.endings import living, save_all
 from hh_exporter._life.forks import in_child
 from hh_exporter._life.lifetime import Lifetime
+from hh_exporter._recording import end_all
 from hh_exporter.exceptions import ExporterError
 
 __all__ = ["install"]
@@ -111,6 +112,8 @@ class _Handler:
     def _wind_up(self, number: int) -> None:
         self._busy = {None}  # not empty before all are asked
         for life in living():
+            if not callable(self.action):
+                end_all(life.recordings)  # the process ends by it: their blocks never do
             self._busy.add(life)
             if not life.wind_up(partial(self._go_on, life, number)):
                 self._busy.discard(life)
