@@ -29,7 +29,7 @@ __all__ = ["Estate"]
 
 log = get_log(__name__)
 
-_FEW = 8
+_FEW = 4
 """Files of which all is moved that are kept open, until one wait for the disk is for all."""
 
 

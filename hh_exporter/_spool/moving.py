@@ -21,7 +21,7 @@ from hh_exporter.exceptions import SpoolError
 
 __all__ = ["find_mark", "move"]
 
-_PART = 2 * 2**20
+_PART = 2**19
 """Bytes that are moved at a time, about: a commit waits for no more."""
 
 
