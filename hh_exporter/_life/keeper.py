@@ -41,6 +41,8 @@ class Keeper:
     """Called with the loop that it will live in, and what to call once it is over."""
     on_over: Callable[[], None]
     """Called once a worker is over, and what it held is back in the queue."""
+    on_loopless: Callable[[], None]
+    """Called where an event is pushed and no loop runs."""
     worker: Worker | None = field(default=None, init=False)
     _thread: ReferenceType[Thread] | None = field(default=None, init=False)
     """The thread that runs the worker's loop, or did."""
@@ -80,6 +82,7 @@ class Keeper:
         if is_done:
             return worker
         if loop is None or worker is None:
+            self.on_loopless()
             is_closed = orphan is not None and orphan.loop.is_closed()
             self.leftovers.say(orphan) if is_closed else self.leftovers.warn_loopless()
             return None

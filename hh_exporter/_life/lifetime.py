@@ -79,6 +79,7 @@ class Lifetime:
             leftovers=self.leftovers,
             make_worker=self.make_worker,
             on_over=self._on_worker_over,
+            on_loopless=self._on_loopless,
         )
 
     @property
@@ -297,7 +298,7 @@ class Lifetime:
 
     def _spool_or_drop(self) -> None:
         if self.spooler is not None and self.queue.has_records:
-            self.spooler.start(is_ending=True)
+            self.spooler.save()
         self.leftovers.give_up(self.worker)
 
     def _retire(self) -> None:
@@ -339,6 +340,10 @@ class Lifetime:
         return read_health(self.queue, self.worker, self.spooler, self.clock, disabled)
 
     # Within.
+
+    def _on_loopless(self) -> None:
+        if self.spooler is not None:
+            self.spooler.write()
 
     def _on_worker_over(self) -> None:
         if self._is_forgotten:

@@ -24,8 +24,12 @@ class Shift:
 
     work: SimpleQueue[Work | None] = Factory(SimpleQueue)
     """None is the last."""
+    reads: bool = False
+    """Whether it takes over files that other processes left."""
+    has_begun: bool = False
+    """Whether it has begun to."""
     is_read: bool = False
-    """Whether the files that other processes left have been opened, each of them once."""
+    """Whether all of these have been opened, each of them once."""
     is_closing: bool = False
     """Whether it takes no more work."""
     on_read: list[Callable[[], None]] = Factory(list)

@@ -7,10 +7,10 @@ on disk immediately. How much may wait to be written is bounded.
 
 from __future__ import annotations
 
-import threading
 from asyncio import CancelledError
 from collections.abc import Callable, Sequence
 from math import inf
+from threading import Event, Thread, current_thread
 
 from attrs import Factory, define, field
 
@@ -87,22 +87,58 @@ class Spooler:
 
     # For the exporter. Any thread.
 
-    def start(self, *, is_ending: bool = False) -> None:
+    def start(self) -> None:
         """
-        Open the files, in a thread of their own, unless they are open.
+        Take over what other processes left, and write, in a thread of its own; if it doesn't yet.
 
-        If the process *is_ending*, no thread can be started: `join` does its work. If none can be
-        started otherwise, there is no spool until `tend` or a put tries again.
+        If no thread can be started, there is no spool until `tend` or a put tries again.
         """
         with self.queue.lock:
-            if self.writer.shift is not None:
+            thread = self._open()
+            shift = self.writer.shift
+            if shift is None or shift.reads:
                 return
-            thread = self.writer.open()
-            self._is_late = False
-            self._catch_up()
+            shift.reads = True
             self._tend_at = self.clock.now()
             self.tend(self._tend_at)
-        if thread is None or is_ending:
+        self.writer.hurry()
+        self._run(thread)
+
+    def write(self) -> None:
+        """
+        Write what is pushed where no event loop runs, in a thread of its own, if it is durable.
+
+        What other processes left is not taken over: nobody here can send it.
+        """
+        if self.settings.durable and self.writer.shift is None:
+            with self.queue.lock:
+                is_due = self.clock.now() >= self._tend_at and not self.queue.closed
+                thread = self._open() if is_due else None
+            self._run(thread)
+
+    def save(self) -> None:
+        """
+        Write what is handed over from now on, at the end of the process: `join` does the work.
+        """
+        with self.queue.lock:
+            self._open()
+
+    def _open(self) -> Thread | None:
+        """
+        Take work, if it doesn't yet. Under the queue's lock.
+
+        Returns:
+            A thread that is to be started.
+        """
+        if self.writer.shift is not None:
+            return None
+        thread = self.writer.open()
+        self._is_late = False
+        self._catch_up()
+        return thread
+
+    def _run(self, thread: Thread | None) -> None:
+        if thread is None:
             return
         try:
             thread.start()
@@ -131,7 +167,7 @@ class Spooler:
         If it is cancelled, the disk still has its time first.
         """
         bell = Bell(self.clock)
-        is_over = threading.Event()
+        is_over = Event()
 
         def end() -> None:
             is_over.set()
@@ -159,7 +195,7 @@ class Spooler:
         Block until all is written after `retire`, where no event loop runs, or give up waiting.
         """
         thread = self.writer.thread
-        if thread is None or thread is threading.current_thread():
+        if thread is None or thread is current_thread():
             return
         if thread.ident:
             left = max(0.0, self._give_up_at - self.clock.now())

@@ -123,7 +123,7 @@ class Writer:
 
     def open(self) -> threading.Thread | None:
         """
-        Take work, which is done once the files are open.
+        Take work, which is done in the order in which it comes.
 
         Returns:
             The thread to be started; None where the one of an earlier shift still runs.
@@ -204,7 +204,6 @@ class Writer:
         while has_more:
             shift = self._shifts[0]
             try:
-                self._open(shift)
                 while self._commit(self._gather(shift)):
                     pass
             finally:
@@ -217,10 +216,6 @@ class Writer:
                     waiting = [*shift.on_read, *shift.on_over]
                 for tell in waiting:
                     tell()
-
-    def _open(self, shift: Shift) -> None:
-        self._find(shift, self.disk.open)
-        self.on_loaded()
 
     def _gather(self, shift: Shift) -> list[Work | None]:
         """
@@ -235,6 +230,10 @@ class Writer:
         works = gather(shift.work, self._hurry, self._patience)
         if not works:
             self.disk.tighten()
+        if shift.reads and not shift.has_begun:
+            shift.has_begun = True
+            self._find(shift, self.disk.open)
+            self.on_loaded()
         return works
 
     def _find(self, shift: Shift, look: Callable[[], tuple[int, int]]) -> None:

@@ -399,6 +399,7 @@ async def test_a_push_that_a_full_spool_has_no_room_for_is_said(
     exporter = await make_exporter(spool=Spool(directory, durable=True, max_bytes=1000))
     push_all(exporter, *[f"e{n}" for n in range(9)])
     await until(lambda: lines("so far in memory only"))
+    await written(exporter)
     kept = len(on_disk(directory))
     assert 0 < kept < 9
     await flushed(exporter, clock)
