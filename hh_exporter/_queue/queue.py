@@ -205,6 +205,13 @@ class RecordQueue:
             done = self.overflow.alone(self.ledger.lose, seqs, reason)
         wake(done)
 
+    def in_memory(self) -> list[Record]:
+        """
+        List all records that are there. Under the lock.
+        """
+        ledger = self.ledger
+        return [*ledger.pulled, *tuple(ledger.waiting), *ledger.flying]
+
     def unkept(self) -> tuple[list[Record], float]:
         """
         Find what is in memory and not on disk. Under the lock.

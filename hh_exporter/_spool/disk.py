@@ -2,20 +2,16 @@
 The spool file that is ours, and the one whose contents are being moved to it.
 
 It knows which records are in memory, so that none is loaded twice, and which
-file a record is in, so that none is copied. Used by one thread. A fork waits until
-SQLite is idle: it has locks that all its files share, and a child that is forked
-while one is held would wait for it forever.
+file a record is in, so that none is copied. Used by one thread.
 """
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from threading import RLock
-from weakref import WeakSet
 
 from attrs import define, evolve, field
 
@@ -23,6 +19,7 @@ from hh_exporter._records import Spot
 from hh_exporter._spool.estate import Estate
 from hh_exporter._spool.file import SpoolFile
 from hh_exporter._spool.held import Held
+from hh_exporter._spool.idle import forget, make_lock
 from hh_exporter._spool.kept import Identity, Letter, SpooledRecord
 from hh_exporter._spool.place import make_directory
 
@@ -39,9 +36,6 @@ _MOST = 4 * 2**20
 
 _MUCH = 2**20
 """Bytes that are worth a wait for the disk to have them back."""
-
-_LONGEST_WAIT = 1.0
-"""Seconds for which a fork waits for each disk: one that hangs must not stop the program."""
 
 
 @define(eq=False, kw_only=True)
@@ -63,13 +57,12 @@ class Disk:
     """The one that is under way."""
     _left: dict[Path, int] = field(factory=dict, init=False)
     """How many records waited in each file of ours when it was closed."""
-    _at_work: RLock = field(factory=RLock, init=False)
+    _at_work: RLock = field(factory=make_lock, init=False)
     """Held while SQLite is."""
 
     def __attrs_post_init__(self) -> None:
         self.log_size = max(_LEAST, min(_MOST, self.max_bytes // 32))
         self.estate = Estate(self.identity, self.fsync)
-        _disks.add(self)
 
     @property
     def _files(self) -> list[Held]:
@@ -163,11 +156,61 @@ class Disk:
                 estate.remove_moved(self._ours)
         return found, gone
 
-    def sweep(self) -> None:
+    def sweep(self, *, touches: bool = False) -> None:
         """
-        Have what could not be moved tried again: a commit may have made room.
+        Have what could not be moved tried again, and take locks again that were taken away.
+
+        Args:
+            touches: Whether to make all files look as if they were just used.
         """
-        self.estate.is_stuck = False
+        self.estate.is_stuck = False  # a commit may have made room
+        with self._at_work:
+            for held in self._files:
+                held.file.keep(touches=touches)
+
+    # A file of ours that was deleted, moved or replaced.
+
+    @property
+    def is_astray(self) -> bool:
+        """
+        Whether nobody would find what is written to our file.
+        """
+        return self._ours is not None and not self._ours.file.is_in_place
+
+    def restore(self) -> None:
+        """
+        Go on in a new file with the contents of ours, if that is not where it was.
+
+        Raises:
+            SpoolError, OSError, sqlite3.Error: The new one can't be written, or the old one
+                can't be read, as `schema.is_lost` says; then `forget` it.
+        """
+        if self._ours is not None:
+            with self._at_work:
+                self._ours.restore()
+                self._ours.file.bound_log(self.log_size)
+
+    def forget(self) -> tuple[object, int, int]:
+        """
+        Go on in an empty file.
+
+        Returns:
+            What the spots of records in the old one have as their file, how many records were
+            there alone, and how many letters.
+
+        Raises:
+            SpoolError, OSError, sqlite3.Error: The new one can't be made.
+        """
+        old, self._ours = self._ours, None
+        assert old is not None  # noqa: S101
+        with self._at_work, ExitStack() as undo:
+            undo.callback(setattr, self, "_ours", old)
+            self._writable()
+            undo.pop_all()
+            old.is_gone = True
+            with suppress(OSError, sqlite3.Error):
+                old.file.leave()
+        return old, old.unloaded, old.file.letters
 
     # What is ours.
 
@@ -184,6 +227,12 @@ class Disk:
         Whether a record is there; its file may have been closed since.
         """
         return spot.file is not None and spot.file in (self._ours, self.estate.source)
+
+    def is_gone(self, spot: Spot) -> bool:
+        """
+        Whether a record's file was taken away and could not be read.
+        """
+        return isinstance(spot.file, Held) and spot.file.is_gone
 
     # Within a transaction.
 
@@ -330,7 +379,7 @@ class Disk:
         """
         Leave the files to the parent, in a forked child.
         """
-        _disks.discard(self)
+        forget(self._at_work)
         for held in self._files:
             held.file.abandon()
         self.estate.abandon()
@@ -349,21 +398,3 @@ class Disk:
 def _held_at(spot: Spot) -> Held:
     assert isinstance(spot.file, Held)  # noqa: S101
     return spot.file
-
-
-_disks: WeakSet[Disk] = WeakSet()
-
-
-def _rest() -> None:
-    for disk in tuple(_disks):
-        disk._at_work.acquire(timeout=_LONGEST_WAIT)
-
-
-def _go_on() -> None:
-    for disk in tuple(_disks):
-        with suppress(RuntimeError):  # there was no waiting for this one
-            disk._at_work.release()
-
-
-# Not in the child, which makes disks of its own.
-os.register_at_fork(before=_rest, after_in_parent=_go_on)

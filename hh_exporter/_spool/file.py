@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import ExitStack, closing
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 from attrs import define, field
@@ -17,6 +18,9 @@ from attrs import define, field
 from hh_exporter._spool.kept import Identity, Mark
 from hh_exporter._spool.place import (
     check_ours,
+    has_lock,
+    identify,
+    is_lock_of,
     log_size,
     make_directory,
     new_path,
@@ -24,6 +28,7 @@ from hh_exporter._spool.place import (
     size_of,
     sync_log,
     take_lock,
+    touch,
 )
 from hh_exporter._spool.schema import (
     bound_log,
@@ -32,6 +37,7 @@ from hh_exporter._spool.schema import (
     cut_log,
     extent,
     gives_back,
+    is_in_use,
     is_of_another,
     look,
     read_facts,
@@ -68,6 +74,8 @@ class SpoolFile(Tables):
     """The name of the file to which its contents are moved; empty if none was chosen."""
     gives_back: bool = field(default=True, init=False)
     """Whether it shrinks as its contents go."""
+    _places: tuple[object, ...] = field(default=(), init=False)
+    """Which files it is."""
 
     @classmethod
     def create(cls, directory: Path, identity: Identity, *, fsync: bool = False) -> SpoolFile:
@@ -81,16 +89,7 @@ class SpoolFile(Tables):
             SpoolError: The directory is not ours alone to write to.
             OSError, sqlite3.Error: It can't be written to; nothing is left there.
         """
-        make_directory(directory)
-        path = new_path(directory)
-        lock = take_lock(path)
-        assert lock is not None  # noqa: S101 - nobody else knows the name
-        with ExitStack() as undo:
-            undo.callback(os.close, lock)
-            undo.callback(remove, path)
-            # Before SQLite does, which would let the umask decide who may read it.
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o600))
-            db = undo.enter_context(closing(connect(path)))
+        with _new(directory) as (path, lock, db):
             set_up(db, fsync=fsync, is_new=True)
             file = cls(db, path, lock, fsync)
             with file.transaction():  # one, or it could be left without a seal
@@ -98,7 +97,22 @@ class SpoolFile(Tables):
                 seal(db, identity)
             set_up(db, fsync=fsync)
             file._read_all()
-            undo.pop_all()
+        return file
+
+    def copy(self) -> SpoolFile:
+        """
+        Make a new file with all that is in this one, wherever this one is by now.
+
+        Raises:
+            SpoolError, OSError, sqlite3.Error: As `create`, or this one can't be read, as
+                `schema.is_lost` says.
+        """
+        with _new(self.path.parent) as (path, lock, db):
+            self._db.backup(db)
+            check(db)
+            set_up(db, fsync=self._fsync)
+            file = SpoolFile(db, path, lock, self._fsync)
+            file._read_all()
         return file
 
     @classmethod
@@ -123,7 +137,9 @@ class SpoolFile(Tables):
                 # Without its lock, which those to whom it belongs may be about to take.
                 if identity is not None and is_of_another(path, identity):
                     return None
-                lock = take_lock(path)
+                # One without a lock may be held all the same.
+                is_free = has_lock(path) or not is_in_use(path)
+                lock = take_lock(path) if is_free else None
             except FileNotFoundError:
                 return None
             if lock is None:
@@ -251,6 +267,39 @@ class SpoolFile(Tables):
             if lock is not None:
                 os.close(lock)
 
+    @property
+    def is_in_place(self) -> bool:
+        """
+        Whether its name still leads to it: what is written to it is found by the next holder.
+        """
+        return identify(self.path) == self._places
+
+    def keep(self, *, touches: bool) -> None:
+        """
+        Take its lock again, if that was taken away; with *touches*, see to it that nothing is.
+        """
+        if self._lock is not None and not is_lock_of(self.path, self._lock):
+            with suppress(OSError):
+                if (lock := take_lock(self.path)) is not None:
+                    os.close(self._lock)
+                    self._lock = lock
+        if touches:
+            touch(self.path)
+
+    def leave(self) -> None:
+        """
+        Close it where it is not in place; what still leads to it there is removed.
+        """
+        lock, self._lock = self._lock, None
+        try:
+            if identify(self.path)[0] == self._places[0]:
+                remove(self.path)
+            with closing(self._db):
+                pass
+        finally:
+            if lock is not None:
+                os.close(lock)
+
     def abandon(self) -> None:
         """
         Leave it to the parent, in a child that was forked while it was open.
@@ -275,6 +324,25 @@ class SpoolFile(Tables):
         self.heir = facts.get("heir", "")
         self.gives_back = gives_back(self._db)
         self._count()
+        self._places = identify(self.path)  # at the end: SQLite makes its own as it reads
+
+
+@contextmanager
+def _new(directory: Path) -> Iterator[tuple[Path, int, sqlite3.Connection]]:
+    """
+    Make a file in *directory*, with its lock, and nothing of it if the block fails.
+    """
+    make_directory(directory)
+    path = new_path(directory)
+    lock = take_lock(path)
+    assert lock is not None  # noqa: S101 - nobody else knows the name
+    with ExitStack() as undo:
+        undo.callback(os.close, lock)
+        undo.callback(remove, path)
+        # Before SQLite does, which would let the umask decide who may read it.
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o600))
+        yield path, lock, undo.enter_context(closing(connect(path)))
+        undo.pop_all()
 
 
 def marks_in(path: Path) -> dict[str, Mark]:

@@ -39,6 +39,8 @@ class Held:
     """Bytes of its pages, as of the last commit."""
     has_changed: bool = field(default=True, init=False)
     """Whether anything was committed since that was last set to False."""
+    is_gone: bool = field(default=False, init=False)
+    """Whether the file was taken away, and can't be read."""
     is_changing: bool = field(default=False, init=False)
     """Whether a transaction is under way."""
     _were: dict[int, bool] = Factory(dict)
@@ -76,6 +78,19 @@ class Held:
             self.is_changing = False
             self._were.clear()
             self._written.clear()
+
+    def restore(self) -> None:
+        """
+        Go on in a new file with the contents of this one, which is not where it was.
+
+        Raises:
+            SpoolError, OSError, sqlite3.Error: As `SpoolFile.copy`.
+        """
+        copy = self.file.copy()
+        old, self.file = self.file, copy
+        self.has_changed = True
+        with suppress(OSError, sqlite3.Error):
+            old.leave()
 
     def note(self, id_: int, *, is_loaded: bool) -> None:
         """

@@ -3,7 +3,8 @@ Where spool files are: their names, permissions and locks.
 
 The lock of a file is the kernel's, on a file next to it, so it ends with its process
 however that ends. A name is used once; only the holder of the lock removes the file,
-and the lock last.
+and the lock last. Others may delete, move or replace any of them, so a lock counts only
+while its name leads to what is locked.
 """
 
 from __future__ import annotations
@@ -22,8 +23,11 @@ __all__ = [
     "ASIDE",
     "SUFFIX",
     "check_ours",
+    "has_lock",
     "has_log",
+    "identify",
     "is_held",
+    "is_lock_of",
     "list_files",
     "log_size",
     "make_directory",
@@ -33,6 +37,7 @@ __all__ = [
     "size_of",
     "sync_log",
     "take_lock",
+    "touch",
 ]
 
 SUFFIX: Final = ".spool"
@@ -102,15 +107,58 @@ def take_lock(path: Path) -> int | None:
         A descriptor, which is the lock as long as it or a copy of it is open;
         None if it is held. If *path* is gone by then, the lock is of no use.
     """
-    lock = os.open(f"{path}{_LOCK}", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CREAT
+    while True:
+        lock = os.open(f"{path}{_LOCK}", flags, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BaseException as exc:
+            os.close(lock)
+            if isinstance(exc, BlockingIOError):
+                return None
+            raise
+        if is_lock_of(path, lock):
+            return lock
+        os.close(lock)  # its file was taken away meanwhile: another may lock the next one
+
+
+def is_lock_of(path: Path, lock: int) -> bool:
+    """
+    Whether the descriptor *lock* is where others look for the lock of *path*.
+    """
+    found = os.fstat(lock)
+    return _identify(f"{path}{_LOCK}") == (found.st_dev, found.st_ino)
+
+
+def has_lock(path: Path) -> bool:
+    """
+    Whether *path* is locked, or was; a cleaner of temporary files may have deleted the lock.
+    """
+    return Path(f"{path}{_LOCK}").exists()
+
+
+def identify(path: Path) -> tuple[object, ...]:
+    """
+    Say which files *path* and what SQLite keeps beside it are: others of that name are not equal.
+    """
+    return tuple(_identify(f"{path}{end}") for end in ("", _LOG, _INDEX))
+
+
+def _identify(path: str) -> tuple[int, int] | None:
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BaseException as exc:
-        os.close(lock)
-        if isinstance(exc, BlockingIOError):
-            return None
-        raise
-    return lock
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def touch(path: Path) -> None:
+    """
+    Have *path*, and what belongs to it, look as if it was just used: a cleaner goes by that.
+    """
+    for end in ("", _LOG, _INDEX, _LOCK):
+        with suppress(OSError):
+            os.utime(f"{path}{end}", follow_symlinks=False)
 
 
 def is_held(path: Path) -> bool:

@@ -3,22 +3,35 @@ Rounds of the spool's thread: what arrived is committed, then a part of what is 
 
 A disk that fails costs a round a few transactions, however much arrives or is owed:
 after some failures in a row of one kind of work, the rest of that kind has failed too.
+Nothing is done in a file that its name does not lead to: it is copied to a new one first.
 """
 
 from __future__ import annotations
 
+import sqlite3
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
+from math import inf
+from typing import Final
 
 from attrs import Factory, define, field
 
 from hh_exporter._records import Spot
 from hh_exporter._spool.disk import Disk
 from hh_exporter._spool.kept import Letter
+from hh_exporter._spool.schema import is_lost
 from hh_exporter._spool.work import AT_ONCE, Settle, Work
+from hh_exporter.exceptions import SpoolError
 
-__all__ = ["Owed", "Rounds"]
+__all__ = ["RETRY", "Owed", "Rounds"]
+
+RETRY: Final = 1.0
+"""Seconds after which what could not be written is tried again, if no other work comes."""
+
+_TOUCH = 3600.0
+"""Seconds after which files are touched, so that no cleaner of temporary files takes them away."""
 
 _FEW = 3
 """Failures in a row after which the disk is at fault, and not what was to be written."""
@@ -89,30 +102,47 @@ class Rounds:
     """Called for each transaction that fails."""
     on_deleted: Callable[[int], None]
     """Called with the number of dead letters that were deleted to make room."""
+    on_restored: Callable[[], None] = lambda: None
+    """Called when a new file has the contents of one that was deleted, moved or replaced."""
+    on_lost: Callable[[object, int, int], None] = lambda *_: None
+    """Called with what `Disk.forget` returns, where nothing of it can be read."""
     owed: Owed = Factory(Owed)
     has_failed: bool = field(default=False, init=False)
     """Whether a transaction of the last round failed."""
     has_written: bool = field(default=False, init=False)
     """Whether the last round added anything."""
+    _touch_at: float = field(default=-inf, init=False)
+    """When to touch the files again."""
 
-    @property
-    def can_go_on(self) -> bool:
+    def patience(self, *, is_behind: bool) -> float:
         """
-        Whether another part of what is owed may be done now.
-        """
-        return bool(self.owed) and not self.has_failed
+        Say in how many seconds there is something to do though no work comes.
 
-    def go(self, works: Sequence[Work]) -> list[bool]:
+        Args:
+            is_behind: Whether something is in memory alone that is to be on disk, too.
+        """
+        if self.owed and not self.has_failed:
+            return 0.0
+        is_astray = self.has_failed and self.disk.is_astray
+        is_waiting = is_behind or is_astray or self.owed or self.disk.estate.is_stuck
+        return RETRY if is_waiting or self.disk.is_loose else _TOUCH
+
+    def go(self, works: Sequence[Work], now: float) -> list[bool]:
         """
         Do all of *works* in few transactions, or each in one of its own once one fails.
+
+        Args:
+            works: What arrived.
+            now: A reading of the monotonic clock.
 
         Returns:
             Which of them were done.
         """
         self.has_failed = self.has_written = False
+        self._look_after()
         are_done: list[bool] = []
         for part in self._parts(works):
-            if not self._try(part):
+            if not self._try(part) and not (self._look_after() and self._try(part)):
                 rest = works[len(are_done) :]
                 are_done += self._do_each(rest) if len(rest) > 1 else [False]
                 break
@@ -120,6 +150,11 @@ class Rounds:
         if self.owed:
             count, part = self.owed.part()
             self.owed.end(count, is_done=self._try(part))
+        touches = now >= self._touch_at
+        if touches:
+            self._touch_at = now + _TOUCH
+        with suppress(OSError, sqlite3.Error):
+            self.disk.sweep(touches=touches)
         return are_done
 
     def _parts(self, works: Sequence[Work]) -> Iterator[list[Work]]:
@@ -134,6 +169,29 @@ class Rounds:
             size += work.size
         if part:
             yield part
+
+    def _look_after(self) -> bool:
+        """
+        Go on in a new file, if ours is not where it was.
+
+        Returns:
+            Whether that is so, and it could be made.
+        """
+        if not self.disk.is_astray:
+            return False
+        try:
+            try:
+                self.disk.restore()
+                self.on_restored()
+            except sqlite3.Error as exc:
+                if not is_lost(exc):
+                    raise
+                self.on_lost(*self.disk.forget())
+        except Exception as exc:
+            self.has_failed = True
+            self.on_fail(exc)
+            return False
+        return True
 
     def _do_each(self, works: Sequence[Work]) -> list[bool]:
         are_done: list[bool] = []
@@ -152,6 +210,8 @@ class Rounds:
                 for work in works:
                     work.do(self.disk)
                 deleted = self.disk.make_room(added, self.max_bytes)
+                if self.disk.is_astray:
+                    raise SpoolError("its file was deleted, moved or replaced")
         except Exception as exc:
             self.has_failed = True
             self.on_fail(exc)

@@ -26,6 +26,8 @@ __all__ = [
     "extent",
     "gives_back",
     "is_corrupt",
+    "is_in_use",
+    "is_lost",
     "is_of_another",
     "look",
     "read_facts",
@@ -124,6 +126,26 @@ def look(path: Path) -> sqlite3.Connection | None:
         return db
 
 
+def is_in_use(path: Path) -> bool:
+    """
+    Whether a live process has the database at *path* open, whatever became of its lock.
+
+    Raises:
+        SpoolError: It is of another version or program.
+    """
+    try:
+        with closing(connect(path, "rw")) as db:
+            db.execute("PRAGMA busy_timeout = 0")
+            if read_version(path, db):
+                # SQLite does that for none but the only one who has it open.
+                db.execute("PRAGMA journal_mode = DELETE")
+    except sqlite3.OperationalError as exc:
+        return exc.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+    except sqlite3.DatabaseError:
+        return False  # damaged, or no database: who opens it can tell
+    return False
+
+
 def set_up(db: sqlite3.Connection, *, fsync: bool, is_new: bool = False) -> None:
     """
     Choose what a commit survives: the end of the process, or with *fsync* of the machine too.
@@ -203,6 +225,16 @@ def is_corrupt(error: sqlite3.Error) -> bool:
     Whether *error* means that a file is damaged, and not that it can't be read now.
     """
     return type(error) is sqlite3.DatabaseError
+
+
+def is_lost(error: sqlite3.Error) -> bool:
+    """
+    Whether *error* means that what was read can't be read, and not that it can't be copied.
+    """
+    return is_corrupt(error) or (
+        isinstance(error, sqlite3.OperationalError)
+        and error.sqlite_errorcode in (sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ)
+    )
 
 
 def read_version(path: Path, db: sqlite3.Connection, *, can_upgrade: bool = True) -> int:

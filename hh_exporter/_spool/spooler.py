@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from asyncio import CancelledError
 from collections.abc import Callable, Sequence
-from math import inf
 from threading import Event, Thread, current_thread
 
 from attrs import Factory, define, field
@@ -23,9 +22,10 @@ from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._records import Record
 from hh_exporter._sessions import Sessions
 from hh_exporter._settings.spool import Spool
+from hh_exporter._spool.behind import catch_up, write_again
 from hh_exporter._spool.kept import Identity, Letter
 from hh_exporter._spool.rows import Rows
-from hh_exporter._spool.work import AT_ONCE, Load, Settle, Store, Unload
+from hh_exporter._spool.work import Load, Settle, Store, Unload
 from hh_exporter._spool.writer import Writer
 
 __all__ = ["Spooler"]
@@ -82,6 +82,7 @@ class Spooler:
         )
         self.queue.overflow.spool = self.take
         self.writer.on_room = self._catch_up
+        self.writer.on_forgotten = self._write_again
         if self.settings.durable:
             self.queue.keep = self.keep
 
@@ -222,12 +223,11 @@ class Spooler:
         Returns:
             Whether there is room for it; if not, that is logged.
         """
-        hand_over = self._store(record, is_loaded=True)
-        if hand_over is not None:
-            hand_over()
-        elif self.writer.shift is not None and self.writer.room.miss(self.clock.now()):
+        is_taken = self._store_too(record)
+        is_missed = not is_taken and self.writer.shift is not None
+        if is_missed and self.writer.room.miss(self.clock.now()):
             self.writer.expire()  # which may make room, and has the thread say it
-        return hand_over is not None
+        return is_taken
 
     async def ensure(self, record: Record) -> bool:
         """
@@ -364,24 +364,23 @@ class Spooler:
     def _catch_up(self) -> None:
         """
         Have what is in memory alone on disk, too, if the spool is durable. Under the queue's lock.
-
-        As far as there is room; if the disk failed, the smallest record tries it for the others.
         """
-        if not self.settings.durable:
-            return
-        queued, oldest = self.queue.unkept()
-        at_once, count = AT_ONCE, 0
-        if self.writer.rounds.has_failed:
-            at_once = 1
-            queued.sort(key=lambda record: len(record.data))
-        while count < min(len(queued), at_once):
-            hand_over = self._store(queued[count], is_loaded=True)
-            if hand_over is None:
-                break
+        if self.settings.durable:
+            has_failed = self.writer.rounds.has_failed
+            catch_up(self.queue, self.writer.room, self._store_too, has_failed=has_failed)
+
+    def _write_again(self, file: object) -> None:
+        """
+        Have on disk again what of a lost *file* is in memory. Under the queue's lock.
+        """
+        store = self._store_too if self.settings.durable else None
+        write_again((*self.queue.in_memory(), *self._ensured), file, store)
+
+    def _store_too(self, record: Record) -> bool:
+        hand_over = self._store(record, is_loaded=True)
+        if hand_over is not None:
             hand_over()
-            count += 1
-        oldest = min([oldest, *(record.pushed_at for record in queued[count:])])
-        self.writer.room.behind_since = None if oldest == inf else oldest
+        return hand_over is not None
 
     def _take_back(self, record: Record) -> None:
         spot, record.spot = record.spot, None

@@ -122,14 +122,19 @@ class Unload:
     spot: Spot
     seq: int
     event_id: str
+    is_gone: bool = field(default=False, init=False)
+    """Whether its file is lost."""
     size: int = field(default=0, init=False)
 
     def do(self, disk: Disk) -> None:
         if self.spot.file is not None:
             disk.unload(self.spot, self.seq)
+            self.is_gone = disk.is_gone(self.spot)
 
     def end(self, owner: Owner, *, is_done: bool) -> None:
-        if self.spot.file is None:  # the commit failed that was to write it
+        if self.is_gone:
+            owner.lose((self.seq,), DropReason.PURGED, (self.event_id,))
+        elif self.spot.file is None:  # the commit failed that was to write it
             owner.lose((self.seq,), DropReason.SPOOL_FULL, (self.event_id,))
         elif not is_done:
             owner.owe(self)
@@ -222,7 +227,7 @@ class Expire:
 
 
 def gather(
-    work: SimpleQueue[Work | None], hurry: SimpleQueue[None], patience: float | None
+    work: SimpleQueue[Work | None], hurry: SimpleQueue[None], patience: float
 ) -> list[Work | None]:
     """
     Wait for work, and for more of it unless a caller waits for this.

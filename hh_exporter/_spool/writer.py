@@ -27,9 +27,10 @@ from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._records import Spot
 from hh_exporter._settings.spool import Spool
 from hh_exporter._spool.disk import Disk
+from hh_exporter._spool.fault import Fault
 from hh_exporter._spool.kept import Identity, SpooledRecord
 from hh_exporter._spool.room import Room
-from hh_exporter._spool.rounds import Owed, Rounds
+from hh_exporter._spool.rounds import RETRY, Owed, Rounds
 from hh_exporter._spool.rows import Rows
 from hh_exporter._spool.shift import Shift
 from hh_exporter._spool.work import Expire, Work, empty, gather
@@ -39,13 +40,10 @@ __all__ = ["Writer"]
 
 log = get_log(__name__)
 
-RETRY = 1.0
-"""Seconds after which what could not be written is tried again, if no other work comes."""
-
-_EPISODE_GAP = 60.0
-"""Seconds after a message about the disk in which another fault is the same episode."""
-
 _MADE_ROOM = "deleted, the oldest first: the spool is full (max_bytes) and needs room"
+_RESTORED = "the spool goes on in a new one, with all that was in it"
+_LOST = "it can't be read any more, and what was there alone is lost (events: %d, dead letters: %d)"
+_GONE = "lost: their spool file was deleted, moved or replaced, and can't be read any more"
 _UNWRITTEN = "lost: the spool could not be written to before it closed"
 
 
@@ -71,10 +69,10 @@ class Writer:
     Called when there may be room for what is in memory alone and is to be on disk, too. Under
     the queue's lock.
     """
+    on_forgotten: Callable[[object], None] = lambda _: None
+    """Called with what spots have as their file if that is lost. Under the queue's lock."""
     on_found: Callable[[], None] = lambda: None
     """Called when records were found that other processes left. Any thread."""
-    fault: str = ""
-    """Why the disk can't be used; empty if it can."""
     size: int = field(default=0, init=False)
     """Bytes on disk."""
     letters: int = field(default=0, init=False)
@@ -86,13 +84,13 @@ class Writer:
     thread: threading.Thread | None = field(default=None, init=False)
     _shifts: deque[Shift] = Factory(deque)
     """The one that is under way, and those that follow; changed under the queue's lock."""
-    _say_at: float = field(default=-inf, init=False)
-    """When a fault is worth another message."""
+    _fault: Fault = field(init=False)
     _look_at: float = field(default=-inf, init=False)
     """When to see again whether there is room for what is in memory alone."""
 
     def __attrs_post_init__(self) -> None:
         self.room = Room(self.settings.max_bytes)
+        self._fault = Fault(self.settings.directory, self.clock)
         self.disk = Disk(
             directory=self.settings.directory,
             identity=self.identity,
@@ -102,8 +100,10 @@ class Writer:
         self.rounds = Rounds(
             disk=self.disk,
             max_bytes=self.settings.max_bytes,
-            on_fail=self._fail,
+            on_fail=self._fault.note,
             on_deleted=lambda count: self.on_letters_lost(count, _MADE_ROOM),
+            on_restored=lambda: self._fault.note_moved(_RESTORED),
+            on_lost=self._forget,
         )
 
     # For the spooler. Any thread, under the queue's lock.
@@ -145,7 +145,7 @@ class Writer:
             self.thread = None
             self.room.waiting, self.room.since = 0, None
             waiting = [*shift.on_read, *shift.on_over]
-        self._fail(exc)
+        self._fault.note(exc)
         for work in empty(shift.work):
             if work is not None:
                 self._end(work, is_done=False)
@@ -191,6 +191,13 @@ class Writer:
         return True
 
     @property
+    def fault(self) -> str:
+        """
+        Why the disk can't be used; empty if it can. Any thread.
+        """
+        return self._fault.text
+
+    @property
     def oldest(self) -> float:
         """
         The Unix time before which what was pushed is too old.
@@ -227,7 +234,8 @@ class Writer:
                 self.expire()  # what was moved may be too old
             if not shift.work.empty():
                 break
-        works = gather(shift.work, self._hurry, self._patience)
+        patience = self.rounds.patience(is_behind=self.room.behind_since is not None)
+        works = gather(shift.work, self._hurry, patience)
         if not works:
             self.disk.tighten()
         if shift.reads and not shift.has_begun:
@@ -244,7 +252,7 @@ class Writer:
         try:
             found, gone = look()
         except (SpoolError, OSError, sqlite3.Error) as exc:
-            self._fail(exc)
+            self._fault.note(exc)
         self.queue.recover(found)
         self.lose([0] * gone, DropReason.PURGED)
         with self.queue.lock:
@@ -271,16 +279,6 @@ class Writer:
             self.on_letters_lost(lost, _UNWRITTEN)
         self._tell_room(is_closing=True)
 
-    @property
-    def _patience(self) -> float | None:
-        """
-        Seconds after which something is to be tried again though no work came; None without.
-        """
-        if self.rounds.can_go_on:
-            return 0.0
-        is_behind = self.rounds.owed or self.room.behind_since is not None
-        return RETRY if is_behind or self.disk.estate.is_stuck or self.disk.is_loose else None
-
     def _commit(self, works: Sequence[Work | None]) -> bool:
         """
         Do *works*, and what else there is to do.
@@ -289,12 +287,10 @@ class Writer:
             Whether there may be more.
         """
         real = [work for work in works if work is not None]
-        are_done = self.rounds.go(real)
-        with suppress(OSError, sqlite3.Error):
-            self.disk.sweep()
+        are_done = self.rounds.go(real, self.clock.now())
         size = sum(work.size for work in real)  # first: a finaliser may push while it is summed
         if self.rounds.has_written and not self.rounds.has_failed:
-            self.fault = ""
+            self._fault.text = ""
         with self.queue.lock:
             is_idle = all(shift.work.empty() for shift in self._shifts)
             # Anew where nothing else waits: who is interrupted hands over less than was counted.
@@ -307,6 +303,17 @@ class Writer:
         self._tell_room()
         self._catch_up(is_due=not works)
         return None not in works
+
+    def _forget(self, file: object, count: int, letters: int) -> None:
+        """
+        Go on without a file that can't be read: what of it is in memory is written again.
+        """
+        self._fault.note_moved(_LOST % (count, letters))
+        self.lose([0] * count, DropReason.PURGED)
+        if letters:
+            self.on_letters_lost(letters, _GONE)
+        with self.queue.lock:
+            self.on_forgotten(file)
 
     def _catch_up(self, *, is_due: bool) -> None:
         """
@@ -330,19 +337,6 @@ class Writer:
         except BaseException as exc:  # losses are reported to user code, which may raise anything
             # Its type alone: the text may quote what that code knows.
             log.error("hh_exporter: reporting a loss on disk raised %s", type(exc).__name__)  # noqa: TRY400
-
-    def _fail(self, exc: Exception) -> None:
-        what = str(exc) or type(exc).__name__
-        now = self.clock.now()
-        if not self.fault and now >= self._say_at:
-            self._say_at = now + _EPISODE_GAP
-            log.warning(
-                "hh_exporter: the spool in %s can't be written to (%s): events are kept in memory "
-                "only, and dropped as spool_full if they don't fit",
-                self.settings.directory,
-                what,
-            )
-        self.fault = what
 
     def _tell_room(self, *, is_closing: bool = False) -> None:
         with self.queue.lock:

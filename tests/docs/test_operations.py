@@ -18,7 +18,7 @@ from hh_exporter._dialects.dialect import Answer
 from hh_exporter._life.leftovers import _CUT_SHORT, _ENDED, _LATE
 from hh_exporter._spool.room import Room
 from hh_exporter._spool.spooler import _NO_ROOM
-from hh_exporter._spool.writer import _MADE_ROOM, _UNWRITTEN
+from hh_exporter._spool.writer import _GONE, _MADE_ROOM, _UNWRITTEN
 
 PACKAGE = Path(hh_exporter.__file__).parent
 PAGE = (PACKAGE.parent / "docs/operations.md").read_text()
@@ -35,6 +35,7 @@ COMPOSED = {
     "… events rejected: …",
     f"… dead letters {_MADE_ROOM}",
     f"… dead letters {_NO_ROOM}",
+    f"… dead letters {_GONE}",
     f"… dead letters {_UNWRITTEN}",
 }
 """What the settler makes of its parts."""

@@ -158,13 +158,18 @@ def test_what_can_not_be_written_for_its_own_sake_holds_up_nothing(directory: Pa
     bad = make_letter("\ud800")  # SQLite takes no half of a character
     disk = Disk(directory=directory, identity=IDENTITY, fsync=False)
     disk.open()
-    rounds = Rounds(disk=disk, max_bytes=2**20, on_fail=lambda _: None, on_deleted=lambda _: None)
+    rounds = Rounds(
+        disk=disk,
+        max_bytes=2**20,
+        on_fail=lambda _: None,
+        on_deleted=lambda _: None,
+    )
     letters = [make_letter(f"e{n}") for n in range(9)]
     work = Settle([], [*letters[:4], bad, *letters[4:]])
-    assert rounds.go([work]) == [False]
+    assert rounds.go([work], 0.0) == [False]
     rounds.owed.add(work)
     while len(rounds.owed) > 1:
-        rounds.go([])
+        rounds.go([], 0.0)
 
     assert contents(directory)[1] == [f"e{n}" for n in range(9)]
     assert (rounds.owed.letters, rounds.owed.size) == (1, bad.size)

@@ -96,7 +96,7 @@ def test_what_is_committed_at_once_is_not_all_in_the_log(directory: Path) -> Non
     rounds = Rounds(disk=disk, max_bytes=MUCH, on_fail=raise_it, on_deleted=never)
     works = [Settle([], [make_letter(data=b"." * 10_000)]) for _ in range(1000)]
 
-    assert all(rounds.go(works))
+    assert all(rounds.go(works, 0.0))
 
     assert 10_000 * 1000 < on_disk(directory) <= 1.2 * 10_000 * 1000
     disk.close()

@@ -461,7 +461,7 @@ async def test_a_directory_that_can_not_be_used_costs_no_event_that_fits_memory(
 
     assert exporter.stats().dropped_by_reason == {DropReason.SPOOL_FULL: 2}
     assert exporter.stats().health == "degraded"
-    assert len([r for r in caplog.records if r.name == "hh_exporter._spool.writer"]) == 1
+    assert len([r for r in caplog.records if r.name == "hh_exporter._spool.fault"]) == 1
     await flushed(exporter, clock)
     assert exporter.stats().delivered == 3
 
@@ -590,9 +590,9 @@ async def test_what_is_on_disk_holds_no_memory_while_that_is_noted(
         may_go_on.wait(PATIENCE)
         return add(file, records)
 
-    def sweep_after_commit(disk: Disk) -> None:
+    def sweep_after_commit(disk: Disk, *, touches: bool) -> None:
         is_written.set()
-        sweep(disk)
+        sweep(disk, touches=touches)
 
     exporter = await make_exporter(
         queue=QueueLimits(max_events=2), spool=Spool(directory, durable=True)
