@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 from attrs import define, frozen
 
+from hh_exporter import Exporter
 from tests.integrations.test_recipes import block, write
 from tests.loads import MODEL, Notes, asked, noting
 from tests.programs import Program, started
-from tests.scripted_server import ScriptedServer
+from tests.scripted_server import ScriptedServer, created, hang
 
 LATE = {"HH_EXPORTER_BATCH_LINGER": "600", "HH_EXPORTER_BATCH_MAX_EVENTS": "10000"}
 """Settings with which nothing is sent before a close."""
@@ -201,6 +202,32 @@ async def test_what_a_job_of_arq_recorded_is_delivered_even_if_on_shutdown_is_sk
     assert done.status == 1
     assert "CancelledError" in done.stderr
     assert "hh_exporter" not in done.stderr
+
+
+async def test_what_taskiq_cancels_the_close_of_is_on_the_spool(
+    server: ScriptedServer, tmp_path: Path
+) -> None:
+    """
+    With a `close_timeout` that is too long, the next process delivers it.
+    """
+    server.default = hang()
+    spool = {"HH_EXPORTER_SPOOL_DIRECTORY": str(tmp_path / "spool")}
+    line, options = "close_timeout=4.0", ("--shutdown-timeout", "0.5")
+    async with working(
+        server, tmp_path, "taskiq", *options, leaving_out=line, environ=LATE | spool
+    ) as worker:
+        await worker.notes.busy(QUEUES["taskiq"].workers)
+        worker.program.send(signal.SIGTERM)
+        done = await worker.program.ended()
+    assert done.status == 0
+    assert "cannot be completed in 0.5 seconds" in done.stderr  # taskiq's word
+    assert asked(server) == Counter()
+
+    server.default = created()
+    async with Exporter(base_url=server.url, spool=tmp_path / "spool") as exporter:
+        await exporter.flush()
+
+    assert asked(server) == worker.notes.pushed()
 
 
 SCHEDULE = """
