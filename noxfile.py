@@ -96,10 +96,11 @@ def apps(session: nox.Session) -> None:
 @nox.session(tags=["all"])
 def workers(session: nox.Session) -> None:
     """
-    Run the recipes of task queues and schedulers; needs redis-server.
+    Run the recipes of task queues, schedulers and workflows; needs redis-server.
     """
     session.install("--editable", ".[workers,dev]")
-    session.run("pytest", "tests/integrations/test_workers.py", *session.posargs)
+    tests = [f"tests/integrations/test_{name}.py" for name in ("temporal", "workers")]
+    session.run("pytest", *tests, *session.posargs)
 
 
 @nox.session(tags=["all"])

@@ -343,9 +343,9 @@ class Exporter(Unique):
         Args:
             timeout: Seconds; default `close_timeout`.
         """
+        self._life.check_loop()  # first: a sandbox would load a module of its own
         from hh_exporter._life.closing import close
 
-        self._life.check_loop()
         seconds = self._settings.close_timeout if timeout is None else timeout
         return await close(self._life, self._clock.now() + seconds)
 

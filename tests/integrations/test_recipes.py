@@ -205,10 +205,10 @@ async def test_what_celery_let_end_before_sigterm_is_delivered(
 
 def test_no_recipe_goes_untested() -> None:
     """
-    Each recipe is one of the above, or of test_litellm, test_platforms or test_workers.
+    Each recipe is one of the above, or of a module named for it or its kind.
     """
     others = {"celery", "litellm", "script", "serverless"}
     platforms = {"notebook", "robyn", "sanic"}
-    workers = {"apscheduler", "arq", "dramatiq", "taskiq"}
+    workers = {"apscheduler", "arq", "dramatiq", "taskiq", "temporal"}
 
     assert {path.stem for path in RECIPES.iterdir()} == APPS.keys() | others | platforms | workers
