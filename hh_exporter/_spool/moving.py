@@ -17,9 +17,13 @@ from attrs import evolve
 from hh_exporter._spool.file import SpoolFile, marks_in
 from hh_exporter._spool.held import Held
 from hh_exporter._spool.kept import Mark
+from hh_exporter._spool.place import free_bytes, size_of
 from hh_exporter.exceptions import SpoolError
 
 __all__ = ["find_mark", "move"]
+
+_SPARE = 2
+"""How often a file must fit on the disk to be moved: the program needs some room, too."""
 
 _PART = 2**19
 """Bytes that are moved at a time, about: a commit waits for no more."""
@@ -43,8 +47,11 @@ def move(source: Held, ours: Held) -> None:
     Move the next part of *source* to *ours*, as old as it is, and behind all that is there.
 
     Raises:
-        OSError, sqlite3.Error: It can't be written; nothing is changed.
+        OSError, sqlite3.Error: It can't be written, or would fill the disk; nothing is changed.
     """
+    free = free_bytes(source.file.path.parent)
+    if free is not None and free < _SPARE * size_of(source.file.path):
+        raise OSError("its disk has little room")
     source.file.name_heir(ours.file.path.name)
     records, letters = source.first(_PART)
     with ours.transaction():

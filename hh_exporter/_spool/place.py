@@ -23,6 +23,7 @@ __all__ = [
     "ASIDE",
     "SUFFIX",
     "check_ours",
+    "free_bytes",
     "has_lock",
     "has_log",
     "identify",
@@ -183,6 +184,14 @@ def has_log(path: Path) -> bool:
     Whether *path* is open, or was not closed.
     """
     return Path(f"{path}{_LOG}").exists()
+
+
+def free_bytes(path: Path) -> int | None:
+    """
+    Bytes that the disk of *path* has room for; None where the file system does not say.
+    """
+    found = os.statvfs(path)
+    return found.f_bavail * found.f_frsize if found.f_blocks else None
 
 
 def size_of(path: Path) -> int:

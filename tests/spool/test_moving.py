@@ -25,6 +25,7 @@ from tests.spool_processes import IDENTITY, Processes, processes
 from tests.spools import come_back, contents, letters_in, on_disk, spooled
 from tests.support import EPOCH, FakeClock, assert_balanced, until
 
+MIB = 2**20
 MANY = 40
 """Files that a few descriptors each would make too many."""
 
@@ -280,6 +281,28 @@ async def test_what_cannot_be_moved_is_sent_from_where_it_is(
     assert sorted(server.created_ids) == sorted(f"e{n}-{i}" for n in range(4) for i in range(3))
 
 
+def test_a_move_never_fills_the_disk(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    What has no room beside itself stays where it is, and is read there.
+    """
+    leave_many(directory, 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(moving, "_SPARE", 2**40)
+        disk, found = open_disk(directory)
+        assert (found, disk.estate.is_stuck) == (6, True)
+        with disk.transaction():
+            spots = [spot for _, spot in disk.next(100, MIB)]
+    assert len(spots) == 6
+    disk.put_back(spots)
+    disk.sweep()
+    while disk.has_more:
+        disk.take_over()
+
+    assert len(list_files(directory)) == 1
+    assert disk.count == 6
+    disk.close()
+
+
 def test_a_disk_that_is_full_amid_a_move_loses_nothing(nursery: Processes, directory: Path) -> None:
     """
     What is moved counts once, the rest is read where it is, and all is moved once there is room.
@@ -331,8 +354,11 @@ def test_a_close_amid_a_move_keeps_what_is_not_moved(
             disk.remove(spot)
     assert disk.count == 1
     disk.close()
-
     assert len(list_files(directory)) == 2
+    # Who opens it again counts nothing as found, and nothing as gone.
+    assert disk.open() == (0, 0)
+    disk.close()
+
     disk, found = open_disk(directory)
     assert (found, on_disk(directory)) == (1, ["e"])
     disk.close()
