@@ -59,6 +59,8 @@ class DropReason(StrEnum):
     """It waited on disk for longer than `Spool.max_age`."""
     PURGED = "purged"
     """It was deleted from the spool, by a command or another process."""
+    DAMAGED = "damaged"
+    """What the spool has of it is damaged; it is kept as a dead letter."""
     SEND_FAILED = "send_failed"
     """`create_model_event` could not deliver it in time."""
     INTERNAL_ERROR = "internal_error"

@@ -5,6 +5,7 @@ Spools as dead processes leave them, and what becomes of those of the living.
 from __future__ import annotations
 
 import os
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +31,7 @@ __all__ = [
     "Stall",
     "come_back",
     "contents",
+    "damage",
     "files_in",
     "in_memory",
     "leave",
@@ -64,6 +66,23 @@ def leave(
     file.close(remove_empty=False)
     file.path.rename(path)
     Path(f"{file.path}.lock").unlink()
+
+
+def damage(path: Path, *statements: str) -> None:
+    """
+    Do to a file that nobody holds what no exporter does; even empty what may not be empty.
+    """
+    for statement in (_LAXER, *statements, _STRICT):
+        db = sqlite3.connect(path)
+        db.execute("PRAGMA writable_schema = ON")
+        db.execute(statement)
+        db.commit()
+        db.close()
+
+
+_IN_TABLES = "WHERE name IN ('records', 'letters')"
+_LAXER = f"UPDATE sqlite_master SET sql = replace(sql, 'NOT NULL', 'CHECK (true)') {_IN_TABLES}"
+_STRICT = f"UPDATE sqlite_master SET sql = replace(sql, 'CHECK (true)', 'NOT NULL') {_IN_TABLES}"
 
 
 def spooled(event_id: str, dialect: str = "legacy") -> SpooledRecord:

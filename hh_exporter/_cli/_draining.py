@@ -172,7 +172,7 @@ def deliver(
         click.echo(orjson.dumps({**attrs.asdict(summary), **files}).decode())
     else:
         print_table(tally.rows())
-    is_all = summary.delivered == summary.recovered
+    is_all = summary.delivered == summary.recovered and not spool.damaged
     raise SystemExit(0 if is_all and spool.is_complete else 1)
 
 

@@ -86,6 +86,8 @@ class Spool:
     others: list[str] = field(factory=list, init=False)
     """Files that were left as they are, since their events go elsewhere or need another key."""
     unreadable: list[str] = field(factory=list, init=False)
+    damaged: int = field(default=0, init=False)
+    """Records that became dead letters when their files were taken, since they are damaged."""
 
     @paths.default
     def _list(self) -> list[Path]:
@@ -158,6 +160,11 @@ class Spool:
             name = click.format_filename(path.name)
             self.held.append(name)
             self._report.say(f"{name} is skipped: a running process holds it")
+        if file is not None and (count := len(file.odd)):
+            self.damaged += count
+            are = "is a dead letter" if count == 1 else "are dead letters"
+            name = click.format_filename(path.name)
+            self._report.say(f"{name}: {tell_count(count, 'damaged event')} {are} now")
         return file
 
     def _each(

@@ -30,7 +30,7 @@ from hh_exporter._environment import (
 from hh_exporter._settings.secret import Secret
 from hh_exporter._spool.file import SpoolFile
 from hh_exporter._spool.kept import Identity
-from hh_exporter._spool.schema import is_of_another
+from hh_exporter._spool.schema import find_difference
 from hh_exporter.exceptions import ConfigError
 
 __all__ = ["find_target"]
@@ -61,7 +61,7 @@ class Place:
         Say whether the file at *path* goes here by this key.
         """
         identity = Identity(base_url=self.base_url, dialect=self.dialect, api_key=api_key)
-        return not is_of_another(path, identity)
+        return not find_difference(path, identity)
 
 
 def find_target(

@@ -28,6 +28,7 @@ from hh_exporter._cli._errors import CallError
 from hh_exporter._cli._report import Report, print_columns, printable
 from hh_exporter._cli._spools import Spool, find_directory, tell_count, tell_time
 from hh_exporter._clock import SystemClock
+from hh_exporter._outcomes import DropReason
 from hh_exporter._spool.file import SpoolFile
 from hh_exporter._spool.kept import Letter, Match
 
@@ -102,7 +103,8 @@ def show_command(letter_id: str, directory: str | None, as_json: bool) -> None:
     for name, value in row.lines():
         click.echo(f"{name:<9} {printable(value)}")
     if letter.answer:
-        click.echo(f"\nthe server said:\n{printable(letter.answer)}")
+        speaker = "what is damaged" if letter.reason == DropReason.DAMAGED else "the server said"
+        click.echo(f"\n{speaker}:\n{printable(letter.answer)}")
     text = orjson.dumps(event, option=orjson.OPT_INDENT_2).decode()
     click.echo(f"\nthe event:\n{printable(text)}")
 
@@ -204,15 +206,18 @@ def replay_command(
         deliver(spool, wanted, take, report, given=given, timeout=timeout, as_json=as_json)
 
 
-def find_letters(spool: Spool, ids: Collection[str] | None) -> dict[Path, list[int]]:
+def find_letters(spool: Spool, ids: Collection[str] | None) -> dict[Path, list[int] | None]:
     """
-    Find the files of dead letters, and their numbers there; of all where *ids* is None.
+    Find the files of dead letters, and their numbers there; None where all of a file are meant.
+
+    Args:
+        ids: What the command line calls them; None means all.
 
     Raises:
         CallError: There is no letter of that id, or there may be several.
     """
     if ids is None:
-        return {path: n for path, n in spool.look(SpoolFile.letter_ids).items() if n}
+        return {path: None for path, n in spool.look(lambda file: file.letters).items() if n}
     called = {id_: spool.find(id_) for id_ in ids}
     there = spool.look(SpoolFile.letter_ids, {path for path, _ in called.values()})
     wanted: dict[Path, list[int]] = {}
@@ -224,9 +229,9 @@ def find_letters(spool: Spool, ids: Collection[str] | None) -> dict[Path, list[i
     return {path: sorted(set(numbers)) for path, numbers in wanted.items()}
 
 
-def revive(spool: Spool, wanted: Mapping[Path, Collection[int]]) -> Counter[str]:
+def revive(spool: Spool, wanted: Mapping[Path, Collection[int] | None]) -> Counter[str]:
     """
-    Make records again of the letters that have these numbers.
+    Make records again of the letters that have these numbers, or of all of a file.
 
     They wait for the next exporter that takes over their file. Files that a
     live process holds are left as they are, and `spool.held` names them.
@@ -236,7 +241,10 @@ def revive(spool: Spool, wanted: Mapping[Path, Collection[int]]) -> Counter[str]
     """
 
     def do(file: SpoolFile) -> list[str]:
-        letters = [letter for n in wanted[file.path] if (letter := file.letter(n)) is not None]
+        numbers = wanted[file.path]
+        if numbers is None:
+            numbers = file.letter_ids()
+        letters = [letter for n in numbers if (letter := file.letter(n)) is not None]
         revived = set(file.revive([letter.id for letter in letters]))
         return [letter.event_id for letter in letters if letter.id in revived]
 

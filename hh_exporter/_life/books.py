@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from hh_exporter._clock import Clock
 from hh_exporter._delivery.worker import Worker
-from hh_exporter._outcomes import Stats
+from hh_exporter._outcomes import DropReason, Stats
 from hh_exporter._queue.queue import RecordQueue
 
 if TYPE_CHECKING:  # SQLite and the spool are loaded where one is wanted
@@ -100,4 +100,12 @@ def read_health(
         return "retrying", f"the server created nothing the last time: {worker.breaker.trouble}"
     if spooler is not None and (fault := spooler.writer.fault):
         return "degraded", f"the spool can't be written to: {fault}"
+    if spooler is not None and (damage := _tell_damage(queue, spooler)):
+        return "degraded", f"damaged, and set aside in the spool: {damage}"
     return "ok", ""
+
+
+def _tell_damage(queue: RecordQueue, spooler: Spooler) -> str:
+    events = queue.ledger.dropped.get(DropReason.DAMAGED, 0)
+    found = {"file": spooler.writer.disk.estate.aside, "event": events}
+    return " and ".join(f"{n} {noun}{'' if n == 1 else 's'}" for noun, n in found.items() if n)

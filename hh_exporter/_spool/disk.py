@@ -57,6 +57,8 @@ class Disk:
     """The one that is under way."""
     _left: dict[Path, int] = field(factory=dict, init=False)
     """How many records waited in each file of ours when it was closed."""
+    odd: list[str] = field(factory=list, init=False)
+    """The event ids of records that were damaged when `take_over` opened their files."""
     _at_work: RLock = field(factory=make_lock, init=False)
     """Held while SQLite is."""
 
@@ -109,6 +111,8 @@ class Disk:
         """
         Look for files in the directory that no process holds, and take over the first.
 
+        Records that are damaged count as found; `odd` names them.
+
         Returns:
             As `take_over` does.
 
@@ -142,7 +146,10 @@ class Disk:
             found = gone = 0
             if estate.source is None and estate.is_unread:
                 path, held = estate.open_next(self._ours)
-                new = (0 if held is None else held.file.count) - self._left.pop(path, 0)
+                odd = [] if held is None else held.file.odd
+                self.odd += odd
+                there = 0 if held is None else held.file.count + len(odd)
+                new = there - self._left.pop(path, 0)
                 found, gone = max(new, 0), max(-new, 0)
                 # One that was moved in part is not to be written to.
                 if self._ours is None and held and held.file.gives_back and not held.file.heir:

@@ -17,6 +17,7 @@ from pathlib import Path
 from attrs import define, field
 
 from hh_exporter._log import get_log
+from hh_exporter._outside import let_through
 from hh_exporter._spool.file import SpoolFile
 from hh_exporter._spool.held import Held
 from hh_exporter._spool.kept import Identity
@@ -49,6 +50,8 @@ class Estate:
     """Those that are still to be opened."""
     is_stuck: bool = field(default=False, init=False)
     """Whether contents can't be moved for now: then they are read where they are."""
+    aside: int = field(default=0, init=False)
+    """Files that were set aside, since they are damaged."""
     _is_told: bool = field(default=False, init=False)
     """Whether that was logged since the start."""
 
@@ -88,12 +91,27 @@ class Estate:
             return path, self._adopt(path, ours)
         except SpoolError as exc:
             log.warning("hh_exporter: a spool file is skipped: %s", exc)
-        except (OSError, sqlite3.Error) as exc:
+        except Exception as exc:  # whatever is wrong with one costs no other
+            let_through(exc)
             if isinstance(exc, sqlite3.Error) and is_corrupt(exc):
-                log.warning("hh_exporter: a corrupt spool file was renamed to %s", set_aside(path))
+                self._set_aside(path)
             else:
-                log.warning("hh_exporter: the spool file %s can't be opened: %s", path, exc)
+                log.warning(
+                    "hh_exporter: the spool file %s can't be opened: %s",
+                    path,
+                    str(exc) or type(exc).__name__,
+                )
         return path, None
+
+    def _set_aside(self, path: Path) -> None:
+        try:
+            aside = set_aside(path)
+        except OSError as exc:
+            log.warning("hh_exporter: the spool file %s can't be opened: %s", path, exc)
+            return
+        if aside is not None:
+            self.aside += 1
+            log.warning("hh_exporter: a corrupt spool file was renamed to %s", aside)
 
     def _adopt(self, path: Path, ours: Held | None) -> Held | None:
         with ExitStack() as undo:

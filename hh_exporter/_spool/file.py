@@ -21,6 +21,7 @@ from hh_exporter._spool.place import (
     has_lock,
     identify,
     is_lock_of,
+    last_change,
     log_size,
     make_directory,
     new_path,
@@ -36,12 +37,13 @@ from hh_exporter._spool.schema import (
     connect,
     cut_log,
     extent,
+    find_difference,
     gives_back,
     is_in_use,
-    is_of_another,
     look,
-    read_facts,
+    read_heir,
     read_marks,
+    read_seal,
     read_version,
     seal,
     set_heir,
@@ -76,6 +78,8 @@ class SpoolFile(Tables):
     """Whether it shrinks as its contents go."""
     _places: tuple[object, ...] = field(default=(), init=False)
     """Which files it is."""
+    odd: list[str] = field(factory=list, init=False)
+    """The event ids of records that were damaged when it was taken over: dead letters now."""
 
     @classmethod
     def create(cls, directory: Path, identity: Identity, *, fsync: bool = False) -> SpoolFile:
@@ -91,7 +95,7 @@ class SpoolFile(Tables):
         """
         with _new(directory) as (path, lock, db):
             set_up(db, fsync=fsync, is_new=True)
-            file = cls(db, path, lock, fsync)
+            file = cls(db, last_change(path), path, lock, fsync)
             with file.transaction():  # one, or it could be left without a seal
                 upgrade(db, 0)
                 seal(db, identity)
@@ -111,18 +115,28 @@ class SpoolFile(Tables):
             self._db.backup(db)
             check(db)
             set_up(db, fsync=self._fsync)
-            file = SpoolFile(db, path, lock, self._fsync)
+            file = SpoolFile(db, self._latest, path, lock, self._fsync)
             file._read_all()
         return file
 
     @classmethod
     def adopt(
-        cls, path: Path, identity: Identity | None, *, fsync: bool = False
+        cls,
+        path: Path,
+        identity: Identity | None,
+        *,
+        fsync: bool = False,
+        any_key: bool = False,
     ) -> SpoolFile | None:
         """
         Open a file that no process holds; with *identity* None, whoever it belongs to.
 
-        A file without contents, whose creator died at once, is removed.
+        A file without contents, whose creator died at once, is removed. Records that are
+        damaged become dead letters.
+
+        Args:
+            any_key: Whether one of another key, but the same address and dialect, is taken
+                too; it is sealed for *identity* then.
 
         Returns:
             The file; None if it is held, gone, or of another identity.
@@ -131,12 +145,14 @@ class SpoolFile(Tables):
             SpoolError: It is not ours, or of another version or program. It is left as it is.
             OSError, sqlite3.Error: It can't be read; `schema.is_corrupt` says whether it ever can.
         """
+        ours = {"", "key"} if any_key else {""}
         with ExitStack() as undo:
             try:
                 check_ours(path)
                 # Without its lock, which those to whom it belongs may be about to take.
-                if identity is not None and is_of_another(path, identity):
+                if identity is not None and find_difference(path, identity) not in ours:
                     return None
+                latest = last_change(path)  # before SQLite writes to it
                 # One without a lock may be held all the same.
                 is_free = has_lock(path) or not is_in_use(path)
                 lock = take_lock(path) if is_free else None
@@ -156,9 +172,14 @@ class SpoolFile(Tables):
                 return None
             set_up(db, fsync=fsync)
             check(db)
-            file = cls(db, path, lock, fsync)
+            file = cls(db, latest, path, lock, fsync)
+            if identity is not None and read_seal(db).differs(identity) not in ours:
+                return None
             with file.transaction():
                 upgrade(db, version)
+                file.odd = file.set_odd_aside()
+                if any_key and identity is not None:
+                    file.hand_over(identity)
             file._read_all()
             undo.pop_all()
         return file
@@ -186,7 +207,7 @@ class SpoolFile(Tables):
             undo.callback(db.close)
             if not read_version(path, db, can_upgrade=False):
                 return None
-            file = cls(db, path, None)
+            file = cls(db, last_change(path), path, None)
             file._read_all()
             undo.pop_all()
         return file
@@ -312,6 +333,13 @@ class SpoolFile(Tables):
         if lock is not None:
             os.close(lock)
 
+    def hand_over(self, identity: Identity) -> None:
+        """
+        Have it be of *identity* from now on. Within a transaction.
+        """
+        seal(self._db, identity)
+        self.base_url, self.dialect = identity.base_url, identity.dialect
+
     def _is_needed(self) -> bool:
         """
         Whether a file that is there was moved to this one in part, which only this one says.
@@ -319,9 +347,9 @@ class SpoolFile(Tables):
         return any(self.path.with_name(name).exists() for name in self.read_marks())
 
     def _read_all(self) -> None:
-        facts = read_facts(self._db)
-        self.base_url, self.dialect = facts["base_url"], facts["dialect"]
-        self.heir = facts.get("heir", "")
+        found = read_seal(self._db)
+        self.base_url, self.dialect = found.base_url, found.dialect
+        self.heir = read_heir(self._db)
         self.gives_back = gives_back(self._db)
         self._count()
         self._places = identify(self.path)  # at the end: SQLite makes its own as it reads

@@ -14,6 +14,7 @@ import orjson
 from attrs import field, frozen
 
 from hh_exporter._dialects.vendor import to_session_uuid
+from hh_exporter._outcomes import DropReason, Outcome
 from hh_exporter._settings.secret import Secret, hidden
 
 __all__ = ["Identity", "Letter", "Mark", "Match", "SpooledRecord"]
@@ -57,6 +58,35 @@ class SpooledRecord:
     """The session that it is still to announce."""
     session: bytes | None = field(default=None, repr=False)
     """The announcement of that session, as in `Session.data`."""
+    odd: str = ""
+    """The names of its columns that held what no exporter writes; empty if none did."""
+
+    @property
+    def damage(self) -> str:
+        """
+        Say what of it is damaged, so that it can't be sent; empty if nothing is.
+        """
+        if self.odd:
+            return self.odd.strip().replace(" ", ", ")
+        event = _parse(self.data)
+        if event.get("event_id") != self.event_id:
+            return "event_id" if event else "data"
+        return "" if self.session is None or _parse_session(self.session) else "session"
+
+    def buried(self, died_at: float) -> Letter:
+        """
+        Make a dead letter of it, since it is damaged.
+        """
+        return Letter(
+            event_id=self.event_id,
+            data=self.data,
+            pushed_at=self.pushed_at,
+            died_at=died_at,
+            outcome=Outcome.DROPPED,
+            reason=DropReason.DAMAGED,
+            status=None,
+            answer=self.damage,
+        )
 
     @property
     def size(self) -> int:
@@ -84,7 +114,7 @@ class Letter:
     status: int | None
     """The HTTP status that decided it, None where no answer did."""
     answer: str = field(repr=False)
-    """The server's own words, which can echo a prompt."""
+    """The server's own words, which can echo a prompt; or what is damaged, if that is why."""
 
     @property
     def size(self) -> int:
@@ -158,9 +188,13 @@ def _read(data: bytes, session: bytes | None) -> Iterator[dict[str, Any]]:
     event = _parse(data)
     yield event
     if session:
-        # It is what follows the records of a body: a comma, then members of its object.
-        properties = _parse(b"{%b}" % session.lstrip(b",")).get("session_properties")
+        properties = _parse_session(session).get("session_properties")
         yield properties if isinstance(properties, dict) else {}
+
+
+def _parse_session(session: bytes) -> dict[str, Any]:
+    # It is what follows the records of a body: a comma, then members of its object.
+    return _parse(b"{%b}" % session.lstrip(b","))
 
 
 def _parse(data: bytes) -> dict[str, Any]:

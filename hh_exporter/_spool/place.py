@@ -29,6 +29,7 @@ __all__ = [
     "identify",
     "is_held",
     "is_lock_of",
+    "last_change",
     "list_files",
     "log_size",
     "make_directory",
@@ -221,6 +222,17 @@ def sync_log(path: Path) -> None:
         os.fsync(log)
     finally:
         os.close(log)
+
+
+def last_change(path: Path) -> float:
+    """
+    Say when *path* or its log was last written to, as Unix time; 0.0 if it is gone.
+    """
+    latest = 0.0
+    for end in ("", _LOG):
+        with suppress(FileNotFoundError):
+            latest = max(latest, Path(f"{path}{end}").stat().st_mtime)
+    return latest
 
 
 def remove(path: Path) -> None:

@@ -8,30 +8,37 @@ has nothing in it.
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 from contextlib import ExitStack, closing
 from hmac import compare_digest
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal, TypeAlias
 
+from attrs import frozen
+
+from hh_exporter._spool.columns import to_text
 from hh_exporter._spool.kept import Identity, Mark
 from hh_exporter._spool.place import has_log
 from hh_exporter.exceptions import SpoolError
 
 __all__ = [
+    "Difference",
+    "Seal",
     "bound_log",
     "check",
     "connect",
     "cut_log",
     "extent",
+    "find_difference",
     "gives_back",
     "is_corrupt",
     "is_in_use",
     "is_lost",
-    "is_of_another",
     "look",
-    "read_facts",
+    "read_heir",
     "read_marks",
+    "read_seal",
     "read_version",
     "seal",
     "set_heir",
@@ -42,6 +49,7 @@ __all__ = [
 ]
 
 _APPLICATION_ID: Final = int.from_bytes(b"hhsp", "big")
+_SALT: Final = 16
 _PAGE_SIZE: Final = 1024
 """An event has a few kilobytes: larger pages would be half empty."""
 _PATIENCE: Final = 5000
@@ -87,18 +95,51 @@ _STEPS: Final[tuple[tuple[str, ...], ...]] = (
 )
 """What makes each version of the schema of the one before it; `user_version` counts them."""
 
+_NO_VALUE: Final = "NULL value in "
+"""How SQLite begins to say that a column of a row is empty which must not be."""
+_NOT_OURS: Final = ("no such table", "no such column")
+"""How it begins to say that a file has another schema than its version says."""
+
+
+Difference: TypeAlias = Literal["", "key", "dialect", "address"]
+"""What of an identity a file is not of; empty if it is of that one."""
+
+
+@frozen
+class Seal:
+    """
+    Whose a file is, as the file says.
+    """
+
+    base_url: str
+    dialect: str
+    salt: bytes
+    digest: bytes
+
+    def differs(self, identity: Identity) -> Difference:
+        """
+        Say what of *identity* it is not of.
+        """
+        if compare_digest(self.digest, identity.seal(self.salt)):
+            return ""
+        if self.base_url != identity.base_url:
+            return "address"
+        return "key" if self.dialect == identity.dialect else "dialect"
+
 
 def connect(path: Path, mode: str = "rw") -> sqlite3.Connection:
     """
     Open the database at *path*, which is there.
     """
-    return sqlite3.connect(
+    db = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}",
         uri=True,
         timeout=_PATIENCE / 1000,
         isolation_level=None,
         check_same_thread=False,
     )
+    db.text_factory = to_text
+    return db
 
 
 def look(path: Path) -> sqlite3.Connection | None:
@@ -210,13 +251,13 @@ def wait_for_disk(db: sqlite3.Connection, level: Literal["OFF", "NORMAL", "FULL"
 
 def check(db: sqlite3.Connection) -> None:
     """
-    Raise `sqlite3.DatabaseError` if the file is damaged.
+    Raise `sqlite3.DatabaseError` if the file is damaged, beyond the values of single rows.
 
     It reads the whole file, at about half a second per gigabyte: once, since damage
     that shows later would show in the middle of a delivery.
     """
-    (found,) = db.execute("PRAGMA quick_check(1)").fetchone()
-    if found != "ok":
+    found = {text for (text,) in db.execute("PRAGMA quick_check")}
+    if any(text != "ok" and not text.startswith(_NO_VALUE) for text in found):
         raise sqlite3.DatabaseError("database disk image is malformed")
 
 
@@ -224,7 +265,7 @@ def is_corrupt(error: sqlite3.Error) -> bool:
     """
     Whether *error* means that a file is damaged, and not that it can't be read now.
     """
-    return type(error) is sqlite3.DatabaseError
+    return type(error) is sqlite3.DatabaseError or str(error).startswith(_NOT_OURS)
 
 
 def is_lost(error: sqlite3.Error) -> bool:
@@ -244,6 +285,7 @@ def read_version(path: Path, db: sqlite3.Connection, *, can_upgrade: bool = True
     Raises:
         SpoolError: It is of a newer version, of an older one that must not be upgraded, or no
             spool file.
+        sqlite3.DatabaseError: Its version is damaged.
     """
     application_id, version, tables = db.execute(
         "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_master) "
@@ -251,6 +293,8 @@ def read_version(path: Path, db: sqlite3.Connection, *, can_upgrade: bool = True
     ).fetchone()
     if (version or tables) and application_id != _APPLICATION_ID:
         raise SpoolError(f"{path} is not a spool file, and is left unchanged: check who created it")
+    if version < 0 or (tables and not version):
+        raise sqlite3.DatabaseError("its version is damaged")
     if version > len(_STEPS):
         raise SpoolError(
             f"{path} is of a newer version of hh_exporter (schema {version}; this one knows "
@@ -276,23 +320,31 @@ def upgrade(db: sqlite3.Connection, version: int) -> None:
 
 def seal(db: sqlite3.Connection, identity: Identity) -> None:
     """
-    Note whose it is, without the key. Within a transaction.
+    Note whose it is, without the key, whoever it was before. Within a transaction.
     """
-    salt = os.urandom(16)
+    salt = os.urandom(_SALT)
     facts = {
         "base_url": identity.base_url,
         "dialect": identity.dialect,
         "salt": salt,
         "seal": identity.seal(salt),
     }
-    db.executemany("INSERT INTO meta VALUES (?, ?)", facts.items())
+    db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", facts.items())
 
 
-def read_facts(db: sqlite3.Connection) -> dict[str, Any]:
+def read_seal(db: sqlite3.Connection) -> Seal:
     """
     Read whose it is.
+
+    Raises:
+        sqlite3.DatabaseError: That is damaged, so nobody can tell.
     """
-    return dict(db.execute("SELECT name, value FROM meta").fetchall())
+    facts = dict(db.execute("SELECT name, value FROM meta").fetchall())
+    found = tuple(facts.get(name) for name in ("base_url", "dialect", "salt", "seal"))
+    match found:
+        case (str(base_url), str(dialect), bytes(salt), bytes(digest)) if len(salt) == _SALT:
+            return Seal(base_url, dialect, salt, digest)
+    raise sqlite3.DatabaseError("its seal is damaged")
 
 
 def set_heir(db: sqlite3.Connection, name: str) -> None:
@@ -300,6 +352,14 @@ def set_heir(db: sqlite3.Connection, name: str) -> None:
     Note the name of the file to which the contents of this one are moved. Within a transaction.
     """
     db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (_HEIR, name))
+
+
+def read_heir(db: sqlite3.Connection) -> str:
+    """
+    Read that name; empty if there is none.
+    """
+    found = db.execute("SELECT value FROM meta WHERE name = ?", (_HEIR,)).fetchone()
+    return found[0] if found is not None and _is_name(found[0]) else ""
 
 
 def set_mark(db: sqlite3.Connection, name: str, mark: Mark | None) -> None:
@@ -316,25 +376,34 @@ def set_mark(db: sqlite3.Connection, name: str, mark: Mark | None) -> None:
 def read_marks(db: sqlite3.Connection) -> dict[str, Mark]:
     """
     Read how much of other files is in this one, by their names.
+
+    A mark that is damaged is left out: rather is a part moved twice than one not at all.
     """
     marks = {}
     for name, value in db.execute("SELECT name, value FROM meta WHERE name GLOB ?", (f"{_MARK}*",)):
-        records, letters = map(int, value.split())
-        marks[name.removeprefix(_MARK)] = Mark(records=records, letters=letters)
+        found = re.fullmatch(r"(\d{1,18}) (\d{1,18})", str(value), re.ASCII)
+        if found and _is_name(source := name.removeprefix(_MARK)):
+            marks[source] = Mark(records=int(found[1]), letters=int(found[2]))
     return marks
 
 
-def is_of_another(path: Path, identity: Identity) -> bool:
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and value == Path(value).name != ""
+
+
+def find_difference(path: Path, identity: Identity) -> Difference:
     """
-    Whether the file at *path* is sealed for another identity than *identity*.
+    Say what of *identity* the file at *path* is not of; empty if it is, or can't be told.
     """
-    db = look(path)
-    if db is None:
-        return False
-    with closing(db):
-        try:
-            has_seal = read_version(path, db) > 0
-        except SpoolError:
-            return False  # can't be told
-        facts = read_facts(db) if has_seal else None
-    return facts is not None and not compare_digest(facts["seal"], identity.seal(facts["salt"]))
+    try:
+        db = look(path)
+        if db is None:
+            return ""
+        with closing(db):
+            return read_seal(db).differs(identity) if read_version(path, db) else ""
+    except SpoolError:
+        return ""
+    except sqlite3.Error as exc:
+        if is_corrupt(exc):
+            return ""  # or a process has just changed it: who takes the lock can tell
+        raise

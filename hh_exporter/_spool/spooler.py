@@ -298,7 +298,8 @@ class Spooler:
         """
         with self.queue.lock:
             largest = self.queue.limits.max_bytes
-            work = Load(limit, limit_bytes, self.writer.oldest, largest)
+            wall, max_age = self.clock.wall(), self.settings.max_age
+            work = Load(limit, limit_bytes, wall, max_age, largest)
             is_taken = self.writer.hand_over(work)
         self.writer.hurry()
         return is_taken

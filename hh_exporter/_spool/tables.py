@@ -1,7 +1,8 @@
 """
 The contents of a spool file: records that wait, dead letters, and their sizes.
 
-All changes are steps of a transaction. Used by one thread at a time.
+All changes are steps of a transaction. Whatever damage left in a column, what is read has
+the types of the schema. Used by one thread at a time.
 """
 
 from __future__ import annotations
@@ -9,16 +10,19 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from math import inf
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from attrs import define, field
 
+from hh_exporter._spool.columns import LETTERS, MAX_ID, RECORDS
 from hh_exporter._spool.kept import Letter, Mark, Match, SpooledRecord
 
 __all__ = ["Tables"]
 
 T = TypeVar("T")
+
+_HERE: Final = "(id > ? OR id < 1)"
+"""What is true of rows that were not moved; no exporter numbers one below 1."""
 
 
 @define(eq=False)
@@ -28,6 +32,8 @@ class Tables:
     """
 
     _db: sqlite3.Connection
+    _latest: float
+    """When the file was changed last before it was opened, as Unix time: stands for odd times."""
     count: int = field(default=0, init=False)
     """Records in it."""
     letters: int = field(default=0, init=False)
@@ -110,7 +116,8 @@ class Tables:
             How many of them were there.
         """
         sizes = self._delete(
-            "DELETE FROM records WHERE id = ? RETURNING length(data) + ifnull(length(session), 0)",
+            "DELETE FROM records WHERE id = ? "
+            "RETURNING ifnull(length(data), 0) + ifnull(length(session), 0)",
             ids,
         )
         self.count -= len(sizes)
@@ -159,7 +166,7 @@ class Tables:
         """
         sizes = self._delete(
             "DELETE FROM letters WHERE id = ? "
-            "RETURNING length(data) + length(CAST(answer AS BLOB))",
+            "RETURNING ifnull(length(data), 0) + ifnull(length(CAST(answer AS BLOB)), 0)",
             ids,
         )
         self.letters -= len(sizes)
@@ -190,7 +197,8 @@ class Tables:
             The records' ids, orders of admission and event ids, and how many letters that were.
         """
         rows = self._db.execute(
-            "SELECT id, seq, event_id FROM records WHERE pushed_at < ? ORDER BY pushed_at LIMIT ?",
+            f"SELECT id, {RECORDS.read('seq')}, {RECORDS.read('event_id')} FROM records "
+            "WHERE pushed_at < ? ORDER BY pushed_at LIMIT ?",
             (before, limit),
         )
         records = [row for row in rows if row[0] not in spared]
@@ -200,6 +208,32 @@ class Tables:
         ids = [id_ for (id_,) in letters]
         self.remove(id_ for id_, *_ in records)
         return records, self.discard(ids)
+
+    def set_odd_aside(self) -> list[str]:
+        """
+        Make dead letters of the records that no exporter wrote so, and letters readable.
+
+        Every id is one that the file can continue from then.
+
+        Returns:
+            The event ids of these records.
+        """
+        for table in (RECORDS, LETTERS):
+            self._renumber(table.table)
+        ids = self._db.execute(f"SELECT id FROM records WHERE NOT ({RECORDS.rules})").fetchall()
+        odd = []
+        for (id_,) in ids:
+            record = self.record(id_)
+            if record is not None:
+                self.bury([record.buried(self._latest)])
+                self.remove([id_])
+                odd.append(record.event_id)
+        self._db.execute(
+            f"UPDATE letters SET ({LETTERS.names}) = (SELECT {LETTERS.values}) "
+            f"WHERE NOT ({LETTERS.rules})",
+            {"latest": self._latest},
+        )
+        return odd
 
     # How far its contents were moved.
 
@@ -243,10 +277,12 @@ class Tables:
         return [id_ for (id_,) in rows]
 
     def record(self, id_: int) -> SpooledRecord | None:
+        """
+        Read a record; its `odd` says what it is that no exporter writes.
+        """
         return self._read(
             SpooledRecord,
-            "SELECT id, event_id, pushed_at, tried_for, seq, session_id, session, data "
-            "FROM records WHERE id = ?",
+            f"SELECT id, {RECORDS.values}, {RECORDS.odd} AS odd FROM records WHERE id = :id",
             id_,
         )
 
@@ -255,7 +291,7 @@ class Tables:
         List the ids of its letters, in order of death.
         """
         rows = self._db.execute(
-            "SELECT id FROM letters WHERE id > ? ORDER BY id", (self.moved.letters,)
+            f"SELECT id FROM letters WHERE {_HERE} ORDER BY id", (self.moved.letters,)
         )
         return [id_ for (id_,) in rows]
 
@@ -269,8 +305,7 @@ class Tables:
     def letter(self, id_: int) -> Letter | None:
         return self._read(
             Letter,
-            "SELECT id, event_id, pushed_at, died_at, outcome, reason, status, answer, data "
-            "FROM letters WHERE id = ?",
+            f"SELECT id, {LETTERS.values} FROM letters WHERE id = :id",
             id_,
         )
 
@@ -278,12 +313,16 @@ class Tables:
         """
         List the ids of the records and of the letters that *match*.
         """
-        before = inf if match.before is None else match.before
+        # All of them, since what stands for a time that can't be read is in no index.
+        known = {"latest": self._latest}
         records = self._db.execute(
-            "SELECT id, pushed_at, data, session FROM records WHERE pushed_at < ?", (before,)
+            f"SELECT id, {RECORDS.read('pushed_at')}, {RECORDS.read('data')}, "
+            f"{RECORDS.read('session')} FROM records",
+            known,
         )
         letters = self._db.execute(
-            "SELECT id, pushed_at, data FROM letters WHERE pushed_at < ?", (before,)
+            f"SELECT id, {LETTERS.read('pushed_at')}, {LETTERS.read('data')} FROM letters",
+            known,
         )
         return (
             [id_ for id_, *row in records if match.fits(*row)],
@@ -294,15 +333,42 @@ class Tables:
         """
         Say when the oldest record was pushed, as Unix time; None without one.
         """
-        (oldest,) = self._db.execute("SELECT min(pushed_at) FROM records").fetchone()
+        (oldest,) = self._db.execute(
+            "SELECT min(pushed_at) FROM records WHERE pushed_at BETWEEN 0 AND 1e11"
+        ).fetchone()
         return None if oldest is None else float(oldest)
 
     # Within.
 
     def _read(self, kind: Callable[..., T], statement: str, id_: int) -> T | None:
-        cursor = self._db.execute(statement, (id_,))
+        cursor = self._db.execute(statement, {"id": id_, "latest": self._latest})
         names = [name for name, *_ in cursor.description]
         return next((kind(**dict(zip(names, row, strict=True))) for row in cursor), None)
+
+    def _renumber(self, table: str) -> None:
+        """
+        Give new ids to rows whose own are in no list or leave none for more; all, if that is short.
+
+        Others keep theirs where that can be: marks say by them how far a file was moved.
+        """
+        proper = f"BETWEEN 1 AND {MAX_ID}"
+        odd = self._db.execute(
+            f"SELECT id FROM {table} WHERE NOT (id {proper}) ORDER BY id < 1, id"
+        ).fetchall()
+        (last,) = self._db.execute(
+            f"SELECT ifnull(max(id), 0) FROM {table} WHERE id {proper}"
+        ).fetchone()
+        if last + len(odd) > MAX_ID:
+            odd = self._db.execute(f"SELECT id FROM {table} ORDER BY id < 1, id").fetchall()
+            last = 0
+        # No number is taken: it is below the old ids that follow, unless those are below 1.
+        for number, (id_,) in enumerate(odd, last + 1):
+            self._db.execute(f"UPDATE {table} SET id = ? WHERE id = ?", (number, id_))
+        self._db.execute(
+            f"UPDATE sqlite_sequence SET seq = (SELECT ifnull(max(id), 0) FROM {table}) "
+            f"WHERE name = ? AND NOT (typeof(seq) = 'integer' AND seq {proper})",
+            (table,),
+        )
 
     def _delete(self, statement: str, ids: Iterable[int]) -> list[int]:
         """
@@ -313,13 +379,16 @@ class Tables:
     def _count(self) -> None:
         self.count, self.record_size = self._db.execute(
             "SELECT count(*), ifnull(sum(length(data) + ifnull(length(session), 0)), 0) "
-            "FROM records WHERE id > ?",
+            f"FROM records WHERE {_HERE}",
             (self.moved.records,),
         ).fetchone()
         self.letters, self.letter_size = self._db.execute(
             "SELECT count(*), ifnull(sum(length(data) + length(CAST(answer AS BLOB))), 0) "
-            "FROM letters WHERE id > ?",
+            f"FROM letters WHERE {_HERE}",
             (self.moved.letters,),
         ).fetchone()
-        last = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'records'").fetchone()
-        self._next_id = 1 + (last[0] if last else 0)
+        (last,) = self._db.execute(
+            "SELECT max(ifnull(max(id), 0), ifnull((SELECT CAST(max(seq) AS INTEGER) "
+            "FROM sqlite_sequence WHERE name = 'records'), 0)) FROM records"
+        ).fetchone()
+        self._next_id = 1 + last

@@ -169,13 +169,15 @@ class Settle:
 @define(eq=False)
 class Load:
     """
-    Bring records back to memory; those that are too old, or can never fit, are dropped.
+    Bring records back to memory; those that are too old, can never fit or are damaged are dropped.
     """
 
     limit: int
     limit_bytes: int
-    oldest: float
-    """Unix time before which a record is too old."""
+    now: float
+    """Unix time."""
+    max_age: float
+    """Seconds after which a record is too old."""
     largest: int
     """Bytes that memory has room for: it may have had room for more when a record was written."""
     found: list[tuple[SpooledRecord, Spot]] = Factory(list)
@@ -184,17 +186,21 @@ class Load:
 
     def do(self, disk: Disk) -> None:
         self.found.clear()
-        self.unfit = {DropReason.EXPIRED: [], DropReason.TOO_LARGE: []}
+        self.unfit.clear()
         for row, spot in disk.next(self.limit, self.limit_bytes):
             reason = self._judge(row)
             if reason is None:
                 self.found.append((row, spot))
-            else:
-                disk.remove(spot)
-                self.unfit[reason].append(row)
+                continue
+            disk.remove(spot)
+            self.unfit.setdefault(reason, []).append(row)
+            if reason is DropReason.DAMAGED:
+                disk.bury([row.buried(self.now)])
 
     def _judge(self, row: SpooledRecord) -> DropReason | None:
-        if row.pushed_at < self.oldest:
+        if row.damage:
+            return DropReason.DAMAGED
+        if row.pushed_at < self.now - self.max_age:
             return DropReason.EXPIRED
         return DropReason.TOO_LARGE if row.size > self.largest else None
 

@@ -23,6 +23,7 @@ from attrs import Factory, define, field
 from hh_exporter._clock import Clock
 from hh_exporter._log import get_log
 from hh_exporter._outcomes import DropReason
+from hh_exporter._outside import let_through
 from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._records import Spot
 from hh_exporter._settings.spool import Spool
@@ -34,7 +35,6 @@ from hh_exporter._spool.rounds import RETRY, Owed, Rounds
 from hh_exporter._spool.rows import Rows
 from hh_exporter._spool.shift import Shift
 from hh_exporter._spool.work import Expire, Work, empty, gather
-from hh_exporter.exceptions import SpoolError
 
 __all__ = ["Writer"]
 
@@ -251,10 +251,13 @@ class Writer:
         found = gone = 0
         try:
             found, gone = look()
-        except (SpoolError, OSError, sqlite3.Error) as exc:
+        except Exception as exc:
+            let_through(exc)
             self._fault.note(exc)
         self.queue.recover(found)
         self.lose([0] * gone, DropReason.PURGED)
+        odd, self.disk.odd = self.disk.odd, []
+        self.lose([0] * len(odd), DropReason.DAMAGED, odd)
         with self.queue.lock:
             self._measure()
             if self.disk.estate.is_unread:
