@@ -160,6 +160,11 @@ class Stats:
     """Bytes of the spool's records and dead letters."""
     dead_letters: int
     """Rejected and dropped events that the spool keeps."""
+    stranded: int
+    """
+    Events in the spool's directory that this exporter can't send, since their files are of
+    another key, address or dialect; those that a running process holds are not counted.
+    """
     commit_lag: float
     """Seconds that the oldest event not yet written by the spool has waited for it."""
     queued_bytes: int

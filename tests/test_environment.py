@@ -45,6 +45,7 @@ VARIABLES: dict[str, tuple[str, Any]] = {
     "HH_EXPORTER_SPOOL_DURABLE": ("true", True),
     "HH_EXPORTER_SPOOL_MAX_BYTES": ("15", 15),
     "HH_EXPORTER_SPOOL_MAX_AGE": ("16", 16.0),
+    "HH_EXPORTER_SPOOL_ADOPT": ("any_key", "any_key"),
     "HH_EXPORTER_SPOOL_FSYNC": ("true", True),
     "HH_EXPORTER_DISABLED": ("yes", True),
 }

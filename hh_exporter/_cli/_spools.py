@@ -24,7 +24,7 @@ from hh_exporter._cli._report import Report
 from hh_exporter._environment import is_unset
 from hh_exporter._settings.spool import expanded
 from hh_exporter._spool.file import SpoolFile
-from hh_exporter._spool.place import is_held, list_files
+from hh_exporter._spool.place import is_held, last_change, list_aside, list_files, remove_aside
 from hh_exporter.exceptions import SpoolError
 
 __all__ = ["Spool", "find_directory", "tell_count", "tell_time"]
@@ -127,6 +127,29 @@ class Spool:
             raise CallError(f"{text!r} may be in one of {len(paths)} files: give more of its name")
         return paths[0], int(number)
 
+    def find_aside(self, before: float | None) -> list[Path]:
+        """
+        Find the files that were set aside and last changed before a Unix time, or all of them.
+        """
+        return [
+            path
+            for path in list_aside(self.directory)
+            if before is None or last_change(path) < before
+        ]
+
+    def remove_aside(self, paths: Collection[Path]) -> int:
+        """
+        Remove files that were set aside; returns how many that were.
+        """
+        count = 0
+        for path in paths:
+            try:
+                remove_aside(path)
+                count += 1
+            except OSError as exc:
+                self._fail(path, exc)
+        return count
+
     def look(
         self, action: Callable[[SpoolFile], T], paths: Collection[Path] | None = None
     ) -> dict[Path, T]:
@@ -181,7 +204,10 @@ class Spool:
                     with closing(file):
                         done[path] = action(file)
             except (SpoolError, sqlite3.Error, OSError) as exc:
-                self.unreadable.append(click.format_filename(path.name))
-                told = str(exc) if isinstance(exc, SpoolError) else f"{path}: {exc}"
-                self._report.say(f"warning: {told}")
+                self._fail(path, exc)
         return done
+
+    def _fail(self, path: Path, exc: Exception) -> None:
+        self.unreadable.append(click.format_filename(path.name))
+        told = str(exc) if isinstance(exc, SpoolError) else f"{path}: {exc}"
+        self._report.say(f"warning: {told}")

@@ -30,10 +30,10 @@ from hh_exporter._environment import (
 from hh_exporter._settings.secret import Secret
 from hh_exporter._spool.file import SpoolFile
 from hh_exporter._spool.kept import Identity
-from hh_exporter._spool.schema import find_difference
+from hh_exporter._spool.meta import find_difference
 from hh_exporter.exceptions import ConfigError
 
-__all__ = ["find_target"]
+__all__ = ["Place", "find_target"]
 
 _AGELESS = 1e11
 _BOUNDLESS = 2**62
@@ -100,7 +100,13 @@ def find_target(
         elif path not in ours:
             spool.leave(path, "HH_API_KEY is not the key with which it was written")
     assert settings.spool is not None  # noqa: S101 - it is given
-    own = attrs.evolve(settings.spool, durable=False, max_age=_AGELESS, max_bytes=_BOUNDLESS)
+    own = attrs.evolve(
+        settings.spool,
+        durable=False,
+        max_age=_AGELESS,
+        max_bytes=_BOUNDLESS,
+        adopt="same_key",
+    )
     return attrs.evolve(settings, spool=own), ours
 
 

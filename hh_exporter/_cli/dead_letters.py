@@ -136,7 +136,9 @@ def purge_command(
     Delete dead letters: all, or those that match every option.
 
     Deleted data is overwritten in its file. A file that a running process holds is
-    skipped and named.
+    skipped and named. With --unsent, files that were set aside since they are
+    damaged are deleted, too, as old as their last change; they can't be searched
+    for a session or a user.
     """
     report = Report()
     spool = Spool(find_directory(directory), report)
@@ -147,19 +149,23 @@ def purge_command(
         fit = "fits" if waiting == 1 else "fit"
         report.say(f"{tell_count(waiting, 'record')} not sent yet {fit} too: see --unsent")
     meant = {path: n for path, n in found.items() if n.letters or (unsent and n.records)}
-    if meant and not yes:
-        click.confirm(f"Permanently delete {_tell(meant.values(), unsent)}?", abort=True, err=True)
+    aside = _find_aside(spool, match, report, unsent=unsent)
+    if (meant or aside) and not yes:
+        told = _tell(meant.values(), unsent, len(aside))
+        click.confirm(f"Permanently delete {told}?", abort=True, err=True)
     done = spool.take(meant, lambda file: Count(*file.purge(match, unsent=unsent)))
+    removed = spool.remove_aside(aside)
     if as_json:
-        told = {
+        numbers = {
             "dead_letters": sum(n.letters for n in done.values()),
             "records": sum(n.records for n in done.values()),
+            "set_aside": removed,
             "held": spool.held,
             "unreadable": spool.unreadable,
         }
-        click.echo(orjson.dumps(told).decode())
+        click.echo(orjson.dumps(numbers).decode())
     else:
-        click.echo(f"deleted {_tell(done.values(), unsent)}")
+        click.echo(f"deleted {_tell(done.values(), unsent, removed)}")
     raise SystemExit(0 if spool.is_complete else 1)
 
 
@@ -331,11 +337,27 @@ def _letters(file: SpoolFile) -> Iterator[Letter]:
             yield letter
 
 
-def _tell(counts: Collection[Count], unsent: bool) -> str:
-    told = tell_count(sum(n.letters for n in counts), "dead letter")
+def _find_aside(spool: Spool, match: Match, report: Report, *, unsent: bool) -> list[Path]:
+    """
+    Find the files that were set aside and are meant, or say which may hold what is meant.
+    """
+    found = spool.find_aside(match.before)
+    is_searched = match.session_id is not None or match.user is not None
+    if found and (is_searched or not unsent):
+        how = "without --session and --user" if is_searched else "see --unsent"
+        names = ", ".join(click.format_filename(path.name) for path in found)
+        report.say(f"set aside, and may hold some that fit, too: {names}; to delete: {how}")
+        return []
+    return found
+
+
+def _tell(counts: Collection[Count], unsent: bool, aside: int) -> str:
+    told = [tell_count(sum(n.letters for n in counts), "dead letter")]
     if unsent:
-        told += f" and {tell_count(sum(n.records for n in counts), 'unsent record')}"
-    return told
+        told.append(tell_count(sum(n.records for n in counts), "unsent record"))
+    if aside:
+        told.append(f"{tell_count(aside, 'file')} set aside")
+    return " and ".join(told)
 
 
 def _parse(data: bytes) -> Any:

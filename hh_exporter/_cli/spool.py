@@ -1,5 +1,5 @@
 """
-`hh-exporter spool`: list what waits in a spool, or send it.
+`hh-exporter spool`: list what waits in a spool, send it, or hand it over to another key.
 
 Listing changes nothing, and shows files that running processes hold, too.
 """
@@ -15,6 +15,7 @@ import click
 import orjson
 from attrs import frozen
 
+from hh_exporter._cli._adopting import hand_over
 from hh_exporter._cli._draining import (
     Tally,
     deliver,
@@ -26,7 +27,7 @@ from hh_exporter._cli._errors import CallError
 from hh_exporter._cli._report import Report, print_columns, printable
 from hh_exporter._cli._spools import Spool, find_directory, tell_count, tell_time
 from hh_exporter._spool.file import SpoolFile
-from hh_exporter._spool.place import ASIDE, SUFFIX, is_held
+from hh_exporter._spool.place import is_held
 
 __all__ = ["Row", "spool_command"]
 
@@ -36,20 +37,24 @@ _COLUMNS = ("file", "records", "dead letters", "bytes", "oldest", "held", "diale
 @click.command("spool")
 @click.argument("directory", metavar="[DIR]", required=False)
 @click.option("--drain", is_flag=True, help="Deliver the events instead.")
+@click.option("--adopt", is_flag=True, help="Hand files of other keys over to this one instead.")
 @url_option
 @dialect_option
 @patience_option
+@click.option("--yes", is_flag=True, help="Don't ask for confirmation, with --adopt.")
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON instead.")
 def spool_command(
     directory: str | None,
     drain: bool,
+    adopt: bool,
     url: str | None,
     dialect: str | None,
     timeout: float,
+    yes: bool,
     as_json: bool,
 ) -> None:
     """
-    Show or deliver the contents of the spool DIR; default HH_EXPORTER_SPOOL_DIRECTORY.
+    Show, deliver or hand over the spool DIR; default HH_EXPORTER_SPOOL_DIRECTORY.
 
     Lists each file with its events that wait to be sent, its dead letters, their
     size in bytes, when the oldest event was pushed, and whether a running process
@@ -61,14 +66,25 @@ def spool_command(
     files; if the files name several, choose with --url or --dialect. The key is
     taken from HH_API_KEY.
 
-    Exits with 0 if all files could be read and all events were delivered, with 1
-    if not, and with 2 for a wrong call.
+    With --adopt, files that were written with another key are handed over to the
+    key in HH_API_KEY, after a rotation: exporters with that key send their events
+    from then on. Only files of the address in --url or HH_API_URL, else
+    HoneyHive's own, and of the dialect in --dialect or HH_EXPORTER_DIALECT, else
+    legacy, are handed over; others are named.
+
+    Exits with 0 if all files could be read and all events were delivered or
+    handed over, with 1 if not, and with 2 for a wrong call.
     """
     report = Report()
     spool = Spool(find_directory(directory), report)
+    if drain and adopt:
+        raise CallError("--drain and --adopt exclude each other: adopt first, then drain")
+    given = {"base_url": url, "dialect": dialect}
+    if adopt:
+        hand_over(spool, given, yes=yes, as_json=as_json)
     if not drain:
         if url or dialect:
-            raise CallError("--url and --dialect need --drain")
+            raise CallError("--url and --dialect need --drain or --adopt")
         _show(spool, as_json=as_json)
 
     def take(paths: Collection[Path]) -> Tally:
@@ -77,7 +93,6 @@ def spool_command(
     with report.logs():
         found = spool.look(lambda file: file.count)
         waiting = [path for path, count in found.items() if count]
-        given = {"base_url": url, "dialect": dialect}
         deliver(spool, waiting, take, report, given=given, timeout=timeout, as_json=as_json)
 
 
@@ -85,7 +100,7 @@ def _show(spool: Spool, *, as_json: bool) -> NoReturn:
     names = spool.names()
     found = spool.look(Row.of)
     rows = list(found.values())
-    aside = sorted(path.name for path in spool.directory.glob(f"*{SUFFIX}{ASIDE}"))
+    aside = [path.name for path in spool.find_aside(None)]
     records = sum(row.records for row in rows)
     letters = sum(row.dead_letters for row in rows)
     size = sum(row.bytes for row in rows)

@@ -56,7 +56,7 @@ class Recovery:
         Open the spool, and listen to it: the worker begins.
         """
         self.spooler.writer.on_loaded = self._note_loaded
-        self.spooler.writer.on_found = self.wake
+        self.spooler.writer.finder.on_found = self.wake
         self.spooler.start()
 
     def look(self, now: float) -> float:

@@ -59,6 +59,7 @@ def _read(
         spooled=ledger.spooled,
         spooled_bytes=0 if spooler is None else spooler.writer.size,
         dead_letters=0 if spooler is None else spooler.writer.letters,
+        stranded=0 if spooler is None else spooler.writer.disk.others.stranded,
         commit_lag=0.0 if spooler is None else spooler.commit_lag,
         queued_bytes=ledger.queued_bytes,
         in_flight_bytes=ledger.in_flight_bytes,

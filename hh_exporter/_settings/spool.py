@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from attrs import field, frozen
 
-from hh_exporter._settings.kinds import Kind, flag, seconds, whole
+from hh_exporter._settings.kinds import Kind, choice, flag, seconds, whole
 
 __all__ = ["Spool", "expanded"]
 
@@ -72,6 +72,15 @@ class Spool:
     """
     Seconds after which an event on disk is dropped as `expired`, and a dead letter deleted: at
     the start, and within an hour while the exporter runs.
+    """
+    adopt: Literal["same_key", "any_key"] = field(
+        default="same_key", validator=choice("same_key", "any_key"), kw_only=True
+    )
+    """
+    Which files of processes that have exited are taken over: with `same_key`, those that were
+    written with the exporter's own key; with `any_key`, those of every key that was used with the
+    same address and dialect, for a key that is rotated. Their events are then sent with the
+    exporter's key: don't use it if keys of several projects share the directory.
     """
     fsync: bool = field(default=False, validator=flag(), kw_only=True)
     """Whether a commit also survives a power failure, and not only the end of the process."""

@@ -17,6 +17,9 @@ __all__ = ["LETTERS", "MAX_ID", "RECORDS", "Columns", "to_text"]
 MAX_ID: Final = 2**53
 """The largest id: each file has room for as many that follow, which SQLite must be able to give."""
 
+_MOST: Final = "1e11"
+"""As Unix time it is in the year 5138."""
+
 _LATEST: Final = ":latest"
 """What stands for a time that can't be read: when the file was last changed."""
 
@@ -60,7 +63,7 @@ def _number(name: str, kind: str, least: int, most: str, other: str) -> _Column:
 
 
 def _time(name: str) -> _Column:
-    return _number(name, "real", 0, "1e11", _LATEST)  # to the year 5138
+    return _number(name, "real", 0, _MOST, _LATEST)
 
 
 @frozen
@@ -79,6 +82,8 @@ class Columns:
     """An expression for the names of those that hold something else; empty text if none does."""
     rules: str = field(init=False)
     """An expression that is true of a row as an exporter writes it."""
+    oldest: str = field(init=False)
+    """A statement for when the oldest row was pushed; NULL without one that says it."""
 
     def __attrs_post_init__(self) -> None:
         columns = self._columns
@@ -88,6 +93,8 @@ class Columns:
             "odd": " || ".join(
                 f"CASE WHEN {column.rule} THEN '' ELSE ' {column.name}' END" for column in columns
             ),
+            "oldest": f"SELECT min(pushed_at) FROM {self.table} "  # noqa: S608
+            f"WHERE pushed_at BETWEEN 0 AND {_MOST}",
             "rules": " AND ".join(
                 [f"id BETWEEN 1 AND {MAX_ID}", *(column.rule for column in columns)]
             ),
@@ -107,7 +114,7 @@ RECORDS: Final = Columns(
     (
         _text("event_id"),
         _time("pushed_at"),
-        _number("tried_for", "real", 0, "1e11", "0.0"),
+        _number("tried_for", "real", 0, _MOST, "0.0"),
         _number("seq", "integer", 0, str(MAX_ID), "0"),
         _optional(_text("session_id")),
         _optional(_blob("session")),

@@ -8,7 +8,7 @@ file a record is in, so that none is copied. Used by one thread.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from threading import RLock
@@ -21,6 +21,7 @@ from hh_exporter._spool.file import SpoolFile
 from hh_exporter._spool.held import Held
 from hh_exporter._spool.idle import forget, make_lock
 from hh_exporter._spool.kept import Identity, Letter, SpooledRecord
+from hh_exporter._spool.others import Others
 from hh_exporter._spool.place import make_directory
 
 __all__ = ["Disk"]
@@ -50,7 +51,10 @@ class Disk:
     max_bytes: int = 512 * 2**20
     log_size: int = field(init=False)
     """Bytes that the log of our file takes beside it, about, as does a commit."""
+    any_key: bool = False
+    """Whether files of another key, but the same address and dialect, are taken over, too."""
     estate: Estate = field(init=False)
+    others: Others = field(init=False)
     _ours: Held | None = field(default=None, init=False)
     """The one that is written to."""
     _transaction: ExitStack = field(factory=ExitStack, init=False)
@@ -64,7 +68,8 @@ class Disk:
 
     def __attrs_post_init__(self) -> None:
         self.log_size = max(_LEAST, min(_MOST, self.max_bytes // 32))
-        self.estate = Estate(self.identity, self.fsync)
+        self.estate = Estate(self.identity, self.fsync, self.any_key)
+        self.others = Others(self.directory, self.identity, self.any_key)
 
     @property
     def _files(self) -> list[Held]:
@@ -381,6 +386,20 @@ class Disk:
             with self._at_work, suppress(OSError, sqlite3.Error):
                 if ours.file.slack > min(_MUCH, self.log_size):
                     ours.file.cut_log()
+
+    def look_around(self, before: float, has_work: Callable[[], bool]) -> bool:
+        """
+        Look at files that are not ours, as `Others.look` does, until there is other work.
+
+        Returns:
+            Whether there are more.
+        """
+        self.others.begin()
+        has_more = True
+        while has_more and not has_work():
+            with self._at_work:
+                has_more = self.others.look(before)
+        return has_more
 
     def abandon(self) -> None:
         """

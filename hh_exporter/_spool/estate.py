@@ -42,6 +42,7 @@ class Estate:
 
     _identity: Identity
     _fsync: bool
+    _any_key: bool = False
     source: Held | None = field(default=None, init=False)
     """The one whose contents are being moved to ours."""
     _moved: list[SpoolFile] = field(factory=list, init=False)
@@ -115,7 +116,7 @@ class Estate:
 
     def _adopt(self, path: Path, ours: Held | None) -> Held | None:
         with ExitStack() as undo:
-            file = SpoolFile.adopt(path, self._identity, fsync=self._fsync)
+            file = SpoolFile.adopt(path, self._identity, fsync=self._fsync, any_key=self._any_key)
             if file is None:
                 return None
             undo.callback(file.close, remove_empty=False)

@@ -16,6 +16,15 @@ from pathlib import Path
 from attrs import define, field
 
 from hh_exporter._spool.kept import Identity, Mark
+from hh_exporter._spool.meta import (
+    find_difference,
+    read_heir,
+    read_marks,
+    read_seal,
+    seal,
+    set_heir,
+    set_mark,
+)
 from hh_exporter._spool.place import (
     check_ours,
     has_lock,
@@ -37,17 +46,10 @@ from hh_exporter._spool.schema import (
     connect,
     cut_log,
     extent,
-    find_difference,
     gives_back,
     is_in_use,
     look,
-    read_heir,
-    read_marks,
-    read_seal,
     read_version,
-    seal,
-    set_heir,
-    set_mark,
     set_up,
     upgrade,
     wait_for_disk,

@@ -27,14 +27,17 @@ __all__ = [
     "has_lock",
     "has_log",
     "identify",
+    "is_aside",
     "is_held",
     "is_lock_of",
     "last_change",
+    "list_aside",
     "list_files",
     "log_size",
     "make_directory",
     "new_path",
     "remove",
+    "remove_aside",
     "set_aside",
     "size_of",
     "sync_log",
@@ -76,6 +79,17 @@ def list_files(directory: Path) -> list[Path]:
     List the spool files in *directory*, in order of their names; none where there is none.
     """
     return sorted(directory.glob(f"*{SUFFIX}"))
+
+
+def list_aside(directory: Path) -> list[Path]:
+    """
+    List the files in *directory* that were set aside, in order of their names.
+    """
+    return sorted(directory.glob(f"*{SUFFIX}{ASIDE}"))
+
+
+def is_aside(path: Path) -> bool:
+    return path.name.endswith(ASIDE)
 
 
 def check_ours(path: Path) -> None:
@@ -240,6 +254,14 @@ def remove(path: Path) -> None:
     Remove *path* and what belongs to it; the caller holds its lock, and lets go of it then.
     """
     for end in ("", _LOG, _INDEX, _LOCK):
+        Path(f"{path}{end}").unlink(missing_ok=True)
+
+
+def remove_aside(path: Path) -> None:
+    """
+    Remove a file that was set aside, and its log.
+    """
+    for end in ("", _LOG):
         Path(f"{path}{end}").unlink(missing_ok=True)
 
 

@@ -333,9 +333,7 @@ class Tables:
         """
         Say when the oldest record was pushed, as Unix time; None without one.
         """
-        (oldest,) = self._db.execute(
-            "SELECT min(pushed_at) FROM records WHERE pushed_at BETWEEN 0 AND 1e11"
-        ).fetchone()
+        (oldest,) = self._db.execute(RECORDS.oldest).fetchone()
         return None if oldest is None else float(oldest)
 
     # Within.

@@ -23,6 +23,7 @@ __all__ = [
     "AT_ONCE",
     "Expire",
     "Load",
+    "Look",
     "Owner",
     "Settle",
     "Store",
@@ -55,6 +56,8 @@ class Owner(Protocol):
     def admit(self, found: Sequence[tuple[SpooledRecord, Spot]]) -> None: ...
 
     def expire(self) -> None: ...
+
+    def look_around(self) -> None: ...
 
 
 class Work(Protocol):
@@ -230,6 +233,23 @@ class Expire:
             owner.expire()  # there may be more
             event_ids = [event_id for _, event_id in self.gone]
             owner.lose([seq for seq, _ in self.gone], DropReason.EXPIRED, event_ids)
+        else:
+            owner.look_around()
+
+
+@define(eq=False)
+class Look:
+    """
+    Go on with a look at files that are not ours, which other work has interrupted.
+    """
+
+    size: int = 0
+
+    def do(self, disk: Disk) -> None:
+        pass
+
+    def end(self, owner: Owner, *, is_done: bool) -> None:
+        owner.look_around()
 
 
 def gather(

@@ -23,18 +23,18 @@ from attrs import Factory, define, field
 from hh_exporter._clock import Clock
 from hh_exporter._log import get_log
 from hh_exporter._outcomes import DropReason
-from hh_exporter._outside import let_through
 from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._records import Spot
 from hh_exporter._settings.spool import Spool
 from hh_exporter._spool.disk import Disk
 from hh_exporter._spool.fault import Fault
+from hh_exporter._spool.finder import Finder
 from hh_exporter._spool.kept import Identity, SpooledRecord
 from hh_exporter._spool.room import Room
 from hh_exporter._spool.rounds import RETRY, Owed, Rounds
 from hh_exporter._spool.rows import Rows
 from hh_exporter._spool.shift import Shift
-from hh_exporter._spool.work import Expire, Work, empty, gather
+from hh_exporter._spool.work import Expire, Look, Work, empty, gather
 
 __all__ = ["Writer"]
 
@@ -71,14 +71,13 @@ class Writer:
     """
     on_forgotten: Callable[[object], None] = lambda _: None
     """Called with what spots have as their file if that is lost. Under the queue's lock."""
-    on_found: Callable[[], None] = lambda: None
-    """Called when records were found that other processes left. Any thread."""
     size: int = field(default=0, init=False)
     """Bytes on disk."""
     letters: int = field(default=0, init=False)
     room: Room = field(init=False)
     disk: Disk = field(init=False)
     rounds: Rounds = field(init=False)
+    finder: Finder = field(init=False)
     _hurry: SimpleQueue[None] = Factory(SimpleQueue)
     """Not an Event: its lock may be held by the code that a signal handler interrupts."""
     thread: threading.Thread | None = field(default=None, init=False)
@@ -96,6 +95,7 @@ class Writer:
             identity=self.identity,
             fsync=self.settings.fsync,
             max_bytes=self.settings.max_bytes,
+            any_key=self.settings.adopt == "any_key",
         )
         self.rounds = Rounds(
             disk=self.disk,
@@ -104,6 +104,13 @@ class Writer:
             on_deleted=lambda count: self.on_letters_lost(count, _MADE_ROOM),
             on_restored=lambda: self._fault.note_moved(_RESTORED),
             on_lost=self._forget,
+        )
+        self.finder = Finder(
+            disk=self.disk,
+            queue=self.queue,
+            lose=self.lose,
+            on_fail=self._fault.note,
+            on_counted=self._measure,
         )
 
     # For the spooler. Any thread, under the queue's lock.
@@ -229,7 +236,7 @@ class Writer:
         Wait for work; take over what other processes left, a part before each commit.
         """
         while self.disk.has_more:
-            self._find(shift, self.disk.take_over)
+            self.finder.look(shift, self.disk.take_over)
             if not self.disk.estate.is_behind:
                 self.expire()  # what was moved may be too old
             if not shift.work.empty():
@@ -240,34 +247,9 @@ class Writer:
             self.disk.tighten()
         if shift.reads and not shift.has_begun:
             shift.has_begun = True
-            self._find(shift, self.disk.open)
+            self.finder.look(shift, self.disk.open)
             self.on_loaded()
         return works
-
-    def _find(self, shift: Shift, look: Callable[[], tuple[int, int]]) -> None:
-        """
-        Count what is found with a part of what other processes left, and say when it was the last.
-        """
-        found = gone = 0
-        try:
-            found, gone = look()
-        except Exception as exc:
-            let_through(exc)
-            self._fault.note(exc)
-        self.queue.recover(found)
-        self.lose([0] * gone, DropReason.PURGED)
-        odd, self.disk.odd = self.disk.odd, []
-        self.lose([0] * len(odd), DropReason.DAMAGED, odd)
-        with self.queue.lock:
-            self._measure()
-            if self.disk.estate.is_unread:
-                return
-            shift.is_read = True
-            waiting, shift.on_read = shift.on_read, []
-        if self.queue.ledger.spooled:
-            self.on_found()
-        for tell in waiting:
-            tell()
 
     def _let_go(self) -> None:
         """
@@ -386,6 +368,15 @@ class Writer:
             admitted = [] if self._shifts[0].is_closing else self.queue.load(records)
         self.disk.put_back([spot for _, spot in found[len(admitted) :]])
         self.on_loaded()
+
+    def look_around(self) -> None:
+        """
+        Look at the files that are not ours, until other work waits; then go on later.
+        """
+        work = self._shifts[0].work
+        if self.disk.look_around(self.oldest, lambda: not work.empty()):
+            with self.queue.lock:
+                self.hand_over(Look())
 
     def expire(self) -> None:
         """

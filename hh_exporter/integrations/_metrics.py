@@ -87,6 +87,8 @@ METRICS: Final = (
            "Bytes of the spool's events and dead letters."),
     Metric("spool.dead_letters", "updown", "{event}", lambda s: s.dead_letters,
            "Rejected and dropped events that the spool keeps."),
+    Metric("spool.stranded", "updown", "{event}", lambda s: s.stranded,
+           "Events on disk that are of another key, address or dialect."),
     Metric("spool.lag", "gauge", "s", lambda s: s.commit_lag,
            "Time that the oldest event not yet written by the spool has waited for it."),
     Metric("request.started", "counter", "{request}", lambda s: s.requests, "Requests begun."),

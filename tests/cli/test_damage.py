@@ -5,13 +5,14 @@ What commands make of a spool with damaged rows and files: they show it, and go 
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from tests.command import Finished, call, run
 from tests.scripted_server import ScriptedServer
-from tests.spools import KEY, contents, damage, leave
+from tests.spools import KEY, contents, damage, files_in, leave
 
 
 @pytest.fixture
@@ -95,3 +96,68 @@ def test_damaged_rows_are_purged(spool: Path) -> None:
     assert (told["dead_letters"], told["records"], told["unreadable"]) == (3, 2, ["b.spool"])
     (spool / "b.spool").unlink()
     assert contents(spool) == ([], [])
+
+
+@pytest.fixture
+def aside(tmp_path: Path) -> Path:
+    """
+    A spool with a file that was set aside, and its log.
+    """
+    for end in ("", "-wal"):
+        path = tmp_path / f"a.spool.corrupt{end}"
+        path.write_text("prompt")
+        os.utime(path, (1_750_000_000.0, 1_750_000_000.0))
+    return tmp_path
+
+
+@pytest.mark.parametrize("options", [["--unsent"], ["--unsent", "--older-than", "7d"]])
+def test_what_was_set_aside_is_purged(aside: Path, options: list[str]) -> None:
+    """
+    It may hold events, so it goes with those that were not sent, if it is old enough.
+    """
+    finished = dead_letters(aside, "purge", "--yes", *options)
+
+    assert finished.status == 0
+    assert finished.stdout == "deleted 0 dead letters and 0 unsent records and 1 file set aside\n"
+    assert not files_in(aside)
+
+
+async def test_the_user_is_asked_before_it_is_purged(aside: Path) -> None:
+    """
+    A person may still want to recover what is in it.
+    """
+    finished = await run("dead-letters", "purge", "--unsent", "--spool", str(aside), stdin=b"n\n")
+
+    assert finished.status == 1
+    assert "and 1 file set aside? [y/N]" in finished.stderr
+    assert len(files_in(aside)) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "advice"),
+    [
+        ([], "see --unsent"),
+        (["--unsent", "--user", "ann"], "without --session and --user"),
+        (["--session", "s1"], "without --session and --user"),
+    ],
+)
+def test_what_was_set_aside_and_stays_is_named(
+    aside: Path, options: list[str], advice: str
+) -> None:
+    """
+    It can't be searched, and it is said that it may hold what is to be deleted.
+    """
+    finished = dead_letters(aside, "purge", "--yes", *options)
+
+    assert f"may hold some that fit, too: a.spool.corrupt; to delete: {advice}" in finished.stderr
+    assert len(files_in(aside)) == 2
+
+
+def test_what_was_set_aside_and_is_too_young_stays(aside: Path) -> None:
+    """
+    Its age is that of its last change.
+    """
+    finished = dead_letters(aside, "purge", "--yes", "--unsent", "--older-than", "999999d")
+
+    assert (finished.status, finished.stderr) == (0, "")
+    assert len(files_in(aside)) == 2

@@ -329,6 +329,7 @@ class TestPurge:
         assert json.loads(gone.stdout) == {
             "dead_letters": 0,
             "records": 1,
+            "set_aside": 0,
             "held": [],
             "unreadable": [],
         }

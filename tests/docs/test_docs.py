@@ -58,7 +58,7 @@ SETTINGS: str = SETTINGS_PAGE["fill_in"](PAGES["settings"])
 [CHAT, RANK] = examples(PAGES["sessions"])
 [PATIENT] = examples(PAGES["responses"])
 [REDACT, NAME_ONLY, ASK_FIRST] = examples(PAGES["privacy"])
-[SPOOLED] = examples(PAGES["spool"])
+[SPOOLED, ANY_KEY] = examples(PAGES["spool"])
 [SHOW, BULK] = examples(PAGES["sizing"])
 [FROM_ENVIRONMENT] = examples(PAGES["settings"])
 
@@ -252,13 +252,42 @@ async def test_the_spool_commands_deliver_what_is_on_disk(
         exporter.push(model_event(event_id="waiting"))
         await exporter.aclose(0.0)
     server.default = created()
-    [commands] = examples(PAGES["spool"], "sh")
+    [commands, _] = examples(PAGES["spool"], "sh")
     lines = commands.replace("/var/lib/my-app/events", str(tmp_path)).splitlines()
     listed, *others = [await run_command(*shlex.split(line)[1:]) for line in lines]
 
     assert "refused" in listed.stdout
     assert [done.status for done in (listed, *others)] == [0, 0, 0]
     assert sorted(server.created_ids) == ["refused", "waiting"]
+
+
+@pytest.mark.parametrize("way", ["command", "setting"])
+async def test_a_rotated_key_gets_what_waits(
+    server: ScriptedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """
+    Both ways to hand a spool over lead to a delivery with the new key.
+    """
+    monkeypatch.setenv("HH_API_URL", server.url)
+    directory = tmp_path / "events"
+    server.default = status(503)
+    async with Exporter("old-key", spool=directory) as exporter:
+        exporter.push(model_event(event_id="waiting"))
+        await exporter.aclose(0.0)
+    server.default = created()
+    server.requests.clear()
+    monkeypatch.setenv("HH_API_KEY", "new-key")
+    [_, command] = examples(PAGES["spool"], "sh")
+    if way == "command":
+        words = shlex.split(command.replace("/var/lib/my-app/events", str(directory)))
+        assert (await run_command(*words[2:], stdin=b"y\n")).status == 0
+        exporter = Exporter(spool=directory)
+    else:
+        exporter = run(ANY_KEY.replace("/var/lib/my-app/events", str(directory)))["exporter"]
+    async with exporter:
+        assert (await exporter.flush()).delivered == 1
+
+    assert {r.headers["authorization"] for r in server.requests} == {"Bearer new-key"}
 
 
 async def test_a_session_goes_on_in_another_process(collector: Collector) -> None:
