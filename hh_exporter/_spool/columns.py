@@ -78,26 +78,34 @@ class Columns:
     """Those columns, to be read in this order."""
     values: str = field(init=False)
     """Expressions for their values, each of the type that it has to have."""
-    odd: str = field(init=False)
-    """An expression for the names of those that hold something else; empty text if none does."""
     rules: str = field(init=False)
     """An expression that is true of a row as an exporter writes it."""
+    plain: str = field(init=False)
+    """A statement that reads a row as it is: `fields`, with NULL for `odd` if not all fit."""
+    careful: str = field(init=False)
+    """A statement that reads any row: `fields`, each of the type that it has to have."""
+    fields: tuple[str, ...] = field(init=False)
+    """The id, those columns, and `odd`: the names of those that hold what no exporter writes."""
     oldest: str = field(init=False)
     """A statement for when the oldest row was pushed; NULL without one that says it."""
 
     def __attrs_post_init__(self) -> None:
-        columns = self._columns
+        columns, names = self._columns, ", ".join(column.name for column in self._columns)
+        values = ", ".join(f"{column.read} AS {column.name}" for column in columns)
+        odd = " || ".join(
+            f"CASE WHEN {column.rule} THEN '' ELSE ' {column.name}' END" for column in columns
+        )
+        rules = " AND ".join([f"id BETWEEN 1 AND {MAX_ID}", *(column.rule for column in columns)])
         known = {
-            "names": ", ".join(column.name for column in columns),
-            "values": ", ".join(f"{column.read} AS {column.name}" for column in columns),
-            "odd": " || ".join(
-                f"CASE WHEN {column.rule} THEN '' ELSE ' {column.name}' END" for column in columns
-            ),
-            "oldest": f"SELECT min(pushed_at) FROM {self.table} "  # noqa: S608
+            "names": names,
+            "values": values,
+            "rules": rules,
+            "plain": f"SELECT id, {names}, CASE WHEN {rules} THEN '' END "
+            f"FROM {self.table} WHERE id = ?",
+            "careful": f"SELECT id, {values}, {odd} FROM {self.table} WHERE id = :id",
+            "fields": ("id", *(column.name for column in columns), "odd"),
+            "oldest": f"SELECT min(pushed_at) FROM {self.table} "
             f"WHERE pushed_at BETWEEN 0 AND {_MOST}",
-            "rules": " AND ".join(
-                [f"id BETWEEN 1 AND {MAX_ID}", *(column.rule for column in columns)]
-            ),
         }
         for name, text in known.items():
             object.__setattr__(self, name, text)

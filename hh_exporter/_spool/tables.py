@@ -8,18 +8,16 @@ the types of the schema. Used by one thread at a time.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Final, TypeVar
+from typing import Any, Final
 
 from attrs import define, field
 
-from hh_exporter._spool.columns import LETTERS, MAX_ID, RECORDS
+from hh_exporter._spool.columns import LETTERS, MAX_ID, RECORDS, Columns
 from hh_exporter._spool.kept import Letter, Mark, Match, SpooledRecord
 
 __all__ = ["Tables"]
-
-T = TypeVar("T")
 
 _HERE: Final = "(id > ? OR id < 1)"
 """What is true of rows that were not moved; no exporter numbers one below 1."""
@@ -280,11 +278,8 @@ class Tables:
         """
         Read a record; its `odd` says what it is that no exporter writes.
         """
-        return self._read(
-            SpooledRecord,
-            f"SELECT id, {RECORDS.values}, {RECORDS.odd} AS odd FROM records WHERE id = :id",
-            id_,
-        )
+        found = self._read(RECORDS, id_)
+        return None if found is None else SpooledRecord(**found)
 
     def letter_ids(self) -> list[int]:
         """
@@ -303,11 +298,10 @@ class Tables:
         return None if found is None else int(found[0])
 
     def letter(self, id_: int) -> Letter | None:
-        return self._read(
-            Letter,
-            f"SELECT id, {LETTERS.values} FROM letters WHERE id = :id",
-            id_,
-        )
+        found = self._read(LETTERS, id_)
+        if found is not None:
+            del found["odd"]
+        return None if found is None else Letter(**found)
 
     def find(self, match: Match) -> tuple[list[int], list[int]]:
         """
@@ -338,10 +332,15 @@ class Tables:
 
     # Within.
 
-    def _read(self, kind: Callable[..., T], statement: str, id_: int) -> T | None:
-        cursor = self._db.execute(statement, {"id": id_, "latest": self._latest})
-        names = [name for name, *_ in cursor.description]
-        return next((kind(**dict(zip(names, row, strict=True))) for row in cursor), None)
+    def _read(self, columns: Columns, id_: int) -> dict[str, Any] | None:
+        """
+        Read a row, with the names of its columns that hold what no exporter writes.
+        """
+        found = self._db.execute(columns.plain, (id_,)).fetchone()
+        if found is not None and found[-1] is None:
+            known = {"id": id_, "latest": self._latest}
+            found = self._db.execute(columns.careful, known).fetchone()
+        return None if found is None else dict(zip(columns.fields, found, strict=True))
 
     def _renumber(self, table: str) -> None:
         """
@@ -350,18 +349,23 @@ class Tables:
         Others keep theirs where that can be: marks say by them how far a file was moved.
         """
         proper = f"BETWEEN 1 AND {MAX_ID}"
-        odd = self._db.execute(
-            f"SELECT id FROM {table} WHERE NOT (id {proper}) ORDER BY id < 1, id"
-        ).fetchall()
-        (last,) = self._db.execute(
-            f"SELECT ifnull(max(id), 0) FROM {table} WHERE id {proper}"
-        ).fetchone()
-        if last + len(odd) > MAX_ID:
-            odd = self._db.execute(f"SELECT id FROM {table} ORDER BY id < 1, id").fetchall()
-            last = 0
-        # No number is taken: it is below the old ids that follow, unless those are below 1.
-        for number, (id_,) in enumerate(odd, last + 1):
-            self._db.execute(f"UPDATE {table} SET id = ? WHERE id = ?", (number, id_))
+        (first,), (last,) = self._db.execute(
+            f"SELECT ifnull(min(id), 1) FROM {table} UNION ALL "
+            f"SELECT ifnull(max(id), 0) FROM {table}"
+        )
+        if first < 1 or last > MAX_ID:
+            odd = self._db.execute(
+                f"SELECT id FROM {table} WHERE NOT (id {proper}) ORDER BY id < 1, id"
+            ).fetchall()
+            (last,) = self._db.execute(
+                f"SELECT ifnull(max(id), 0) FROM {table} WHERE id {proper}"
+            ).fetchone()
+            if last + len(odd) > MAX_ID:
+                odd = self._db.execute(f"SELECT id FROM {table} ORDER BY id < 1, id").fetchall()
+                last = 0
+            # No number is taken: it is below the old ids that follow, unless those are below 1.
+            for number, (id_,) in enumerate(odd, last + 1):
+                self._db.execute(f"UPDATE {table} SET id = ? WHERE id = ?", (number, id_))
         self._db.execute(
             f"UPDATE sqlite_sequence SET seq = (SELECT ifnull(max(id), 0) FROM {table}) "
             f"WHERE name = ? AND NOT (typeof(seq) = 'integer' AND seq {proper})",

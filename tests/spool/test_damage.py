@@ -14,6 +14,7 @@ import pytest
 from hh_exporter import BatchLimits, DropReason, Exporter, Outcome, Settlement, Spool
 from hh_exporter._spool.file import SpoolFile
 from hh_exporter._spool.kept import Identity
+from hh_exporter._spool.place import list_files
 from tests.builders import make_letter
 from tests.conftest import KEY, MakeExporter
 from tests.scripted_server import ScriptedServer
@@ -295,3 +296,36 @@ def test_times_of_damaged_rows_are_those_of_their_file(directory: Path) -> None:
     file.close()
 
     assert [(x.pushed_at, x.died_at) for x in letters_in(directory)] == [(EPOCH, EPOCH)]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        "('heir', x'00')",
+        "('heir', 'a/b')",
+        "('heir', '')",
+        "('moved from b.spool', 5)",
+        "('moved from b.spool', x'ff')",
+        "('moved from b.spool', '-1 2')",
+        "('moved from ../b.spool', '9 9')",
+        "('moved from ', '9 9')",
+        "(x'00', x'00')",
+    ],
+)
+async def test_a_damaged_mark_loses_nothing(
+    make_exporter: MakeExporter, server: ScriptedServer, clock: FakeClock, directory: Path, odd: str
+) -> None:
+    """
+    What is said of moves from file to file is ignored if it makes no sense.
+    """
+    for name in "ab":
+        path = directory / f"{name}.spool"
+        leave(path, server.url, records=[f"{name}0", f"{name}1"], api_key=KEY)
+        damage(path, f"INSERT INTO meta VALUES {odd}")
+    exporter = await make_exporter(spool=directory)
+    await until(lambda: exporter.stats().recovered == 4)
+    await come_back(exporter, clock)
+    await exporter.aclose()
+
+    assert received(server) == ["a0", "a1", "b0", "b1"]
+    assert not list_files(directory)
