@@ -7,13 +7,13 @@ it is cancelled it sends no more, and takes a time of its own to keep that.
 
 from __future__ import annotations
 
-from asyncio import CancelledError
-from contextlib import suppress
+from asyncio import CancelledError, get_running_loop
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from hh_exporter._bell import Bell
 from hh_exporter._clock import Deadline
-from hh_exporter._life.loops import run_in
 from hh_exporter._outcomes import FlushResult
 
 if TYPE_CHECKING:
@@ -71,9 +71,14 @@ async def _end_worker(life: Lifetime, deadline: float) -> None:
     has_ended = False
     while not has_ended and (life.queue.has_records or life.worker is not None):
         worker = life.keeper.need_worker()
-        if not worker.is_over:  # abandoned: its loop is stopped
-            work = worker.close(deadline)
-            await run_in(worker.loop, work, life.clock, deadline + TO_HANG_UP)
+        if not worker.is_over and worker.loop is get_running_loop():
+            await worker.close(deadline)
+        elif not worker.is_over:  # else abandoned: its loop is stopped
+            limit = Deadline(deadline + TO_HANG_UP, life.clock.now())
+            with _bell_of_its_end(life) as bell, suppress(RuntimeError):  # its loop is closed
+                worker.loop.call_soon_threadsafe(worker.begin_close, deadline)
+                if not worker.is_over:  # else it may have ended before there was a bell
+                    await bell.wait_beside(worker.loop, limit)
         has_ended = worker.is_over or worker.loop.is_running()
     _leave(life)
 
@@ -90,16 +95,26 @@ async def _cut_short(life: Lifetime) -> float:
     if worker is None or worker.is_over:
         return now
     life.leftovers.is_cut_short = True
-    bell = Bell(life.clock)
-    life.on_worker_over.add(bell.ring)
-    try:
-        with suppress(RuntimeError):  # its loop is closed
+    if worker.loop.is_running():
+        with _bell_of_its_end(life) as bell, suppress(RuntimeError):  # its loop is closed
             worker.loop.call_soon_threadsafe(worker.cut_off)
-            await bell.wait_through(Deadline(now + _TO_END, now))
-    finally:
-        life.on_worker_over.discard(bell.ring)
+            if not worker.is_over:
+                await bell.wait_through(Deadline(now + _TO_END, now))
     _leave(life)
     return now
+
+
+@contextmanager
+def _bell_of_its_end(life: Lifetime) -> Iterator[Bell]:
+    """
+    Make a bell that rings once the worker is over.
+    """
+    bell = Bell(life.clock)
+    life.on_ended.add(bell.ring)
+    try:
+        yield bell
+    finally:
+        life.on_ended.discard(bell.ring)
 
 
 def _leave(life: Lifetime) -> None:
@@ -112,3 +127,4 @@ def _leave(life: Lifetime) -> None:
         life.keeper.let_go()
         worker.deliverer.give_up_singles()
         worker.ring()  # for when that loop goes on
+        life.tell_ended()

@@ -67,8 +67,8 @@ class Lifetime:
     """How many callers wait for a close; changed under the queue's lock."""
     recordings: set[Recording] = field(factory=set, init=False)
     """Those whose blocks have not ended."""
-    on_worker_over: set[Callable[[], None]] = field(factory=set, init=False)
-    """Called once the worker is over. Its loop."""
+    on_ended: set[Callable[[], None]] = field(factory=set, init=False)
+    """Called once the worker is over. Any thread."""
 
     def __attrs_post_init__(self) -> None:
         self.leftovers = Leftovers(
@@ -355,5 +355,8 @@ class Lifetime:
         else:
             self.leftovers.say(self.worker)
         self._go_on()
-        for ring in tuple(self.on_worker_over):
+        self.tell_ended()
+
+    def tell_ended(self) -> None:
+        for ring in tuple(self.on_ended):
             ring()

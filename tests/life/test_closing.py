@@ -176,6 +176,32 @@ async def test_a_close_from_another_loop_keeps_what_is_in_flight(
     assert on_disk(tmp_path / "spool") == ["e0", "e1"]
 
 
+async def test_a_close_from_another_loop_leaves_a_loop_that_ends_its_last_call(
+    server: ScriptedServer,
+) -> None:
+    """
+    Where asyncio.run cancels the worker meanwhile, that still sends, and the close waits for it.
+    """
+    server.default = hang_after_storing()
+    exporter = Exporter(KEY, base_url=server.url)
+    is_over = threading.Event()
+
+    async def main() -> None:
+        await exporter.start()
+        push_all(exporter, "e0")
+        await asyncio.to_thread(is_over.wait, PATIENCE)
+
+    program = asyncio.create_task(in_thread(main))
+    await until(lambda: exporter.stats().pushed)
+    close = await closing(exporter, server)
+    is_over.set()
+    await server.requests_seen(2)
+    server.release()
+
+    assert await close == FlushResult(1, 0, 0, 0)
+    await program
+
+
 @pytest.mark.parametrize("spool", [False, True], ids=["no spool", "spool"])
 async def test_a_close_does_not_wait_for_a_loop_that_is_blocked(
     server: ScriptedServer, tmp_path: Path, spool: bool
