@@ -129,6 +129,13 @@ def _end() -> None:
     Close all, in loops that still run and in those that this thread can run; then give up.
     """
     lives = living()
+    try:
+        _close(lives)
+    finally:
+        save_all(lives)
+
+
+def _close(lives: Sequence[Lifetime]) -> None:
     with interruptible() as interrupt:
         ends = _begin(lives)
         while not interrupt.has_come and (ends := [end for end in ends if not end.is_over]):
@@ -137,4 +144,3 @@ def _end() -> None:
                 loop.run(_LOOK)
             if not stopped:
                 futures.wait([end.done for end in ends], _LOOK)
-    save_all(lives)

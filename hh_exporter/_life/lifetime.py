@@ -224,7 +224,8 @@ class Lifetime:
             self.accept_no_more()
         if worker is None or not (is_stranded or self.keeper.is_running):
             return None
-        is_needed = not worker.is_over or self.queue.has_records or self.recordings
+        # A loop that was stopped has tasks of the program, which go on with it: not for nothing.
+        is_needed = not is_stranded or self.queue.has_records or self.recordings
         if worker.loop is _get_running_loop() or not is_needed:
             return None
         end = self._end_in_loop(self.clock.now())

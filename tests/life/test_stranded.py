@@ -183,6 +183,27 @@ async def test_a_worker_that_was_cancelled_has_a_successor(server: ScriptedServe
     assert server.created_ids == ["e0", "e1", "e2"]
 
 
+async def test_a_loop_is_not_run_for_nothing(server: ScriptedServer) -> None:
+    """
+    Where all was delivered before it stopped, the tasks of the program stay where they are.
+    """
+    source = """
+        async def main():
+            push("e0")
+            await exporter.flush()
+            loop.stop()
+            await asyncio.sleep(0)
+            say("it goes on")
+        task = loop.create_task(main())
+        loop.run_forever()
+    """
+
+    done = await run_program(on_loop(source), server.url)
+
+    assert (done.status, done.stdout) == (0, "")
+    assert server.created_ids == ["e0"]
+
+
 async def test_several_loops_are_run_in_turn(server: ScriptedServer) -> None:
     """
     Exporters in loops of their own end together, though one thread runs them all.
