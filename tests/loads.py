@@ -152,11 +152,13 @@ class Load:
     notes: Notes
     server: ScriptedServer
 
-    async def stop(self, workers: int = 1, number: signal.Signals = signal.SIGTERM) -> None:
+    async def stop(
+        self, workers: int = 1, calls: int = 20, number: signal.Signals = signal.SIGTERM
+    ) -> None:
         """
-        Send a signal in the middle of the load, once so many processes have answered.
+        Send a signal in the middle of the load, which is there as `Notes.busy` says.
         """
-        await self.notes.busy(workers)
+        await self.notes.busy(workers, calls)
         self.site.is_stopping = True
         self.site.program.send(number)
 

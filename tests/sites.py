@@ -75,7 +75,10 @@ class Site:
                         assert self.is_stopping, text
                         continue  # as some servers answer whom they cut off
             except aiohttp.ClientConnectorError:
-                return
+                if self.answered or self.program.process.poll() is not None:
+                    return
+                await asyncio.sleep(0)  # it may say that it listens just before it does
+                continue
             except aiohttp.ClientError:
                 continue  # not answered, as is to be expected of a server that ends
             self.answered[question] = text

@@ -209,6 +209,8 @@ def test_no_recipe_goes_untested() -> None:
     """
     others = {"celery", "litellm", "script", "serverless"}
     platforms = {"notebook", "robyn", "sanic"}
+    servers = {"granian", "gunicorn-asgi", "hypercorn"}
     workers = {"apscheduler", "arq", "dramatiq", "taskiq", "temporal"}
 
-    assert {path.stem for path in RECIPES.iterdir()} == APPS.keys() | others | platforms | workers
+    elsewhere = others | platforms | servers | workers
+    assert {path.stem for path in RECIPES.iterdir()} == APPS.keys() | elsewhere
