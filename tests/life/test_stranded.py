@@ -301,6 +301,34 @@ async def test_what_ends_the_program_again_does_not_end_the_wait(server: Scripte
     assert set(server.created_ids) == {"e0"}  # again where that interrupted a request
 
 
+async def test_a_forked_child_leaves_it_to_its_parent(server: ScriptedServer) -> None:
+    """
+    A child that ends as programs do sends its own events, and runs no loop of its parent's.
+    """
+    source = """
+        async def ticking():
+            while True:
+                await asyncio.sleep(0)
+                if os.getpid() != parent:
+                    say("run in the child")
+        parent = os.getpid()
+        loop.run_until_complete(exporter.start())
+        task = loop.create_task(ticking())
+        push("e0")
+        if (child := os.fork()) == 0:
+            own = asyncio.new_event_loop()
+            own.run_until_complete(exporter.start())
+            push("e1")
+            sys.exit()
+        os.waitpid(child, 0)
+    """
+
+    done = await run_program(on_loop(source), server.url)
+
+    assert (done.status, done.stdout) == (0, ""), done.stderr
+    assert server.created_ids == ["e1", "e0"]
+
+
 UNFIT = {
     "it is closed": """
         loop.close()
