@@ -27,6 +27,7 @@ from hh_exporter._cli._errors import CallError
 from hh_exporter._cli._report import Report, print_columns, printable
 from hh_exporter._cli._spools import Spool, find_directory, tell_count, tell_time
 from hh_exporter._spool.file import SpoolFile
+from hh_exporter._spool.notes import peek
 from hh_exporter._spool.place import is_held
 
 __all__ = ["Row", "spool_command"]
@@ -59,7 +60,8 @@ def spool_command(
     Lists each file with its events that wait to be sent, its dead letters, their
     size in bytes, when the oldest event was pushed, and whether a running process
     holds it. A file that no process holds is taken over by the next exporter with
-    the same address, dialect and key.
+    the same address, dialect and key. Also lists what processes lost as they ended,
+    until the next one to start logs it.
 
     With --drain, delivers the events and reports the outcome of each; events
     without an outcome stay in the spool. They are sent to the address in the
@@ -101,12 +103,14 @@ def _show(spool: Spool, *, as_json: bool) -> NoReturn:
     found = spool.look(Row.of)
     rows = list(found.values())
     aside = [path.name for path in spool.find_aside(None)]
+    notes = peek(spool.directory)
     records = sum(row.records for row in rows)
     letters = sum(row.dead_letters for row in rows)
     size = sum(row.bytes for row in rows)
     if as_json:
         files = [attrs.asdict(row) for row in rows]
-        others = {"unreadable": spool.unreadable, "set_aside": aside}
+        lost = [attrs.asdict(note) for note in notes]
+        others = {"unreadable": spool.unreadable, "set_aside": aside, "lost": lost}
         totals = {"records": records, "dead_letters": letters, "bytes": size}
         click.echo(orjson.dumps({**totals, "files": files, **others}).decode())
     else:
@@ -117,6 +121,12 @@ def _show(spool: Spool, *, as_json: bool) -> NoReturn:
             f"{tell_count(len(rows), 'file')}, {tell_count(records, 'record')}, "
             f"{tell_count(letters, 'dead letter')}, {tell_count(size, 'byte')}"
         )
+        for note in notes:
+            number = tell_count(note.events, "event")
+            click.echo(
+                f"lost at the end of a process at {tell_time(note.at)}: {number} "
+                f"({printable(note.why)})"
+            )
         for name in aside:
             click.echo(f"set aside, since it can't be read: {printable(name)}")
     raise SystemExit(0 if spool.is_complete else 1)

@@ -113,6 +113,8 @@ class Settler:
         Announce events that were dropped on disk; none if their ids are not known.
         """
         if event_ids:
+            if reason is DropReason.SPOOL_FULL:
+                self._note_at_end(len(event_ids))
             self.announce(event_ids, Outcome.DROPPED, reason)
 
     def lose_letters(self, count: int, why: str) -> None:
@@ -131,8 +133,16 @@ class Settler:
         """
         records = self.queue.drain(reason)
         if records:
+            self._note_at_end(len(records))
             counted = sum(record.seq <= counted_to for record in records)
             self.announce(_ids(records), Outcome.DROPPED, reason, detail=detail, counted=counted)
+
+    def _note_at_end(self, lost: int) -> None:
+        """
+        Have a loss noted on disk too, if the log may be read by nobody any more.
+        """
+        if self.spooler is not None and self.queue.closed:
+            self.spooler.losses.add(lost)
 
     def announce(
         self,

@@ -24,6 +24,7 @@ from hh_exporter._sessions import Sessions
 from hh_exporter._settings.spool import Spool
 from hh_exporter._spool.behind import catch_up, write_again
 from hh_exporter._spool.kept import Identity, Letter
+from hh_exporter._spool.notes import Losses
 from hh_exporter._spool.rows import Rows
 from hh_exporter._spool.work import Load, Settle, Store, Unload
 from hh_exporter._spool.writer import Writer
@@ -62,6 +63,7 @@ class Spooler:
     sessions: Sessions
     clock: Clock
     writer: Writer = field(init=False)
+    losses: Losses = field(init=False)
     _rows: Rows = field(init=False)
     _ensured: set[Record] = Factory(set)
     """Records that are, or will be, on disk and are not admitted yet."""
@@ -80,6 +82,7 @@ class Spooler:
             rows=self._rows,
             clock=self.clock,
         )
+        self.losses = Losses(self.writer)
         self.queue.overflow.spool = self.take
         self.writer.on_room = self._catch_up
         self.writer.on_forgotten = self._write_again
@@ -100,6 +103,7 @@ class Spooler:
             if shift is None or shift.reads:
                 return
             shift.reads = True
+            shift.on_read.append(self.losses.tell)
             self._tend_at = self.clock.now()
             self.tend(self._tend_at)
         self.writer.hurry()
@@ -338,7 +342,7 @@ class Spooler:
             for record in self._ensured:  # too late: their puts find the queue closed
                 self._take_back(record)
             self._ensured.clear()
-            return self.writer.close(on_over)
+            return self.writer.close(self.losses.noted(on_over))
 
     def _say_late(self) -> None:
         """

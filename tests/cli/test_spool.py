@@ -16,6 +16,8 @@ from hh_exporter._cli._draining import Draining, Tally
 from hh_exporter._cli._report import Report
 from hh_exporter._collector import Collector
 from hh_exporter._spool.file import SpoolFile
+from hh_exporter._spool.notes import Note
+from hh_exporter._spool.notes import leave as leave_note
 from hh_exporter._spool.place import set_aside
 from tests.builders import make_letter, make_spooled
 from tests.command import call, finish, run, started
@@ -101,6 +103,7 @@ def test_json_says_the_same(spool: Path) -> None:
         ],
         "unreadable": [],
         "set_aside": [],
+        "lost": [],
     }
 
 
@@ -186,6 +189,22 @@ def test_what_was_set_aside_is_named(spool: Path) -> None:
 
     assert finished.status == 0
     assert finished.stdout.endswith("set aside, since it can't be read: broken.spool.corrupt\n")
+
+
+def test_what_a_process_lost_is_named(spool: Path) -> None:
+    """
+    As often as one looks: only an exporter that starts removes it.
+    """
+    leave_note(spool, Note(12, 1_750_000_000.0, "disk I/O error"))
+    for _ in range(2):
+        finished = call("spool", str(spool))
+
+        assert finished.status == 0
+        assert finished.stdout.splitlines()[-1] == (
+            "lost at the end of a process at 2025-06-15 15:06:40 UTC: 12 events (disk I/O error)"
+        )
+    listed = json.loads(call("spool", str(spool), "--json").stdout)
+    assert listed["lost"] == [{"events": 12, "at": 1_750_000_000.0, "why": "disk I/O error"}]
 
 
 def drain(spool: Path, *arguments: str) -> tuple[str, ...]:
