@@ -40,6 +40,8 @@ class Finder:
     """Called if the directory can't be used."""
     on_counted: Callable[[], None]
     """Called after each part. Under the queue's lock."""
+    on_end: Callable[[], None] = lambda: None
+    """Called when all is found, before those who wait for that."""
     on_found: Callable[[], None] = lambda: None
     """Called when all is found, if anything waits."""
 
@@ -66,6 +68,8 @@ class Finder:
             self.on_counted()
             if self.disk.estate.is_unread:
                 return
+        self.on_end()
+        with self.queue.lock:
             shift.is_read = True
             waiting, shift.on_read = shift.on_read, []
         if self.queue.ledger.spooled:

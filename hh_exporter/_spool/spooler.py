@@ -83,6 +83,7 @@ class Spooler:
             clock=self.clock,
         )
         self.losses = Losses(self.writer)
+        self.writer.finder.on_end = self.losses.tell
         self.queue.overflow.spool = self.take
         self.writer.on_room = self._catch_up
         self.writer.on_forgotten = self._write_again
@@ -103,7 +104,6 @@ class Spooler:
             if shift is None or shift.reads:
                 return
             shift.reads = True
-            shift.on_read.append(self.losses.tell)
             self._tend_at = self.clock.now()
             self.tend(self._tend_at)
         self.writer.hurry()
