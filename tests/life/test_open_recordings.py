@@ -34,6 +34,12 @@ ENDINGS = {
         asyncio.run_coroutine_threadsafe(call("e0"), loop)
         asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result()
     """,
+    "the interpreter exits, and the loop is stopped": """
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(exporter.start())
+        task = loop.create_task(call("e0"))
+        loop.run_until_complete(asyncio.sleep(0))
+    """,
     "asyncio.run ends, and the exporter was closed": """
         async def main():
             async with exporter:
