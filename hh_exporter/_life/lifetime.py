@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from attrs import Factory, define, field
 
 from hh_exporter._bell import Bell
-from hh_exporter._clock import Clock, Deadline, within
+from hh_exporter._clock import Clock, Deadline, let_arrive, within
 from hh_exporter._delivery.settler import Settler
 from hh_exporter._delivery.worker import Worker
 from hh_exporter._environment import Settings
@@ -242,6 +242,7 @@ class Lifetime:
         while self.queue.has_open_records and self.clock.now() < began_at + seconds / 2:
             if self.queue.closed or (await self.flush(deadline)).left:
                 break
+            await let_arrive()  # what waits for room in the queue
         self.accept_no_more()
         worker = self.keeper.need_worker() if self.queue.has_records else self.worker
         if worker is not None and not worker.is_over:

@@ -157,6 +157,29 @@ async def test_its_tasks_go_on_as_long_as_that_takes(server: ScriptedServer, uvl
     assert sorted(server.created_ids) == [*(f"e{number}" for number in range(8)), "first"]
 
 
+async def test_its_puts_still_get_room(server: ScriptedServer) -> None:
+    """
+    Those that waited for room in the queue as the loop was stopped have it, and are sent.
+    """
+    source = """
+        from hh_exporter import QueueLimits
+        exporter = Exporter(queue=QueueLimits(max_events=2), batch=BatchLimits(linger=600.0))
+        async def main():
+            push("e0", "e1")
+            loop.call_soon(loop.stop)
+            for number in range(2, 8):
+                await exporter.put(ModelEvent(model="m", event_id=f"e{number}"))
+        task = loop.create_task(main())
+        loop.run_forever()
+    """
+
+    done = await run_program(on_loop(source), server.url)
+
+    assert done.status == 0
+    assert "hh_exporter" not in done.stderr, done.stderr
+    assert server.created_ids == [f"e{number}" for number in range(8)]
+
+
 async def test_a_worker_that_was_cancelled_has_a_successor(server: ScriptedServer) -> None:
     """
     Where a program cancels every task in turn, and leaves its loop open, what is left is sent.
