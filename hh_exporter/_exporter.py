@@ -355,7 +355,8 @@ class Exporter(Unique):
 
         That handler, or the end of the process, follows within `close_timeout`, or
         immediately on a second signal. Exporters stay open meanwhile. Call it before
-        a web server starts.
+        a web server starts; one that replaces the handlers it finds, as daphne does
+        with that of SIGTERM, takes them out of effect.
 
         Raises:
             ExporterError: This is not the main thread.

@@ -124,9 +124,10 @@ class ExporterMiddleware:
     """
     Run an exporter around any ASGI app, as the outermost middleware.
 
-    The app need not speak the lifespan protocol. Where the server sends no lifespan, such as
-    uvicorn with `--lifespan off`, the first request starts the exporter, and nothing closes
-    it: in that case call its `install_signal_handlers()` where you create it.
+    The app need not speak the lifespan protocol. Where the server sends no lifespan, the first
+    request starts the exporter, and nothing closes it: with uvicorn's `--lifespan off` call its
+    `install_signal_handlers()` where you create it. daphne replaces these handlers, but leaves
+    its event loop open, so that the end of the process sends the rest.
 
     Args:
         app: The app.
