@@ -43,12 +43,6 @@ class Disk(Files):
         """
         return spot.file is not None and spot.file in (self._ours, self.estate.source)
 
-    def is_gone(self, spot: Spot) -> bool:
-        """
-        Whether a record's file was taken away and could not be read.
-        """
-        return isinstance(spot.file, Held) and spot.file.is_gone
-
     # Within a transaction.
 
     def add(self, records: Sequence[SpooledRecord], spots: Iterable[Spot], *, loaded: bool) -> None:
@@ -118,13 +112,22 @@ class Disk(Files):
                     size += record.size
         return found
 
-    def expire(self, before: float, limit: int) -> tuple[list[tuple[int, str]], int]:
+    def redate(self, first: float, last: float, step: float) -> None:
         """
-        Delete dead letters, and records that are not in memory, pushed before a Unix time.
+        Add *step* to the Unix times in our file that are between two others.
+        """
+        if self._ours is not None:
+            self._begin(self._ours).file.redate(first, last, step)
+
+    def expire(self, now: float, max_age: float, limit: int) -> tuple[list[tuple[int, str]], int]:
+        """
+        Delete dead letters, and records that are not in memory, which are too old.
 
         What is still to be moved is not looked at.
 
         Args:
+            now: Unix time.
+            max_age: Seconds after which they are too old.
             limit: About how many of each to delete.
 
         Returns:
@@ -133,9 +136,9 @@ class Disk(Files):
         held = self._ours
         if held is None:
             return [], 0
-        records, letters = self._begin(held).file.expire(
-            before, limit + len(held.loaded), spared=held.loaded
-        )
+        file, spared = self._begin(held).file, held.loaded
+        file.bound_age(now)
+        records, letters = file.expire(now - max_age, limit + len(spared), spared=spared)
         return [(held.order(id_, seq), event_id) for id_, seq, event_id in records], letters
 
     def make_room(self, size: int, max_bytes: int) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from attrs import field, frozen
@@ -17,7 +17,10 @@ from hh_exporter._dialects.vendor import to_session_uuid
 from hh_exporter._outcomes import DropReason, Outcome
 from hh_exporter._settings.secret import Secret, hidden
 
-__all__ = ["Identity", "Letter", "Mark", "Match", "SpooledRecord"]
+__all__ = ["EARLIEST", "Identity", "Letter", "Mark", "Match", "SpooledRecord"]
+
+EARLIEST: Final = 1_704_067_200.0
+"""The Unix time at which 2024 began: what seems to be older was pushed while no clock was set."""
 
 
 @frozen(kw_only=True)

@@ -1,14 +1,17 @@
 """
 Records as they are on disk, and back.
 
-On disk all times are Unix times: monotonic readings mean nothing after a restart.
+On disk all times are Unix times: monotonic readings mean nothing after a restart. Within
+a process only the monotonic clock counts: a Unix time is the one at which the process
+began, and what has passed since. So the age of an event is right whatever the machine's
+clock is set to meanwhile; once it was, the times that are on disk are corrected.
 """
 
 from __future__ import annotations
 
 from threading import RLock
 
-from attrs import define
+from attrs import define, field
 
 from hh_exporter._clock import Clock
 from hh_exporter._outcomes import DropReason, Outcome
@@ -17,6 +20,9 @@ from hh_exporter._sessions import Sessions
 from hh_exporter._spool.kept import Letter, SpooledRecord
 
 __all__ = ["Rows"]
+
+_STEP = 60.0
+"""Seconds by which the machine's clock must have been set to be worth a correction."""
 
 
 @define(eq=False)
@@ -29,6 +35,36 @@ class Rows:
     sessions: Sessions
     lock: RLock
     """The queue's, under which sessions are found."""
+    _epoch: float = field(init=False)
+    """The Unix time at which the monotonic clock was 0."""
+    _began_at: float = field(init=False)
+    """A reading of the monotonic clock before which none of its events was pushed."""
+
+    def __attrs_post_init__(self) -> None:
+        self._began_at = self.clock.now()
+        self._epoch = self.clock.wall() - self._began_at
+
+    def wall(self) -> float:
+        """
+        Say which Unix time it is.
+        """
+        return self.to_wall(self.clock.now())
+
+    def follow_clock(self) -> tuple[float, float, float] | None:
+        """
+        Go by the machine's clock again, if it was set since. Under the queue's lock.
+
+        Returns:
+            The first and the last Unix time that was right until now, and what is to be added
+            to it; None if that is less than a minute.
+        """
+        now = self.clock.now()
+        step = self.clock.wall() - now - self._epoch
+        if abs(step) < _STEP:
+            return None
+        first, last = self.to_wall(self._began_at), self.to_wall(now)
+        self._epoch += step
+        return first, last, step
 
     def to_row(self, record: Record) -> SpooledRecord:
         session = record.session
@@ -57,7 +93,7 @@ class Rows:
             event_id=record.event_id,
             data=record.data,
             pushed_at=self.to_wall(record.pushed_at),
-            died_at=self.clock.wall(),
+            died_at=self.wall(),
             outcome=outcome,
             reason=reason or "",
             status=status,
@@ -68,7 +104,7 @@ class Rows:
         """
         Say which Unix time *reading* was.
         """
-        return self.clock.wall() - (self.clock.now() - reading)
+        return reading + self._epoch
 
     def to_record(self, row: SpooledRecord, spot: Spot) -> Record:
         """
@@ -81,7 +117,7 @@ class Rows:
                 if not self.sessions.is_known(row.session_id):
                     session = self.sessions.add(Session(row.session_id, row.session))
         # Not later than now, which would linger until then: clocks are set back.
-        pushed_at = min(now, now - self.clock.wall() + row.pushed_at)
+        pushed_at = min(now, row.pushed_at - self._epoch)
         record = Record(row.event_id, row.data, pushed_at, session)
         record.seq, record.tried_for, record.spot = row.seq, row.tried_for, spot
         return record

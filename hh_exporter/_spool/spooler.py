@@ -302,7 +302,7 @@ class Spooler:
         """
         with self.queue.lock:
             largest = self.queue.limits.max_bytes
-            wall, max_age = self.clock.wall(), self.settings.max_age
+            wall, max_age = self._rows.wall(), self.settings.max_age
             work = Load(limit, limit_bytes, wall, max_age, largest)
             is_taken = self.writer.hand_over(work)
         self.writer.hurry()

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from attrs import define, field
 
+from hh_exporter._spool.ages import Ages
 from hh_exporter._spool.columns import LETTERS, MAX_ID, RECORDS, Columns
 from hh_exporter._spool.kept import Letter, Mark, Match, SpooledRecord
 
@@ -24,12 +25,11 @@ _HERE: Final = "(id > ? OR id < 1)"
 
 
 @define(eq=False)
-class Tables:
+class Tables(Ages):
     """
     The records and letters of one database.
     """
 
-    _db: sqlite3.Connection
     _latest: float
     """When the file was changed last before it was opened, as Unix time: stands for odd times."""
     count: int = field(default=0, init=False)

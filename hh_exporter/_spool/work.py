@@ -17,7 +17,8 @@ from attrs import Factory, define, field
 from hh_exporter._outcomes import DropReason
 from hh_exporter._records import Record, Spot
 from hh_exporter._spool.disk import Disk
-from hh_exporter._spool.kept import Letter, SpooledRecord
+from hh_exporter._spool.held import Held
+from hh_exporter._spool.kept import EARLIEST, Letter, SpooledRecord
 
 __all__ = [
     "AT_ONCE",
@@ -25,6 +26,7 @@ __all__ = [
     "Load",
     "Look",
     "Owner",
+    "Redate",
     "Settle",
     "Store",
     "Unload",
@@ -132,7 +134,7 @@ class Unload:
     def do(self, disk: Disk) -> None:
         if self.spot.file is not None:
             disk.unload(self.spot, self.seq)
-            self.is_gone = disk.is_gone(self.spot)
+            self.is_gone = isinstance(self.spot.file, Held) and self.spot.file.is_gone
 
     def end(self, owner: Owner, *, is_done: bool) -> None:
         if self.is_gone:
@@ -203,7 +205,7 @@ class Load:
     def _judge(self, row: SpooledRecord) -> DropReason | None:
         if row.damage:
             return DropReason.DAMAGED
-        if row.pushed_at < self.now - self.max_age:
+        if EARLIEST <= row.pushed_at < self.now - self.max_age:
             return DropReason.EXPIRED
         return DropReason.TOO_LARGE if row.size > self.largest else None
 
@@ -219,14 +221,16 @@ class Expire:
     Delete what is too old and not in memory: records are dropped, dead letters deleted.
     """
 
-    oldest: float
-    """Unix time before which it is too old."""
+    now: float
+    """Unix time."""
+    max_age: float
+    """Seconds after which it is too old."""
     gone: list[tuple[int, str]] = Factory(list)
     letters: int = 0
     size: int = 0
 
     def do(self, disk: Disk) -> None:
-        self.gone, self.letters = disk.expire(self.oldest, AT_ONCE)
+        self.gone, self.letters = disk.expire(self.now, self.max_age, AT_ONCE)
 
     def end(self, owner: Owner, *, is_done: bool) -> None:
         if is_done and (self.gone or self.letters):
@@ -250,6 +254,27 @@ class Look:
 
     def end(self, owner: Owner, *, is_done: bool) -> None:
         owner.look_around()
+
+
+@define(eq=False)
+class Redate:
+    """
+    Correct the times that are on disk: the machine's clock was set.
+    """
+
+    first: float
+    last: float
+    """Unix times between which all is to be corrected, as it was before."""
+    step: float
+    """Seconds to be added."""
+    size: int = 0
+
+    def do(self, disk: Disk) -> None:
+        disk.redate(self.first, self.last, self.step)
+
+    def end(self, owner: Owner, *, is_done: bool) -> None:
+        if not is_done:
+            owner.owe(self)
 
 
 def gather(

@@ -34,7 +34,7 @@ from hh_exporter._spool.room import Room
 from hh_exporter._spool.rounds import RETRY, Owed, Rounds
 from hh_exporter._spool.rows import Rows
 from hh_exporter._spool.shift import Shift
-from hh_exporter._spool.work import Expire, Look, Work, empty, gather
+from hh_exporter._spool.work import Expire, Look, Redate, Work, empty, gather
 
 __all__ = ["Writer"]
 
@@ -204,13 +204,6 @@ class Writer:
         """
         return self._fault.text
 
-    @property
-    def oldest(self) -> float:
-        """
-        The Unix time before which what was pushed is too old.
-        """
-        return self.clock.wall() - self.settings.max_age
-
     # Its thread.
 
     def _run(self) -> None:
@@ -271,6 +264,7 @@ class Writer:
         Returns:
             Whether there may be more.
         """
+        works = [*works, *self._follow_clock()]
         real = [work for work in works if work is not None]
         are_done = self.rounds.go(real, self.clock.now())
         size = sum(work.size for work in real)  # first: a finaliser may push while it is summed
@@ -288,6 +282,14 @@ class Writer:
         self._tell_room()
         self._catch_up(is_due=not works)
         return None not in works
+
+    def _follow_clock(self) -> Sequence[Work | None]:
+        """
+        Return what is to be done where the machine's clock was set, behind all that goes by it.
+        """
+        with self.queue.lock:
+            times = self.rows.follow_clock()
+            return [*empty(self._shifts[0].work), Redate(*times)] if times else ()
 
     def _forget(self, file: object, count: int, letters: int) -> None:
         """
@@ -374,7 +376,8 @@ class Writer:
         Look at the files that are not ours, until other work waits; then go on later.
         """
         work = self._shifts[0].work
-        if self.disk.look_around(self.oldest, lambda: not work.empty()):
+        before = self.rows.wall() - self.settings.max_age
+        if self.disk.look_around(before, lambda: not work.empty()):
             with self.queue.lock:
                 self.hand_over(Look())
 
@@ -383,4 +386,4 @@ class Writer:
         Look for what is too old.
         """
         with self.queue.lock:
-            self.hand_over(Expire(self.oldest))
+            self.hand_over(Expire(self.rows.wall(), self.settings.max_age))

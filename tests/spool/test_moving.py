@@ -328,7 +328,8 @@ async def test_what_is_too_old_expires_though_it_was_moved(
     """
     identity = Identity(base_url=server.url, dialect="legacy", api_key=KEY)
     for n in range(3):
-        letters = (make_letter(f"d{n}"), make_letter(f"n{n}", pushed_at=EPOCH - 1.0))
+        ages = {f"d{n}": 30 * 24 * 3600.0, f"n{n}": 1.0}
+        letters = tuple(make_letter(name, pushed_at=EPOCH - age) for name, age in ages.items())
         leave(directory, letters=letters, identity=identity)
     exporter = await make_exporter(spool=directory)
 
