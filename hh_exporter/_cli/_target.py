@@ -30,7 +30,7 @@ from hh_exporter._environment import (
 from hh_exporter._settings.secret import Secret
 from hh_exporter._spool.file import SpoolFile
 from hh_exporter._spool.kept import Identity
-from hh_exporter._spool.meta import find_difference
+from hh_exporter._spool.seals import find_difference
 from hh_exporter.exceptions import ConfigError
 
 __all__ = ["Place", "find_target"]

@@ -21,7 +21,7 @@ from hh_exporter._outside import let_through
 from hh_exporter._spool.file import SpoolFile
 from hh_exporter._spool.held import Held
 from hh_exporter._spool.kept import Identity
-from hh_exporter._spool.moving import find_mark, move
+from hh_exporter._spool.moving import forget_marks, move
 from hh_exporter._spool.place import list_files, set_aside, size_of
 from hh_exporter._spool.schema import is_corrupt
 from hh_exporter.exceptions import SpoolError
@@ -30,8 +30,11 @@ __all__ = ["Estate"]
 
 log = get_log(__name__)
 
-_FEW = 4
-"""Files of which all is moved that are kept open, until one wait for the disk is for all."""
+_MUCH = 64 * 2**20
+"""Bytes that files of which all is in ours may take."""
+
+_FEW = 100
+"""Files of which all is in ours that a close removes at most: the next start removes the others."""
 
 
 @define(eq=False)
@@ -45,10 +48,14 @@ class Estate:
     _any_key: bool = False
     source: Held | None = field(default=None, init=False)
     """The one whose contents are being moved to ours."""
-    _moved: list[SpoolFile] = field(factory=list, init=False)
-    """Those of which all is in ours, and is to be on the disk itself before they are removed."""
     _paths: deque[Path] = field(factory=deque, init=False)
     """Those that are still to be opened."""
+    _moved: deque[Path] = field(factory=deque, init=False)
+    """Those of which all is in ours: to be removed once it is on the disk itself."""
+    _weight: int = field(default=0, init=False)
+    """Bytes that those take."""
+    _is_safe: bool = field(default=True, init=False)
+    """Whether what was in them is on the disk itself, in ours."""
     is_stuck: bool = field(default=False, init=False)
     """Whether contents can't be moved for now: then they are read where they are."""
     aside: int = field(default=0, init=False)
@@ -62,6 +69,13 @@ class Estate:
         Whether files are still to be opened, and can be for now.
         """
         return bool(self._paths) and not self.is_stuck
+
+    @property
+    def is_heavy(self) -> bool:
+        """
+        Whether files are to be removed before others are opened, which is what a start waits for.
+        """
+        return self._weight > _MUCH
 
     @property
     def is_behind(self) -> bool:
@@ -88,8 +102,11 @@ class Estate:
             ours: Where its contents may be in part already.
         """
         path = self._paths.popleft()
+        return path, self._open(path, ours)
+
+    def _open(self, path: Path, ours: Held | None) -> Held | None:
         try:
-            return path, self._adopt(path, ours)
+            return self._adopt(path, ours)
         except SpoolError as exc:
             log.warning("hh_exporter: a spool file is skipped: %s", exc)
         except Exception as exc:  # whatever is wrong with one costs no other
@@ -102,7 +119,7 @@ class Estate:
                     path,
                     str(exc) or type(exc).__name__,
                 )
-        return path, None
+        return None
 
     def _set_aside(self, path: Path) -> None:
         try:
@@ -120,7 +137,8 @@ class Estate:
             if file is None:
                 return None
             undo.callback(file.close, remove_empty=False)
-            file.leave_out(find_mark(file, None if ours is None else ours.file))
+            if ours is not None:  # which may know more than the file that this one names
+                file.leave_out(ours.file.read_mark(path.name))
             undo.pop_all()
             return Held(file, file.last_id)
 
@@ -136,44 +154,62 @@ class Estate:
             self._tell(source, exc)
             return
         if source.file.is_empty:
-            self.source = None
-            self._moved.append(source.file)
-            if len(self._moved) == _FEW:
-                self.remove_moved(writable())
+            self._moved.append(source.file.path)
+            self._weight += size_of(source.file.path)
+            self.source, self._is_safe = None, False
+            source.file.let_go()
         else:
             # Not past a record that came to memory while it could not be moved.
             self.is_stuck = source.file.moved == before
 
-    def remove_moved(self, ours: Held) -> None:
+    def remove_next(self, ours: Held) -> int:
         """
-        Remove the files of which all is in *ours*; the next start removes those that can't be.
+        Remove the next file of which all is in *ours*, unless more was added to it meanwhile.
+
+        Returns:
+            How many records that were.
         """
-        moved, self._moved = self._moved, []
-        if not moved:
-            return
-        is_safe = False
-        with suppress(OSError):
-            ours.file.sync()
-            is_safe = True
-        for file in moved:
-            with suppress(OSError, sqlite3.Error):
-                file.close(remove_empty=is_safe)
+        held = self._open_moved(ours)
+        if held is not None:
+            self.source = held
+        return 0 if held is None else held.file.count
+
+    def _open_moved(self, ours: Held) -> Held | None:
+        """
+        Remove a file, as `remove_next` does; returns it if more was added to it.
+        """
+        if not self._moved:
+            return None
+        path, held = self._moved.popleft(), None
+        try:
+            if not self._is_safe:
+                ours.file.sync()
+                self._is_safe = True
+            held = self._open(path, ours)
+            if held is not None and held.file.is_empty:
+                held.file.close()
+                held = None
+        except (OSError, sqlite3.Error):
+            held = None
+            self._moved.clear()  # the next start finds them
+        if not self._moved:
+            self._weight = 0
+            with suppress(sqlite3.Error):
+                forget_marks(ours)
+        return held
 
     def close(self, ours: Held | None) -> None:
         """
         Leave the rest to the next start; the source is closed by the caller.
         """
         if ours is not None:
-            self.remove_moved(ours)
-        self.source = None
+            for _ in range(_FEW):
+                held = self._open_moved(ours)
+                if held is not None:
+                    held.file.close()
         self._paths.clear()
-
-    def abandon(self) -> None:
-        """
-        Leave to the parent what is open beside the source.
-        """
-        for file in self._moved:
-            file.abandon()
+        self._moved.clear()
+        self.source = None
 
     def _tell(self, source: Held, exc: Exception) -> None:
         if not self._is_told:

@@ -15,16 +15,8 @@ from pathlib import Path
 
 from attrs import define, field
 
-from hh_exporter._spool.kept import Identity, Mark
-from hh_exporter._spool.meta import (
-    find_difference,
-    read_heir,
-    read_marks,
-    read_seal,
-    seal,
-    set_heir,
-    set_mark,
-)
+from hh_exporter._spool.kept import Identity
+from hh_exporter._spool.marks import Marks, find_mark
 from hh_exporter._spool.place import (
     check_ours,
     has_lock,
@@ -54,16 +46,16 @@ from hh_exporter._spool.schema import (
     upgrade,
     wait_for_disk,
 )
-from hh_exporter._spool.tables import Tables
+from hh_exporter._spool.seals import find_difference, read_seal, seal
 
-__all__ = ["SpoolFile", "marks_in"]
+__all__ = ["SpoolFile"]
 
 _abandoned: list[sqlite3.Connection] = []
 """Connections of a parent's, never to be closed or collected here."""
 
 
 @define(eq=False)
-class SpoolFile(Tables):
+class SpoolFile(Marks):
     """
     An open file, with its lock unless it is only read.
     """
@@ -74,8 +66,6 @@ class SpoolFile(Tables):
     base_url: str = field(default="", init=False)
     dialect: str = field(default="", init=False)
     """Where its records are to be sent, and how they were made."""
-    heir: str = field(default="", init=False)
-    """The name of the file to which its contents are moved; empty if none was chosen."""
     gives_back: bool = field(default=True, init=False)
     """Whether it shrinks as its contents go."""
     _places: tuple[object, ...] = field(default=(), init=False)
@@ -214,18 +204,6 @@ class SpoolFile(Tables):
             undo.pop_all()
         return file
 
-    def read_marks(self) -> dict[str, Mark]:
-        """
-        Read how much of other files is in this one, by their names.
-        """
-        return read_marks(self._db)
-
-    def set_mark(self, name: str, mark: Mark | None) -> None:
-        """
-        Note how much of the file of that name is in this one. Within a transaction.
-        """
-        set_mark(self._db, name, mark)
-
     def name_heir(self, name: str) -> None:
         """
         Note the name of the file to which its contents are moved.
@@ -235,7 +213,7 @@ class SpoolFile(Tables):
             wait_for_disk(self._db, "OFF")
             try:
                 with self.transaction():
-                    set_heir(self._db, name)
+                    self.set_heir(name)
             finally:
                 wait_for_disk(self._db, "FULL" if self._fsync else "NORMAL")
             self.heir = name
@@ -323,6 +301,14 @@ class SpoolFile(Tables):
             if lock is not None:
                 os.close(lock)
 
+    def let_go(self) -> None:
+        """
+        Close it once all that is in it is elsewhere, too: nobody waits for the disk.
+        """
+        with suppress(sqlite3.Error):
+            wait_for_disk(self._db, "OFF")
+        self.close(remove_empty=False)
+
     def abandon(self) -> None:
         """
         Leave it to the parent, in a child that was forked while it was open.
@@ -346,13 +332,15 @@ class SpoolFile(Tables):
         """
         Whether a file that is there was moved to this one in part, which only this one says.
         """
-        return any(self.path.with_name(name).exists() for name in self.read_marks())
+        return any(self.path.with_name(name).exists() for name in self.marked())
 
     def _read_all(self) -> None:
         found = read_seal(self._db)
         self.base_url, self.dialect = found.base_url, found.dialect
-        self.heir = read_heir(self._db)
+        self.read_heir()
         self.gives_back = gives_back(self._db)
+        if self.heir:
+            self.moved = find_mark(self.path, self.heir)
         self._count()
         self._places = identify(self.path)  # at the end: SQLite makes its own as it reads
 
@@ -373,17 +361,3 @@ def _new(directory: Path) -> Iterator[tuple[Path, int, sqlite3.Connection]]:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o600))
         yield path, lock, undo.enter_context(closing(connect(path)))
         undo.pop_all()
-
-
-def marks_in(path: Path) -> dict[str, Mark]:
-    """
-    Read how much of other files is in the one at *path*, whoever holds it; none if it is gone.
-
-    Raises:
-        SpoolError, OSError, sqlite3.Error: It can't be read.
-    """
-    db = look(path)
-    if db is None:
-        return {}
-    with closing(db):
-        return read_marks(db) if read_version(path, db) else {}

@@ -25,9 +25,6 @@ from hh_exporter._spool.place import make_directory
 
 __all__ = ["Files"]
 
-_USUAL = 1.1
-"""What a file takes on disk of events that have a kilobyte or more, as a multiple of their size."""
-
 _LEAST = 256 * 2**10
 """Bytes that a file may take whatever is in it, and its log, too."""
 
@@ -96,9 +93,7 @@ class Files:
         """
         Bytes that our file takes on disk beyond what its contents should: small events waste some.
         """
-        if self._ours is None:
-            return 0
-        return max(0, self._ours.extent - int(_USUAL * self._ours.file.size) - _LEAST)
+        return 0 if self._ours is None else max(0, self._ours.excess - _LEAST)
 
     @property
     def is_loose(self) -> bool:
@@ -146,12 +141,11 @@ class Files:
         estate = self.estate
         with self._at_work:
             found = gone = 0
-            if estate.source is None and estate.is_unread:
+            if estate.source is None and estate.is_unread and not estate.is_heavy:
                 path, held = estate.open_next(self._ours)
                 odd = [] if held is None else held.file.odd
                 self.odd += odd
-                there = 0 if held is None else held.file.count + len(odd)
-                new = there - self._left.pop(path, 0)
+                new = (held.file.count if held else 0) + len(odd) - self._left.pop(path, 0)
                 found, gone = max(new, 0), max(-new, 0)
                 # One that was moved in part is not to be written to.
                 if self._ours is None and held and held.file.gives_back and not held.file.heir:
@@ -161,8 +155,8 @@ class Files:
                     estate.source = held
             if estate.source is not None:
                 estate.move(estate.source, self._writable)
-            elif not estate.is_unread and self._ours is not None:
-                estate.remove_moved(self._ours)
+            elif self._ours is not None and (estate.is_heavy or not estate.is_unread):
+                found += estate.remove_next(self._ours)
         return found, gone
 
     def sweep(self, *, touches: bool = False) -> None:
@@ -265,7 +259,6 @@ class Files:
         forget(self._at_work)
         for held in self._files:
             held.file.abandon()
-        self.estate.abandon()
 
     def close(self) -> None:
         with self._at_work, ExitStack() as closing:

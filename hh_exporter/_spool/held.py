@@ -19,6 +19,9 @@ from hh_exporter._spool.kept import Letter, SpooledRecord
 
 __all__ = ["Held"]
 
+_USUAL = 1.1
+"""What a file takes on disk of events that have a kilobyte or more, as a multiple of their size."""
+
 _AT_ONCE = 100
 """Ids that are read at a time."""
 
@@ -54,6 +57,13 @@ class Held:
         How many records are on disk alone.
         """
         return self.file.count - len(self.loaded)
+
+    @property
+    def excess(self) -> int:
+        """
+        Bytes of its pages beyond what its contents should take.
+        """
+        return self.extent - int(_USUAL * self.file.size)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

@@ -4,42 +4,25 @@ From the file of a dead process to ours: what is moved, and how far a move got.
 Rows are committed to our file first, together with a mark that says so, and their
 own file is removed once all of them are there. It names ours before. So where a
 process dies in the middle, nothing is lost, and the next one goes on from the mark,
-which it finds in the file that is named or, if that was moved itself, in its own.
+which it finds in the file that is named or, if that was moved itself, in another.
 """
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import suppress
-
 from attrs import evolve
 
-from hh_exporter._spool.file import SpoolFile, marks_in
+from hh_exporter._spool.file import SpoolFile
 from hh_exporter._spool.held import Held
 from hh_exporter._spool.kept import Mark
 from hh_exporter._spool.place import free_bytes, size_of
-from hh_exporter.exceptions import SpoolError
 
-__all__ = ["find_mark", "move"]
+__all__ = ["forget_marks", "move"]
 
 _SPARE = 2
 """How often a file must fit on the disk to be moved: the program needs some room, too."""
 
 _PART = 2**19
 """Bytes that are moved at a time, about: a commit waits for no more."""
-
-
-def find_mark(file: SpoolFile, ours: SpoolFile | None) -> Mark:
-    """
-    Say how far *file* was moved by those that died before they removed it.
-    """
-    name = file.path.name
-    mark = Mark() if ours is None else ours.read_marks().get(name, Mark())
-    if file.heir and (ours is None or file.heir != ours.path.name):
-        # Copies in a file that can't be read are of no use.
-        with suppress(SpoolError, OSError, sqlite3.Error):
-            mark = mark.later(marks_in(file.path.with_name(file.heir)).get(name, Mark()))
-    return mark
 
 
 def move(source: Held, ours: Held) -> None:
@@ -62,14 +45,26 @@ def move(source: Held, ours: Held) -> None:
     source.file.pass_on(records, letters)
 
 
+def forget_marks(ours: Held) -> None:
+    """
+    Delete marks of files that are gone.
+
+    Raises:
+        sqlite3.Error: It can't be written.
+    """
+    path = ours.file.path
+    gone = [name for name in ours.file.marked() if not path.with_name(name).exists()]
+    if gone:
+        with ours.transaction():
+            for name in gone:
+                ours.file.set_mark(name, None)
+
+
 def _set_marks(source: SpoolFile, ours: SpoolFile, mark: Mark) -> None:
     """
-    Note how far *source* is moved, and what it says of other files; forget those that are gone.
+    Note how far *source* is moved, and what it says of other files.
     """
-    known, inherited = ours.read_marks(), source.read_marks()
-    for name in known.keys() | inherited.keys():
-        if not ours.path.with_name(name).exists():
-            ours.set_mark(name, None)
-        elif name in inherited:
-            ours.set_mark(name, inherited[name].later(known.get(name, Mark())))
+    for name in source.marked():
+        if ours.path.with_name(name).exists():
+            ours.set_mark(name, source.read_mark(name).later(ours.read_mark(name)))
     ours.set_mark(source.path.name, mark)

@@ -18,7 +18,6 @@ from attrs import Factory, define, field
 from hh_exporter._log import get_log
 from hh_exporter._spool.file import SpoolFile
 from hh_exporter._spool.kept import Identity
-from hh_exporter._spool.meta import Difference, glance
 from hh_exporter._spool.place import (
     check_ours,
     is_aside,
@@ -28,6 +27,7 @@ from hh_exporter._spool.place import (
     list_files,
     remove_aside,
 )
+from hh_exporter._spool.seals import Difference, glance
 from hh_exporter.exceptions import SpoolError
 
 __all__ = ["Others"]

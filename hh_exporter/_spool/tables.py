@@ -239,8 +239,9 @@ class Tables(Ages):
         """
         Note what is in another file by now.
         """
-        if moved != self.moved:
-            self.moved = moved
+        both = self.moved.later(moved)
+        if both != self.moved:
+            self.moved = both
             self._count()
 
     def pass_on(self, records: Sequence[SpooledRecord], letters: Sequence[Letter]) -> None:

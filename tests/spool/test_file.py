@@ -19,7 +19,7 @@ from hh_exporter import SessionProperties
 from hh_exporter._dialects.legacy import LegacyDialect
 from hh_exporter._dialects.vendor import to_session_uuid
 from hh_exporter._spool import file as spool_file
-from hh_exporter._spool import meta, schema
+from hh_exporter._spool import schema, seals
 from hh_exporter._spool.file import SpoolFile
 from hh_exporter._spool.kept import Letter, Match, SpooledRecord
 from hh_exporter._spool.place import is_held, list_files, set_aside
@@ -436,9 +436,9 @@ class TestOwnership:
         Only its salted hash is kept, which differs from file to file.
         """
         other = SpoolFile.create(file.path.parent, IDENTITY)
-        seals = {meta.read_seal(f._db).digest for f in (file, other)}
+        digests = {seals.read_seal(f._db).digest for f in (file, other)}
 
-        assert len(seals) == 2
+        assert len(digests) == 2
         assert not [f for f in file.path.parent.iterdir() if KEY.encode() in f.read_bytes()]
         assert KEY not in repr(IDENTITY)
         other.close()

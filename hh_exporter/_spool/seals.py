@@ -1,14 +1,12 @@
 """
-What a spool file says of itself: whose it is, and what was moved to or from it.
+Whose a spool file is: its seal.
 
-Whose it is, is sealed: without the key nobody can tell which key it is of, and with
-it nobody can mistake one. All of it is in one table, `meta`, next to the records.
+Without the key nobody can tell which key it is of, and with it nobody can mistake one.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import sqlite3
 from contextlib import closing
 from hmac import compare_digest
@@ -19,7 +17,7 @@ from typing import Final, Literal, TypeAlias
 from attrs import frozen
 
 from hh_exporter._spool.columns import LETTERS, RECORDS
-from hh_exporter._spool.kept import Identity, Mark
+from hh_exporter._spool.kept import Identity
 from hh_exporter._spool.schema import is_corrupt, look, read_version
 from hh_exporter.exceptions import SpoolError
 
@@ -29,18 +27,11 @@ __all__ = [
     "Seal",
     "find_difference",
     "glance",
-    "read_heir",
-    "read_marks",
     "read_seal",
     "seal",
-    "set_heir",
-    "set_mark",
 ]
 
 _SALT: Final = 16
-_HEIR: Final = "heir"
-_MARK: Final = "moved from "
-"""What says where the contents of a file go, and how many of another's are here."""
 
 Difference: TypeAlias = Literal["", "key", "dialect", "address"]
 """What of an identity a file is not of; empty if it is of that one."""
@@ -108,50 +99,6 @@ def read_seal(db: sqlite3.Connection) -> Seal:
         case (str(base_url), str(dialect), bytes(salt), bytes(digest)) if len(salt) == _SALT:
             return Seal(base_url, dialect, salt, digest)
     raise sqlite3.DatabaseError("its seal is damaged")
-
-
-def set_heir(db: sqlite3.Connection, name: str) -> None:
-    """
-    Note the name of the file to which the contents of this one are moved. Within a transaction.
-    """
-    db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (_HEIR, name))
-
-
-def read_heir(db: sqlite3.Connection) -> str:
-    """
-    Read that name; empty if there is none.
-    """
-    found = db.execute("SELECT value FROM meta WHERE name = ?", (_HEIR,)).fetchone()
-    return found[0] if found is not None and _is_name(found[0]) else ""
-
-
-def set_mark(db: sqlite3.Connection, name: str, mark: Mark | None) -> None:
-    """
-    Note how much of the file of that name is in this one. Within a transaction.
-    """
-    if mark is None:
-        db.execute("DELETE FROM meta WHERE name = ?", (_MARK + name,))
-    else:
-        value = f"{mark.records} {mark.letters}"
-        db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (_MARK + name, value))
-
-
-def read_marks(db: sqlite3.Connection) -> dict[str, Mark]:
-    """
-    Read how much of other files is in this one, by their names.
-
-    A mark that is damaged is left out: rather is a part moved twice than one not at all.
-    """
-    marks = {}
-    for name, value in db.execute("SELECT name, value FROM meta WHERE name GLOB ?", (f"{_MARK}*",)):
-        found = re.fullmatch(r"(\d{1,18}) (\d{1,18})", str(value), re.ASCII)
-        if found and _is_name(source := name.removeprefix(_MARK)):
-            marks[source] = Mark(records=int(found[1]), letters=int(found[2]))
-    return marks
-
-
-def _is_name(value: object) -> bool:
-    return isinstance(value, str) and value == Path(value).name != ""
 
 
 def glance(path: Path) -> Glance | None:
