@@ -136,7 +136,7 @@ def is_in_use(path: Path) -> bool:
                 # SQLite does that for none but the only one who has it open.
                 db.execute("PRAGMA journal_mode = DELETE")
     except sqlite3.OperationalError as exc:
-        return exc.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+        return _code(exc) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
     except sqlite3.DatabaseError:
         return False  # damaged, or no database: who opens it can tell
     return False
@@ -227,10 +227,12 @@ def is_lost(error: sqlite3.Error) -> bool:
     """
     Whether *error* means that what was read can't be read, and not that it can't be copied.
     """
-    return is_corrupt(error) or (
-        isinstance(error, sqlite3.OperationalError)
-        and error.sqlite_errorcode in (sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ)
-    )
+    is_unread = _code(error) in (sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ)
+    return is_unread or is_corrupt(error)
+
+
+def _code(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", 0)  # what Python finds by itself has none
 
 
 def read_version(path: Path, db: sqlite3.Connection, *, can_upgrade: bool = True) -> int:
