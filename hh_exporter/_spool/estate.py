@@ -128,8 +128,14 @@ class Estate:
             log.warning("hh_exporter: the spool file %s can't be opened: %s", path, exc)
             return
         if aside is not None:
-            self.aside += 1
-            log.warning("hh_exporter: a corrupt spool file was renamed to %s", aside)
+            self.note_aside(aside)
+
+    def note_aside(self, aside: Path) -> None:
+        """
+        Note that a damaged file was renamed.
+        """
+        self.aside += 1
+        log.warning("hh_exporter: a corrupt spool file was renamed to %s", aside)
 
     def _adopt(self, path: Path, ours: Held | None) -> Held | None:
         with ExitStack() as undo:

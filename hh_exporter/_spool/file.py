@@ -39,6 +39,7 @@ from hh_exporter._spool.schema import (
     cut_log,
     extent,
     gives_back,
+    is_corrupt,
     is_in_use,
     look,
     read_version,
@@ -113,12 +114,7 @@ class SpoolFile(Marks):
 
     @classmethod
     def adopt(
-        cls,
-        path: Path,
-        identity: Identity | None,
-        *,
-        fsync: bool = False,
-        any_key: bool = False,
+        cls, path: Path, identity: Identity | None, *, fsync: bool = False, any_key: bool = False
     ) -> SpoolFile | None:
         """
         Open a file that no process holds; with *identity* None, whoever it belongs to.
@@ -274,6 +270,17 @@ class SpoolFile(Marks):
         Whether its name still leads to it: what is written to it is found by the next holder.
         """
         return identify(self.path) == self._places
+
+    @property
+    def is_damaged(self) -> bool:
+        """
+        Whether its contents can't be read any more.
+        """
+        try:
+            check(self._db)
+        except sqlite3.Error as exc:
+            return is_corrupt(exc)
+        return False
 
     def keep(self, *, touches: bool) -> None:
         """

@@ -8,7 +8,7 @@ Used by one thread.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from threading import RLock
@@ -21,7 +21,7 @@ from hh_exporter._spool.held import Held
 from hh_exporter._spool.idle import forget, make_lock
 from hh_exporter._spool.kept import Identity
 from hh_exporter._spool.others import Others
-from hh_exporter._spool.place import make_directory
+from hh_exporter._spool.place import make_directory, move_aside
 
 __all__ = ["Files"]
 
@@ -171,7 +171,25 @@ class Files:
             for held in self._files:
                 held.file.keep(touches=touches)
 
-    # A file of ours that was deleted, moved or replaced.
+    # A file of ours that was damaged, deleted, moved or replaced.
+
+    def set_aside(self) -> Iterator[tuple[object, int, int]]:
+        """
+        Rename files that are damaged, so that a person can look; a new one takes the place of ours.
+
+        Returns:
+            As `forget` does, for the one whose contents were being moved to ours, if it is gone.
+        """
+        for held in self._files:
+            with self._at_work:
+                is_damaged = held.file.is_damaged
+                if is_damaged and (aside := move_aside(held.file.path)) is not None:
+                    self.estate.note_aside(aside)
+            if is_damaged and held is self.estate.source:
+                self.estate.source, held.is_gone = None, True
+                with self._at_work, suppress(OSError, sqlite3.Error):
+                    held.file.leave()
+                yield held, held.unloaded, held.file.letters
 
     @property
     def is_astray(self) -> bool:

@@ -35,6 +35,7 @@ __all__ = [
     "list_files",
     "log_size",
     "make_directory",
+    "move_aside",
     "new_path",
     "remove",
     "remove_aside",
@@ -278,13 +279,20 @@ def set_aside(path: Path) -> Path | None:
     if lock is None:
         return None
     try:
-        aside = Path(f"{path}{ASIDE}")
-        is_there = path.exists()
-        if is_there:
-            path.rename(aside)
-            with suppress(FileNotFoundError):
-                Path(f"{path}{_LOG}").rename(f"{aside}{_LOG}")
-        remove(path)
+        return move_aside(path)
     finally:
         os.close(lock)
+
+
+def move_aside(path: Path) -> Path | None:
+    """
+    Do what `set_aside` does; the caller holds the lock of *path*.
+    """
+    aside = Path(f"{path}{ASIDE}")
+    is_there = path.exists()
+    if is_there:
+        path.rename(aside)
+        with suppress(FileNotFoundError):
+            Path(f"{path}{_LOG}").rename(f"{aside}{_LOG}")
+    remove(path)
     return aside if is_there else None

@@ -21,7 +21,7 @@ from attrs import Factory, define, field
 from hh_exporter._records import Spot
 from hh_exporter._spool.disk import Disk
 from hh_exporter._spool.kept import Letter
-from hh_exporter._spool.schema import is_lost
+from hh_exporter._spool.schema import is_corrupt, is_lost
 from hh_exporter._spool.work import AT_ONCE, Settle, Work
 from hh_exporter.exceptions import SpoolError
 
@@ -215,6 +215,10 @@ class Rounds:
         except Exception as exc:
             self.has_failed = True
             self.on_fail(exc)
+            if isinstance(exc, sqlite3.Error) and is_corrupt(exc):
+                with suppress(OSError, sqlite3.Error):
+                    for lost in self.disk.set_aside():
+                        self.on_lost(*lost)
             return False
         self.has_written = self.has_written or added > 0
         if deleted:

@@ -7,19 +7,20 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from hh_exporter import BatchLimits, DropReason, Exporter, Outcome, Settlement, Spool
+from hh_exporter import BatchLimits, DropReason, Exporter, Outcome, QueueLimits, Settlement, Spool
 from hh_exporter._spool.file import SpoolFile
 from hh_exporter._spool.kept import Identity
 from hh_exporter._spool.place import list_files
 from tests.builders import make_letter
 from tests.conftest import KEY, MakeExporter
-from tests.scripted_server import ScriptedServer
-from tests.spools import come_back, contents, damage, leave, letters_in, written
-from tests.support import EPOCH, FakeClock, assert_balanced, model_event, until
+from tests.scripted_server import ScriptedServer, hang
+from tests.spools import come_back, contents, damage, leave, letters_in, on_disk, written
+from tests.support import EPOCH, FakeClock, assert_balanced, model_event, push_all, until
 
 ROWS = {
     "time is text": "pushed_at = 'x'",
@@ -329,3 +330,52 @@ async def test_a_damaged_mark_loses_nothing(
 
     assert received(server) == ["a0", "a1", "b0", "b1"]
     assert not list_files(directory)
+
+
+def spoil(path: Path) -> None:
+    """
+    Overwrite where the records of a file begin, as a bad disk does, and have its holder read anew.
+    """
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (page,) = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'records'").fetchone()
+        (size,) = db.execute("PRAGMA page_size").fetchone()
+        with path.open("r+b") as file:
+            file.seek((page - 1) * size)
+            file.write(b"\xff" * size)
+        db.execute("INSERT OR REPLACE INTO meta VALUES ('spoiled', '')")
+        db.commit()
+
+
+async def test_damage_to_the_file_in_use_costs_what_only_it_has(
+    make_exporter: MakeExporter,
+    server: ScriptedServer,
+    clock: FakeClock,
+    directory: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """
+    It is set aside, what is in memory is written to a new file, and everything goes on.
+    """
+    server.default = hang()
+    exporter = await make_exporter(
+        spool=Spool(directory, durable=True), queue=QueueLimits(max_events=2)
+    )
+    push_all(exporter, "e0", "e1", "e2", "e3")
+    await written(exporter)
+    (path,) = list_files(directory)
+    in_memory = exporter.stats().queued + exporter.stats().in_flight
+    spoil(path)
+
+    push_all(exporter, "new")
+    await until(lambda: exporter.stats().dropped)
+    await written(exporter)
+
+    stats = assert_balanced(exporter)
+    assert stats.dropped_by_reason == {DropReason.PURGED: 4 - in_memory}
+    assert path.with_name(f"{path.name}.corrupt").exists()
+    assert f"a corrupt spool file was renamed to {path}.corrupt" in caplog.text
+    push_all(exporter, "newer")
+    await until(lambda: {"new", "newer"} <= set(on_disk(directory)))
+    reason = "damaged, and set aside in the spool: 1 file"
+    await until(lambda: exporter.stats().health_reason == reason)
