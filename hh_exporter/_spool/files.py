@@ -256,7 +256,7 @@ class Files:
                 if ours.file.slack > min(_MUCH, self.log_size):
                     ours.file.cut_log()
 
-    def look_around(self, before: float, has_work: Callable[[], bool]) -> bool:
+    def look_around(self, now: float, max_age: float, has_work: Callable[[], bool]) -> bool:
         """
         Look at files that are not ours, as `Others.look` does, until there is other work.
 
@@ -267,7 +267,7 @@ class Files:
         has_more = True
         while has_more and not has_work():
             with self._at_work:
-                has_more = self.others.look(before)
+                has_more = self.others.look(now, max_age)
         return has_more
 
     def abandon(self) -> None:

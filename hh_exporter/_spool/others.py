@@ -17,7 +17,7 @@ from attrs import Factory, define, field
 
 from hh_exporter._log import get_log
 from hh_exporter._spool.file import SpoolFile
-from hh_exporter._spool.kept import Identity
+from hh_exporter._spool.kept import EARLIEST, Identity
 from hh_exporter._spool.place import (
     check_ours,
     is_aside,
@@ -69,9 +69,13 @@ class Others:
             self._found, self._deleted = [], [0, 0, 0]
             self._paths.extend([*list_files(self.directory), *list_aside(self.directory)])
 
-    def look(self, before: float) -> bool:
+    def look(self, now: float, max_age: float) -> bool:
         """
-        Look at the next file, and delete what was pushed before a Unix time.
+        Look at the next file, and delete what is too old.
+
+        Args:
+            now: Unix time.
+            max_age: Seconds after which it is.
 
         Returns:
             Whether there are more; what a round found is logged at its end.
@@ -81,8 +85,8 @@ class Others:
             with suppress(SpoolError, sqlite3.Error, OSError):  # the start logs what it can't read
                 check_ours(path)
                 if not is_aside(path):
-                    self._look_at(path, before)
-                elif last_change(path) < before:
+                    self._look_at(path, now, max_age)
+                elif EARLIEST <= last_change(path) < now - max_age:
                     remove_aside(path)
                     self._deleted[2] += 1
         if self._paths:
@@ -91,21 +95,22 @@ class Others:
         self._tell()
         return False
 
-    def _look_at(self, path: Path, before: float) -> None:
+    def _look_at(self, path: Path, now: float, max_age: float) -> None:
         found = glance(path)
         if found is None:
             return
         difference, count = found.seal.differs(self.identity), found.count
         is_ours = not difference or (self.any_key and difference == "key")
         # To ask who holds it may keep its owner from taking it for a moment: only if it matters.
-        if is_ours or not (count or found.oldest < before) or is_held(path):
+        has_old = found.oldest < now - max_age
+        if is_ours or not (count or has_old) or is_held(path):
             return
-        if found.oldest < before:
-            count = self._expire(path, before)
+        if has_old:
+            count = self._expire(path, now, max_age)
         if count:
             self._found.append((difference, count))
 
-    def _expire(self, path: Path, before: float) -> int:
+    def _expire(self, path: Path, now: float, max_age: float) -> int:
         """
         Delete what is too old in a file; returns how many records stay.
         """
@@ -113,9 +118,11 @@ class Others:
         if file is None:
             return 0  # somebody has it now
         with closing(file):
+            with file.transaction():
+                file.bound_age(now)
             while True:
                 with file.transaction():
-                    records, letters = file.expire(before, _AT_ONCE)
+                    records, letters = file.expire(now - max_age, _AT_ONCE)
                 if not records and not letters:
                     return file.count
                 self._deleted[0] += len(records)

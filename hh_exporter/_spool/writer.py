@@ -376,8 +376,8 @@ class Writer:
         Look at the files that are not ours, until other work waits; then go on later.
         """
         work = self._shifts[0].work
-        before = self.rows.wall() - self.settings.max_age
-        if self.disk.look_around(before, lambda: not work.empty()):
+        now, max_age = self.rows.wall(), self.settings.max_age
+        if self.disk.look_around(now, max_age, lambda: not work.empty()):
             with self.queue.lock:
                 self.hand_over(Look())
 

@@ -255,3 +255,20 @@ def test_a_file_that_could_not_be_handed_over_is_still_of_its_key(directory: Pat
     assert file is not None
     assert file.count == 1
     file.close()
+
+
+async def test_what_was_pushed_while_no_clock_was_set_is_not_too_old(
+    make_exporter: MakeExporter, server: ScriptedServer, clock: FakeClock, directory: Path
+) -> None:
+    """
+    Of another key, too, it is as old as the first look at it, and expires after that.
+    """
+    leave_aged(directory, server.url, [EPOCH - 60.0])
+    exporter = await make_exporter(spool=Spool(directory, max_age=AGE))
+    await until(lambda: exporter.stats().stranded == 1)
+    assert len(on_disk(directory)) == 1
+
+    await clock.advance(AGE)
+    await clock.advance(AGE)
+    await until(lambda: exporter.stats().stranded == 0)
+    assert not files_in(directory)
