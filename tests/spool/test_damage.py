@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from hh_exporter import BatchLimits, DropReason, Exporter, Outcome, QueueLimits, Settlement, Spool
+from hh_exporter._spool import moving
 from hh_exporter._spool.file import SpoolFile
 from hh_exporter._spool.kept import Identity
 from hh_exporter._spool.place import list_files
@@ -379,3 +380,28 @@ async def test_damage_to_the_file_in_use_costs_what_only_it_has(
     await until(lambda: {"new", "newer"} <= set(on_disk(directory)))
     reason = "damaged, and set aside in the spool: 1 file"
     await until(lambda: exporter.stats().health_reason == reason)
+
+
+async def test_damage_to_a_file_that_is_taken_over_costs_no_other(
+    make_exporter: MakeExporter,
+    server: ScriptedServer,
+    clock: FakeClock,
+    directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    If it goes bad before its contents could be moved, it is set aside, and all else is sent.
+    """
+    monkeypatch.setattr(moving, "_SPARE", 2**40)  # a disk that has no room for a move
+    names = [f"a{n}" for n in range(9)]
+    leave(directory / "a.spool", server.url, records=names, api_key=KEY)
+    leave(directory / "b.spool", server.url, records=["b0", "b1"], api_key=KEY)
+    exporter = await make_exporter(spool=directory, batch=BatchLimits(max_events=1))
+    await until(lambda: exporter.stats().recovered == 11)
+    spoil(directory / "b.spool")
+    await come_back(exporter, clock)
+
+    assert received(server) == names
+    assert assert_balanced(exporter).dropped_by_reason == {DropReason.PURGED: 2}
+    assert (directory / "b.spool.corrupt").exists()
+    assert exporter.stats().health == "degraded"
