@@ -3,7 +3,7 @@ Rounds of the spool's thread: what arrived is committed, then a part of what is 
 
 A disk that fails costs a round a few transactions, however much arrives or is owed:
 after some failures in a row of one kind of work, the rest of that kind has failed too.
-Nothing is done in a file that its name does not lead to: it is copied to a new one first.
+Nothing is committed to a file that its name does not lead to: it is copied to a new one first.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from hh_exporter._spool.disk import Disk
 from hh_exporter._spool.kept import Letter
 from hh_exporter._spool.schema import is_corrupt, is_lost
 from hh_exporter._spool.work import AT_ONCE, Settle, Work
-from hh_exporter.exceptions import SpoolError
 
 __all__ = ["RETRY", "Owed", "Rounds"]
 
@@ -35,6 +34,12 @@ _TOUCH = 3600.0
 
 _FEW = 3
 """Failures in a row after which the disk is at fault, and not what was to be written."""
+
+
+class _Astray(Exception):  # noqa: N818 - it ends a transaction, and goes no further
+    """
+    Nobody would find what is written.
+    """
 
 
 @define(eq=False)
@@ -139,7 +144,8 @@ class Rounds:
             Which of them were done.
         """
         self.has_failed = self.has_written = False
-        self._look_after()
+        if not works:
+            self._look_after()
         are_done: list[bool] = []
         for part in self._parts(works):
             if not self._try(part) and not (self._look_after() and self._try(part)):
@@ -211,7 +217,9 @@ class Rounds:
                     work.do(self.disk)
                 deleted = self.disk.make_room(added, self.max_bytes)
                 if self.disk.is_astray:
-                    raise SpoolError("its file was deleted, moved or replaced")
+                    raise _Astray
+        except _Astray:
+            return False  # `_look_after` says why, where it can't be helped
         except Exception as exc:
             self.has_failed = True
             self.on_fail(exc)
