@@ -33,6 +33,7 @@ from hh_exporter._spool.place import (
     touch,
 )
 from hh_exporter._spool.schema import (
+    begin_log,
     bound_log,
     check,
     connect,
@@ -105,6 +106,7 @@ class SpoolFile(Marks):
                 `schema.is_lost` says.
         """
         with _new(self.path.parent) as (path, lock, db):
+            begin_log(db, self._db)  # who looks at it meanwhile sees nothing, and no part of it
             self._db.backup(db)
             check(db)
             set_up(db, fsync=self._fsync)

@@ -17,6 +17,7 @@ from hh_exporter._spool.place import has_log
 from hh_exporter.exceptions import SpoolError
 
 __all__ = [
+    "begin_log",
     "bound_log",
     "check",
     "connect",
@@ -120,6 +121,15 @@ def look(path: Path) -> sqlite3.Connection | None:
             return None
         undo.pop_all()
         return db
+
+
+def begin_log(db: sqlite3.Connection, model: sqlite3.Connection) -> None:
+    """
+    Have what a new database gets be committed to a log, with pages as large as *model*'s.
+    """
+    (size,) = model.execute("PRAGMA page_size").fetchone()
+    db.execute(f"PRAGMA page_size = {size}")
+    db.execute("PRAGMA journal_mode = WAL")
 
 
 def is_in_use(path: Path) -> bool:

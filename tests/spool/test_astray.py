@@ -7,14 +7,17 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hh_exporter import BatchLimits, DropReason, QueueLimits, Spool
+from hh_exporter._spool import schema
 from hh_exporter._spool.file import SpoolFile
 from hh_exporter._spool.place import is_held, list_files
 from tests.builders import make_spooled
@@ -288,3 +291,36 @@ def test_a_lock_that_is_taken_away_as_it_is_taken_is_no_lock(
     assert adopted is not None
     assert is_held(file.path)
     adopted.close()
+
+
+@pytest.mark.parametrize("page_size", [1024, 16_384], ids=["", "of an early version"])
+def test_a_copy_is_seen_once_it_is_whole(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, page_size: int
+) -> None:
+    """
+    Who looks into the directory meanwhile takes no part of it for a damaged file.
+    """
+    monkeypatch.setattr(schema, "_PAGE_SIZE", page_size)
+    file = SpoolFile.create(directory, IDENTITY)
+    with file.transaction():
+        file.add([make_spooled(f"e{n}", b"." * 5000) for n in range(300)])
+    monkeypatch.setattr(schema, "_PAGE_SIZE", 1024)
+    delete(directory, "*")
+    copied: list[SpoolFile] = []
+    thread = threading.Thread(target=lambda: copied.append(file.copy()))
+    thread.start()
+    seen = {0}
+    while thread.is_alive():
+        for path in list_files(directory):
+            assert SpoolFile.adopt(path, IDENTITY) is None
+            with suppress(FileNotFoundError):
+                if (look := SpoolFile.peek(path)) is not None:
+                    seen.add(look.count)
+                    look.close()
+    thread.join()
+
+    assert seen <= {0, 300}
+    [copy] = copied
+    assert copy.count == 300
+    copy.close()
+    file.leave()
