@@ -229,7 +229,7 @@ def take_over_with_room_for(directory: str, size: str) -> None:
     while disk.has_more:
         more, _ = disk.take_over()
         found += more
-    say(f"{found} found, {disk.count} there, {'stuck' if disk.estate.is_stuck else 'done'}")
+    say(f"{found} found, {disk.count} there, {'stuck' if disk.takeover.is_stuck else 'done'}")
     with disk.transaction():
         spots = [spot for _, spot in disk.next(1000, 2**30)]
     say(f"{len(spots)} read")
@@ -241,7 +241,7 @@ def take_over_with_room_for(directory: str, size: str) -> None:
     disk.sweep()
     while disk.has_more:
         disk.take_over()
-    say(f"{disk.count} there, {'stuck' if disk.estate.is_stuck else 'done'}")
+    say(f"{disk.count} there, {'stuck' if disk.takeover.is_stuck else 'done'}")
     disk.close()
 
 

@@ -108,5 +108,5 @@ def read_health(
 
 def _tell_damage(queue: RecordQueue, spooler: Spooler) -> str:
     events = queue.ledger.dropped.get(DropReason.DAMAGED, 0)
-    found = {"file": spooler.writer.disk.estate.aside, "event": events}
+    found = {"file": spooler.writer.disk.takeover.aside, "event": events}
     return " and ".join(f"{n} {noun}{'' if n == 1 else 's'}" for noun, n in found.items() if n)

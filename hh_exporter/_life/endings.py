@@ -18,7 +18,7 @@ from attrs import define
 from hh_exporter._clock import Deadline
 from hh_exporter._life.closing import TO_HANG_UP
 from hh_exporter._life.lifetime import Lifetime
-from hh_exporter._life.stranded import StrandedLoop, interruptible
+from hh_exporter._life.stopped import StoppedLoop, interruptible
 from hh_exporter._log import get_log
 from hh_exporter._outside import comes_from_outside
 
@@ -90,7 +90,7 @@ class _End:
     """
 
     life: Lifetime
-    loop: StrandedLoop
+    loop: StoppedLoop
     done: futures.Future[None]
     limit: Deadline
 
@@ -102,18 +102,18 @@ class _End:
         if self.done.done() or self.limit.is_over(self.life.clock.now()):
             return True
         keeper = self.life.keeper
-        return not (self.loop.loop.is_running() or (keeper.is_stranded and self.loop.is_fit))
+        return not (self.loop.loop.is_running() or (keeper.is_stopped and self.loop.is_fit))
 
 
 def _begin(lives: Sequence[Lifetime]) -> list[_End]:
-    loops: dict[asyncio.AbstractEventLoop, StrandedLoop] = {}
+    loops: dict[asyncio.AbstractEventLoop, StoppedLoop] = {}
     ends: list[_End] = []
 
     def begin(life: Lifetime) -> None:
         worker, done = life.worker, life.begin_end()
         if worker is None or done is None:
             return
-        loop = loops.setdefault(worker.loop, StrandedLoop(worker.loop))
+        loop = loops.setdefault(worker.loop, StoppedLoop(worker.loop))
         done.add_done_callback(loop.stop)
         now = life.clock.now()
         limit = Deadline(now + life.settings.close_timeout + TO_HANG_UP, now)
@@ -139,7 +139,7 @@ def _close(lives: Sequence[Lifetime]) -> None:
     with interruptible() as interrupt:
         ends = _begin(lives)
         while not interrupt.has_come and (ends := [end for end in ends if not end.is_over]):
-            stopped = {end.loop for end in ends if end.life.keeper.is_stranded}
+            stopped = {end.loop for end in ends if end.life.keeper.is_stopped}
             for loop in stopped:
                 loop.run(_LOOK)
             if not stopped:

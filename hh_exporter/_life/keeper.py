@@ -112,7 +112,7 @@ class Keeper:
         return worker is not None and not worker.is_over and worker.loop.is_running()
 
     @property
-    def is_stranded(self) -> bool:
+    def is_stopped(self) -> bool:
         """
         Whether the worker's loop is stopped, but open, and no other thread lives that may run it.
         """

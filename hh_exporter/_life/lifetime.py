@@ -216,16 +216,16 @@ class Lifetime:
 
         Returns:
             Done once the worker has ended; None where no loop can do it. One that is stopped can,
-            once it is run: `Keeper.is_stranded` says whether the caller may.
+            once it is run: `Keeper.is_stopped` says whether the caller may.
         """
-        worker, is_stranded = self.worker, self.keeper.is_stranded
+        worker, is_stopped = self.worker, self.keeper.is_stopped
         self._is_at_exit = not self.queue.closed
-        if not is_stranded:
+        if not is_stopped:
             self.accept_no_more()
-        if worker is None or not (is_stranded or self.keeper.is_running):
+        if worker is None or not (is_stopped or self.keeper.is_running):
             return None
         # A loop that was stopped has tasks of the program, which go on with it: not for nothing.
-        is_needed = not is_stranded or self.queue.has_records or self.recordings
+        is_needed = not is_stopped or self.queue.has_records or self.recordings
         if worker.loop is _get_running_loop() or not is_needed:
             return None
         end = self._end_in_loop(self.clock.now())

@@ -41,7 +41,7 @@ class Disk(Files):
         """
         Whether a record is there; its file may have been closed since.
         """
-        return spot.file is not None and spot.file in (self._ours, self.estate.source)
+        return spot.file is not None and spot.file in (self._ours, self.takeover.source)
 
     # Within a transaction.
 
@@ -97,7 +97,7 @@ class Disk(Files):
         found: list[tuple[SpooledRecord, Spot]] = []
         size = 0
         for held in self._files:
-            if held is self.estate.source and not self.estate.is_stuck:
+            if held is self.takeover.source and not self.takeover.is_stuck:
                 continue  # its turn comes once it is moved
             self._begin(held)
             for id_ in held.round():
@@ -165,7 +165,7 @@ class Disk(Files):
         Have the transaction include *held*: ours is the last to be committed.
         """
         if not held.is_changing:
-            if held is self.estate.source and self._ours is not None:
+            if held is self.takeover.source and self._ours is not None:
                 self._begin(self._ours)
             self._transaction.enter_context(held.transaction())
         return held

@@ -202,19 +202,19 @@ class SpoolFile(Marks):
             undo.pop_all()
         return file
 
-    def name_heir(self, name: str) -> None:
+    def name_target(self, name: str) -> None:
         """
         Note the name of the file to which its contents are moved.
         """
-        if name != self.heir:
+        if name != self.target:
             # Nobody waits for the disk: without this, a part would be moved again.
             wait_for_disk(self._db, "OFF")
             try:
                 with self.transaction():
-                    self.set_heir(name)
+                    self.set_target(name)
             finally:
                 wait_for_disk(self._db, "FULL" if self._fsync else "NORMAL")
-            self.heir = name
+            self.target = name
 
     @property
     def extent(self) -> int:
@@ -256,7 +256,7 @@ class SpoolFile(Marks):
         is_done_with = lock is not None and remove_empty and self.is_empty
         try:
             with closing(self._db):
-                if is_done_with and not self.heir:
+                if is_done_with and not self.target:
                     is_done_with = not self._is_needed()
                 if is_done_with:
                     wait_for_disk(self._db, "OFF")
@@ -346,10 +346,10 @@ class SpoolFile(Marks):
     def _read_all(self) -> None:
         found = read_seal(self._db)
         self.base_url, self.dialect = found.base_url, found.dialect
-        self.read_heir()
+        self.read_target()
         self.gives_back = gives_back(self._db)
-        if self.heir:
-            self.moved = find_mark(self.path, self.heir)
+        if self.target:
+            self.moved = find_mark(self.path, self.target)
         self._count()
         self._places = identify(self.path)  # at the end: SQLite makes its own as it reads
 

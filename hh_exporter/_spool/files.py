@@ -15,13 +15,13 @@ from threading import RLock
 
 from attrs import define, field
 
-from hh_exporter._spool.estate import Estate
 from hh_exporter._spool.file import SpoolFile
 from hh_exporter._spool.held import Held
 from hh_exporter._spool.idle import forget, make_lock
 from hh_exporter._spool.kept import Identity
 from hh_exporter._spool.others import Others
 from hh_exporter._spool.place import make_directory, move_aside
+from hh_exporter._spool.takeover import Takeover
 
 __all__ = ["Files"]
 
@@ -49,7 +49,7 @@ class Files:
     """Bytes that the log of our file takes beside it, about, as does a commit."""
     any_key: bool = False
     """Whether files of another key, but the same address and dialect, are taken over, too."""
-    estate: Estate = field(init=False)
+    takeover: Takeover = field(init=False)
     others: Others = field(init=False)
     _ours: Held | None = field(default=None, init=False)
     """The one that is written to."""
@@ -62,12 +62,12 @@ class Files:
 
     def __attrs_post_init__(self) -> None:
         self.log_size = max(_LEAST, min(_MOST, self.max_bytes // 32))
-        self.estate = Estate(self.identity, self.fsync, self.any_key)
+        self.takeover = Takeover(self.identity, self.fsync, self.any_key)
         self.others = Others(self.directory, self.identity, self.any_key)
 
     @property
     def _files(self) -> list[Held]:
-        return [held for held in (self._ours, self.estate.source) if held is not None]
+        return [held for held in (self._ours, self.takeover.source) if held is not None]
 
     @property
     def size(self) -> int:
@@ -117,7 +117,7 @@ class Files:
             SpoolError, OSError: The directory is not ours, or can't be made.
         """
         make_directory(self.directory)
-        paths = self.estate.find(self.directory)
+        paths = self.takeover.find(self.directory)
         found, gone = 0, sum(self._left.pop(path) for path in self._left.keys() - set(paths))
         while self.has_more and not self._files:
             more_found, more_gone = self.take_over()
@@ -129,7 +129,7 @@ class Files:
         """
         Whether there is anything that `take_over` can do for now.
         """
-        return self.estate.is_behind and not self.estate.is_stuck
+        return self.takeover.is_behind and not self.takeover.is_stuck
 
     def take_over(self) -> tuple[int, int]:
         """
@@ -138,25 +138,25 @@ class Files:
         Returns:
             How many records were found, and how many of ours are gone.
         """
-        estate = self.estate
+        takeover = self.takeover
         with self._at_work:
             found = gone = 0
-            if estate.source is None and estate.is_unread and not estate.is_heavy:
-                path, held = estate.open_next(self._ours)
+            if takeover.source is None and takeover.is_unread and not takeover.is_heavy:
+                path, held = takeover.open_next(self._ours)
                 odd = [] if held is None else held.file.odd
                 self.odd += odd
                 new = (held.file.count if held else 0) + len(odd) - self._left.pop(path, 0)
                 found, gone = max(new, 0), max(-new, 0)
                 # One that was moved in part is not to be written to.
-                if self._ours is None and held and held.file.gives_back and not held.file.heir:
+                if self._ours is None and held and held.file.gives_back and not held.file.target:
                     self._ours = held
                     held.file.bound_log(self.log_size)
                 else:
-                    estate.source = held
-            if estate.source is not None:
-                estate.move(estate.source, self._writable)
-            elif self._ours is not None and (estate.is_heavy or not estate.is_unread):
-                found += estate.remove_next(self._ours)
+                    takeover.source = held
+            if takeover.source is not None:
+                takeover.move(takeover.source, self._writable)
+            elif self._ours is not None and (takeover.is_heavy or not takeover.is_unread):
+                found += takeover.remove_next(self._ours)
         return found, gone
 
     def sweep(self, *, touches: bool = False) -> None:
@@ -166,7 +166,7 @@ class Files:
         Args:
             touches: Whether to make all files look as if they were just used.
         """
-        self.estate.is_stuck = False  # a commit may have made room
+        self.takeover.is_stuck = False  # a commit may have made room
         with self._at_work:
             for held in self._files:
                 held.file.keep(touches=touches)
@@ -184,9 +184,9 @@ class Files:
             with self._at_work:
                 is_damaged = held.file.is_damaged
                 if is_damaged and (aside := move_aside(held.file.path)) is not None:
-                    self.estate.note_aside(aside)
-            if is_damaged and held is self.estate.source:
-                self.estate.source, held.is_gone = None, True
+                    self.takeover.note_aside(aside)
+            if is_damaged and held is self.takeover.source:
+                self.takeover.source, held.is_gone = None, True
                 with self._at_work, suppress(OSError, sqlite3.Error):
                     held.file.leave()
                 yield held, held.unloaded, held.file.letters
@@ -281,7 +281,7 @@ class Files:
     def close(self) -> None:
         with self._at_work, ExitStack() as closing:
             files = self._files
-            self.estate.close(self._ours)
+            self.takeover.close(self._ours)
             self._ours = None
             for held in files:
                 closing.callback(held.file.close)

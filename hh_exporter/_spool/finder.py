@@ -66,7 +66,7 @@ class Finder:
         self.lose([0] * len(odd), DropReason.DAMAGED, odd)
         with self.queue.lock:
             self.on_counted()
-            if self.disk.estate.is_unread:
+            if self.disk.takeover.is_unread:
                 return
         self.on_end()
         with self.queue.lock:

@@ -20,7 +20,7 @@ from hh_exporter.exceptions import SpoolError
 
 __all__ = ["Marks", "find_mark"]
 
-_HEIR: Final = "heir"
+_TARGET: Final = "moved to"
 _MARK: Final = "moved from "
 """What in `meta` names the file to which the contents go, and those that are here in part."""
 
@@ -31,15 +31,15 @@ class Marks(Tables):
     A database with that, too.
     """
 
-    heir: str = field(default="", init=False)
+    target: str = field(default="", init=False)
     """The name of the file to which its contents are moved; empty if none was chosen."""
 
-    def read_heir(self) -> None:
+    def read_target(self) -> None:
         """
         Read that name.
         """
-        value = str(self._fact(_HEIR) or "")
-        self.heir = value if _is_name(value) else ""
+        value = str(self._fact(_TARGET) or "")
+        self.target = value if _is_name(value) else ""
 
     def read_mark(self, name: str) -> Mark:
         """
@@ -60,8 +60,8 @@ class Marks(Tables):
 
     # Within a transaction.
 
-    def set_heir(self, name: str) -> None:
-        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (_HEIR, name))
+    def set_target(self, name: str) -> None:
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (_TARGET, name))
 
     def set_mark(self, name: str, mark: Mark | None) -> None:
         """
@@ -78,16 +78,16 @@ class Marks(Tables):
         return None if found is None else found[0]
 
 
-def find_mark(path: Path, heir: str) -> Mark:
+def find_mark(path: Path, target: str) -> Mark:
     """
     Find out how much of the file at *path* is in another, whoever holds that.
 
     Args:
-        heir: The name of that one; where it is gone, all files are asked, since its own
+        target: The name of that one; where it is gone, all files are asked, since its own
             contents may have been moved.
     """
     mark = Mark()
-    named = path.with_name(heir)
+    named = path.with_name(target)
     for other in [named] if named.exists() else list_files(path.parent):
         with suppress(SpoolError, OSError, sqlite3.Error):  # what can't be read is not there
             mark = mark.later(_mark_in(other, path.name))

@@ -35,7 +35,7 @@ def move(source: Held, ours: Held) -> None:
     free = free_bytes(source.file.path.parent)
     if free is not None and free < _SPARE * size_of(source.file.path):
         raise OSError("its disk has little room")
-    source.file.name_heir(ours.file.path.name)
+    source.file.name_target(ours.file.path.name)
     records, letters = source.first(_PART)
     with ours.transaction():
         # Their places in the order of admission are of another exporter.

@@ -129,7 +129,7 @@ class Rounds:
         if self.owed and not self.has_failed:
             return 0.0
         is_astray = self.has_failed and self.disk.is_astray
-        is_waiting = is_behind or is_astray or self.owed or self.disk.estate.is_stuck
+        is_waiting = is_behind or is_astray or self.owed or self.disk.takeover.is_stuck
         return RETRY if is_waiting or self.disk.is_loose else _TOUCH
 
     def go(self, works: Sequence[Work], now: float) -> list[bool]:

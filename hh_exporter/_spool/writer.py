@@ -230,7 +230,7 @@ class Writer:
         """
         while self.disk.has_more:
             self.finder.look(shift, self.disk.take_over)
-            if not self.disk.estate.is_behind:
+            if not self.disk.takeover.is_behind:
                 self.expire()  # what was moved may be too old
             if not shift.work.empty():
                 break

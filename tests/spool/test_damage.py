@@ -303,9 +303,9 @@ def test_times_of_damaged_rows_are_those_of_their_file(directory: Path) -> None:
 @pytest.mark.parametrize(
     "odd",
     [
-        "('heir', x'00')",
-        "('heir', 'a/b')",
-        "('heir', '')",
+        "('moved to', x'00')",
+        "('moved to', 'a/b')",
+        "('moved to', '')",
         "('moved from b.spool', 5)",
         "('moved from b.spool', x'ff')",
         "('moved from b.spool', '-1 2')",

@@ -14,7 +14,7 @@ import pytest
 from attrs import evolve
 
 from hh_exporter import Exporter
-from hh_exporter._spool import estate, moving
+from hh_exporter._spool import moving, takeover
 from hh_exporter._spool.disk import Disk
 from hh_exporter._spool.file import SpoolFile
 from hh_exporter._spool.kept import Identity, Letter, Mark, SpooledRecord
@@ -84,7 +84,7 @@ def exporter_source(exporter: Exporter) -> Path:
     Say which file is read where it is.
     """
     assert exporter._spooler is not None
-    source = exporter._spooler.writer.disk.estate.source
+    source = exporter._spooler.writer.disk.takeover.source
     assert source is not None
     return source.file.path
 
@@ -119,7 +119,7 @@ def test_large_files_are_removed_as_they_are_moved(
     """
     What is moved is not on disk twice for longer than a start needs to read what is small.
     """
-    monkeypatch.setattr(estate, "_MUCH", 30_000)
+    monkeypatch.setattr(takeover, "_MUCH", 30_000)
     for n in range(6):
         leave(directory, make_spooled(f"e{n}", b"." * 20_000))
     disk = Disk(directory=directory, identity=IDENTITY, fsync=False)
@@ -363,7 +363,7 @@ def test_a_move_never_fills_the_disk(directory: Path, monkeypatch: pytest.Monkey
     with monkeypatch.context() as patch:
         patch.setattr(moving, "_SPARE", 2**40)
         disk, found = open_disk(directory)
-        assert (found, disk.estate.is_stuck) == (6, True)
+        assert (found, disk.takeover.is_stuck) == (6, True)
         with disk.transaction():
             spots = [spot for _, spot in disk.next(100, MIB)]
     assert len(spots) == 6

@@ -15,11 +15,11 @@ from threading import current_thread, main_thread
 
 from attrs import define, field
 
-__all__ = ["Interrupt", "StrandedLoop", "interruptible"]
+__all__ = ["Interrupt", "StoppedLoop", "interruptible"]
 
 
 @define(eq=False)
-class StrandedLoop:
+class StoppedLoop:
     """
     An event loop that only this thread can run.
     """

@@ -26,7 +26,7 @@ from hh_exporter._spool.place import list_files, set_aside, size_of
 from hh_exporter._spool.schema import is_corrupt
 from hh_exporter.exceptions import SpoolError
 
-__all__ = ["Estate"]
+__all__ = ["Takeover"]
 
 log = get_log(__name__)
 
@@ -38,7 +38,7 @@ _FEW = 100
 
 
 @define(eq=False)
-class Estate:
+class Takeover:
     """
     The files of other processes in one directory, as far as they are for this identity.
     """
