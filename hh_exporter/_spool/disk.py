@@ -28,14 +28,23 @@ class Disk(Files):
 
     _transaction: ExitStack = field(factory=ExitStack, init=False)
     """The one that is under way."""
+    _begun: list[Held] = field(factory=list, init=False)
+    """The files that it includes."""
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """
         Commit what is done in the block, all of it or nothing.
         """
-        with self._at_work, ExitStack() as self._transaction:
-            yield
+        self._begun.clear()
+        with self._at_work:
+            try:
+                with ExitStack() as self._transaction:
+                    yield
+            except BaseException:
+                for held in self._begun:  # one may be committed: nothing came to memory from it
+                    held.forget_notes()
+                raise
 
     def has(self, spot: Spot) -> bool:
         """
@@ -168,6 +177,7 @@ class Disk(Files):
             if held is self.takeover.source and self._ours is not None:
                 self._begin(self._ours)
             self._transaction.enter_context(held.transaction())
+            self._begun.append(held)
         return held
 
 

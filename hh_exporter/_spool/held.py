@@ -47,7 +47,7 @@ class Held:
     is_changing: bool = field(default=False, init=False)
     """Whether a transaction is under way."""
     _were: dict[int, bool] = Factory(dict)
-    """Whether records were in memory before it noted that they are, or are not."""
+    """Whether records were in memory before the last transaction noted that they are, or not."""
     _written: list[Spot] = Factory(list)
     """Spots of records that it adds."""
 
@@ -71,12 +71,12 @@ class Held:
         Commit what is done in the block, all of it or nothing.
         """
         self.is_changing = True
+        self._were.clear()
         try:
             with self.file.transaction():
                 yield
         except BaseException:
-            for id_, was_loaded in self._were.items():
-                self._set(id_, was_loaded)
+            self.forget_notes()
             for spot in self._written:
                 spot.file = None
             raise
@@ -86,8 +86,14 @@ class Held:
                 self.extent = self.file.extent
         finally:
             self.is_changing = False
-            self._were.clear()
             self._written.clear()
+
+    def forget_notes(self) -> None:
+        """
+        Undo what the last transaction noted.
+        """
+        for id_, was_loaded in self._were.items():
+            self._set(id_, was_loaded)
 
     def restore(self) -> None:
         """

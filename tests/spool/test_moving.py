@@ -14,6 +14,7 @@ import pytest
 from attrs import evolve
 
 from hh_exporter import Exporter
+from hh_exporter._records import Spot
 from hh_exporter._spool import moving, takeover
 from hh_exporter._spool.disk import Disk
 from hh_exporter._spool.file import SpoolFile
@@ -375,6 +376,37 @@ def test_a_move_never_fills_the_disk(directory: Path, monkeypatch: pytest.Monkey
     assert len(list_files(directory)) == 1
     assert disk.count == 6
     disk.close()
+
+
+def test_a_commit_that_fails_leaves_what_was_not_moved_to_be_read_again(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Though the commit to its own file succeeded: none of its records came to memory.
+    """
+    leave_many(directory, 2)
+    monkeypatch.setattr(moving, "_SPARE", 2**40)
+    disk, _ = open_disk(directory)
+    assert disk._ours is not None
+    ours = disk._ours.file._db
+
+    def read() -> int:
+        with disk.transaction():
+            disk.add([make_spooled("new")], [Spot()], loaded=True)
+            return len(disk.next(100, MIB))
+
+    ours.set_authorizer(refuse_commit)
+    with pytest.raises(sqlite3.DatabaseError, match="not authorized"):
+        read()
+    ours.set_authorizer(None)
+
+    assert read() == 6
+    disk.close()
+
+
+def refuse_commit(action: int, operation: str | None, *_: object) -> int:
+    is_commit = (action, operation) == (sqlite3.SQLITE_TRANSACTION, "COMMIT")
+    return sqlite3.SQLITE_DENY if is_commit else sqlite3.SQLITE_OK
 
 
 def test_a_disk_that_is_full_amid_a_move_loses_nothing(nursery: Processes, directory: Path) -> None:
