@@ -119,7 +119,8 @@ def leave(directory: Path, note: Note) -> list[Path]:
     """
     if len(_paths(directory)) >= _MOST:
         return []
-    line = orjson.dumps(asdict(note)) + b"\n"
+    why = note.why.encode(errors="replace").decode()  # it may name a path, which need not be text
+    line = orjson.dumps({**asdict(note), "why": why}) + b"\n"
     path = directory / f"{uuid.uuid4().hex}{_SUFFIX}"
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:

@@ -5,6 +5,7 @@ What a process lost as it ended is logged by the next: its own warning may have 
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import stat
 from collections.abc import Iterable, Sequence
@@ -109,6 +110,27 @@ async def test_what_could_not_be_written_is_noted(
     assert await close_with_loss(exporter, server) == 9
 
     assert peek(directory) == [Note(9, exporter._clock.wall(), "disk I/O error")]
+
+
+async def test_a_reason_that_names_an_odd_path_is_noted(
+    directory: Path,
+    make_exporter: MakeExporter,
+    server: ScriptedServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    A directory's name need not be text, and the close ends all the same.
+    """
+
+    def fail(file: SpoolFile, records: Sequence[SpooledRecord]) -> Any:
+        raise OSError(f"{os.fsdecode(b'caf' + bytes([0xE9]))} is full")
+
+    monkeypatch.setattr(SpoolFile, "add", fail)
+    exporter = await make_exporter(spool=directory)
+
+    assert await close_with_loss(exporter, server) == 9
+
+    assert [note.why for note in peek(directory)] == ["caf? is full"]
 
 
 async def test_a_close_that_loses_nothing_leaves_no_note(
