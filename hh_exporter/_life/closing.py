@@ -56,9 +56,11 @@ async def close(life: Lifetime, deadline: float) -> FlushResult:
             raise cancelled
         deadline = await _cut_short(life)
     life.leftovers.give_up_late(life.worker)
-    if life.spooler is not None:
-        await life.spooler.aclose(deadline)
-    life.settler.say_rest()
+    try:
+        if life.spooler is not None:
+            await life.spooler.aclose(deadline)
+    finally:
+        life.settler.say_rest()
     if cancelled is not None:
         raise cancelled
     return watch.result()

@@ -261,6 +261,32 @@ async def test_a_slow_disk_has_its_time_however_often_it_is_cancelled(
     assert on_disk(tmp_path / "spool") == ["e0"]
 
 
+async def test_a_close_that_is_cancelled_as_it_writes_counts_what_was_not_logged(
+    make_exporter: MakeExporter,
+    server: ScriptedServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """
+    It may be the last that the exporter does in this process.
+    """
+    server.default = hang()
+    disk = stall(monkeypatch, "add")
+    exporter = await make_exporter(spool=tmp_path / "spool")
+    push_all(exporter, "e0")
+    close = asyncio.create_task(exporter.aclose(0.0))
+    await until(disk.is_reached.is_set)
+    assert not any(exporter.push(model_event()) for _ in range(3))
+    close.cancel()
+    disk.is_over.set()
+    await asyncio.wait([close])
+
+    assert close.cancelled()
+    dropped = [text.split(" dropped")[0] for text in caplog.messages]
+    assert dropped == ["hh_exporter: 1 event", "hh_exporter: 2 more events"]
+
+
 async def test_a_disk_that_hangs_does_not_hold_a_cancelled_close(
     make_exporter: MakeExporter,
     server: ScriptedServer,
