@@ -41,7 +41,7 @@ class Finder:
     on_counted: Callable[[], None]
     """Called after each part. Under the queue's lock."""
     on_end: Callable[[], None] = lambda: None
-    """Called when all is found, before those who wait for that."""
+    """Called once a shift, when all is found, before those who wait for that."""
     on_found: Callable[[], None] = lambda: None
     """Called when all is found, if anything waits."""
 
@@ -68,7 +68,8 @@ class Finder:
             self.on_counted()
             if self.disk.takeover.is_unread:
                 return
-        self.on_end()
+        if not shift.is_read:
+            self.on_end()
         with self.queue.lock:
             shift.is_read = True
             waiting, shift.on_read = shift.on_read, []

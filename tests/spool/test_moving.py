@@ -13,13 +13,16 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from hh_exporter import Exporter
+from hh_exporter import Exporter, QueueLimits
+from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._records import Spot
 from hh_exporter._spool import moving, takeover
 from hh_exporter._spool.disk import Disk
 from hh_exporter._spool.file import SpoolFile
+from hh_exporter._spool.finder import Finder
 from hh_exporter._spool.kept import Identity, Letter, Mark, SpooledRecord
 from hh_exporter._spool.place import list_files, take_lock
+from hh_exporter._spool.shift import Shift
 from tests.builders import make_letter, make_spooled
 from tests.conftest import KEY, MakeExporter
 from tests.scripted_server import ScriptedServer
@@ -354,6 +357,32 @@ async def test_what_cannot_be_moved_is_sent_from_where_it_is(
     await come_back(exporter, clock)
     assert exporter.stats().dead_letters == 4
     assert sorted(server.created_ids) == sorted(f"e{n}-{i}" for n in range(4) for i in range(3))
+
+
+def test_a_start_ends_once_however_much_is_moved_after_it(directory: Path) -> None:
+    """
+    What a start looks for in the directory is not looked for with each part of a move.
+    """
+    leave_many(directory, 5)
+    disk = Disk(directory=directory, identity=IDENTITY, fsync=False)
+    shift, ends = Shift(), list[int]()
+    finder = Finder(
+        disk=disk,
+        queue=RecordQueue(QueueLimits()),
+        lose=lambda *_: None,
+        on_fail=lambda _: None,
+        on_counted=lambda: None,
+        on_end=lambda: ends.append(disk.count),
+    )
+    finder.look(shift, disk.open)
+    parts = 0
+    while disk.has_more:
+        finder.look(shift, disk.take_over)
+        parts += shift.is_read
+
+    assert ends == [15]
+    assert parts > 1
+    disk.close()
 
 
 def test_a_move_never_fills_the_disk(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
