@@ -2,8 +2,8 @@
 The calls of an ASGI app that have not returned, each with what it does after its response.
 
 A server may end an app while they run: uvicorn cancels them and goes on at once, others wait for
-responses only, not for background tasks. The rule: every call is counted before its first step
-and until it returns or raises, so that none is open means that nobody of the app pushes any more.
+responses only, not for background tasks. Every call is counted from before its first step until
+it returns or raises: once none is open, nothing in the app pushes any more.
 """
 
 from __future__ import annotations
