@@ -16,12 +16,19 @@ from typing import TypeAlias
 
 from hh_exporter._outside import comes_from_outside
 
-__all__ = ["Log", "get_log"]
+__all__ = ["Log", "counted", "get_log"]
 
 Extra: TypeAlias = Mapping[str, object] | None
 
 _reported: set[str] = set()
 """What has been reported once."""
+
+
+def counted(number: int, noun: str) -> str:
+    """
+    Write how many there are of something.
+    """
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 class Log:

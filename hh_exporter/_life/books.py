@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from hh_exporter._clock import Clock
 from hh_exporter._delivery.worker import Worker
+from hh_exporter._log import counted
 from hh_exporter._outcomes import DropReason, Stats
 from hh_exporter._queue.queue import RecordQueue
 
@@ -109,4 +110,4 @@ def read_health(
 def _tell_damage(queue: RecordQueue, spooler: Spooler) -> str:
     events = queue.ledger.dropped.get(DropReason.DAMAGED, 0)
     found = {"file": spooler.writer.disk.takeover.aside, "event": events}
-    return " and ".join(f"{n} {noun}{'' if n == 1 else 's'}" for noun, n in found.items() if n)
+    return " and ".join(counted(number, noun) for noun, number in found.items() if number)

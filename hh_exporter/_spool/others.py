@@ -15,7 +15,7 @@ from pathlib import Path
 
 from attrs import Factory, define, field
 
-from hh_exporter._log import get_log
+from hh_exporter._log import counted, get_log
 from hh_exporter._spool.file import SpoolFile
 from hh_exporter._spool.kept import EARLIEST, Identity
 from hh_exporter._spool.place import (
@@ -135,22 +135,18 @@ class Others:
                 "hh_exporter: deleted in %s, since it is older than max_age: %s and %s of another "
                 "key, address or dialect, %s set aside",
                 self.directory,
-                _count(events, "event"),
-                _count(letters, "dead letter"),
-                _count(files, "file"),
+                counted(events, "event"),
+                counted(letters, "dead letter"),
+                counted(files, "file"),
             )
         if self.stranded and not self._is_told:
             self._is_told = True
             differences = {difference for difference, _ in self._found}
             log.warning(
                 "hh_exporter: %s in %s of another %s wait in %s: %s",
-                _count(self.stranded, "event"),
-                _count(len(self._found), "file"),
+                counted(self.stranded, "event"),
+                counted(len(self._found), "file"),
                 " or ".join(what for what in ("key", "address", "dialect") if what in differences),
                 self.directory,
                 _HAND_OVER if "key" in differences else _SEND,
             )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

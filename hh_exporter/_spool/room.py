@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from attrs import define, field
 
+from hh_exporter._log import counted
+
 __all__ = ["MAX_WAITING", "Room"]
 
 MAX_WAITING = 32 * 2**20
@@ -86,7 +88,7 @@ class Room:
         Returns:
             The message; empty if it was logged already, or there is nothing to log.
         """
-        missed = f"{self._missed} event{'' if self._missed == 1 else 's'}"
+        missed = counted(self._missed, "event")
         if not self._missed:
             return ""
         if is_closing or self.is_half_free:
