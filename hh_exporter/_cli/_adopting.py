@@ -15,30 +15,15 @@ from typing import Any, NoReturn
 
 import click
 import orjson
-from attrs import frozen
 
 from hh_exporter._cli._setup import read_usable_settings
-from hh_exporter._cli._spools import Spool, tell_count
+from hh_exporter._cli._spools import Count, Spool, tell_count
 from hh_exporter._cli._target import Place
 from hh_exporter._environment import Settings
 from hh_exporter._spool.file import SpoolFile
 from hh_exporter._spool.kept import Identity
 
 __all__ = ["hand_over"]
-
-
-@frozen
-class Count:
-    """
-    What a file holds.
-    """
-
-    records: int
-    letters: int
-
-    @classmethod
-    def of(cls, file: SpoolFile) -> Count:
-        return cls(file.count, file.letters)
 
 
 def hand_over(spool: Spool, given: Mapping[str, Any], *, yes: bool, as_json: bool) -> NoReturn:
@@ -67,7 +52,7 @@ def hand_over(spool: Spool, given: Mapping[str, Any], *, yes: bool, as_json: boo
 
     def change(file: SpoolFile) -> Count:
         file.hand_over(identity)
-        return Count.of(file)
+        return Count(file.count, file.letters)
 
     done = spool.take(meant, change)
     if as_json:
@@ -91,7 +76,11 @@ def _find(spool: Spool, settings: Settings) -> dict[Path, Count]:
     """
     target = Place(settings.base_url, settings.dialect)
     meant = {}
-    for path, (place, count) in spool.look(lambda file: (Place.of(file), Count.of(file))).items():
+
+    def read(file: SpoolFile) -> tuple[Place, Count]:
+        return Place.of(file), Count(file.count, file.letters)
+
+    for path, (place, count) in spool.look(read).items():
         if place.dialect != target.dialect and place.base_url == target.base_url:
             spool.leave(path, f"its events were made for another dialect, choose it with {place}")
         elif place != target:

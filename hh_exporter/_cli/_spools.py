@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import click
-from attrs import define, field
+from attrs import define, field, frozen
 
 from hh_exporter._cli._errors import CallError
 from hh_exporter._cli._report import Report
@@ -27,7 +27,7 @@ from hh_exporter._spool.file import SpoolFile
 from hh_exporter._spool.place import is_held, last_change, list_aside, list_files, remove_aside
 from hh_exporter.exceptions import SpoolError
 
-__all__ = ["Spool", "find_directory", "tell_count", "tell_time"]
+__all__ = ["Count", "Spool", "find_directory", "tell_count", "tell_time"]
 
 T = TypeVar("T")
 
@@ -70,6 +70,16 @@ def tell_count(number: int, noun: str) -> str:
     Write how many there are of something.
     """
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+@frozen
+class Count:
+    """
+    How many records and letters of a file are meant.
+    """
+
+    records: int
+    letters: int
 
 
 @define(eq=False)

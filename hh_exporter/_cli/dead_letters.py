@@ -26,7 +26,7 @@ from hh_exporter._cli._draining import (
 )
 from hh_exporter._cli._errors import CallError
 from hh_exporter._cli._report import Report, print_columns, printable
-from hh_exporter._cli._spools import Spool, find_directory, tell_count, tell_time
+from hh_exporter._cli._spools import Count, Spool, find_directory, tell_count, tell_time
 from hh_exporter._clock import SystemClock
 from hh_exporter._outcomes import DropReason
 from hh_exporter._spool.file import SpoolFile
@@ -144,7 +144,7 @@ def purge_command(
     spool = Spool(find_directory(directory), report)
     before = None if age is None else SystemClock().wall() - age
     match = Match(session_id=session, user=user, before=before)
-    found = spool.look(lambda file: Count.of(file, match))
+    found = spool.look(lambda file: Count(*map(len, file.find(match))))
     if not unsent and (waiting := sum(n.records for n in found.values())):
         fit = "fits" if waiting == 1 else "fit"
         report.say(f"{tell_count(waiting, 'record')} not sent yet {fit} too: see --unsent")
@@ -255,24 +255,6 @@ def revive(spool: Spool, wanted: Mapping[Path, Collection[int] | None]) -> Count
         return [letter.event_id for letter in letters if letter.id in revived]
 
     return Counter(id_ for ids in spool.take(wanted, do).values() for id_ in ids)
-
-
-@frozen
-class Count:
-    """
-    How many records and letters of a file are meant.
-    """
-
-    records: int
-    letters: int
-
-    @classmethod
-    def of(cls, file: SpoolFile, match: Match) -> Count:
-        """
-        Count those that *match*.
-        """
-        records, letters = file.find(match)
-        return cls(len(records), len(letters))
 
 
 @frozen(kw_only=True)
