@@ -169,7 +169,7 @@ class Lifetime:
 
     # How it ends if it is not closed.
 
-    def wind_up(self, then: Callable[[], None]) -> bool:
+    def wind_up(self, then: Callable[[], None], *, ends_blocks: bool = False) -> bool:
         """
         Have the worker send what is there, for `close_timeout` at most.
 
@@ -178,6 +178,8 @@ class Lifetime:
         Args:
             then: Called in the worker's loop once everything has its outcome, or no
                 more can be delivered in time.
+            ends_blocks: Whether to push what is being recorded, too: in that loop, since the
+                caller may have interrupted a hook of the program that is called for it.
 
         Returns:
             Whether there is anything to send, and a loop runs that can; if not,
@@ -186,10 +188,10 @@ class Lifetime:
         worker = self.worker if _get_running_loop() is None else self.keeper.see_to_worker()
         if worker is None or worker.is_over or not worker.loop.is_running():
             return False
-        if not self.queue.has_records:
+        if not (self.queue.has_records or (ends_blocks and self.recordings)):
             return False
         self._then = then
-        flush = self._flush_and_go_on()
+        flush = self._flush_and_go_on(ends_blocks=ends_blocks)
         try:
             asyncio.run_coroutine_threadsafe(flush, worker.loop)
         except RuntimeError:  # closed just now, by another thread
@@ -197,7 +199,9 @@ class Lifetime:
             return False
         return True
 
-    async def _flush_and_go_on(self) -> None:
+    async def _flush_and_go_on(self, *, ends_blocks: bool) -> None:
+        if ends_blocks:
+            end_all(self.recordings)
         await self.flush(self.clock.now() + self.settings.close_timeout)
         # Not if this is cancelled: the loop ends then, and the worker still sends as it does.
         self._go_on()

@@ -24,7 +24,6 @@ from attrs import Factory, define
 from hh_exporter._life.endings import living, save_all
 from hh_exporter._life.forks import in_child
 from hh_exporter._life.lifetime import Lifetime
-from hh_exporter._recording import end_all
 from hh_exporter.exceptions import ExporterError
 
 __all__ = ["install"]
@@ -112,10 +111,10 @@ class _Handler:
     def _wind_up(self, number: int) -> None:
         self._busy = {None}  # not empty before all are asked
         for life in living():
-            if not callable(self.action):
-                end_all(life.recordings)  # the process ends by it: their blocks never do
             self._busy.add(life)
-            if not life.wind_up(partial(self._go_on, life, number)):
+            # Without a handler of its own the process ends by it, and its blocks never do.
+            ends_blocks = not callable(self.action)
+            if not life.wind_up(partial(self._go_on, life, number), ends_blocks=ends_blocks):
                 self._busy.discard(life)
         self._busy.discard(None)
 

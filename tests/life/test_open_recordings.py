@@ -125,6 +125,45 @@ async def test_the_signal_of_a_program_that_goes_on_ends_no_block(server: Script
     assert {e["event_id"]: e.get("error") for e in events_of(server)} == {"e0": None, "e1": None}
 
 
+async def test_the_end_of_a_block_waits_for_no_hook_that_the_signal_interrupts(
+    server: ScriptedServer,
+) -> None:
+    """
+    A signal that comes while `before_send` holds a lock of its own does not call it again there.
+    """
+    source = """
+        lock = threading.Lock()
+
+        def before_send(event):
+            with lock:
+                if event.event_id == "e1":
+                    signal.raise_signal(signal.SIGTERM)
+            return event
+
+        async def call(exporter):
+            with exporter.record(model="m", event_id="e0"):
+                await asyncio.sleep(60)
+
+        async def main():
+            exporter = Exporter(before_send=before_send)
+            exporter.install_signal_handlers()
+            await exporter.start()
+            task = asyncio.create_task(call(exporter))
+            await asyncio.sleep(0)
+            exporter.push(ModelEvent(model="m", event_id="e1"))
+            await asyncio.sleep(60)
+        asyncio.run(main())
+    """
+
+    done = await run_program(source, server.url)
+
+    assert (done.status, done.stderr) == (-signal.SIGTERM, "")
+    assert {e["event_id"]: e.get("error") for e in events_of(server)} == {
+        "e0": "cancelled",
+        "e1": None,
+    }
+
+
 async def test_a_close_pushes_what_is_open(
     exporter: Exporter, server: ScriptedServer, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
