@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 from attrs import asdict, define, field, frozen
 
-from hh_exporter._log import get_log
+from hh_exporter._log import counted, get_log
 from hh_exporter._spool.place import check_ours
 from hh_exporter.exceptions import SpoolError
 
@@ -99,9 +99,9 @@ class Losses:
         self._own.clear()
         if notes := take(directory):
             log.warning(
-                "hh_exporter: %d events were lost at the end of an earlier process: the spool in "
+                "hh_exporter: %s lost at the end of an earlier process: the spool in "
                 "%s could not take them (%s)",
-                sum(note.events for note in notes),
+                counted(sum(note.events for note in notes), "event"),
                 directory,
                 max(notes, key=lambda note: note.at).why,
             )

@@ -155,7 +155,7 @@ async def test_calls_that_are_cancelled_may_take_their_time(
     running: Running, server: ScriptedServer, door: Callable[..., Any]
 ) -> None:
     """
-    A server that cancels them and ends the app in the same breath is right to do so.
+    A server that cancels them and ends the app at the same moment is right to do so.
     """
     await running.start(door(running))
     call = running.call()
