@@ -63,7 +63,10 @@ class _Handler:
         if callable(self.action):
             self.action(number, frame)
             return
-        save_all(living())
+        lives = living()
+        for life in lives:
+            life.queue.close()  # what `record` times stays open: hooks may want interrupted locks
+        save_all(lives)
         # So that the parent process sees which signal ended this one.
         signal.signal(number, signal.SIG_DFL)
         signal.raise_signal(number)

@@ -262,3 +262,25 @@ async def test_a_cancelled_close_keeps_what_was_open(
 
 def events_of(server: ScriptedServer) -> list[Event]:
     return [event for request in server.requests for event in request.events]
+
+
+async def test_a_signal_ends_no_block_where_no_loop_runs(server: ScriptedServer) -> None:
+    """
+    There `before_send` would be called in the handler, which interrupts who knows what.
+    """
+    source = """
+        lock = threading.Lock()
+
+        def before_send(event):
+            with lock:
+                return event
+
+        exporter = Exporter(before_send=before_send)
+        exporter.install_signal_handlers()
+        with exporter.record(model="m", event_id="e0"), lock:
+            signal.raise_signal(signal.SIGTERM)
+    """
+
+    done = await run_program(source, server.url)
+
+    assert (done.status, done.stdout, done.stderr) == (-signal.SIGTERM, "", "")
