@@ -53,14 +53,14 @@ class Fault:
 
     def note_moved(self, what: str) -> None:
         """
-        Note that a file was deleted, moved or replaced, and *what* became of its contents.
+        Note that a file was deleted, moved, replaced or truncated, and *what* became of it.
         """
         now = self.clock.now()
         if now >= self._say_moved_at:
             self._say_moved_at = now + _EPISODE_GAP
             log.warning(
-                "hh_exporter: a spool file in %s was deleted, moved or replaced while it was in "
-                "use: %s",
+                "hh_exporter: a spool file in %s was deleted, moved, replaced or truncated while "
+                "it was in use: %s",
                 self.directory,
                 what,
             )

@@ -20,14 +20,15 @@ from hh_exporter._spool.marks import Marks, find_mark
 from hh_exporter._spool.place import (
     check_ours,
     has_lock,
-    identify,
     is_lock_of,
     last_change,
     log_size,
+    look_up,
     make_directory,
     new_path,
     remove,
     size_of,
+    sizes,
     sync_log,
     take_lock,
     touch,
@@ -72,6 +73,8 @@ class SpoolFile(Marks):
     """Whether it shrinks as its contents go."""
     _places: tuple[object, ...] = field(default=(), init=False)
     """Which files it is."""
+    _sizes: tuple[int, int] = field(default=(0, 0), init=False)
+    """Bytes of it and of its log when it was last written to."""
     odd: list[str] = field(factory=list, init=False)
     """The event ids of records that were damaged when it was taken over: dead letters now."""
 
@@ -236,11 +239,20 @@ class SpoolFile(Marks):
         """
         bound_log(self._db, size)
 
+    def note_sizes(self) -> None:
+        """
+        Note how much of it is there after a change of ours, which alone makes it smaller.
+        """
+        self._sizes = sizes(self.path)
+
     def cut_log(self) -> None:
         """
         Give back what its log takes on disk, and what is free at the end of the file.
         """
-        cut_log(self._db)
+        try:
+            cut_log(self._db)
+        finally:
+            self.note_sizes()
 
     def sync(self) -> None:
         """
@@ -269,9 +281,18 @@ class SpoolFile(Marks):
     @property
     def is_in_place(self) -> bool:
         """
-        Whether its name still leads to it: what is written to it is found by the next holder.
+        Whether its name still leads to all of it: the next holder finds what is written to it.
         """
-        return identify(self.path) == self._places
+        places, (size, log) = look_up(self.path)
+        is_whole = size >= self._sizes[0] and log >= self._sizes[1]  # but for us it only grows
+        return places == self._places and is_whole
+
+    @property
+    def is_there(self) -> bool:
+        """
+        Whether its name still leads to it, whatever became of the rest.
+        """
+        return look_up(self.path)[0][0] == self._places[0]
 
     @property
     def is_damaged(self) -> bool:
@@ -302,7 +323,7 @@ class SpoolFile(Marks):
         """
         lock, self._lock = self._lock, None
         try:
-            if identify(self.path)[0] == self._places[0]:
+            if self.is_there:
                 remove(self.path)
             with closing(self._db):
                 pass
@@ -351,7 +372,8 @@ class SpoolFile(Marks):
         if self.target:
             self.moved = find_mark(self.path, self.target)
         self._count()
-        self._places = identify(self.path)  # at the end: SQLite makes its own as it reads
+        # At the end: SQLite makes its own as it reads.
+        self._places, self._sizes = look_up(self.path)
 
 
 @contextmanager

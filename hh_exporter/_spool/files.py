@@ -171,7 +171,7 @@ class Files:
             for held in self._files:
                 held.file.keep(touches=touches)
 
-    # A file of ours that was damaged, deleted, moved or replaced.
+    # A file of ours that was damaged, deleted, moved, replaced or truncated.
 
     def set_aside(self) -> Iterator[tuple[object, int, int]]:
         """
@@ -213,7 +213,7 @@ class Files:
 
     def forget(self) -> tuple[object, int, int]:
         """
-        Go on in an empty file.
+        Go on in an empty file; the old one is set aside, if it is still there.
 
         Returns:
             What the spots of records in the old one have as their file, how many records were
@@ -230,6 +230,8 @@ class Files:
             undo.pop_all()
             old.is_gone = True
             with suppress(OSError, sqlite3.Error):
+                if old.file.is_there and (aside := move_aside(old.file.path)) is not None:
+                    self.takeover.note_aside(aside)
                 old.file.leave()
         return old, old.unloaded, old.file.letters
 

@@ -82,6 +82,7 @@ class Held:
             raise
         else:
             self.has_changed = True
+            self.file.note_sizes()
             with suppress(sqlite3.Error):  # it is committed
                 self.extent = self.file.extent
         finally:

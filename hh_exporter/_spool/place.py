@@ -26,7 +26,6 @@ __all__ = [
     "free_bytes",
     "has_lock",
     "has_log",
-    "identify",
     "is_aside",
     "is_held",
     "is_lock_of",
@@ -34,6 +33,7 @@ __all__ = [
     "list_aside",
     "list_files",
     "log_size",
+    "look_up",
     "make_directory",
     "move_aside",
     "new_path",
@@ -41,6 +41,7 @@ __all__ = [
     "remove_aside",
     "set_aside",
     "size_of",
+    "sizes",
     "sync_log",
     "take_lock",
     "touch",
@@ -143,8 +144,7 @@ def is_lock_of(path: Path, lock: int) -> bool:
     """
     Whether the descriptor *lock* is where others look for the lock of *path*.
     """
-    found = os.fstat(lock)
-    return _identify(f"{path}{_LOCK}") == (found.st_dev, found.st_ino)
+    return _identify(_stat(f"{path}{_LOCK}")) == _identify(os.fstat(lock))
 
 
 def has_lock(path: Path) -> bool:
@@ -154,19 +154,38 @@ def has_lock(path: Path) -> bool:
     return Path(f"{path}{_LOCK}").exists()
 
 
-def identify(path: Path) -> tuple[object, ...]:
+def look_up(path: Path) -> tuple[tuple[object, ...], tuple[int, int]]:
     """
-    Say which files *path* and what SQLite keeps beside it are: others of that name are not equal.
+    See where the name of *path* leads.
+
+    Returns:
+        Which files it and what SQLite keeps beside it are: others of that name are not equal.
+        And their sizes, as `sizes` returns them.
     """
-    return tuple(_identify(f"{path}{end}") for end in ("", _LOG, _INDEX))
+    file, log, index = _stat(f"{path}"), _stat(f"{path}{_LOG}"), _stat(f"{path}{_INDEX}")
+    return (_identify(file), _identify(log), _identify(index)), (_size(file), _size(log))
 
 
-def _identify(path: str) -> tuple[int, int] | None:
+def sizes(path: Path) -> tuple[int, int]:
+    """
+    Bytes of *path* and of its log; 0 for what is gone.
+    """
+    return _size(_stat(f"{path}")), _size(_stat(f"{path}{_LOG}"))
+
+
+def _stat(path: str) -> os.stat_result | None:
     try:
-        found = os.lstat(path)
+        return os.lstat(path)
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+
+
+def _size(found: os.stat_result | None) -> int:
+    return 0 if found is None else found.st_size
+
+
+def _identify(found: os.stat_result | None) -> tuple[int, int] | None:
+    return None if found is None else (found.st_dev, found.st_ino)
 
 
 def touch(path: Path) -> None:

@@ -3,7 +3,8 @@ Rounds of the spool's thread: what arrived is committed, then a part of what is 
 
 A disk that fails costs a round a few transactions, however much arrives or is owed:
 after some failures in a row of one kind of work, the rest of that kind has failed too.
-Nothing is committed to a file that its name does not lead to: it is copied to a new one first.
+Nothing is committed to a file that its name does not lead to, or that was truncated: it is
+copied to a new one first.
 """
 
 from __future__ import annotations
@@ -108,7 +109,7 @@ class Rounds:
     on_deleted: Callable[[int], None]
     """Called with the number of dead letters that were deleted to make room."""
     on_restored: Callable[[], None] = lambda: None
-    """Called when a new file has the contents of one that was deleted, moved or replaced."""
+    """Called when a new file has the contents of one that is not where it was, or not whole."""
     on_lost: Callable[[object, int, int], None] = lambda *_: None
     """Called with what `Disk.forget` returns, where nothing of it can be read."""
     owed: Owed = Factory(Owed)
@@ -178,7 +179,7 @@ class Rounds:
 
     def _look_after(self) -> bool:
         """
-        Go on in a new file, if ours is not where it was.
+        Go on in a new file, if ours is not where it was, or not whole.
 
         Returns:
             Whether that is so, and it could be made.

@@ -43,7 +43,9 @@ log = get_log(__name__)
 _MADE_ROOM = "deleted, the oldest first: the spool is full (max_bytes) and needs room"
 _RESTORED = "the spool goes on in a new one, with all that was in it"
 _LOST = "it can't be read any more, and what was there alone is lost (events: %d, dead letters: %d)"
-_GONE = "lost: their spool file was deleted, moved or replaced, and can't be read any more"
+_GONE = (
+    "lost: their spool file was deleted, moved, replaced or truncated, and can't be read any more"
+)
 _UNWRITTEN = "lost: the spool could not be written to before it closed"
 
 

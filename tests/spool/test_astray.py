@@ -1,5 +1,6 @@
 """
-A file that is deleted, moved or replaced while it is in use: nothing is lost, and all is said.
+A file that is deleted, moved, replaced or truncated while it is in use: nothing is lost, and
+all is said.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ from tests.support import (
 )
 
 SAID = (
-    "hh_exporter: a spool file in {} was deleted, moved or replaced while it was in use: "
-    "the spool goes on in a new one, with all that was in it"
+    "hh_exporter: a spool file in {} was deleted, moved, replaced or truncated while it was "
+    "in use: the spool goes on in a new one, with all that was in it"
 )
 
 
@@ -324,3 +325,32 @@ def test_a_copy_is_seen_once_it_is_whole(
     assert copy.count == 300
     copy.close()
     file.leave()
+
+
+@pytest.mark.parametrize("pattern", ["*.spool", "*-wal"], ids=["the file", "its log"])
+async def test_what_is_put_after_a_file_was_truncated_is_on_disk(
+    make_exporter: MakeExporter,
+    server: ScriptedServer,
+    caplog: pytest.LogCaptureFixture,
+    directory: Path,
+    pattern: str,
+) -> None:
+    """
+    So is what is in memory; a file that can't be read is kept for a person.
+    """
+    server.default = hang_after_storing()
+    # The log is written to its file every 256 KiB, and SQLite keeps 2 MB of that in memory.
+    exporter = await make_exporter(spool=Spool(directory, durable=True, max_bytes=8 * 2**20))
+    for n in range(60):
+        assert await exporter.put(model_event(event_id=f"e{n}", response="." * 60_000))
+    [path] = (path for path in files_in(directory) if path.match(pattern))
+    os.truncate(path, path.stat().st_size // 2)
+
+    assert await exporter.put(model_event(event_id="late"))
+    assert "late" in on_disk(directory)
+    await until(lambda: len(on_disk(directory)) == 61)
+    [said] = [text for text in caplog.messages if "truncated while it was in use" in text]
+    is_aside = any(path.match("*.spool.corrupt") for path in files_in(directory))
+    assert is_aside == said.endswith("there alone is lost (events: 0, dead letters: 0)")
+    assert is_aside or said == SAID.format(directory)
+    assert_balanced(exporter)
