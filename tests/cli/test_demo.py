@@ -119,8 +119,10 @@ class TestRun:
         A signal ends it although the browser, as one in a terminal, goes on.
         """
         closed = threading.Event()
+        browsers: list[threading.Thread] = []
 
         def show(_: str) -> None:
+            browsers.append(threading.current_thread())
             os.kill(os.getpid(), signal.SIGTERM)
             closed.wait(PATIENCE)
 
@@ -129,6 +131,8 @@ class TestRun:
                 assert await demo(Collector(), Report(), keep=True, show=show)
         finally:
             closed.set()
+            for browser in browsers:
+                browser.join(PATIENCE)
 
     async def test_what_the_collector_has_of_others_is_no_success(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
