@@ -143,10 +143,10 @@ class Others:
             self._is_told = True
             differences = {difference for difference, _ in self._found}
             log.warning(
-                "hh_exporter: %s in %s of another %s wait in %s: %s",
+                "hh_exporter: the spool in %s holds %s in %s of another %s: %s",
+                self.directory,
                 counted(self.stranded, "event"),
                 counted(len(self._found), "file"),
                 " or ".join(what for what in ("key", "address", "dialect") if what in differences),
-                self.directory,
                 _HAND_OVER if "key" in differences else _SEND,
             )

@@ -97,7 +97,7 @@ async def test_what_waits_for_another_is_said_once(
     await clock.advance(3 * 3600.0)
     await looked(exporter)
 
-    assert warnings(caplog) == [f"hh_exporter: {told} wait in {directory}: {advice}"]
+    assert warnings(caplog) == [f"hh_exporter: the spool in {directory} holds {told}: {advice}"]
     stats = assert_balanced(exporter)
     assert (stats.recovered, stats.delivered, stats.health) == (1, 1, "ok")
 
