@@ -186,7 +186,7 @@ class Load:
     largest: int
     """Bytes that memory has room for: it may have had room for more when a record was written."""
     found: list[tuple[SpooledRecord, Spot]] = Factory(list)
-    unfit: dict[DropReason, list[SpooledRecord]] = Factory(dict)
+    unfit: dict[DropReason, list[tuple[SpooledRecord, Spot]]] = Factory(dict)
     size: int = 0
 
     def do(self, disk: Disk) -> None:
@@ -196,11 +196,8 @@ class Load:
             reason = self._judge(row)
             if reason is None:
                 self.found.append((row, spot))
-                continue
-            disk.remove(spot)
-            self.unfit.setdefault(reason, []).append(row)
-            if reason is DropReason.DAMAGED:
-                disk.bury([row.buried(self.now)])
+            else:
+                self.unfit.setdefault(reason, []).append((row, spot))
 
     def _judge(self, row: SpooledRecord) -> DropReason | None:
         if row.damage:
@@ -211,7 +208,11 @@ class Load:
 
     def end(self, owner: Owner, *, is_done: bool) -> None:
         owner.admit(self.found if is_done else [])
-        for reason, rows in self.unfit.items() if is_done else ():
+        for reason, unfit in self.unfit.items() if is_done else ():
+            rows = [row for row, _ in unfit]
+            letters = [row.buried(self.now) for row in rows if reason is DropReason.DAMAGED]
+            # Deleted once they are counted, by a commit that is tried again until it is done.
+            owner.owe(Settle([spot for _, spot in unfit], letters))
             owner.lose([row.seq for row in rows], reason, [row.event_id for row in rows])
 
 

@@ -546,15 +546,12 @@ async def test_a_record_that_leaves_memory_amid_a_commit_that_fails_is_told_as_l
     Where it seemed to be on disk by then, its loss is counted, and costs no other.
     """
     add = Disk.add
-    failures = 1
     has_failed = threading.Event()
 
-    def fail_first(disk: Disk, *arguments: Any, loaded: bool) -> None:
-        nonlocal failures
-        add(disk, *arguments, loaded=loaded)
-        if failures:
-            failures -= 1
-            if not failures:
+    def fail(disk: Disk, records: Sequence[SpooledRecord], *rest: Any, loaded: bool) -> None:
+        add(disk, records, *rest, loaded=loaded)
+        if records[0].event_id == "e0":
+            if not has_failed.is_set():
                 push(exporter, ["e1"])
                 has_failed.set()
             raise sqlite3.OperationalError("disk I/O error")
@@ -563,7 +560,7 @@ async def test_a_record_that_leaves_memory_amid_a_commit_that_fails_is_told_as_l
         queue=QueueLimits(max_events=1), spool=Spool(directory, durable=True)
     )
     await written(exporter)
-    monkeypatch.setattr(Disk, "add", fail_first)
+    monkeypatch.setattr(Disk, "add", fail)
     push(exporter, ["e0"])
     assert has_failed.wait(PATIENCE)  # the loop does not turn: it is still in the queue
 
