@@ -2,7 +2,8 @@
 From the file of a dead process to ours: what is moved, and how far a move got.
 
 Rows are committed to our file first, together with a mark that says so, and their
-own file is removed once all of them are there. It names ours before. So where a
+own file is removed once all of them are there. It names ours before, which has by then
+what the file named earlier says of it. So where a
 process dies in the middle, nothing is lost, and the next one goes on from the mark,
 which it finds in the file that is named or, if that was moved itself, in another.
 """
@@ -35,6 +36,9 @@ def move(source: Held, ours: Held) -> None:
     free = free_bytes(source.file.path.parent)
     if free is not None and free < _SPARE * size_of(source.file.path):
         raise OSError("its disk has little room")
+    if source.file.target not in ("", ours.file.path.name):
+        with ours.transaction():  # first: from now on ours is asked, and not the one before
+            _set_marks(source.file, ours.file, source.file.moved)
     source.file.name_target(ours.file.path.name)
     records, letters = source.first(_PART)
     with ours.transaction():

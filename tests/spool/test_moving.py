@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ from hh_exporter._spool import moving, takeover
 from hh_exporter._spool.disk import Disk
 from hh_exporter._spool.file import SpoolFile
 from hh_exporter._spool.finder import Finder
+from hh_exporter._spool.held import Held
 from hh_exporter._spool.kept import Identity, Letter, Mark, SpooledRecord
 from hh_exporter._spool.place import list_files, take_lock
 from hh_exporter._spool.shift import Shift
@@ -324,6 +325,47 @@ def test_a_mark_is_found_though_the_file_that_had_it_was_moved_itself(
     assert on_disk(directory) == ["e0", "e1", "e2", "large", "larger"]
 
 
+def refuse_commit(action: int, operation: str | None, *_: object) -> int:
+    is_commit = (action, operation) == (sqlite3.SQLITE_TRANSACTION, "COMMIT")
+    return sqlite3.SQLITE_DENY if is_commit else sqlite3.SQLITE_OK
+
+
+def refuse_rows(action: int, table: str | None, *_: object) -> int:
+    is_row = action == sqlite3.SQLITE_INSERT and table != "meta"
+    return sqlite3.SQLITE_DENY if is_row else sqlite3.SQLITE_OK
+
+
+@pytest.mark.parametrize("refuse", [refuse_commit, refuse_rows])
+def test_what_is_in_one_file_stays_known_as_the_rest_goes_to_another(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, refuse: Callable[..., int]
+) -> None:
+    """
+    However soon after the other was chosen the process ends.
+    """
+    monkeypatch.setattr(moving, "_PART", 1)
+    path = leave(directory, *(make_spooled(f"e{n}") for n in range(3)))
+    first, second = (Held(SpoolFile.create(directory, IDENTITY), inherited=0) for _ in range(2))
+    source = adopt(path)
+    moving.move(source, first)
+    source.file.let_go()
+
+    source = adopt(path)
+    # As a process leaves it that ends before any commit to the other, or before rows are there.
+    second.file._db.set_authorizer(refuse)
+    with pytest.raises(sqlite3.Error):
+        moving.move(source, second)
+    second.file._db.set_authorizer(None)
+    source.file.let_go()
+
+    assert adopt(path).file.count == 2
+
+
+def adopt(path: Path) -> Held:
+    file = SpoolFile.adopt(path, IDENTITY)
+    assert file is not None
+    return Held(file, file.last_id)
+
+
 async def test_what_cannot_be_moved_is_sent_from_where_it_is(
     make_exporter: MakeExporter,
     server: ScriptedServer,
@@ -431,11 +473,6 @@ def test_a_commit_that_fails_leaves_what_was_not_moved_to_be_read_again(
 
     assert read() == 6
     disk.close()
-
-
-def refuse_commit(action: int, operation: str | None, *_: object) -> int:
-    is_commit = (action, operation) == (sqlite3.SQLITE_TRANSACTION, "COMMIT")
-    return sqlite3.SQLITE_DENY if is_commit else sqlite3.SQLITE_OK
 
 
 def test_a_disk_that_is_full_amid_a_move_loses_nothing(nursery: Processes, directory: Path) -> None:
