@@ -22,7 +22,7 @@ RECORD = """
         async def call(event_id):
             with exporter.record(model="m", event_id=event_id) as event:
                 event.response = {"content": "so far"}
-                await asyncio.Event().wait()
+                await asyncio.sleep(600)  # held by the loop; an Event would be by nobody
 """
 """A call to a model that never ends by itself."""
 
