@@ -274,8 +274,10 @@ async def test_a_program_ends_by_itself_where_the_server_is_silent(
 
     said = [line for line in done.stderr.splitlines() if "hh_exporter: " in line]
     assert done.status == 0
-    assert re.fullmatch(r"hh_exporter: \d+ events? dropped \(closed\): (.*)", said[0])
-    assert said[0].endswith(f": {server.url}: no answer in time; {ADVICE}")
+    # What a tick pushed too late may be said before it.
+    counted = re.compile(r"hh_exporter: \d+ events? dropped \(closed\): .*")
+    assert all(counted.fullmatch(line) for line in said)
+    assert any(line.endswith(f": {server.url}: no answer in time; {ADVICE}") for line in said)
 
 
 async def test_ctrl_c_ends_the_wait(server: ScriptedServer) -> None:
