@@ -205,26 +205,6 @@ class RecordQueue:
             done = self.overflow.alone(self.ledger.lose, seqs, reason)
         wake(done)
 
-    def in_memory(self) -> list[Record]:
-        """
-        List all records that are there. Under the lock.
-        """
-        ledger = self.ledger
-        return [*ledger.pulled, *tuple(ledger.waiting), *ledger.flying]
-
-    def unkept(self) -> tuple[list[Record], float]:
-        """
-        Find what is in memory and not on disk. Under the lock.
-
-        Returns:
-            The records that no delivery has, and when the oldest was pushed that one has;
-            inf without such.
-        """
-        ledger = self.ledger
-        queued = [r for r in (*ledger.pulled, *tuple(ledger.waiting)) if r.spot is None]
-        flying = [r.pushed_at for r in tuple(ledger.flying) if r.spot is None]
-        return queued, min(flying, default=inf)
-
     def bypass(self, record: Record) -> None:
         """
         Count *record* as pushed and in flight: it goes out by itself, at once.

@@ -30,7 +30,8 @@ def catch_up(
         store: Hands a record to the spool's thread, if there is room for it.
         has_failed: Whether the disk just failed: the smallest record tries it for the others.
     """
-    queued, oldest = queue.unkept()
+    queued, flying = ([r for r in part if r.spot is None] for part in _in_memory(queue))
+    oldest = min((record.pushed_at for record in flying), default=inf)
     at_once, count = AT_ONCE, 0
     if has_failed:
         at_once = 1
@@ -42,13 +43,31 @@ def catch_up(
 
 
 def write_again(
-    records: Iterable[Record], file: object, store: Callable[[Record], bool] | None
+    queue: RecordQueue,
+    ensured: Iterable[Record],
+    file: object,
+    store: Callable[[Record], bool] | None,
 ) -> None:
     """
-    Store those of *records* again that are in a *file* that is lost; None where that is not asked.
+    Store again what is in a *file* that is lost.
+
+    Args:
+        queue: What is in memory.
+        ensured: What waits for the disk to be admitted.
+        file: The file.
+        store: As for `catch_up`; None where that is not asked.
     """
-    for record in records:
+    queued, flying = _in_memory(queue)
+    for record in (*queued, *flying, *ensured):
         if record.spot is not None and record.spot.file is file:
             record.spot = None
             if store is not None:
                 store(record)
+
+
+def _in_memory(queue: RecordQueue) -> tuple[list[Record], list[Record]]:
+    """
+    List the records that no delivery has, and those that one has.
+    """
+    ledger = queue.ledger
+    return [*ledger.pulled, *tuple(ledger.waiting)], [*ledger.flying]

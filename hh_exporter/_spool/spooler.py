@@ -379,7 +379,7 @@ class Spooler:
         Have on disk again what of a lost *file* is in memory. Under the queue's lock.
         """
         store = self._store_too if self.settings.durable else None
-        write_again((*self.queue.in_memory(), *self._ensured), file, store)
+        write_again(self.queue, self._ensured, file, store)
 
     def _store_too(self, record: Record) -> bool:
         hand_over = self._store(record, is_loaded=True)
