@@ -87,6 +87,7 @@ class Lifetime:
         return self.keeper.worker
 
     check_loop = staticmethod(check_loop)
+    """Found here by the exporter: a sandbox would load the module anew for each import."""
 
     async def start(self) -> None:
         """

@@ -22,12 +22,10 @@ from hh_exporter._spool.place import (
     has_lock,
     is_lock_of,
     last_change,
-    log_size,
     look_up,
     make_directory,
     new_path,
     remove,
-    size_of,
     sizes,
     sync_log,
     take_lock,
@@ -231,7 +229,7 @@ class SpoolFile(Marks):
         """
         Bytes on disk that `cut_log` would give back.
         """
-        return size_of(self.path) + log_size(self.path) - self.extent
+        return sum(sizes(self.path)) - self.extent
 
     def bound_log(self, size: int) -> None:
         """

@@ -183,8 +183,8 @@ class Files:
         for held in self._files:
             with self._at_work:
                 is_damaged = held.file.is_damaged
-                if is_damaged and (aside := move_aside(held.file.path)) is not None:
-                    self.takeover.note_aside(aside)
+                if is_damaged:
+                    self.takeover.note_aside(move_aside(held.file.path))
             if is_damaged and held is self.takeover.source:
                 self.takeover.source, held.is_gone = None, True
                 with self._at_work, suppress(OSError, sqlite3.Error):
@@ -230,8 +230,8 @@ class Files:
             undo.pop_all()
             old.is_gone = True
             with suppress(OSError, sqlite3.Error):
-                if old.file.is_there and (aside := move_aside(old.file.path)) is not None:
-                    self.takeover.note_aside(aside)
+                if old.file.is_there:
+                    self.takeover.note_aside(move_aside(old.file.path))
                 old.file.leave()
         return old, old.unloaded, old.file.letters
 

@@ -32,7 +32,6 @@ __all__ = [
     "last_change",
     "list_aside",
     "list_files",
-    "log_size",
     "look_up",
     "make_directory",
     "move_aside",
@@ -237,13 +236,6 @@ def size_of(path: Path) -> int:
         return path.lstat().st_size
     except FileNotFoundError:
         return 0
-
-
-def log_size(path: Path) -> int:
-    """
-    Bytes of the log of *path*; 0 without one.
-    """
-    return size_of(Path(f"{path}{_LOG}"))
 
 
 def sync_log(path: Path) -> None:

@@ -123,17 +123,16 @@ class Takeover:
 
     def _set_aside(self, path: Path) -> None:
         try:
-            aside = set_aside(path)
+            self.note_aside(set_aside(path))
         except OSError as exc:
             log.warning("hh_exporter: the spool file %s can't be opened: %s", path, exc)
-            return
-        if aside is not None:
-            self.note_aside(aside)
 
-    def note_aside(self, aside: Path) -> None:
+    def note_aside(self, aside: Path | None) -> None:
         """
-        Note that a damaged file was renamed.
+        Note that a damaged file was renamed; None if it was gone.
         """
+        if aside is None:
+            return
         self.aside += 1
         log.warning("hh_exporter: a corrupt spool file was renamed to %s", aside)
 
