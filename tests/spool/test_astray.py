@@ -39,6 +39,14 @@ SAID = (
     "in use: the spool goes on in a new one, with all that was in it"
 )
 
+NARROW: dict[str, Any] = {
+    "queue": QueueLimits(max_events=4),
+    "batch": BatchLimits(max_events=2, linger=0.0),
+    "max_in_flight": 1,
+    "request_timeout": 1000.0,
+}
+"""Settings with which two events are in flight, two wait in memory, and others on disk alone."""
+
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
@@ -87,13 +95,7 @@ async def test_all_that_was_there_is_in_a_new_file(
     What put acknowledges then is on disk, and so is what waited there, in memory or not.
     """
     server.default = refuse_if(lambda event: event["event_id"] == "bad")
-    exporter = await make_exporter(
-        spool=Spool(directory, durable=True),
-        queue=QueueLimits(max_events=4),
-        batch=BatchLimits(max_events=2, linger=0.0),
-        max_in_flight=1,
-        request_timeout=1000.0,
-    )
+    exporter = await make_exporter(spool=Spool(directory, durable=True), **NARROW)
     push_all(exporter, "bad", "good")
     await until(lambda: exporter.stats().dead_letters)
     server.default = hang_after_storing()
@@ -177,13 +179,7 @@ async def test_of_a_file_that_can_not_be_read_what_is_in_memory_is_written_again
 
     monkeypatch.setattr(SpoolFile, "copy", fail)
     server.default = hang_after_storing()
-    exporter = await make_exporter(
-        spool=Spool(directory, durable=True),
-        queue=QueueLimits(max_events=4),
-        batch=BatchLimits(max_events=2, linger=0.0),
-        max_in_flight=1,
-        request_timeout=1000.0,
-    )
+    exporter = await make_exporter(spool=Spool(directory, durable=True), **NARROW)
     push_all(exporter, *(f"e{n}" for n in range(6)))
     await until(lambda: exporter.stats().in_flight == 2)
     await written(exporter)

@@ -84,6 +84,17 @@ def open_disk(directory: Path) -> tuple[Disk, int]:
     return disk, found
 
 
+def assert_taken_over(directory: Path, everything: object, records: int) -> None:
+    """
+    Check that the next process to start finds so many records, and *everything* once.
+    """
+    disk, found = open_disk(directory)
+
+    assert found == disk.count == records
+    assert contents(directory) == everything
+    disk.close()
+
+
 def exporter_source(exporter: Exporter) -> Path:
     """
     Say which file is read where it is.
@@ -247,11 +258,7 @@ def test_a_process_that_is_killed_amid_a_move_leaves_each_event_once(
     nursery.kill(pid)
     assert contents(directory) == everything  # whoever looks meanwhile sees each once, too
 
-    disk, found = open_disk(directory)
-
-    assert found == disk.count == 36
-    assert contents(directory) == everything
-    disk.close()
+    assert_taken_over(directory, everything, 36)
 
 
 def test_processes_that_are_killed_one_after_the_other_lose_nothing(
@@ -267,11 +274,7 @@ def test_processes_that_are_killed_one_after_the_other_lose_nothing(
         nursery.read()
         nursery.kill(pid)
 
-    disk, found = open_disk(directory)
-
-    assert found == disk.count == 36
-    assert contents(directory) == everything
-    disk.close()
+    assert_taken_over(directory, everything, 36)
 
 
 def test_two_that_take_over_what_one_had_begun_to_move_have_each_event_once(
@@ -293,10 +296,7 @@ def test_two_that_take_over_what_one_had_begun_to_move_have_each_event_once(
     assert found == second.count < 6
     first.close()
     second.close()
-    disk, found = open_disk(directory)
-    assert found == 6
-    assert contents(directory) == everything
-    disk.close()
+    assert_taken_over(directory, everything, 6)
 
 
 def test_a_mark_is_found_though_the_file_that_had_it_was_moved_itself(
@@ -577,7 +577,4 @@ def test_a_move_that_ends_with_a_disk_that_fails_is_ended_by_the_next_start(
         disk.close()
     assert len(list_files(directory)) == 3
 
-    disk, found = open_disk(directory)
-    assert found == disk.count == 9
-    assert contents(directory) == everything
-    disk.close()
+    assert_taken_over(directory, everything, 9)
