@@ -5,8 +5,9 @@ These classes know nothing of JSON or of a wire: each dialect converts them with
 a converter of its own. They hold what the user gave, unchecked and unchanged:
 an event is made on the request path of a service.
 
-The fields are those of CreateModelEvent (POST /events/model), in snake_case and
-with the API's units: `duration`, `start_time` and `end_time` are milliseconds.
+The fields of a ModelEvent are those of CreateModelEvent (POST /events/model), the
+fields of an Event those of POST /v1/events; both in snake_case and with the API's
+units: `duration`, `start_time` and `end_time` are milliseconds.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ __all__ = [
     "CreateModelEventBatchResponseBody",
     "CreateModelEventRequestBody",
     "CreateModelEventResponseBody",
+    "Event",
+    "EventUpdate",
     "JsonArray",
     "JsonObject",
     "JsonObjects",
@@ -73,8 +76,10 @@ _EVENT_TEXTS = (
     *("template_inputs", "tools", "tool_choice", "response_format"),
     *_TEXTS,
 )
+_PLAIN_EVENT_TEXTS = ("event_name", *_TEXTS)
 _SESSION_TEXTS = ("session_name", *_TEXTS)
-"""The fields of free text: all but ids, numbers, model, provider, project and source."""
+_UPDATE_TEXTS = ("outputs", "config", "metadata", "metrics", "feedback", "user_properties")
+"""The fields of free text: all but ids, numbers, model, provider, project, source and types."""
 
 
 @define(kw_only=True)
@@ -177,6 +182,104 @@ class ModelEvent:
             TypeError: *fn* returned no text.
         """
         map_fields(self, _EVENT_TEXTS, fn)
+        return self
+
+
+@define(kw_only=True)
+class Event:
+    """
+    One step of a program: a call of a tool, a chain of other steps, or a session itself.
+
+    Only `event_type` is required. A field left None is not sent; what the API requires
+    beyond `event_type` is filled in on the way out, as for a `ModelEvent`: an `event_name`
+    that is not set is the `event_type`, `inputs` are `{}`, and the times come from the clock.
+
+    Nothing is checked here. `push` checks the scalar fields and drops an event with a
+    wrong one; the payload fields take anything.
+    """
+
+    event_type: str
+    """What it was: "tool", "chain", "session" or "model"."""
+    event_name: str | None = None
+    """A name for the step, such as that of the function."""
+    inputs: JsonObject | None = field(default=None, repr=False)
+    """What the step was given; a value that is not an object goes to `metadata.inputs`."""
+    outputs: JsonObject | None = field(default=None, repr=False)
+    """What came of it; a value that is not an object goes to `metadata.outputs`."""
+    duration: float | timedelta | None = field(default=None, repr=False)
+    """How long it took, in milliseconds or as a timedelta."""
+    error: str | None = field(default=None, repr=False)
+    """Error text of a failed step."""
+
+    project: str | None = field(default=None, repr=False)
+    """Name of the project; current servers take it from the key instead."""
+    source: str | None = field(default=None, repr=False)
+    """The environment, such as "production"."""
+
+    event_id: str | None = None
+    """Id of the event; made by `push` where it is None."""
+    session_id: str | None = None
+    """The session that it belongs to; without one the server creates one."""
+    parent_id: str | None = None
+    """The event that led to this one."""
+    children_ids: list[str] | None = field(default=None, repr=False)
+    """The events that this one led to; the server finds them by their `parent_id`, too."""
+    start_time: float | datetime | None = field(default=None, repr=False)
+    """
+    When the step began, in Unix milliseconds or as a datetime.
+
+    A datetime without a time zone is local time, as `datetime.timestamp` takes it.
+    """
+    end_time: float | datetime | None = field(default=None, repr=False)
+    """When the step ended, in Unix milliseconds or as a datetime."""
+
+    metadata: JsonObject | None = field(default=None, repr=False)
+    metrics: JsonObject | None = field(default=None, repr=False)
+    feedback: JsonObject | None = field(default=None, repr=False)
+    user_properties: JsonObject | None = field(default=None, repr=False)
+    config: JsonObject | None = field(default=None, repr=False)
+
+    extra: dict[str, Any] | None = field(default=None, repr=False)
+    """Keys of the wire that this class does not know, sent as they are."""
+
+    def map_text(self, fn: Callable[[str], str]) -> Self:
+        """
+        Apply *fn* to all free text, as `ModelEvent.map_text` does.
+
+        That is in all fields but event_type, project, source and the ids.
+        """
+        map_fields(self, _PLAIN_EVENT_TEXTS, fn)
+        return self
+
+
+@define(kw_only=True)
+class EventUpdate:
+    """
+    What `Exporter.update` adds to an event or a session after the fact (PUT /v1/events/{id}).
+
+    The server merges `metadata`, `metrics`, `feedback`, `config` and `user_properties` into
+    what the event has, key by key; `outputs` replaces what it has. `before_send` gets one as
+    it gets an event.
+    """
+
+    event_id: str
+    """The event, or the session, that it is about."""
+    feedback: JsonObject | None = field(default=None, repr=False)
+    metrics: JsonObject | None = field(default=None, repr=False)
+    metadata: JsonObject | None = field(default=None, repr=False)
+    outputs: JsonObject | None = field(default=None, repr=False)
+    config: JsonObject | None = field(default=None, repr=False)
+    user_properties: JsonObject | None = field(default=None, repr=False)
+    duration: float | timedelta | None = field(default=None, repr=False)
+    """How long the step took, in milliseconds or as a timedelta."""
+
+    def map_text(self, fn: Callable[[str], str]) -> Self:
+        """
+        Apply *fn* to all free text, as `ModelEvent.map_text` does.
+
+        That is in all fields but event_id.
+        """
+        map_fields(self, _UPDATE_TEXTS, fn)
         return self
 
 

@@ -17,6 +17,8 @@ from hh_exporter import ModelEvent, SessionProperties
 from hh_exporter.events import (
     CreateModelEventBatchRequestBody,
     CreateModelEventBatchResponseBody,
+    Event,
+    EventUpdate,
     new_id,
 )
 from tests.support import model_event
@@ -40,6 +42,33 @@ def test_an_event_needs_its_model_alone() -> None:
     assert {k: v for k, v in attrs.asdict(event).items() if v is not None} == {"model": "gpt-4o"}
     with pytest.raises(TypeError, match="model"):
         ModelEvent()  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize(("cls", "name"), [(Event, "event_type"), (EventUpdate, "event_id")])
+def test_the_other_classes_need_one_field_too(cls: Callable[..., Any], name: str) -> None:
+    """
+    An event its type, an update the id of what it changes.
+    """
+    assert {k: v for k, v in attrs.asdict(cls(**{name: "x"})).items() if v is not None} == {
+        name: "x"
+    }
+    with pytest.raises(TypeError, match=name):
+        cls()
+
+
+@pytest.mark.parametrize("cls", [Event, EventUpdate])
+def test_what_other_classes_share_with_a_model_event_is_the_same(cls: type[Any]) -> None:
+    """
+    A field has one name, one type and one default wherever it stands.
+    """
+    known = {a.name: a for a in attrs.fields(ModelEvent)}
+
+    own = {a.name for a in attrs.fields(cls)} - known.keys()
+
+    assert own <= {"event_type", "children_ids"}
+    for attribute in attrs.fields(cls):
+        if attribute.name in known and attribute.default is None:
+            assert attribute.type == known[attribute.name].type
 
 
 def test_fields_are_named() -> None:
@@ -142,6 +171,8 @@ def test_new_ids_are_random_uuids() -> None:
 KEPT = {"model", "provider", "project", "source", "event_id", "session_id", "parent_id"}
 """What no text of is mapped; numbers aside."""
 NUMBERS = {"cost", "duration", "start_time", "end_time"}
+OTHER = {"event_type", "children_ids"}
+"""What no text of is mapped in the other classes."""
 NAMES = ("error", "event_name")
 
 
@@ -167,18 +198,18 @@ def test_map_text_reaches_all_free_text() -> None:
     assert {getattr(event, name) for name in NUMBERS} == {1.5}
 
 
-def test_map_text_reaches_a_session() -> None:
+@pytest.mark.parametrize("cls", [Event, EventUpdate, SessionProperties])
+def test_map_text_reaches_the_other_classes(cls: Any) -> None:
     """
-    The same fields, as far as a session has them.
+    The same fields, as far as these have them.
     """
-    names = [a.name for a in attrs.fields(SessionProperties)]
-    texts: dict[str, Any] = dict.fromkeys(names, SECRET)
-    session = SessionProperties(**texts)
+    names = [a.name for a in attrs.fields(cls)]
+    instance = cls(**dict.fromkeys(names, SECRET))
 
-    assert session.map_text(redact) is session
+    assert instance.map_text(redact) is instance
 
-    mapped = {name for name in names if getattr(session, name) == "[redacted]"}
-    assert mapped == set(names) - KEPT - NUMBERS
+    mapped = {name for name in names if getattr(instance, name) == "[redacted]"}
+    assert mapped == set(names) - KEPT - NUMBERS - OTHER
 
 
 CALLS: dict[str, Callable[[str], Any]] = {
