@@ -9,7 +9,7 @@ from hh_exporter._settings.queue import QueueLimits
 from hh_exporter._settings.retry import RetryPolicy
 from hh_exporter._settings.spool import Spool
 from hh_exporter._version import __version__
-from hh_exporter.events import ModelEvent, SessionProperties
+from hh_exporter.events import Event, EventUpdate, ModelEvent, SessionProperties
 from hh_exporter.exceptions import ConfigError, DeliveryError, ExporterError
 
 __all__ = [
@@ -17,6 +17,8 @@ __all__ = [
     "ConfigError",
     "DeliveryError",
     "DropReason",
+    "Event",
+    "EventUpdate",
     "Exporter",
     "ExporterError",
     "FlushResult",

@@ -29,7 +29,7 @@ from hh_exporter._settings.queue import QueueLimits
 from hh_exporter._settings.retry import RetryPolicy
 from hh_exporter._settings.spool import Spool
 from hh_exporter._unique import Unique
-from hh_exporter.events import ModelEvent, SessionProperties
+from hh_exporter.events import AnyEvent, ModelEvent, SessionProperties
 from hh_exporter.exceptions import DeliveryError, EncodeError
 
 __all__ = ["Exporter"]
@@ -155,7 +155,7 @@ class Exporter(Unique):
 
     # Ways in.
 
-    def push(self, event: ModelEvent, session: SessionProperties | None = None) -> bool:
+    def push(self, event: AnyEvent, session: SessionProperties | None = None) -> bool:
         """
         Take *event* as it is now and deliver it in the background.
 
@@ -207,7 +207,7 @@ class Exporter(Unique):
         self._settler.announce(lost, Outcome.DROPPED, loss.reason)
         return loss.records[-1] is not record
 
-    async def put(self, event: ModelEvent, session: SessionProperties | None = None) -> bool:
+    async def put(self, event: AnyEvent, session: SessionProperties | None = None) -> bool:
         """
         Take *event* as it is now, once there is room for it.
 
@@ -257,7 +257,7 @@ class Exporter(Unique):
             self._settler.refuse(record.event_id, DropReason.SPOOL_FULL)
         return is_kept
 
-    async def create_model_event(self, event: ModelEvent, timeout: float | None = None) -> str:
+    async def create_model_event(self, event: AnyEvent, timeout: float | None = None) -> str:
         """
         Send *event* now and by itself, bypassing the queue (POST /events/model, /v1/events).
 

@@ -15,6 +15,7 @@ from zlib import crc32
 from attrs import define, field
 
 from hh_exporter._delivery.settler import Settler
+from hh_exporter._dialects.vendor import to_session_uuid
 from hh_exporter._encoding.codec import Codec
 from hh_exporter._encoding.privacy import Privacy
 from hh_exporter._outcomes import DropReason
@@ -23,7 +24,7 @@ from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._records import Record, Session
 from hh_exporter._sessions import Sessions
 from hh_exporter._values.legalize import legalize
-from hh_exporter.events import ModelEvent, SessionProperties, new_id
+from hh_exporter.events import AnyEvent, Event, SessionProperties, new_id
 from hh_exporter.exceptions import EncodeError
 
 __all__ = ["Intake"]
@@ -53,13 +54,13 @@ class Intake:
         self._has_rules = self.sample_rate < 1 or privacy.before_send is not None or privacy.hides
 
     def encode(
-        self, event: ModelEvent, session: SessionProperties | None = None, *, sample: bool = True
+        self, event: AnyEvent, session: SessionProperties | None = None, *, sample: bool = True
     ) -> Record:
         """
         Make the record of *event* as it is now.
 
         Args:
-            event: Anything; what is not a ModelEvent is refused as `invalid`.
+            event: Anything; what is not an event is refused as `invalid`.
             session: The session that it belongs to, unless it names another.
             sample: Whether it may be left out by `sample_rate`.
 
@@ -86,7 +87,7 @@ class Intake:
         raise error from None
 
     def _encode_with_care(
-        self, event: ModelEvent, event_id: str, properties: SessionProperties | None
+        self, event: AnyEvent, event_id: str, properties: SessionProperties | None
     ) -> Record:
         session_id = session = None
         if properties is not None:
@@ -157,7 +158,7 @@ class Intake:
         with self.queue.lock:
             return session_id, self.sessions.add(session)
 
-    def _sample(self, event: ModelEvent, session: SessionProperties | None, event_id: str) -> None:
+    def _sample(self, event: AnyEvent, session: SessionProperties | None, event_id: str) -> None:
         """
         Raise EncodeError if *event* is one of those that are left out.
         """
@@ -167,13 +168,16 @@ class Intake:
             raise EncodeError(DropReason.SAMPLED, "left out by sample_rate")
 
 
-def _id_of(event: ModelEvent) -> str:
+def _id_of(event: AnyEvent) -> str:
     """
     Take the event's own id, or make one where it has none that can be used.
     """
     try:
         own: Any = event.event_id
-    except BaseException as exc:  # not a ModelEvent, or a hostile one
+        if isinstance(event, Event) and event.event_type == "session":
+            named: Any = own or event.session_id
+            own = to_session_uuid(named) if named else None
+    except BaseException as exc:  # not an event, or a hostile one
         let_through(exc)
         own = None
     if own is None:

@@ -38,7 +38,7 @@ class DropReason(StrEnum):
     TOO_LARGE = "too_large"
     """Larger than a request may be, by our limit or by the server's (HTTP 413)."""
     INVALID = "invalid"
-    """Not a ModelEvent, or a scalar field has a wrong type."""
+    """Not an event, or a scalar field has a wrong type."""
     UNENCODABLE = "unencodable"
     """A payload can't be encoded as JSON."""
     HOOK_FAILED = "hook_failed"

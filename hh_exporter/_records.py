@@ -8,12 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from operator import attrgetter
+from typing import Final
 
 from attrs import define, field, frozen
 
 from hh_exporter._outcomes import DropReason
 
-__all__ = ["Batch", "Loss", "Record", "Session", "Spot", "total_bytes"]
+__all__ = ["MAIN", "OTHERS", "Batch", "Loss", "Record", "Session", "Spot", "total_bytes"]
+
+MAIN: Final = ""
+"""The route of model events; of all events, where a dialect has one route for all kinds."""
+OTHERS: Final = "others"
+"""The route of events of other kinds, where these have one of their own."""
 
 
 @define(eq=False)
@@ -60,6 +66,8 @@ class Record:
     """When it was pushed, a reading of the monotonic clock."""
     session: Session | None = None
     """The session that it was pushed with, where that has properties to announce."""
+    route: str = MAIN
+    """The way to the server that it shares with all records of a batch."""
     seq: int = field(default=0, init=False)
     """Order of admission; a flush waits for all up to its own."""
     tried_for: float = field(default=0.0, init=False)
@@ -84,6 +92,8 @@ class Batch:
     records: tuple[Record, ...]
     session: Session | None = None
     """The session that it announces; all its records belong to that one."""
+    route: str = MAIN
+    """The route of all its records."""
 
 
 @frozen

@@ -17,13 +17,15 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from decimal import Decimal
 from random import Random
-from typing import Annotated, Any, Self, TypeAlias
+from typing import Annotated, Any, Final, Self, TypeAlias
 
 from attrs import define, field
 
 from hh_exporter._values.text import map_fields
 
 __all__ = [
+    "EVENT_TYPES",
+    "AnyEvent",
     "CreateModelEventBatchRequestBody",
     "CreateModelEventBatchResponseBody",
     "CreateModelEventRequestBody",
@@ -185,6 +187,10 @@ class ModelEvent:
         return self
 
 
+EVENT_TYPES: Final = frozenset({"model", "tool", "chain", "session"})
+"""What an event can be, by the API (`event_type` of POST /v1/events)."""
+
+
 @define(kw_only=True)
 class Event:
     """
@@ -203,9 +209,9 @@ class Event:
     event_name: str | None = None
     """A name for the step, such as that of the function."""
     inputs: JsonObject | None = field(default=None, repr=False)
-    """What the step was given; a value that is not an object goes to `metadata.inputs`."""
+    """What the step was given; a value that is not an object is sent as `metadata.inputs`."""
     outputs: JsonObject | None = field(default=None, repr=False)
-    """What came of it; a value that is not an object goes to `metadata.outputs`."""
+    """What came of it; a value that is not an object is sent as `metadata.outputs`."""
     duration: float | timedelta | None = field(default=None, repr=False)
     """How long it took, in milliseconds or as a timedelta."""
     error: str | None = field(default=None, repr=False)
@@ -250,6 +256,10 @@ class Event:
         """
         map_fields(self, _PLAIN_EVENT_TEXTS, fn)
         return self
+
+
+AnyEvent: TypeAlias = ModelEvent | Event
+"""What `push` takes."""
 
 
 @define(kw_only=True)

@@ -9,6 +9,7 @@ from math import inf, nan
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 import yaml
 from hypothesis import strategies as st
@@ -21,7 +22,7 @@ from hh_exporter._encoding.codec import Codec
 from hh_exporter._records import Record, Session
 from hh_exporter._settings.batch import MAX_BODY_BYTES
 from hh_exporter._spool.kept import Letter, SpooledRecord
-from hh_exporter.events import ModelEvent, SessionProperties
+from hh_exporter.events import EVENT_TYPES, Event, ModelEvent, SessionProperties
 from tests.support import FakeClock
 
 __all__ = [
@@ -184,6 +185,22 @@ def _make_event(fields: dict[str, Any]) -> ModelEvent:
 def _make_session(fields: dict[str, Any]) -> SessionProperties:
     return SessionProperties(**fields)
 
+
+_EVENT_FIELDS: dict[str, st.SearchStrategy[Any]] = {
+    **{name: _FIELDS[name] for name in _FIELDS.keys() & {a.name for a in attrs.fields(Event)}},
+    "children_ids": st.lists(_texts, max_size=3) | _values,
+    "extra": _unknown(Event),
+}
+
+
+def _make_plain_event(fields: dict[str, Any]) -> Event:
+    return Event(**fields)
+
+
+plain_events = st.fixed_dictionaries(
+    {"event_type": st.sampled_from(sorted(EVENT_TYPES))}, optional=_EVENT_FIELDS
+).map(_make_plain_event)
+"""Events of every kind with any of their fields set, wrong shapes included."""
 
 model_events = st.fixed_dictionaries({"model": _texts}, optional=_FIELDS).map(_make_event)
 """Events of plain data with any of their fields set, NaN and wrong shapes included."""

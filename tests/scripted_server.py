@@ -72,11 +72,16 @@ PATIENCE = 30.0
 _ROUTES: dict[str, Callable[[Any], Any]] = {
     "/events/model": lambda body: [body["model_event"]],
     "/events/model/batch": lambda body: body["model_events"],
+    "/events": lambda body: [body["event"]],
+    "/events/batch": lambda body: body["events"],
     # A bare event is told from a wrapper by its type, which every such event has.
     "/v1/events": lambda body: [body] if "event_type" in body else None,
     "/v1/events/batch": lambda body: body["events"],
 }
-"""How to find the model events in the body of each path."""
+"""How to find the events in the body of a POST to each path."""
+
+_UPDATED = re.compile("/events|/v1/events/[^/]+")
+"""Where a PUT updates an event."""
 
 _REQUEST_LINE = re.compile(r"([A-Z]+) (/[!-~]*) HTTP/1\.1")
 _FIELD = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*?)[ \t]*")
@@ -93,7 +98,7 @@ class Request:
         headers: By lower-case name; repeated ones are joined with a comma.
         body: The bytes as sent, compressed if the client compressed them.
         json: The parsed body.
-        events: The model events in it; empty at a path that takes none.
+        events: The events in it; empty at a path that takes none.
         connection: Which TCP connection brought it; the first is 1.
     """
 
@@ -508,9 +513,10 @@ class ScriptedServer(Listener):
         return await _send(answer, connection, last=last)
 
     def _find_answer(self, request: Request) -> Answer:
-        if request.path not in _ROUTES:
+        is_update = request.method == "PUT" and _UPDATED.fullmatch(request.path)
+        if not is_update and request.path not in _ROUTES:
             return status(404)
-        if request.method != "POST":
+        if not is_update and request.method != "POST":
             return status(405, headers=[("Allow", "POST")])
         answer = self._script.popleft() if self._script else self.default
         try:
@@ -584,7 +590,7 @@ async def _read(connection: Connection) -> Request:
         headers=headers,
         body=body,
         json=parsed,
-        events=_events(path, parsed),
+        events=_events(path, parsed) if method == "POST" else [],
         connection=connection.number,
     )
 
@@ -624,7 +630,7 @@ def _events(path: str, parsed: Any) -> list[Event]:
         events = _ROUTES[path](parsed)
         if isinstance(events, list) and all(isinstance(event, dict) for event in events):
             return events
-    raise _BadRequestError(f"{path}: the body has no model events")
+    raise _BadRequestError(f"{path}: the body has no events")
 
 
 async def _send(answer: Answer, connection: Connection, *, last: bool) -> bool:

@@ -61,12 +61,12 @@ def test_what_other_classes_share_with_a_model_event_is_the_same(cls: type[Any])
     """
     A field has one name, one type and one default wherever it stands.
     """
-    known = {a.name: a for a in attrs.fields(ModelEvent)}
+    known = {a.name: a for a in attrs.fields(attrs.resolve_types(ModelEvent))}
 
     own = {a.name for a in attrs.fields(cls)} - known.keys()
 
     assert own <= {"event_type", "children_ids"}
-    for attribute in attrs.fields(cls):
+    for attribute in attrs.fields(attrs.resolve_types(cls)):
         if attribute.name in known and attribute.default is None:
             assert attribute.type == known[attribute.name].type
 

@@ -431,7 +431,7 @@ class Books(RuleBasedStateMachine):
         return [
             path
             for connection, (path, releases) in self.unanswered.items()
-            if connection in connections and releases > 0 and path == self.set_up.wire.batch_path
+            if connection in connections and releases > 0 and path == self.set_up.wire.batch_path()
         ]
 
     def teardown(self) -> None:

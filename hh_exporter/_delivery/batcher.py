@@ -1,11 +1,11 @@
 """
-Group records into batches by count, bytes, linger and session.
+Group records into batches by count, bytes, linger, route and session.
 
 Pure: it holds no clock and no task, callers say what time it is. A limit is
 checked before a record is added, so that no batch exceeds it; a record that
-exceeds it by itself is sent alone. Sessions share batches, but for those that
-are still to be announced: their records wait until a batch of their own, the
-first one, has done that.
+exceeds it by itself is sent alone. All records of a batch have one route. Sessions
+share batches, but for those that are still to be announced: their records wait until
+a batch of their own, the first one, has done that.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from operator import attrgetter
 
 from attrs import Factory, define, field
 
-from hh_exporter._records import Batch, Record, Session
+from hh_exporter._records import MAIN, OTHERS, Batch, Record, Session
 from hh_exporter._sessions import Sessions
 from hh_exporter._settings.batch import BatchLimits
 
 __all__ = ["Batcher"]
 
+_ROUTES = (MAIN, OTHERS)
 _MAX_OPEN = 64
 
 _LIMIT_LASTS = 600.0
@@ -39,6 +40,7 @@ class _Draft:
     """
 
     session: Session | None
+    route: str
     limit: int
     """Bytes of records, each with a comma, that make it full."""
     first: Record
@@ -64,7 +66,8 @@ class Batcher:
     _body_limit: int = field(init=False)
     _lifts_at: float = field(default=inf, init=False)
     """When the limit that the server showed is forgotten."""
-    _open: dict[Session | None, _Draft] = Factory(dict)
+    _open: dict[Session | str, _Draft] = Factory(dict)
+    """By the session that each announces, or by its route if sessions share it."""
     _full: deque[_Draft] = Factory(deque)
     _announcing: dict[Session, list[Record]] = Factory(dict)
     """Sessions of closed batches, and in order the records that wait for the outcome of these."""
@@ -80,16 +83,16 @@ class Batcher:
         """
         if self._full or self._waiting >= _MAX_OPEN * self.limits.max_events:
             return 0
-        mixed = self._open.get(None)
-        return self.limits.max_events - (0 if mixed is None else len(mixed.records))
+        return self.limits.max_events - max(
+            [len(batch.records) for batch in self._mixed], default=0
+        )
 
     @property
     def room_bytes(self) -> int:
         """
-        How many more bytes of records make the batch full that sessions share.
+        How many more bytes of records make a batch full that sessions share.
         """
-        mixed = self._open.get(None)
-        return max(1, self._limit(None) - 1 - (0 if mixed is None else mixed.size))
+        return max(1, self._limit(None) - 1 - max([batch.size for batch in self._mixed], default=0))
 
     def add(self, record: Record) -> None:
         """
@@ -103,9 +106,13 @@ class Batcher:
                 insort(self._announcing[session], record, key=_order)
                 self._waiting += 1
                 return
-        batch = self._open.get(session)
+        batch = self._open.get(record.route if session is None else session)
         if batch is None:
             batch = self._begin(session, record)
+        elif batch.route != record.route:
+            self._close(batch)
+            self.add(record)  # waits, since the session is announced once
+            return
         records = batch.records
         size = batch.size + len(record.data) + 1  # with its comma
         if records and (size > batch.limit or record.event_id in records):
@@ -136,7 +143,7 @@ class Batcher:
         if not self._full:
             return None
         batch = self._full.popleft()
-        return Batch(tuple(batch.records.values()), batch.session)
+        return Batch(tuple(batch.records.values()), batch.session, batch.route)
 
     def end(self, session: Session) -> None:
         """
@@ -184,6 +191,13 @@ class Batcher:
         self._waiting = 0
         return sorted(records, key=_order)
 
+    @property
+    def _mixed(self) -> list[_Draft]:
+        """
+        The open batches that sessions share.
+        """
+        return [batch for route in _ROUTES if (batch := self._open.get(route)) is not None]
+
     def _limit(self, session: Session | None) -> int:
         announcement = 0 if session is None else len(session.data)
         return self._body_limit - self.overhead - announcement + 1  # no comma behind the last
@@ -191,7 +205,9 @@ class Batcher:
     def _begin(self, session: Session | None, record: Record) -> _Draft:
         if len(self._open) >= _MAX_OPEN:
             self._close(self._first_open())
-        batch = self._open[session] = _Draft(session, self._limit(session), record)
+        key = record.route if session is None else session
+        batch = _Draft(session, record.route, self._limit(session), record)
+        self._open[key] = batch
         return batch
 
     def _first_open(self) -> _Draft:
@@ -201,7 +217,7 @@ class Batcher:
         return batch.first.pushed_at + self.limits.linger
 
     def _close(self, batch: _Draft) -> None:
-        del self._open[batch.session]
+        del self._open[batch.route if batch.session is None else batch.session]
         self._full.append(batch)
         if batch.session is not None:
             self._announcing[batch.session] = []

@@ -126,7 +126,7 @@ class Deliverer:
             return verdict
 
         shipment = delivery.shipment = Shipment(
-            path=self.dialect.single_path,
+            path=self.dialect.single_path(record.route),
             pack=lambda: self.dialect.wrap_single(record),
             read=read,
             deadline=deadline,
@@ -276,9 +276,9 @@ class Deliverer:
             return verdict
 
         return Shipment(
-            path=self.dialect.batch_path,
+            path=self.dialect.batch_path(delivery.route),
             pack=lambda: self.dialect.wrap(
-                delivery.among(part.records), self._as_it_stands(part).announced
+                delivery.among(part.records), self._as_it_stands(part).announced, delivery.route
             ),
             read=read,
             tried_for=part.tried_for,

@@ -13,7 +13,7 @@ from math import inf
 from attrs import Factory, define, evolve, field, frozen
 
 from hh_exporter._delivery.shipping import Shipment
-from hh_exporter._records import Batch, Record, Session
+from hh_exporter._records import MAIN, Batch, Record, Session
 
 __all__ = ["Delivery", "Part"]
 
@@ -86,6 +86,7 @@ class Delivery:
     """Whether it may be sent while all sending is blocked."""
     session: Session | None = None
     """The session that it announces."""
+    route: str = MAIN
     pending: dict[str, Record] = field(init=False)
     """Those in flight, by event_id."""
     shipment: Shipment | None = field(default=None, init=False)
@@ -106,7 +107,7 @@ class Delivery:
 
     @classmethod
     def of(cls, batch: Batch, *, is_probe: bool) -> Delivery:
-        return cls(batch.records, is_probe, batch.session)
+        return cls(batch.records, is_probe, batch.session, batch.route)
 
     @property
     def idle_until(self) -> float:

@@ -47,7 +47,7 @@ class Prober:
             return batch
         *others, last = batch.records
         self.queue.put_back(others)
-        return Batch((last,))
+        return Batch((last,), route=batch.route)
 
     def step_aside(self, records: Sequence[Record]) -> None:
         """

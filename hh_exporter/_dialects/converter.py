@@ -20,10 +20,12 @@ from cattrs import BaseValidationError, Converter
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
 from hh_exporter.events import (
+    AnyEvent,
     CreateModelEventBatchRequestBody,
     CreateModelEventBatchResponseBody,
     CreateModelEventRequestBody,
     CreateModelEventResponseBody,
+    Event,
     JsonArray,
     JsonObject,
     JsonObjects,
@@ -43,11 +45,11 @@ _BODIES = (
     CreateModelEventResponseBody,
     CreateModelEventBatchResponseBody,
 )
-_STRUCTURED = (ModelEvent, SessionProperties, *_BODIES)
+_STRUCTURED = (ModelEvent, Event, SessionProperties, *_BODIES)
 
 
 def make_converter(
-    unstructure_event: Callable[[ModelEvent], dict[str, Any]],
+    unstructure_event: Callable[[AnyEvent], dict[str, Any]],
     unstructure_session: Callable[[SessionProperties], dict[str, Any]],
 ) -> Converter:
     """
@@ -60,7 +62,9 @@ def make_converter(
     for kind, (fits, shape) in _SHAPES.items():
         _register_shape(converter, kind, fits, shape)
 
+    converter.register_structure_hook_func(lambda t: bool(t == list[str]), _check_texts)
     converter.register_unstructure_hook(ModelEvent, unstructure_event)
+    converter.register_unstructure_hook(Event, unstructure_event)
     converter.register_unstructure_hook(SessionProperties, unstructure_session)
 
     # Made when first used, since making them is most of what a converter costs: an exporter
@@ -169,6 +173,15 @@ _SHAPES: dict[Any, tuple[Callable[[Any], bool], str]] = {
 }
 
 
+def _check_texts(value: Any, _: Any) -> Any:
+    if not isinstance(value, list):
+        raise EventError(None, "must be an array")
+    for number, item in enumerate(value):
+        if not isinstance(item, str):
+            raise EventError(f"[{number}]", "must be a string")
+    return value
+
+
 def _register_shape(
     converter: Converter, kind: Any, fits: Callable[[Any], bool], shape: str
 ) -> None:
@@ -223,8 +236,8 @@ def _first_error(exc: BaseException) -> EventError:
             path += _step(note)
     match exc:
         case EventError():
-            field = f"{path}.{exc.field}" if path and exc.field else path or exc.field
-            return EventError(field or None, exc.problem)
+            dot = "." if path and exc.field and exc.field[0] != "[" else ""
+            return EventError(f"{path}{dot}{exc.field or ''}" or None, exc.problem)
         case KeyError():
             return EventError(path, "is missing")
         case _:

@@ -14,8 +14,8 @@ from attrs import field, frozen
 from cattrs import Converter
 
 from hh_exporter._outcomes import Verdict
-from hh_exporter._records import Record, Session
-from hh_exporter.events import ModelEvent, SessionProperties
+from hh_exporter._records import MAIN, Record, Session
+from hh_exporter.events import AnyEvent, SessionProperties
 
 __all__ = ["Answer", "Dialect"]
 
@@ -53,17 +53,27 @@ class Answer:
 
 class Dialect(Protocol):
     """
-    One way in which the server speaks of model events.
+    One way in which the server speaks of events.
     """
 
     @property
     def name(self) -> str: ...
 
     @property
-    def batch_path(self) -> str: ...
+    def event_route(self) -> str:
+        """
+        The route of each `Event`; that of a ModelEvent is `MAIN`.
+        """
 
-    @property
-    def single_path(self) -> str: ...
+    def batch_path(self, route: str = MAIN) -> str:
+        """
+        Say where batches of records of *route* go.
+        """
+
+    def single_path(self, route: str = MAIN) -> str:
+        """
+        Say where a single record of *route* goes.
+        """
 
     @property
     def converter(self) -> Converter:
@@ -77,12 +87,12 @@ class Dialect(Protocol):
     @property
     def overhead(self) -> int:
         """
-        Bytes of a batch body beyond its records, the commas between them and a session.
+        Bytes of a batch body, of whichever route, beyond its records, commas and a session.
         """
 
     def unstructure(
         self,
-        event: ModelEvent,
+        event: AnyEvent,
         event_id: str | None = None,
         session_id: str | None = None,
         now: float | None = None,
@@ -113,9 +123,11 @@ class Dialect(Protocol):
         What *session* leaves open is filled in as by `unstructure`.
         """
 
-    def wrap(self, records: Sequence[Record], session: Session | None = None) -> bytes:
+    def wrap(
+        self, records: Sequence[Record], session: Session | None = None, route: str = MAIN
+    ) -> bytes:
         """
-        Make the body of a batch request from *records*, which announces *session*.
+        Make the body of a batch request from *records* of *route*, which announces *session*.
         """
 
     def wrap_single(self, record: Record) -> bytes:

@@ -1,9 +1,9 @@
 """
-The routes POST /events/model and POST /events/model/batch.
+The routes POST /events/model[/batch] for model events, and /events[/batch] for all others.
 
 Deprecated by newer servers, and still served by all. The rule: what is sent conforms
-to CreateModelEvent of the API description 1.0.21, the strictest form known, so that
-every version takes it.
+to CreateModelEvent or CreateEventRequest of the API description 1.0.21, the strictest
+forms known, so that every version takes it.
 """
 
 from __future__ import annotations
@@ -19,23 +19,27 @@ from hh_exporter._dialects.answers import read_answer, read_single_answer
 from hh_exporter._dialects.bodies import wrap
 from hh_exporter._dialects.converter import make_converter, present_fields
 from hh_exporter._dialects.dialect import Answer
+from hh_exporter._dialects.kinds import unstructure_event
 from hh_exporter._dialects.shapes import require_plain
 from hh_exporter._dialects.stamps import settle_session, stamp
 from hh_exporter._outcomes import Verdict
-from hh_exporter._records import Record, Session
-from hh_exporter.events import ModelEvent, SessionProperties
+from hh_exporter._records import MAIN, OTHERS, Record, Session
+from hh_exporter.events import AnyEvent, Event, ModelEvent, SessionProperties
 
 __all__ = ["LegacyDialect"]
 
-_HEAD: Final = b'{"model_events":['
+_HEADS: Final = {MAIN: b'{"model_events":[', OTHERS: b'{"events":['}
+_LONE_HEADS: Final = {MAIN: b'{"model_event":', OTHERS: b'{"event":'}
+_BATCH_PATHS: Final = {MAIN: "/events/model/batch", OTHERS: "/events/batch"}
+_LONE_PATHS: Final = {MAIN: "/events/model", OTHERS: "/events"}
 _ANNOUNCEMENT: Final = b',"is_single_session":true,"session_properties":%b'
 
 
 class LegacyDialect:
     """
-    The dialect of /events/model[/batch].
+    The dialect of /events/model[/batch] and /events[/batch].
 
-    The fields of an event are its keys on the wire. Plain data of another shape
+    The fields of a model event are its keys on the wire. Plain data of another shape
     than a key has there is converted:
 
     - a `response` that is not an object becomes `{"content": …}`; another field
@@ -44,29 +48,42 @@ class LegacyDialect:
       of objects an object becomes the only item, and an item that is not an object
       becomes `{"content": …}`
     - a `tool_choice` that is not a string becomes its JSON text
+
+    An `Event` has the shape that it has in v1, see `unstructure_event`, with what the
+    description requires beyond that: `project`, `source` and `config`.
     """
 
     name: Final = "legacy"
-    batch_path: Final = "/events/model/batch"
-    single_path: Final = "/events/model"
-    overhead: Final = len(wrap(_HEAD, ()))
+    event_route: Final = OTHERS
+    overhead: Final = max(len(wrap(head, ())) for head in _HEADS.values())
 
     @property
     def converter(self) -> Converter:
         return _converter()
 
+    def batch_path(self, route: str = MAIN) -> str:
+        return _BATCH_PATHS[route]
+
+    def single_path(self, route: str = MAIN) -> str:
+        return _LONE_PATHS[route]
+
     def unstructure(
         self,
-        event: ModelEvent,
+        event: AnyEvent,
         event_id: str | None = None,
         session_id: str | None = None,
         now: float | None = None,
         project: str | None = None,
         source: str | None = None,
     ) -> dict[str, Any]:
-        wire = _list_fields(event)
-        if event.extra:
-            wire = {**require_plain(event.extra), **wire}
+        if isinstance(event, Event):
+            wire = unstructure_event(event, event_id)
+            wire.setdefault("config", {})
+            wire.setdefault("source", source or "unknown")
+        else:
+            wire = _list_fields(event)
+            if event.extra:
+                wire = {**require_plain(event.extra), **wire}
         wire.setdefault("project", project or "default")
         stamp(wire, event_id, session_id, source, now)
         return wire
@@ -80,11 +97,13 @@ class LegacyDialect:
         properties = orjson.dumps(_unstructure_session(session))
         return Session(str(session.session_id), _ANNOUNCEMENT % properties)
 
-    def wrap(self, records: Sequence[Record], session: Session | None = None) -> bytes:
-        return wrap(_HEAD, records, session)
+    def wrap(
+        self, records: Sequence[Record], session: Session | None = None, route: str = MAIN
+    ) -> bytes:
+        return wrap(_HEADS[route], records, session)
 
     def wrap_single(self, record: Record) -> bytes:
-        return b"".join((b'{"model_event":', record.data, b"}"))
+        return b"".join((_LONE_HEADS[record.route], record.data, b"}"))
 
     def read(self, answer: Answer, event_ids: Collection[str]) -> Verdict:
         return read_answer(answer, event_ids)

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-__all__ = ["are_equal", "file_into", "require_plain"]
+__all__ = ["are_equal", "file_into", "is_texts", "require_plain", "take_misfits"]
 
 _PLAIN = (dict, list, str, int, float, bool, type(None))
 
@@ -27,6 +27,23 @@ def require_plain(value: Any) -> Any:
     if type(value) not in _PLAIN:
         raise TypeError("a payload is not plain data")
     return value
+
+
+def is_texts(value: Any) -> bool:
+    """
+    Whether *value* is an array of strings.
+    """
+    return type(value) is list and all(type(item) is str for item in value)
+
+
+def take_misfits(objects: dict[str, Any]) -> dict[str, Any]:
+    """
+    Take what is no object out of *objects*.
+    """
+    taken = {n: require_plain(value) for n, value in objects.items() if type(value) is not dict}
+    for name in taken:
+        del objects[name]
+    return taken
 
 
 def file_into(metadata: dict[str, Any] | None, *lefts: dict[str, Any]) -> dict[str, Any]:

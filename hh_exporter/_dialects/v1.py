@@ -20,13 +20,22 @@ from hh_exporter._dialects.answers import read_answer, read_single_answer
 from hh_exporter._dialects.bodies import wrap
 from hh_exporter._dialects.converter import make_converter, present_fields
 from hh_exporter._dialects.dialect import Answer
-from hh_exporter._dialects.shapes import are_equal, file_into, require_plain
+from hh_exporter._dialects.kinds import unstructure_event
+from hh_exporter._dialects.shapes import (
+    are_equal,
+    file_into,
+    is_texts,
+    require_plain,
+    take_misfits,
+)
 from hh_exporter._dialects.stamps import settle_session, stamp
 from hh_exporter._outcomes import Verdict
-from hh_exporter._records import Record, Session
+from hh_exporter._records import MAIN, Record, Session
 from hh_exporter.events import (
+    AnyEvent,
     CreateModelEventBatchRequestBody,
     CreateModelEventRequestBody,
+    Event,
     ModelEvent,
     SessionProperties,
     new_id,
@@ -62,7 +71,7 @@ _SESSION_OBJECTS: Final[Sequence[str]] = (
 _EXTRA_ROOT: Final[Mapping[str, Callable[[Any], bool]]] = {
     "event_type": lambda value: type(value) is str and value == "model",
     "project_id": lambda value: type(value) is str,
-    "children_ids": lambda value: type(value) is list and all(type(i) is str for i in value),
+    "children_ids": is_texts,
 }
 """The keys of the wire that no field is for, and what each may be."""
 
@@ -101,33 +110,39 @@ class V1Dialect:
     `metadata` under the name of its field, too. If that name is taken there,
     " (2)" is appended, or " (3)", and so on.
 
-    A session is an event of type `session` whose `event_id` is its `session_id`;
+    An `Event` has the fields of the wire; see `unstructure_event`. A session is an event
+    of type `session` whose `event_id` is its `session_id`;
     `session_name` is its `event_name`, and all its other fields keep their names.
     """
 
     name: Final = "v1"
-    batch_path: Final = "/v1/events/batch"
-    single_path: Final = "/v1/events"
+    event_route: Final = MAIN
     overhead: Final = len(wrap(_HEAD, ()))
 
     @property
     def converter(self) -> Converter:
         return _converter()
 
+    def batch_path(self, route: str = MAIN) -> str:
+        return "/v1/events/batch"
+
+    def single_path(self, route: str = MAIN) -> str:
+        return "/v1/events"
+
     def unstructure(
         self,
-        event: ModelEvent,
+        event: AnyEvent,
         event_id: str | None = None,
         session_id: str | None = None,
         now: float | None = None,
         project: str | None = None,
         source: str | None = None,
     ) -> dict[str, Any]:
-        wire = _list_root(event)
-        wire.pop("project", None)
-        wire["event_type"] = "model"
-        wire.setdefault("event_name", event.model)  # else the server calls it "unknown"
-        _place_payloads(event, wire)
+        if isinstance(event, Event):
+            wire = unstructure_event(event, event_id)
+            wire.pop("project", None)
+        else:
+            wire = _unstructure_model_event(event)
         stamp(wire, event_id, session_id, source, now)
         return wire
 
@@ -144,7 +159,9 @@ class V1Dialect:
             wire.setdefault("source", source)
         return Session(str(session.session_id), orjson.dumps(wire), wire.get("event_id"))
 
-    def wrap(self, records: Sequence[Record], session: Session | None = None) -> bytes:
+    def wrap(
+        self, records: Sequence[Record], session: Session | None = None, route: str = MAIN
+    ) -> bytes:
         return wrap(_HEAD, records, session)
 
     def wrap_single(self, record: Record) -> bytes:
@@ -157,12 +174,23 @@ class V1Dialect:
         return read_single_answer(answer, event_id)
 
 
+def _unstructure_model_event(event: ModelEvent) -> dict[str, Any]:
+    wire = _list_root(event)
+    wire.pop("project", None)
+    wire["event_type"] = "model"
+    wire.setdefault("event_name", event.model)  # else the server calls it "unknown"
+    _place_payloads(event, wire)
+    return wire
+
+
 def _place_payloads(event: ModelEvent, wire: dict[str, Any]) -> None:
     """
     Add the payloads of *event* to *wire*, and share its containers where they stay as they are.
     """
     objects = _list_objects(event)
-    left = _take_misfits(objects)
+    left = take_misfits(objects)
+    if "response" in left:
+        objects["response"] = {"content": left.pop("response")}
     pop = objects.pop
 
     inputs = pop("inputs", {})
@@ -229,7 +257,7 @@ def _unstructure_session(session: SessionProperties) -> dict[str, Any]:
     """
     wire = _list_session(session)
     objects = {name: wire.pop(name) for name in _SESSION_OBJECTS if name in wire}
-    left = _take_misfits(objects)
+    left = take_misfits(objects)
     extra: dict[str, Any] = require_plain(session.extra) or {}
     if left or extra:
         objects["metadata"] = file_into(objects.get("metadata"), left, extra)
@@ -257,21 +285,6 @@ def _place_extra(extra: dict[str, Any], wire: dict[str, Any]) -> dict[str, Any]:
         else:
             others[name] = value
     return others
-
-
-def _take_misfits(objects: dict[str, Any]) -> dict[str, Any]:
-    """
-    Take what is no object out of *objects*; a response becomes one instead.
-    """
-    taken = {}
-    for name, value in objects.items():
-        if type(value) is not dict:
-            taken[name] = require_plain(value)
-    for name in taken:
-        del objects[name]
-    if "response" in taken:
-        objects["response"] = {"content": taken.pop("response")}
-    return taken
 
 
 def _join(

@@ -9,7 +9,8 @@ plain data first, with markers for what JSON can't represent. orjson never gets 
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 import orjson
 from attrs import define, field, fields
@@ -20,19 +21,22 @@ from hh_exporter._encoding.scalars import Scalars, wrong_type
 from hh_exporter._log import get_log
 from hh_exporter._outcomes import DropReason
 from hh_exporter._outside import let_through
-from hh_exporter._records import Record, Session
+from hh_exporter._records import MAIN, Record, Session
 from hh_exporter._values.legalize import MAX_DEPTH, MAX_ODD, legalize_fields
 from hh_exporter._values.times import SECONDS, fill_times
-from hh_exporter.events import ModelEvent, SessionProperties
+from hh_exporter.events import EVENT_TYPES, AnyEvent, Event, ModelEvent, SessionProperties
 from hh_exporter.exceptions import EncodeError
 
 __all__ = ["Codec"]
 
 log = get_log(__name__)
 
-T = TypeVar("T", ModelEvent, SessionProperties)
+T = TypeVar("T", bound=ModelEvent | Event | SessionProperties)
 
-_event_scalars = Scalars(ModelEvent, required="model")
+_scalars: Mapping[type[AnyEvent], Scalars[Any]] = {
+    ModelEvent: Scalars(ModelEvent, required="model"),
+    Event: Scalars(Event, required="event_type", choices={"event_type": EVENT_TYPES}),
+}
 _session_scalars = Scalars(SessionProperties, required="session_id")
 _TIMES = ("start_time", "end_time", "duration")
 
@@ -55,12 +59,12 @@ class Codec:
     _logged: set[str] = field(factory=set, init=False, repr=False)
     """What was logged already, once for each exporter and process."""
 
-    def encode(self, event: ModelEvent, event_id: str, session_id: str | None = None) -> Record:
+    def encode(self, event: AnyEvent, event_id: str, session_id: str | None = None) -> Record:
         """
         Make the record of *event* as it is now, leaving the event as it is.
 
         Args:
-            event: Anything; what is not a ModelEvent is refused as `invalid`.
+            event: Anything; what is neither class is refused as `invalid`.
             event_id: The id under which it goes.
             session_id: The session that it belongs to, unless it names one itself.
 
@@ -68,7 +72,13 @@ class Codec:
             EncodeError: The event can't be sent; its reason says why.
             BaseException: It is so hostile that it can't be looked at.
         """
-        if type(event) is not ModelEvent or event.extra is not None:
+        if type(event) is ModelEvent:
+            route = MAIN
+        elif issubclass(type(event), Event):
+            route = self.dialect.event_route
+        else:
+            event, route = self.check(event), MAIN
+        if event.extra is not None:
             event = self.check(event)
         try:
             raw = self._dump(event, event_id, session_id)
@@ -81,23 +91,20 @@ class Codec:
             )
         # orjson leaves slack behind its bytes, three times their size while they wait in
         # the queue; bytes(raw) would return the same object.
-        return Record(event_id, bytes(memoryview(raw)), self.clock.now())
+        return Record(event_id, bytes(memoryview(raw)), self.clock.now(), None, route)
 
-    def check(self, event: ModelEvent) -> ModelEvent:
+    def check(self, event: AnyEvent) -> AnyEvent:
         """
         Check what is checked of an event; see `Scalars.check`.
         """
-        if not issubclass(type(event), ModelEvent):
-            raise EncodeError(
-                DropReason.INVALID, f"push takes a ModelEvent, not a {type(event).__name__}"
-            )
-        return _event_scalars.check(event)
+        checked: AnyEvent = _scalars[_class_of(event)].check(event)
+        return checked
 
-    def draft(self, event: ModelEvent, event_id: str, session_id: str | None) -> ModelEvent:
+    def draft(self, event: AnyEvent, event_id: str, session_id: str | None) -> AnyEvent:
         """
         Copy *event* as plain data, with all that `encode` would fill in; raises as it does.
         """
-        draft = self._make_plain(ModelEvent, self.check(event))
+        draft = self._make_plain(_class_of(event), self.check(event))
         draft.event_id = event_id
         stamps = {"session_id": session_id, "project": self.project, "source": self.source}
         times = {name: value for name in _TIMES if (value := getattr(draft, name)) is not None}
@@ -121,7 +128,7 @@ class Codec:
         """
         return self.dialect.describe(draft, self.clock.wall() * 1000, self.source)
 
-    def _dump_odd(self, event: ModelEvent, event_id: str, session_id: str | None) -> bytes:
+    def _dump_odd(self, event: AnyEvent, event_id: str, session_id: str | None) -> bytes:
         """
         Try again with scalars that are made plain, then with plain payloads too.
         """
@@ -131,9 +138,9 @@ class Codec:
                 return self._dump(checked, event_id, session_id)
             except BaseException as exc:  # the payloads are odd too
                 let_through(exc)
-        return self._dump(self._make_plain(ModelEvent, checked), event_id, session_id)
+        return self._dump(self._make_plain(_class_of(checked), checked), event_id, session_id)
 
-    def _dump(self, event: ModelEvent, event_id: str, session_id: str | None) -> bytes:
+    def _dump(self, event: AnyEvent, event_id: str, session_id: str | None) -> bytes:
         now = self.clock.wall() * 1000
         # By position: names would cost as much as the clock.
         wire = self.dialect.unstructure(event, event_id, session_id, now, self.project, self.source)
@@ -165,3 +172,11 @@ class Codec:
                     MAX_ODD,
                 )
         return cls(**copies)
+
+
+def _class_of(event: object) -> type[AnyEvent]:
+    for cls in _scalars:
+        if issubclass(type(event), cls):
+            return cls
+    name = type(event).__name__
+    raise EncodeError(DropReason.INVALID, f"push takes a ModelEvent or an Event, not a {name}")

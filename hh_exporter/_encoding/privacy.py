@@ -18,12 +18,14 @@ from hh_exporter._outcomes import DropReason
 from hh_exporter._outside import let_through
 from hh_exporter._settings.hooks import BeforeSend
 from hh_exporter._values.legalize import legalize
-from hh_exporter.events import ModelEvent, SessionProperties
+from hh_exporter.events import Event, ModelEvent, SessionProperties
 from hh_exporter.exceptions import EncodeError
 
 __all__ = ["Privacy"]
 
-T = TypeVar("T", ModelEvent, SessionProperties)
+T = TypeVar("T", bound=ModelEvent | Event | SessionProperties)
+
+_CLASSES = (ModelEvent, Event, SessionProperties)
 
 _INPUTS = frozenset({"messages", "template", "template_inputs", "tools", "inputs"})
 _REPEATED = frozenset(
@@ -87,12 +89,11 @@ class Privacy:
         """
         Copy *instance* without what is never sent.
         """
-        is_event = issubclass(type(instance), ModelEvent)
-        cls: Any = ModelEvent if is_event else SessionProperties
+        cls: Any = next(c for c in _CLASSES if issubclass(type(instance), c))
         hidden = self._hidden.intersection(a.name for a in attrs.fields(cls))
         changes: dict[str, Any] = dict.fromkeys(hidden)
         parameters = getattr(instance, "hyperparameters", None)
-        if is_event and self.hide_inputs and parameters is not None:
+        if cls is ModelEvent and self.hide_inputs and parameters is not None:
             changes["hyperparameters"] = _without_inputs(parameters)
         copy: T = copy_fields(cls, instance, changes)
         return copy

@@ -8,6 +8,7 @@ as unset. All other fields take anything.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from math import isfinite
@@ -43,6 +44,8 @@ class Scalars(Generic[T]):
     cls: type[T]
     required: str
     """The text field that must be set."""
+    choices: Mapping[str, frozenset[str]] = field(factory=dict)
+    """What texts may be, where they may not be any."""
     _names: frozenset[str] = field(init=False)
     _texts: tuple[str, ...] = field(init=False)
     _numbers: tuple[tuple[str, tuple[type, ...], str], ...] = field(init=False)
@@ -65,7 +68,7 @@ class Scalars(Generic[T]):
         Raises:
             EncodeError: A field has a wrong type, or the required one is not set.
         """
-        extra: Any = instance.extra  # type: ignore[attr-defined]
+        extra: Any = getattr(instance, "extra", None)
         if extra is not None:
             self._check_extra(extra)
         changes = self._find_changes(instance)
@@ -91,6 +94,11 @@ class Scalars(Generic[T]):
             if not isinstance(text, str):
                 raise wrong_type(name, "a string", text)
             changes[name] = str.__str__(text)  # its characters, whatever its class says of them
+        for name, allowed in self.choices.items():
+            if changes.get(name, getattr(instance, name)) not in allowed:
+                raise EncodeError(
+                    DropReason.INVALID, f"{name}: must be one of {', '.join(sorted(allowed))}"
+                )
         for name, kinds, shape in self._numbers:
             number = getattr(instance, name)
             if number is None or _is_plain(number):

@@ -8,7 +8,9 @@ the schema says, and a row that no exporter wrote so can be told and set aside.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from operator import attrgetter
+from typing import Any, Final
 
 from attrs import field, frozen
 
@@ -86,6 +88,10 @@ class Columns:
     """A statement that reads any row: `fields`, each of the type that it has to have."""
     fields: tuple[str, ...] = field(init=False)
     """The id, those columns, and `odd`: the names of those that hold what no exporter writes."""
+    insert: str = field(init=False)
+    """A statement that adds a row: an id, or NULL for the next one, and `values_of` an object."""
+    values_of: Callable[[Any], tuple[Any, ...]] = field(init=False)
+    """Reads the attributes of an object that are named as the columns are, in their order."""
     oldest: str = field(init=False)
     """A statement for when the oldest row was pushed; NULL without one that says it."""
 
@@ -97,6 +103,8 @@ class Columns:
         )
         rules = " AND ".join([f"id BETWEEN 1 AND {MAX_ID}", *(column.rule for column in columns)])
         known = {
+            "insert": f"INSERT INTO {self.table} (id, {names}) VALUES (?{', ?' * len(columns)})",
+            "values_of": attrgetter(*(column.name for column in columns)),
             "names": names,
             "values": values,
             "rules": rules,
@@ -127,6 +135,7 @@ RECORDS: Final = Columns(
         _optional(_text("session_id")),
         _optional(_blob("session")),
         _blob("data"),
+        _text("route"),
     ),
 )
 LETTERS: Final = Columns(
@@ -140,5 +149,6 @@ LETTERS: Final = Columns(
         _optional(_number("status", "integer", 100, "999", "NULL")),
         _text("answer"),
         _blob("data"),
+        _text("route"),
     ),
 )

@@ -15,6 +15,7 @@ from attrs import field, frozen
 
 from hh_exporter._dialects.vendor import to_session_uuid
 from hh_exporter._outcomes import DropReason, Outcome
+from hh_exporter._records import MAIN
 from hh_exporter._settings.secret import Secret, hidden
 
 __all__ = ["EARLIEST", "Identity", "Letter", "Mark", "Match", "SpooledRecord"]
@@ -61,6 +62,7 @@ class SpooledRecord:
     """The session that it is still to announce."""
     session: bytes | None = field(default=None, repr=False)
     """The announcement of that session, as in `Session.data`."""
+    route: str = MAIN
     odd: str = ""
     """The names of its columns that held what no exporter writes; empty if none did."""
 
@@ -83,6 +85,7 @@ class SpooledRecord:
         return Letter(
             event_id=self.event_id,
             data=self.data,
+            route=self.route,
             pushed_at=self.pushed_at,
             died_at=died_at,
             outcome=Outcome.DROPPED,
@@ -118,6 +121,7 @@ class Letter:
     """The HTTP status that decided it, None where no answer did."""
     answer: str = field(repr=False)
     """The server's own words, which can echo a prompt; or what is damaged, if that is why."""
+    route: str = MAIN
 
     @property
     def size(self) -> int:
@@ -130,7 +134,9 @@ class Letter:
         """
         Make a record of it again, with its age, as if it had never been tried.
         """
-        return SpooledRecord(event_id=self.event_id, data=self.data, pushed_at=self.pushed_at)
+        return SpooledRecord(
+            event_id=self.event_id, data=self.data, route=self.route, pushed_at=self.pushed_at
+        )
 
 
 @frozen(kw_only=True)

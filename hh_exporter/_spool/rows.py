@@ -76,6 +76,7 @@ class Rows:
             seq=record.seq,
             session_id=None if session is None else session.session_id,
             session=None if session is None else session.data,
+            route=record.route,
         )
 
     def to_letter(
@@ -92,6 +93,7 @@ class Rows:
         return Letter(
             event_id=record.event_id,
             data=record.data,
+            route=record.route,
             pushed_at=self.to_wall(record.pushed_at),
             died_at=self.wall(),
             outcome=outcome,
@@ -118,6 +120,6 @@ class Rows:
                     session = self.sessions.add(Session(row.session_id, row.session))
         # Not later than now, which would linger until then: clocks are set back.
         pushed_at = min(now, row.pushed_at - self._epoch)
-        record = Record(row.event_id, row.data, pushed_at, session)
+        record = Record(row.event_id, row.data, pushed_at, session, row.route)
         record.seq, record.tried_for, record.spot = row.seq, row.tried_for, spot
         return record

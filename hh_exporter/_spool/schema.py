@@ -74,6 +74,10 @@ _STEPS: Final[tuple[tuple[str, ...], ...]] = (
         "CREATE INDEX records_by_age ON records (pushed_at)",
         "CREATE INDEX letters_by_age ON letters (pushed_at)",
     ),
+    (
+        "ALTER TABLE records ADD COLUMN route TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE letters ADD COLUMN route TEXT NOT NULL DEFAULT ''",
+    ),
 )
 """What makes each version of the schema of the one before it; `user_version` counts them."""
 

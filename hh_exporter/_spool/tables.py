@@ -86,15 +86,8 @@ class Tables(Ages):
             Their ids, in the same order.
         """
         ids = range(self._next_id, self._next_id + len(records))
-        self._db.executemany(
-            "INSERT INTO records "
-            "(id, event_id, pushed_at, tried_for, seq, session_id, session, data) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                (i, r.event_id, r.pushed_at, r.tried_for, r.seq, r.session_id, r.session, r.data)
-                for i, r in zip(ids, records, strict=True)
-            ),
-        )
+        rows = zip(ids, map(RECORDS.values_of, records), strict=True)
+        self._db.executemany(RECORDS.insert, ((id_, *values) for id_, values in rows))
         self._next_id = ids.stop
         self.count += len(records)
         self.record_size += sum(record.size for record in records)
@@ -127,15 +120,7 @@ class Tables(Ages):
         Add dead letters.
         """
         for letter in letters:
-            self._db.execute(
-                "INSERT INTO letters "
-                "(event_id, pushed_at, died_at, outcome, reason, status, answer, data) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    *(letter.event_id, letter.pushed_at, letter.died_at, letter.outcome),
-                    *(letter.reason, letter.status, letter.answer, letter.data),
-                ),
-            )
+            self._db.execute(LETTERS.insert, (None, *LETTERS.values_of(letter)))
             self.letters += 1
             self.letter_size += letter.size
 

@@ -18,13 +18,16 @@ from hypothesis import strategies as st
 from hh_exporter import ModelEvent, SessionProperties
 from hh_exporter._dialects.dialect import Dialect
 from hh_exporter._dialects.registry import DIALECTS
+from hh_exporter._dialects.v1 import V1Dialect
 from hh_exporter._dialects.vendor import to_session_uuid
 from hh_exporter._records import Record, Session
+from hh_exporter._values.legalize import legalize
 from hh_exporter.events import (
     CreateModelEventBatchRequestBody,
     CreateModelEventBatchResponseBody,
     CreateModelEventRequestBody,
     CreateModelEventResponseBody,
+    Event,
     new_id,
 )
 from hh_exporter.exceptions import EventError
@@ -34,6 +37,7 @@ from tests.builders import (
     make_codec,
     make_record,
     model_events,
+    plain_events,
     session_properties,
 )
 from tests.support import EPOCH, model_event
@@ -189,11 +193,50 @@ def test_a_model_is_enough(dialect: Dialect) -> None:
     """
     What the wire requires beyond it is filled in.
     """
-    described_body(dialect, dialect.single_path).validate(
+    described_body(dialect, dialect.single_path()).validate(
         orjson.loads(
             dialect.wrap_single(make_codec(dialect=dialect).encode(ModelEvent(model="m"), "e1"))
         )
     )
+
+
+@dialects
+@given(event=plain_events)
+def test_an_event_of_any_kind_has_the_shape_of_its_route(dialect: Dialect, event: Event) -> None:
+    """
+    Whatever its fields are, nothing is sent that the API refuses, and nothing is lost.
+    """
+    record = make_codec(dialect=dialect).encode(event, "e1")
+
+    wire = orjson.loads(record.data)
+    if dialect.name == "legacy":
+        assert {"project", "source", "config", "inputs", "duration"} <= wire.keys()
+        del wire["project"]
+    assert orjson.loads(dialect.wrap([record], None, record.route))["events"]
+    described_body(V1Dialect(), "/v1/events/batch").validate({"events": [wire]})
+    for name in ("inputs", "outputs", "config", "metrics", "feedback", "user_properties"):
+        given_value = legalize(getattr(event, name))
+        if given_value is not None:
+            kept = wire[name] if type(given_value) is dict else wire["metadata"].values()
+            assert kept == given_value or given_value in kept
+
+
+@dialects
+def test_events_of_every_kind_are_read_strictly(dialect: Dialect) -> None:
+    """
+    By the names of our fields, with an error that names what is wrong.
+    """
+    structure = dialect.converter.structure
+    said = {"event_type": "tool", "children_ids": ["a"], "inputs": {"q": 1}, "x": 2}
+
+    assert structure(said, Event) == Event(
+        event_type="tool", children_ids=["a"], inputs={"q": 1}, extra={"x": 2}
+    )
+    for name, value in {"children_ids": "ab", "inputs": [], "event_name": 5}.items():
+        with pytest.raises(EventError, match=name):
+            structure({"event_type": "tool", name: value}, Event)
+    with pytest.raises(EventError, match="event_type"):
+        structure({"event_name": "x"}, Event)
 
 
 OWN, OURS = new_id(), new_id()
@@ -432,12 +475,12 @@ def test_the_bytes_say_what_the_classes_say(
 
     assert parsed == as_json(unstructure(body))
     assert parsed_announcing == as_json(unstructure(announcing))
-    described_body(dialect, dialect.batch_path).validate(parsed)
-    described_body(dialect, dialect.batch_path).validate(parsed_announcing)
+    described_body(dialect, dialect.batch_path()).validate(parsed)
+    described_body(dialect, dialect.batch_path()).validate(parsed_announcing)
     for record, event in zip(records, stamped, strict=True):
         single = orjson.loads(dialect.wrap_single(record))
         assert single == as_json(unstructure(CreateModelEventRequestBody(model_event=event)))
-        described_body(dialect, dialect.single_path).validate(single)
+        described_body(dialect, dialect.single_path()).validate(single)
 
 
 @dialects

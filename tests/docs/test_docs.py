@@ -53,7 +53,7 @@ GROUPS: dict[str, type[Any]] = SETTINGS_PAGE["GROUPS"]
 SETTINGS: str = SETTINGS_PAGE["fill_in"](PAGES["settings"])
 
 [APP] = examples(PAGES["start"])
-[REMEMBER, ON_OUTCOME, REPORT] = examples(PAGES["events"])
+[REMEMBER, SEARCH, ON_OUTCOME, REPORT] = examples(PAGES["events"])
 [CHECK_BOOKS, SEND] = examples(PAGES["guarantees"])
 [CHAT, RANK] = examples(PAGES["sessions"])
 [PATIENT] = examples(PAGES["responses"])
@@ -141,6 +141,19 @@ async def test_a_block_takes_what_else_there_is_to_record(collector: Collector) 
     assert stored["response"] == {"content": "short"}
     assert stored["usage"] == {"total_tokens": 3}
     assert (stored["cost"], stored["metadata"]) == (0.0021, {"tenant": "a"})
+
+
+async def test_the_step_is_reported(collector: Collector) -> None:
+    """
+    As an event of its kind, with what it was given and what came of it.
+    """
+    async with Exporter() as exporter:
+        run(SEARCH)["report_search"](exporter, "why?", ["because"])
+
+    [stored] = [stored.event async for stored in collector.events()]
+    assert (stored["event_type"], stored["event_name"]) == ("tool", "search")
+    assert stored["inputs"] == {"question": "why?"}
+    assert stored["outputs"] == {"hits": ["because"]}
 
 
 async def test_the_books_that_readers_check_balance(collector: Collector) -> None:

@@ -184,7 +184,7 @@ def test_only_model_events_are_taken(thing: object) -> None:
     error = refusal(thing)
 
     assert error.reason is DropReason.INVALID
-    assert str(error) == f"push takes a ModelEvent, not a {type(thing).__name__}"
+    assert str(error) == f"push takes a ModelEvent or an Event, not a {type(thing).__name__}"
 
 
 @pytest.mark.parametrize("value", [Text("gpt-4o"), Model.GPT_4O])

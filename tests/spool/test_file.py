@@ -9,6 +9,7 @@ import sqlite3
 import stat
 import subprocess
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from random import Random
 
@@ -18,6 +19,7 @@ from attrs import evolve
 from hh_exporter import SessionProperties
 from hh_exporter._dialects.legacy import LegacyDialect
 from hh_exporter._dialects.vendor import to_session_uuid
+from hh_exporter._records import MAIN
 from hh_exporter._spool import file as spool_file
 from hh_exporter._spool import schema, seals
 from hh_exporter._spool.file import SpoolFile
@@ -705,8 +707,27 @@ class TestLife:
             file = adopt(left)
             notes = file._db.execute("SELECT note FROM letters").fetchall()
             version = file._db.execute("PRAGMA user_version").fetchone()
-            assert (event_ids(file), notes, version) == (["a", "b"], [("new",)], (2,))
+            latest = len(schema._STEPS)
+            assert (event_ids(file), notes, version) == (["a", "b"], [("new",)], (latest,))
             file.close()
+
+    def test_what_was_written_without_a_route_has_the_main_one(self, left: Path) -> None:
+        """
+        A file of the first version held model events alone.
+        """
+        with closing(sqlite3.connect(left)) as db:
+            for table in ("records", "letters"):
+                db.execute(f"ALTER TABLE {table} DROP COLUMN route")
+            db.execute("PRAGMA user_version = 1")
+
+        file = adopt(left)
+
+        records = [file.record(id_) for id_ in file.ids()]
+        assert [(r.event_id, r.route) for r in records if r] == [("a", MAIN), ("b", MAIN)]
+        letters = [file.letter(id_) for id_ in file.letter_ids()]
+        assert letters
+        assert {letter.route for letter in letters if letter} == {MAIN}
+        file.close()
 
     def test_an_upgrade_that_fails_changes_nothing(
         self, left: Path, monkeypatch: pytest.MonkeyPatch
