@@ -39,8 +39,8 @@ ROUND = 1_000
 WARM_UP = 10
 REOPENINGS = 200
 
-NOISE = 8 * 1024
-"""Bytes by which a program that keeps nothing may seem to grow."""
+STRETCH = 5
+"""How many times the rounds may grow more than they should, before it's believed."""
 
 FORGETTING = 100.0
 """Seconds after which the clock of a test has dropped the timers of past requests."""
@@ -143,18 +143,31 @@ async def test_pushes_wake_the_worker_for_batches_not_for_events(
 # Memory.
 
 
-async def measure_growth(work: Callable[[], Awaitable[object]], rounds: int) -> int:
+async def measure_growth(
+    work: Callable[[], Awaitable[object]], *, rounds: int, allowed: int
+) -> float:
     """
-    Tell by how many bytes *rounds* of *work* grow the memory of a program that is warm.
+    Tell by how many bytes each round of *work* grows the memory of a program that is warm.
+
+    What is kept for each event or round grows for ever. What has a bound may grow meanwhile, too,
+    but not for long: a set's table that stays as large as the most batches in flight at once
+    wanted it (16 KiB and more: it's chance, and so is when), a library's cache, what coverage
+    notes. So where *rounds* seem to cost as much as is *allowed* for each, or more, as many are
+    added, up to `STRETCH` times, until those that are there cost less: a bound is left behind,
+    what is kept each time is not.
     """
     tracemalloc.start()
     try:
         for _ in range(WARM_UP):
             await work()
         before = measure_memory()
-        for _ in range(rounds):
-            await work()
-        return measure_memory() - before
+        for done in range(rounds, STRETCH * rounds + 1, rounds):
+            for _ in range(rounds):
+                await work()
+            growth = (measure_memory() - before) / done
+            if growth < allowed:
+                break
+        return growth
     finally:
         tracemalloc.stop()
 
@@ -182,14 +195,15 @@ async def test_settled_events_leave_no_memory_behind(
     async def deliver() -> None:
         for _ in range(ROUND):
             exporter.push(model_event())
-        await exporter.flush()
+        result = await exporter.flush()
+        assert result.delivered == ROUND
         server.requests.clear()
         await clock.advance(FORGETTING)
 
-    growth = await measure_growth(deliver, rounds)
+    growth = await measure_growth(deliver, rounds=rounds, allowed=ROUND)
 
-    assert exporter.stats().delivered == (WARM_UP + rounds) * ROUND
-    assert growth < rounds * ROUND
+    assert exporter.stats().delivered >= (WARM_UP + rounds) * ROUND
+    assert growth < ROUND
 
 
 async def test_reopening_leaves_no_memory_behind(
@@ -208,9 +222,9 @@ async def test_reopening_leaves_no_memory_behind(
         server.requests.clear()
         await clock.advance(FORGETTING)
 
-    growth = await measure_growth(reopen, REOPENINGS)
+    growth = await measure_growth(reopen, rounds=REOPENINGS, allowed=200)
 
-    assert growth < 200 * REOPENINGS
+    assert growth < 200
 
 
 # Garbage.
