@@ -49,7 +49,7 @@ _RANKED: Final = """
     SELECT bucket, place, duration,
         row_number() OVER (PARTITION BY bucket, place ORDER BY duration) AS rank,
         count(*) OVER (PARTITION BY bucket, place) AS of
-    FROM ({rows}) WHERE duration IS NOT NULL
+    FROM ({rows}) WHERE duration IS NOT NULL AND type <> 'session'
 """
 
 
@@ -110,9 +110,8 @@ def facets(db: sqlite3.Connection) -> Json:
     Count the values to choose from, the most frequent first, among recent events.
     """
     recent = Sql("id > ?", (last_event(db) - _RECENT_ROWS,))
-    return {
-        f"{column}s": _counted(db, column, recent) for column in ("model", "provider", "source")
-    }
+    columns = ("type", "model", "provider", "source")
+    return {f"{column}s": _counted(db, column, recent) for column in columns}
 
 
 def stats(db: sqlite3.Connection) -> Json:

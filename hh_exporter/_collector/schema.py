@@ -10,6 +10,7 @@ from __future__ import annotations
 import sqlite3
 from typing import TYPE_CHECKING, Final
 
+from hh_exporter._collector.summary import short
 from hh_exporter.events import new_id
 from hh_exporter.exceptions import ExporterError
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["claim", "connect"]
 
 _APPLICATION_ID: Final = int.from_bytes(b"hhco", "big")
-_VERSION: Final = 4
+_VERSION: Final = 5
 _MAX_LOG_BYTES: Final = 64 * 2**20
 
 _BY_EVENT_ID: Final = "CREATE INDEX events_by_event_id ON events (event_id)"
@@ -43,6 +44,7 @@ _TABLES: Final = (
         cost NUMERIC,
         duration NUMERIC,
         error TEXT,
+        parent_id TEXT,
         path TEXT NOT NULL,
         size INTEGER NOT NULL
     )
@@ -73,11 +75,22 @@ _TABLES: Final = (
 )
 """Ids are shortened, but in `texts` and in `sessions.session_id`, where they are whole."""
 
+_FROM_VERSION_4: Final = (
+    "ALTER TABLE events ADD COLUMN parent_id TEXT",
+    """
+    UPDATE events SET parent_id = short(json_extract(event, '$.parent_id'))
+    FROM texts WHERE texts.id = events.id AND instr(event, '"parent_id":')
+        AND json_valid(event) AND json_type(event, '$.parent_id') = 'text'
+    """,
+)
 _FROM_VERSION_3: Final = (
     _BY_EVENT_ID,
     "ALTER TABLE sessions ADD COLUMN has_root INTEGER NOT NULL DEFAULT 1",
     "UPDATE sessions SET has_root = 0 WHERE properties = '{}'",
+    *_FROM_VERSION_4,
 )
+_STEPS: Final = {0: _TABLES, 3: _FROM_VERSION_3, 4: _FROM_VERSION_4, _VERSION: ()}
+"""What each version lacks; 0 is an empty file."""
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -89,7 +102,7 @@ def connect(path: Path) -> sqlite3.Connection:
 
 def claim(db: sqlite3.Connection, name: str) -> None:
     """
-    Make the tables of a new database, add what one of version 3 lacks, or check that all is there.
+    Make the tables of a new database, or add what one of an earlier version lacks.
 
     Raises `ExporterError`, naming the file *name*, if it is of something else;
     it is left as it was.
@@ -98,9 +111,10 @@ def claim(db: sqlite3.Connection, name: str) -> None:
     with db:
         db.execute("BEGIN IMMEDIATE")  # fails now, where an insert would later
         version = _version(db, name)
+        db.create_function("short", 1, short, deterministic=True)
+        for statement in _STEPS[version]:
+            db.execute(statement)
         if version != _VERSION:
-            for statement in _FROM_VERSION_3 if version else _TABLES:
-                db.execute(statement)
             db.execute(f"PRAGMA user_version = {_VERSION}")
         if not version:
             db.execute("INSERT INTO meta VALUES ('store', ?)", (new_id(),))
@@ -117,7 +131,7 @@ def _version(db: sqlite3.Connection, name: str) -> int:
         "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_master) "
         "FROM pragma_application_id, pragma_user_version"
     ).fetchone()
-    if application_id == _APPLICATION_ID and version not in (3, _VERSION):
+    if application_id == _APPLICATION_ID and not (version and version in _STEPS):
         raise ExporterError(f"{name} is of another version of the collector: name another file")
     if application_id != _APPLICATION_ID and (application_id or version or tables):
         raise ExporterError(f"{name} is not a collector's database: name another file")

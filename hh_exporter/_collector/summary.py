@@ -49,6 +49,8 @@ class Summary:
     """In milliseconds."""
     error: str | None
     """Why it failed, or "cancelled", which the exporter writes and no list counts as an error."""
+    parent_id: str | None
+    """The event or the session that led to it, shortened as ids are."""
 
     def columns(self) -> tuple[object, ...]:
         """
@@ -112,6 +114,7 @@ def summarize(event: Json) -> Summary:
         _number(event.get("cost"), inputs.get("cost"), metadata.get("cost")),
         duration,
         _text(event.get("error"), inputs.get("error"), limit=_MAX_ERROR),
+        short(parent) if type(parent := event.get("parent_id")) is str else None,
     )
 
 

@@ -85,6 +85,7 @@ class TestList:
         A summary has each key, whatever the event says.
         """
         said = {"event_id": "e", "session_id": "s", "event_name": "chat", "source": "dev"}
+        said["parent_id"] = "up"
         usage = {"prompt_tokens": 3, "completion_tokens": 4}
         await send(collector, model_event(**said, usage=usage, cost=0.25, error="no", end_time=50))
 
@@ -108,6 +109,7 @@ class TestList:
                     "cost": 0.25,
                     "duration": 42.5,
                     "error": "no",
+                    "parent_id": "up",
                     "path": MANY,
                 }
             ],
@@ -519,6 +521,7 @@ class TestFacets:
         await post(collector, V1_ONE, v1_event(source="dev"))
 
         assert await get(collector, "facets") == {
+            "types": [{"value": "model", "count": 7}],
             "models": [
                 {"value": "a", "count": 3},
                 {"value": "b", "count": 2},

@@ -18,7 +18,13 @@ USAGE = {"prompt_tokens": 3, "completion_tokens": 4}
 
 READ = {
     "legacy": model_event(
-        usage=USAGE, cost=0.5, source="dev", event_name="chat", start_time=7, error="no"
+        usage=USAGE,
+        cost=0.5,
+        source="dev",
+        event_name="chat",
+        start_time=7,
+        error="no",
+        parent_id="up",
     ),
     "legacy, newer names": {
         "model_name": "gpt-4o",
@@ -30,6 +36,7 @@ READ = {
         "event_name": "chat",
         "source": "dev",
         "error": "no",
+        "parent_id": "up",
     },
     "legacy, tokens as Google counts them": model_event(
         usage={"prompt_token_count": 3, "candidates_token_count": 4},
@@ -38,6 +45,7 @@ READ = {
         event_name="chat",
         start_time=7,
         error="no",
+        parent_id="up",
     ),
     "v1 as the legacy route stores it": v1_event(
         config={"model_name": "gpt-4o"},
@@ -45,6 +53,7 @@ READ = {
         source="dev",
         event_name="chat",
         start_time=7,
+        parent_id="up",
     ),
     "v1 as the examples have it": v1_event(
         config={"model": "gpt-4o", "provider": "openai"},
@@ -54,6 +63,7 @@ READ = {
         start_time=7,
         duration=42.5,
         error="no",
+        parent_id="up",
     ),
 }
 
@@ -75,6 +85,7 @@ def test_each_shape_is_read(event: dict[str, Any]) -> None:
         cost=0.5,
         duration=42.5,
         error="no",
+        parent_id="up",
     )
 
 

@@ -15,6 +15,7 @@ import pytest
 from aiohttp import ClientSession
 
 from hh_exporter._collector import Collector
+from hh_exporter._collector.summary import short
 from tests.collector_client import (
     V1_ONE,
     exported,
@@ -186,17 +187,19 @@ async def test_everything_shows_the_event_as_it_is_now(collector: Collector) -> 
 
 async def test_a_sum_of_a_session_is_not_counted_again(collector: Collector) -> None:
     """
-    What a session event says of its tokens and cost is in its events already.
+    What a session event says of its tokens and cost is in its events already; how long it
+    took is no latency.
     """
     counted = {"metadata": {"prompt_tokens": 3, "completion_tokens": 4, "cost": 0.5}}
-    await post(collector, V1_ONE, v1_event(session_id=SESSION, **counted))
-    event = v1_event(event_type="session", event_id=SESSION, session_id=SESSION)
+    await post(collector, V1_ONE, v1_event(session_id=SESSION, duration=7, **counted))
+    event = v1_event(event_type="session", event_id=SESSION, session_id=SESSION, duration=9000)
     await post(collector, V1_ONE, event)
     await put(collector, SESSION, counted)
 
     [group] = (await get(collector, "series"))["groups"]
 
     assert [sum(group[name]) for name in ("tokens_in", "tokens_out", "cost")] == [3, 4, 0.5]
+    assert {time for time in group["p95"] if time is not None} == {7}
 
 
 async def test_the_latest_of_one_id_is_meant(collector: Collector) -> None:
@@ -260,21 +263,32 @@ async def test_a_deep_event_can_be_added_to(collector: Collector) -> None:
     assert (await put(collector, "e", {"metadata": {"a": 1}}))[0] == 200
 
 
-async def test_a_file_of_the_version_before_is_brought_up(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", [3, 4])
+async def test_a_file_of_a_version_before_is_brought_up(tmp_path: Path, version: int) -> None:
     """
-    Its events and sessions can be updated, too.
+    Its events and sessions can be updated, too, and each event is below its parent.
     """
+    long = "p" * 300
+    deep = b'{"event_type":"model","inputs":' + b'{"a":' * 1010 + b"1" + b"}" * 1011
     db = tmp_path / "events.db"
     async with Collector(db=db) as collector:
         await post(collector, "/events/model", {"model_event": model_event(event_id="e")})
         await post(collector, "/v1/sessions", {"session_id": SESSION, "session_name": "s"})
+        for parent in ("up", long):
+            await post(collector, V1_ONE, v1_event(parent_id=parent, session_id="tree"))
+        await post(collector, V1_ONE, v1_event(inputs={"parent_id": "no"}, session_id="tree"))
+        assert (await post(collector, V1_ONE, deep))[0] == 200
     with closing(sqlite3.connect(db)) as connection:
-        connection.execute("ALTER TABLE sessions DROP COLUMN has_root")
-        connection.execute("DROP INDEX events_by_event_id")
-        connection.execute("PRAGMA user_version = 3")
+        connection.execute("ALTER TABLE events DROP COLUMN parent_id")
+        if version == 3:
+            connection.execute("ALTER TABLE sessions DROP COLUMN has_root")
+            connection.execute("DROP INDEX events_by_event_id")
+        connection.execute(f"PRAGMA user_version = {version}")
 
     async with Collector(db=db) as collector:
         assert (await put(collector, "e", {"metadata": {"a": 1}}))[0] == 200
         assert (await put(collector, SESSION, {"metadata": {"a": 1}}))[0] == 200
-        [owner] = [one.session_id for one in await stored(collector)]
+        owner = (await stored(collector))[0].session_id
         assert (await put(collector, owner, {"metadata": {"a": 1}}))[0] == 400
+        shown = (await get(collector, "sessions/tree"))["events"]
+        assert [event["parent_id"] for event in shown] == ["up", short(long), None]
