@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hh_exporter._collector import Collector
-from tests.collector_client import MANY, post, push
+from tests.collector_client import MANY, V1_ONE, post, push, v1_event
 from tests.collector_client import model_event as wire_event
 from tests.support import PATIENCE, model_event
 
@@ -309,6 +309,25 @@ class TestFilters:
 
         await page.until(COUNT, f"{len(left)} event{'s' * (len(left) > 1)}")
         assert await shown(page) == left
+
+    async def test_a_kind_can_be_chosen_once_there_are_two(
+        self, page: Browser, collector: Collector
+    ) -> None:
+        """
+        Where all events are model calls there is nothing to choose.
+        """
+        await page.until(
+            "return document.querySelector('[data-filter=model] option[value=claude]')"
+        )
+        await page.gone('select[data-filter="type"]')
+        await post(collector, V1_ONE, v1_event(event_type="tool", event_name="search"))
+        await page.reload()
+
+        await page.find('select[data-filter="type"]')
+        await page.choose('select[data-filter="type"]', "tool")
+
+        await page.until(COUNT, "1 event")
+        assert await shown(page) == ["search"]
 
     async def test_new_events_are_filtered_too(self, page: Browser, collector: Collector) -> None:
         """

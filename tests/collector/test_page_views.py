@@ -279,7 +279,7 @@ class TestEvent:
 
     async def test_a_session_is_a_timeline(self, page: Browser, collector: Collector) -> None:
         """
-        Its events are bars at their times; one of them opens its event.
+        Its events are bars at their times, one of which opens its event; it can be filtered by.
         """
         events = [
             model_event(
@@ -294,11 +294,11 @@ class TestEvent:
         await push(collector, *events)
         await open_first(page, "session")
 
-        await page.find(".bar-row")
+        await page.find(".tree-row")
         assert await page.texts(".bar-name") == ["first", "second"]
         places = "return [...document.querySelectorAll('.bar')].map((bar) => bar.style.width)"
         assert await page.run(places) == ["25%", "75%"]
-        await page.click(".bar-row")
+        await page.click(".tree-row")
         await page.until("return document.querySelector('.detail h2').textContent === 'first'")
         await page.click(".session-summary button")
         assert f"session={SESSION}" in await page.url()
@@ -509,6 +509,7 @@ class TestSafety:
             hyperparameters={ATTACK: ATTACK},
             tools=[{ATTACK: ATTACK}],
             event_id=ATTACK,
+            parent_id=ATTACK,
             **plain,
             **open_fields,
         )
@@ -532,7 +533,7 @@ class TestSafety:
             await page.click(f'[aria-rowindex="{row}"]')
             for tab in ("conversation", "session", "parameters", "raw"):
                 await page.click(f"#tab-{tab}")
-                await page.find(".detail-content > *")
+                await page.find(".tree-row" if tab == "session" else ".detail-content > *")
                 assert ATTACK[:20] in await page.text(".detail")
         await page.run("location.hash = new URLSearchParams({model: arguments[0]})", ATTACK)
         await page.until("return document.getElementById('count').textContent")

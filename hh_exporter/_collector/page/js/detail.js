@@ -6,11 +6,11 @@
 
 import { ApiError, readText } from "./api.js";
 import { copy, makeCopyButton } from "./clipboard.js";
-import { makeConversation, makeError } from "./conversation.js";
+import { makeConversation } from "./conversation.js";
 import { make, makeButton } from "./dom.js";
 import { bytes, dollars, duration, fullTime, NONE, shortId, shortTime, whole } from "./format.js";
 import { indented, makeJson, makeJsonText, memberText } from "./json.js";
-import { makeSession } from "./session.js";
+import { Session } from "./session.js";
 import { readEvent } from "./shapes.js";
 
 const TABS = [
@@ -31,6 +31,7 @@ export class Detail extends EventTarget {
   #shown = null; // {summary, event, text}
   #tab = "conversation";
   #content = null;
+  #session = null;
 
   constructor(panel) {
     super();
@@ -55,9 +56,15 @@ export class Detail extends EventTarget {
     this.#panel.hidden = id === null;
     if (id === null) {
       this.#panel.replaceChildren();
+      this.#closeSession();
       return;
     }
     await this.#read(id, this.#reading.signal);
+  }
+
+  /** Show what is known now of some events, if they are of the session that is shown. */
+  update(rows) {
+    this.#session?.update(rows);
   }
 
   async #read(id, signal) {
@@ -78,6 +85,8 @@ export class Detail extends EventTarget {
   #draw() {
     const { summary } = this.#shown;
     const hadFocus = this.#panel.contains(document.activeElement);
+    const wasInTree = document.activeElement.matches(".tree-row");
+    const scrollTop = this.#content?.scrollTop ?? 0;
     const tabs = make("div", {
       class: "tabs",
       role: "tablist",
@@ -98,7 +107,12 @@ export class Detail extends EventTarget {
       this.#content,
     );
     this.#drawTab();
-    if (hadFocus) this.#content.focus({ preventScroll: true });
+    if (this.#session?.element.isConnected) {
+      this.#content.scrollTop = scrollTop;
+      this.#session.tree.reveal();
+      if (wasInTree) this.#session.tree.focus();
+    }
+    if (hadFocus && !wasInTree) this.#content.focus({ preventScroll: true });
   }
 
   #makeBar(title, type = "model") {
@@ -151,24 +165,29 @@ export class Detail extends EventTarget {
     else if (this.#tab === "raw") this.#content.replaceChildren(...this.#makeRaw());
     else if (this.#tab === "parameters")
       this.#content.replaceChildren(makeSections(event, summary));
-    else this.#content.replaceChildren(makeConversation(readEvent(event)));
+    else this.#content.replaceChildren(makeFirst(readEvent(event)));
   }
 
-  async #drawSession(summary) {
-    const signal = this.#reading.signal;
-    this.#content.replaceChildren();
-    const actions = {
-      open: (id) => this.#tell("open", { id }),
-      only: () => this.#tell("only", { session: summary.session_id }),
-    };
-    try {
-      const session = await makeSession(summary.session_id, summary.id, actions, signal);
-      if (!signal.aborted && this.#tab === "session") this.#content.replaceChildren(session);
-    } catch (error) {
-      if (signal.aborted) return;
-      if (!(error instanceof ApiError)) throw error;
-      this.#content.replaceChildren(makeError(error.message));
+  /** One session stays as it is while its events are opened, one after the other. */
+  #drawSession({ id, session_id: sessionId }) {
+    if (this.#session?.id !== sessionId) {
+      this.#closeSession();
+      this.#session = new Session(sessionId);
+      this.#session.addEventListener("open", ({ detail }) => this.#tell("open", detail));
+      this.#session.addEventListener("only", () => this.#tell("only", { session: sessionId }));
+      this.#session.read();
     }
+    const { element, tree } = this.#session;
+    if (element.parentNode !== this.#content) {
+      this.#content.replaceChildren(element);
+      tree.mount(this.#content);
+    }
+    this.#session.markOpen(id);
+  }
+
+  #closeSession() {
+    this.#session?.close();
+    this.#session = null;
   }
 
   #makeRaw() {
@@ -212,6 +231,19 @@ function makeFacts(summary) {
     ),
   );
   return make("dl", { class: "facts" }, ...cells);
+}
+
+/** A conversation; of what has none, such as a tool, what went in and what came out. */
+function makeFirst(read) {
+  const { messages, answer, error, sections } = read;
+  const ways = sections.filter(([title]) => title === "Inputs" || title === "Outputs");
+  if (messages.length || answer.length || !ways.length) return makeConversation(read);
+  return make(
+    "div",
+    { class: "sections" },
+    error === null ? null : makeConversation(read),
+    ...ways.map(([title, value]) => makeSection(title, value)),
+  );
 }
 
 function makeSections(event, summary) {

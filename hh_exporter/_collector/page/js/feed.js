@@ -15,7 +15,7 @@ const GAP_PAGE = 1_000;
 const CALM = 700;
 const MOST_LOOKS = 50; // requests that one search makes before it asks whether to go on
 
-/** Tells `change` {added, isNew}, `state`, `store` and `problem` (a text). */
+/** Tells `change` {added, isNew}, `updates` {events}, `state`, `store` and `problem` (a text). */
 export class Feed extends EventTarget {
   rows = new Rows();
   waiting = 0; // events that arrived while paused
@@ -39,6 +39,7 @@ export class Feed extends EventTarget {
     this.#stream.addEventListener("events", ({ detail }) => this.#take(detail));
     this.#stream.addEventListener("updates", ({ detail }) => {
       if (this.rows.replace(detail.events)) this.#tell("change", { added: 0, isNew: true });
+      this.#tell("updates", detail);
     });
     this.#stream.addEventListener("state", ({ detail }) => {
       this.state = detail;

@@ -11,6 +11,7 @@ import { clock, short, shortId } from "./format.js";
 const TYPED = 200;
 const STALE = 5_000;
 const CHOICES = [
+  ["type", "Kind", "types"],
   ["model", "Model", "models"],
   ["provider", "Provider", "providers"],
   ["source", "Source", "sources"],
@@ -84,6 +85,7 @@ export class Filters extends EventTarget {
         select.append(makeOption(value, value));
       select.value = value;
       select.classList.toggle("is-set", value !== "");
+      if (value) select.hidden = false;
     }
     this.#chips.replaceChildren(...this.#makeChips());
     this.#chips.hidden = !this.#chips.childElementCount;
@@ -118,6 +120,7 @@ export class Filters extends EventTarget {
       attributes,
       ...options.map(([value, text]) => makeOption(value, text)),
     );
+    this.#selects[name].hidden = name === "type" && !this.#address.get(name);
     return this.#selects[name];
   }
 
@@ -132,10 +135,11 @@ export class Filters extends EventTarget {
       options.push(makeOption(chosen, chosen));
     select.replaceChildren(makeOption("", label), ...options);
     select.value = chosen;
+    select.hidden = name === "type" && options.length < 2 && !chosen; // most programs send one kind
   }
 
   #makeChips() {
-    const { session, since, until, type } = this.#address.filters;
+    const { session, since, until } = this.#address.filters;
     const chips = [];
     const add = (label, names, title) => {
       const clear = () => this.#address.set(Object.fromEntries(names.map((name) => [name, null])));
@@ -143,7 +147,6 @@ export class Filters extends EventTarget {
       chips.at(-1).append(make("span", { dir: "auto" }, label));
     };
     if (session) add(`session ${shortId(session)}`, ["session"], session);
-    if (type) add(`type ${type}`, ["type"], type);
     if (since || until) {
       const shown = (value) => (value ? clock(Number(value)) : "…");
       add(`${shown(since)} – ${shown(until)}`, ["since", "until"], "Time");

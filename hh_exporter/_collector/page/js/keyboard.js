@@ -12,6 +12,7 @@ const HELP = [
   [["j", "k"], "next, previous event; arrows too"],
   [["Enter"], "open the event"],
   [["Esc"], "close it, leave a filter"],
+  [["←", "→"], "in a session: close, open a branch"],
   [["p"], "pause or resume the list"],
   [["g"], "to the newest event"],
   [["e"], "errors only, or all"],

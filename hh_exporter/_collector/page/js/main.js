@@ -52,6 +52,7 @@ feed.addEventListener("change", ({ detail: change }) => {
     filters.refresh();
   }
 });
+feed.addEventListener("updates", ({ detail: { events } }) => detail.update(events));
 feed.addEventListener("state", () => showStatus());
 feed.addEventListener("problem", ({ detail: text }) => {
   problem = text;

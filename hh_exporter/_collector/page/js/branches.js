@@ -1,0 +1,87 @@
+/*
+ * The events of a session as a tree: who led to whom.
+ *
+ * Whatever is sent is a tree: an event whose parent is the session, is not here, or is one of
+ * those that it led to itself, stands at the top. Nothing here touches the document.
+ */
+
+/**
+ * An event in its place.
+ *
+ * @typedef {{event: any, parent: Node|null, children: Node[], place: number}} Node
+ * place: among those of its parent; the first is 1
+ */
+
+/**
+ * Make the tree of these events; those of one parent are in the order in which they began.
+ *
+ * @returns {Node[]} those at the top
+ */
+export function growTree(events) {
+  const nodes = events
+    .map((event) => ({ event, parent: null, children: [], place: 0 }))
+    .sort((a, b) => a.event.start - b.event.start || rank(a) - rank(b) || a.event.id - b.event.id);
+  const byId = new Map();
+  for (const [place, node] of nodes.entries()) {
+    node.place = place;
+    const { event_id: id } = node.event;
+    // An event that was sent again is here twice: the later is the one that counts.
+    if (!(byId.get(id)?.event.id > node.event.id)) byId.set(id, node);
+  }
+  for (const node of nodes) {
+    const { parent_id: parentId, session_id: sessionId } = node.event;
+    if (parentId !== null && parentId !== sessionId) node.parent = byId.get(parentId) ?? null;
+  }
+  cutCircles(nodes);
+  const top = [];
+  for (const node of nodes) {
+    const siblings = node.parent?.children ?? top;
+    node.place = siblings.push(node);
+  }
+  return top;
+}
+
+/**
+ * List what is seen of a tree from top to bottom, and how deep each stands; the top is level 1.
+ *
+ * @param {Set<number>} folded the rows whose children are not seen
+ * @returns {{node: Node, level: number}[]}
+ */
+export function unfold(top, folded) {
+  const seen = [];
+  const waiting = top.map((node) => ({ node, level: 1 })).reverse();
+  while (waiting.length) {
+    const next = waiting.pop();
+    seen.push(next);
+    if (folded.has(next.node.event.id)) continue;
+    const { children } = next.node;
+    for (let at = children.length - 1; at >= 0; at -= 1)
+      waiting.push({ node: children[at], level: next.level + 1 });
+  }
+  return seen;
+}
+
+/** A session is before what began with it. */
+function rank({ event }) {
+  return event.type === "session" ? 0 : 1;
+}
+
+/** Take its parent from the first of each circle. */
+function cutCircles(nodes) {
+  const ways = new Map(); // on whose way up each was met first
+  for (const start of nodes) {
+    let node = start;
+    while (node !== null && !ways.has(node)) {
+      ways.set(node, start);
+      node = node.parent;
+    }
+    if (node !== null && ways.get(node) === start) firstOf(node).parent = null;
+  }
+}
+
+function firstOf(start) {
+  let first = start;
+  for (let node = start.parent; node !== start; node = node.parent)
+    if (node.place < first.place) first = node;
+  return first;
+}
