@@ -13,11 +13,11 @@ from collections.abc import AsyncIterator, Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from threading import Thread
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeAlias, TypeVar, get_args
 
 from attrs import evolve
 
-from hh_exporter import BatchLimits, Exporter, ExporterError, RetryPolicy, Stats
+from hh_exporter import BatchLimits, ConfigError, Exporter, ExporterError, RetryPolicy, Stats
 from hh_exporter._clock import Clock, SystemClock
 from hh_exporter._collector import Collector, Faults
 from hh_exporter._environment import Settings
@@ -26,6 +26,8 @@ from hh_exporter._fake_clock import FakeClock, settle
 __all__ = ["FakeClock", "Kit", "assert_balanced"]
 
 T = TypeVar("T")
+
+Kind: TypeAlias = Literal["model", "tool", "chain", "session"]
 
 _PATIENCE = 20.0
 """Real seconds after which a wait for the collector is given up."""
@@ -46,7 +48,8 @@ class Kit:
     def __init__(self) -> None:
         self.clock: FakeClock = FakeClock()
         """For `make_exporter`; `advance` moves it."""
-        self._collector = Collector(script=self._next_fault)
+        self._updates: list[dict[str, Any]] = []
+        self._collector = Collector(script=self._next_fault, note_update=self._updates.append)
         self._exporters: list[Exporter] = []
         self._own_settings: dict[Exporter, Settings] = {}
         """The settings that adopted exporters get back."""
@@ -82,6 +85,7 @@ class Kit:
                 _build_anew(exporter, settings)
             self._own_settings.clear()  # a kit may be opened again, and adopt them again
             self._exporters.clear()
+            self._updates.clear()
             self._loop.call_soon_threadsafe(self._over.set)
             self._thread.join()
             self._is_open = False
@@ -144,11 +148,31 @@ class Kit:
 
     # What arrived.
 
-    def events(self) -> list[dict[str, Any]]:
+    def events(self, kind: Kind | None = None) -> list[dict[str, Any]]:
         """
         List the events that the collector has, as they were sent, in order of arrival.
+
+        What updates say of an event since is part of it.
+
+        Args:
+            kind: Only those of this `event_type`; the model events of the legacy dialect
+                have none on the wire, and count as "model". Default: all.
+
+        Raises:
+            ConfigError: There is no such kind.
         """
-        return [stored.event for stored in self._run(_all_of(self._collector.events()))]
+        if kind is not None and kind not in get_args(Kind):
+            raise ConfigError(f"kind must be one of {', '.join(get_args(Kind))}, not {kind!r}")
+        stored = [one.event for one in self._run(_all_of(self._collector.events()))]
+        return [e for e in stored if kind is None or e.get("event_type", "model") == kind]
+
+    def updates(self) -> list[dict[str, Any]]:
+        """
+        List the updates of events and sessions that the collector made, in order of arrival.
+
+        Each is what was sent, with the `event_id`, also where that was in the path.
+        """
+        return self._run(_copy(self._updates))
 
     def sessions(self) -> dict[str, dict[str, Any]]:
         """
@@ -260,6 +284,10 @@ def _checked(fault: int | str) -> str:
     kind = str(fault)
     Faults(faults={kind: 1.0})
     return kind
+
+
+async def _copy(found: list[T]) -> list[T]:
+    return list(found)
 
 
 async def _all_of(found: AsyncIterator[T]) -> list[T]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import ClientSession
 
 from hh_exporter import BatchLimits, ConfigError, DropReason, Exporter, ExporterError, RetryPolicy
 from hh_exporter.events import SessionProperties
@@ -55,6 +56,40 @@ async def test_sessions_are_there_to_look_at(kit: Kit) -> None:
     [(session_id, properties)] = kit.sessions().items()
     assert session_id == session.session_id
     assert properties["session_name"] == "support chat"
+
+
+@pytest.mark.parametrize("dialect", ["legacy", "v1"])
+async def test_events_are_told_apart_by_kind(kit: Kit, dialect: str) -> None:
+    """
+    A model event is one in either dialect; what later updates said is part of each.
+    """
+    exporter = kit.make_exporter(dialect=dialect)
+    push_all(exporter, "a")
+    await exporter.flush()
+    prefix = "" if dialect == "legacy" else "/v1"
+    tool = {"event_type": "tool", "event_id": "b", "inputs": {}}
+    said = {"event_id": "b", "feedback": {"rating": 5}}
+    async with ClientSession(kit.url) as client:
+        async with client.post(f"{prefix}/events/batch", json={"events": [tool]}) as answer:
+            assert answer.status == 200
+        path = "/events" if dialect == "legacy" else "/v1/events/b"
+        async with client.put(path, json=said) as answer:
+            assert answer.status == 200
+        async with client.put(path.replace("/b", "/c"), json={"event_id": "c"}) as answer:
+            assert answer.status == 404
+
+    assert [event["event_id"] for event in kit.events()] == ["a", "b"]
+    assert [event["event_id"] for event in kit.events("model")] == ["a"]
+    assert kit.events(kind="tool") == [{**tool, "feedback": {"rating": 5}}]
+    assert kit.updates() == [said]
+
+
+def test_a_kind_that_is_none_is_refused(kit: Kit) -> None:
+    """
+    Else a test that looks for what can't be would pass.
+    """
+    with pytest.raises(ConfigError, match="model, tool, chain, session"):
+        kit.events("tools")  # type: ignore[arg-type]
 
 
 def test_no_event_loop_is_needed(kit: Kit) -> None:

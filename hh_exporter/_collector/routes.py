@@ -4,7 +4,7 @@ All routes of the collector, and the middlewares in front of them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 from attrs import frozen
@@ -20,6 +20,8 @@ from hh_exporter._collector.tracing import Tracing
 from hh_exporter._collector.updating import Updating
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hh_exporter._clock import Clock
     from hh_exporter._collector.bodies import Bodies
     from hh_exporter._collector.connections import Connections
@@ -42,6 +44,7 @@ class Routes:
     guard: Guard
     faults: FaultInjector
     connections: Connections
+    note_update: Callable[[dict[str, Any]], None]
 
     def application(self) -> web.Application:
         """
@@ -51,7 +54,7 @@ class Routes:
         self.guard.add_to(app)
         calls = Calls(self.bodies, self.faults)
         Ingestion(self.store, self.clock, calls).add_to(app)
-        Updating(self.store, calls).add_to(app)
+        Updating(self.store, calls, self.note_update).add_to(app)
         Tracing(self.store, self.clock, calls).add_to(app)
         Runs(self.clock, calls).add_to(app)
         FaultRoutes(self.faults, self.bodies).add_to(app)

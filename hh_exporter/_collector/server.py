@@ -95,6 +95,8 @@ class Collector:
     """Decides which requests get a fault."""
     script: Callable[[], str | None] = field(default=lambda: None, repr=False)
     """Says the fault of the next request; None leaves it to chance."""
+    note_update: Callable[[dict[str, Any]], None] = field(default=lambda _: None, repr=False)
+    """Called with each update that was made: what was sent, and its `event_id`."""
     _store: Store | None = field(default=None, init=False, repr=False)
     _url: str = field(default="", init=False, repr=False)
     _cleanup: AsyncExitStack = field(factory=AsyncExitStack, init=False, repr=False)
@@ -137,6 +139,7 @@ class Collector:
                 guard=Guard(self.host, self.api_key, self.clock, bodies),
                 faults=FaultInjector(self.clock, self.random, self.faults, self.script),
                 connections=connections,
+                note_update=self.note_update,
             )
             runner = web.AppRunner(
                 routes.application(),

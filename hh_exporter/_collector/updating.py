@@ -14,6 +14,8 @@ from hh_exporter._collector.updates import NoRootError, TooLargeError, UnknownEv
 from hh_exporter._collector.validation import EVENT_UPDATE, V1_EVENT_UPDATE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hh_exporter._collector.calls import Call, Calls
     from hh_exporter._collector.store import Store
 
@@ -30,6 +32,8 @@ class Updating:
 
     store: Store
     calls: Calls
+    note: Callable[[Json], None]
+    """Called with each update that was made, its `event_id` included."""
 
     def add_to(self, app: web.Application) -> None:
         """
@@ -60,4 +64,5 @@ class Updating:
             raise web.HTTPBadRequest(text=str(exc)) from None
         except TooLargeError as exc:
             raise web.HTTPRequestEntityTooLarge(0, 0, text=str(exc)) from None
+        self.note({**said, "event_id": event_id})
         return json_answer({"success": True})

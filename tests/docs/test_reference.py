@@ -129,6 +129,7 @@ def routes() -> set[tuple[str, str]]:
         guard=Guard("127.0.0.1", None, clock, bodies),
         faults=FaultInjector(clock, lambda: 1.0, Faults()),
         connections=Connections(),
+        note_update=lambda _: None,
     ).application()
     found = {(r.method, r.resource.canonical) for r in app.router.routes() if r.resource}
     return {(m, p) for m, p in found if m != "HEAD" and p != "/" and not p.startswith("/page/")}
