@@ -4,6 +4,7 @@ Asynchronous, buffered export of LLM model events to the HoneyHive API.
 
 from hh_exporter._exporter import Exporter
 from hh_exporter._outcomes import DropReason, FlushResult, Outcome, Settlement, Stats
+from hh_exporter._responses.call import ModelCall
 from hh_exporter._settings.batch import BatchLimits
 from hh_exporter._settings.queue import QueueLimits
 from hh_exporter._settings.retry import RetryPolicy
@@ -22,6 +23,7 @@ __all__ = [
     "Exporter",
     "ExporterError",
     "FlushResult",
+    "ModelCall",
     "ModelEvent",
     "Outcome",
     "QueueLimits",

@@ -23,13 +23,14 @@ from hh_exporter._outcomes import DropReason, FlushResult, Outcome, Settlement, 
 from hh_exporter._outside import let_through
 from hh_exporter._recording import Recording
 from hh_exporter._records import Loss, Record
+from hh_exporter._responses.call import ModelCall
 from hh_exporter._settings.batch import BatchLimits
 from hh_exporter._settings.hooks import BeforeSend
 from hh_exporter._settings.queue import QueueLimits
 from hh_exporter._settings.retry import RetryPolicy
 from hh_exporter._settings.spool import Spool
 from hh_exporter._unique import Unique
-from hh_exporter.events import AnyEvent, ModelEvent, SessionProperties
+from hh_exporter.events import AnyEvent, SessionProperties
 from hh_exporter.exceptions import DeliveryError, EncodeError
 
 __all__ = ["Exporter"]
@@ -288,7 +289,7 @@ class Exporter(Unique):
         """
         Time a block of code, and push an event about it.
 
-        A synchronous context manager that yields the ModelEvent which it will
+        A synchronous context manager that yields the `ModelCall` which it will
         push: fill `response` and `usage` inside. An exception becomes the event's
         `error` and is raised again; closing a generator early is not an error. A block
         that has not ended when the exporter closes is pushed then, as "cancelled".
@@ -296,7 +297,7 @@ class Exporter(Unique):
         Args:
             **fields: Fields of the ModelEvent; `model` is required.
         """
-        return Recording(ModelEvent(**fields), self.push, self._clock, self._life.recordings)
+        return Recording(ModelCall(**fields), self.push, self._clock, self._life.recordings)
 
     # Life.
 

@@ -17,7 +17,7 @@ from attrs import define, field
 
 from hh_exporter._clock import Clock
 from hh_exporter._outside import let_through
-from hh_exporter.events import ModelEvent
+from hh_exporter._responses.call import ModelCall, begin, conclude
 
 __all__ = ["Recording", "end_all"]
 
@@ -30,17 +30,18 @@ class Recording:
     A synchronous context manager that yields the event which it will push.
     """
 
-    _event: ModelEvent
-    _push: Callable[[ModelEvent], object]
+    _event: ModelCall
+    _push: Callable[[ModelCall], object]
     _clock: Clock
     _open: set[Recording]
     """All recordings of an exporter whose blocks have not ended; changed one by one, any thread."""
     _began_at: float | None = field(default=None, init=False)
     _began_now: float = field(default=0.0, init=False)
 
-    def __enter__(self) -> ModelEvent:
+    def __enter__(self) -> ModelCall:
         try:
             self._began_at, self._began_now = self._clock.wall() * 1000, self._clock.now()
+            begin(self._event, self._clock, self._began_now)
         except Exception as exc:  # no clock may be read, as in the sandbox of a Temporal workflow
             let_through(exc)
         self._open.add(self)
@@ -66,11 +67,12 @@ class Recording:
         event = self._event
         if self._began_at is not None:
             self._note_times(event, self._began_at)
+        error = conclude(event, error)
         if event.error is None:
             event.error = error
         self._push(event)
 
-    def _note_times(self, event: ModelEvent, began_at: float) -> None:
+    def _note_times(self, event: ModelCall, began_at: float) -> None:
         # From the monotonic clock: the other may be set back meanwhile.
         took = (self._clock.now() - self._began_now) * 1000
         if event.start_time is None:

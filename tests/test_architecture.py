@@ -29,6 +29,7 @@ FLOORS: list[set[str]] = [
     {"_environment", "_spool"},
     {"_encoding", "_queue", "_transport"},
     {"_dialects", "_door", "_recording", "_sessions", "_settings"},
+    {"_responses"},
     {"_bell", "_records", "events", "exceptions"},
     {"_clock", "_fake_clock", "_log", "_outcomes", "_spans", "_unique", "_values", "_version"},
     {"_outside"},

@@ -15,6 +15,7 @@ import pytest
 
 from hh_exporter import ModelEvent
 from hh_exporter._recording import Recording
+from hh_exporter._responses.call import ModelCall
 from tests.support import EPOCH, FakeClock, settle
 
 START = EPOCH * 1000
@@ -31,7 +32,7 @@ class Recorder:
         self.open: set[Recording] = set()
 
     def record(self, **fields: Any) -> Recording:
-        event = ModelEvent(model="gpt-4o", **fields)
+        event = ModelCall(model="gpt-4o", **fields)
         return Recording(event, self.pushed.append, self.clock, self.open)
 
     @property

@@ -22,6 +22,7 @@ from hh_exporter._log import get_log
 from hh_exporter._outcomes import DropReason
 from hh_exporter._outside import let_through
 from hh_exporter._records import MAIN, Record, Session
+from hh_exporter._responses.call import ModelCall
 from hh_exporter._values.legalize import MAX_DEPTH, MAX_ODD, legalize_fields
 from hh_exporter._values.times import SECONDS, fill_times
 from hh_exporter.events import EVENT_TYPES, AnyEvent, Event, ModelEvent, SessionProperties
@@ -38,6 +39,8 @@ _scalars: Mapping[type[AnyEvent], Scalars[Any]] = {
     Event: Scalars(Event, required="event_type", choices={"event_type": EVENT_TYPES}),
 }
 _session_scalars = Scalars(SessionProperties, required="session_id")
+_PLAIN = frozenset({ModelEvent, ModelCall, Event})
+"""Whose fields are read as they are; a subclass of the user's may run code of its own."""
 _TIMES = ("start_time", "end_time", "duration")
 
 # A time zone and the fields of a dataclass may be Python code; legalize makes both plain.
@@ -72,14 +75,9 @@ class Codec:
             EncodeError: The event can't be sent; its reason says why.
             BaseException: It is so hostile that it can't be looked at.
         """
-        if type(event) is ModelEvent:
-            route = MAIN
-        elif issubclass(type(event), Event):
-            route = self.dialect.event_route
-        else:
-            event, route = self.check(event), MAIN
-        if event.extra is not None:
+        if type(event) not in _PLAIN or event.extra is not None:
             event = self.check(event)
+        route = self.dialect.event_route if isinstance(event, Event) else MAIN
         try:
             raw = self._dump(event, event_id, session_id)
         except BaseException as exc:  # whatever odd values raise while they are looked at

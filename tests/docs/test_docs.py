@@ -53,7 +53,7 @@ GROUPS: dict[str, type[Any]] = SETTINGS_PAGE["GROUPS"]
 SETTINGS: str = SETTINGS_PAGE["fill_in"](PAGES["settings"])
 
 [APP] = examples(PAGES["start"])
-[REMEMBER, SEARCH, ON_OUTCOME, REPORT] = examples(PAGES["events"])
+[REMEMBER, ANSWER, SEARCH, ON_OUTCOME, REPORT] = examples(PAGES["events"])
 [CHECK_BOOKS, SEND] = examples(PAGES["guarantees"])
 [CHAT, RANK] = examples(PAGES["sessions"])
 [PATIENT] = examples(PAGES["responses"])
@@ -154,6 +154,23 @@ async def test_the_step_is_reported(collector: Collector) -> None:
     assert (stored["event_type"], stored["event_name"]) == ("tool", "search")
     assert stored["inputs"] == {"question": "why?"}
     assert stored["outputs"] == {"hits": ["because"]}
+
+
+async def test_a_recorded_stream_arrives(collector: Collector) -> None:
+    """
+    The text that was read is the response, and the first token is timed.
+    """
+
+    async def chunks() -> AsyncIterator[str]:
+        yield "Hel"
+        yield "lo"
+
+    async with Exporter() as exporter:
+        assert await run(ANSWER)["answer"](exporter, chunks()) == "Hello"
+
+    [stored] = [stored.event async for stored in collector.events()]
+    assert stored["response"] == {"role": "assistant", "content": "Hello"}
+    assert stored["metrics"]["time_to_first_token"] >= 0
 
 
 async def test_the_books_that_readers_check_balance(collector: Collector) -> None:

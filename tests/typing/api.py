@@ -7,7 +7,7 @@ that are not.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from typing import Any, assert_type
 
@@ -21,6 +21,7 @@ from hh_exporter import (
     Exporter,
     ExporterError,
     FlushResult,
+    ModelCall,
     ModelEvent,
     Outcome,
     QueueLimits,
@@ -74,6 +75,10 @@ def make() -> None:
     RetryPolicy(wait=3.0)  # type: ignore[arg-type]
 
 
+async def count() -> AsyncIterator[int]:
+    yield 1
+
+
 def redact(item: ModelEvent | SessionProperties) -> ModelEvent | SessionProperties | None:
     assert_type(item.map_text(str.upper), ModelEvent | SessionProperties)
     item.map_text(len)  # type: ignore[arg-type]
@@ -98,8 +103,13 @@ async def use(exporter: Exporter, event: ModelEvent) -> None:
     async with exporter as same:
         assert_type(same, Exporter)
     with exporter.record(model="gpt-4o", provider="openai") as recorded:
-        assert_type(recorded, ModelEvent)
+        assert_type(recorded, ModelCall)
         recorded.response = {"content": "Hi"}
+        for text in recorded.stream(["Hi"]):
+            assert_type(text, str)
+        async for number in recorded.stream(count()):
+            assert_type(number, int)
+        recorded.stream(5)  # type: ignore[call-overload]
 
     exporter.push({"model": "gpt-4o"})  # type: ignore[arg-type]
     exporter.push([event])  # type: ignore[arg-type]

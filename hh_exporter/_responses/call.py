@@ -1,0 +1,113 @@
+"""
+The event of a block that makes a model call, and the stream that is read in it.
+
+What the block sets itself is never replaced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Iterable
+from typing import Any, Final, TypeVar, overload
+
+from attrs import fields
+
+from hh_exporter._clock import Clock
+from hh_exporter._responses.reading import Reading
+from hh_exporter._responses.streams import AsyncChunks, Chunks, pass_on
+from hh_exporter._values.legalize import legalize
+from hh_exporter.events import ModelEvent
+
+__all__ = ["ModelCall", "begin", "conclude"]
+
+T = TypeVar("T")
+
+_CANCELLED: Final = "cancelled"
+
+
+class ModelCall(ModelEvent):
+    """
+    The `ModelEvent` of a call that is being made, as `Exporter.record` yields it.
+
+    It has the same fields; it is equal to a `ModelEvent` that has the same in them.
+    """
+
+    __slots__ = ("_began", "_clock", "_reading")
+    _clock: Clock
+    _began: float
+    """When the block began, by `_clock`."""
+    _reading: Reading | None
+    """Of the stream that was given last, until the block ends."""
+
+    @overload
+    def stream(self, chunks: AsyncIterable[T]) -> AsyncChunks[T]: ...
+    @overload
+    def stream(self, chunks: Iterable[T]) -> Chunks[T]: ...
+    def stream(self, chunks: Any) -> Any:
+        """
+        Pass on the chunks of a stream, unchanged, and note in the event how it went.
+
+        At the end of the block, `metrics["time_to_first_token"]` has the milliseconds from the
+        block's beginning to the first token. If the stream was not read to its end,
+        `metadata["stream"]` says why: "stopped" by its reader, "cancelled" with the task that
+        read it, or "failed" with an exception, which the reader gets. Being stopped or
+        cancelled is not an error of the call. Of several streams, the last one counts.
+
+        Args:
+            chunks: An asynchronous or synchronous iterable, such as a client's stream.
+
+        Returns:
+            An iterator of the same kind, to be read inside the block. Leaving it early leaves
+            *chunks* as it is; its `aclose()`, or `close()`, closes *chunks*, too.
+
+        Raises:
+            TypeError: *chunks* can't be iterated over.
+        """
+        reading = Reading(getattr(self, "_clock", None))
+        passed_on = pass_on(chunks, reading)
+        self._reading = reading
+        return passed_on
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ModelEvent):
+            return NotImplemented
+        return all(getattr(self, a.name) == getattr(other, a.name) for a in fields(ModelEvent))
+
+    __hash__ = None
+
+
+def begin(call: ModelCall, clock: Clock, now: float) -> None:
+    """
+    Have *call* time its stream from *now* on, a reading of *clock*.
+    """
+    call._clock, call._began = clock, now
+
+
+def conclude(call: ModelCall, error: str | None) -> str | None:
+    """
+    Fill in what the stream of *call* has shown, as its block ends with *error*.
+
+    Returns:
+        The error of the call: none if a stream was cancelled.
+    """
+    reading: Reading | None = getattr(call, "_reading", None)
+    if reading is None:
+        return error
+    call._reading = None
+    if reading.first is not None:
+        took = (reading.first - call._began) * 1000
+        call.metrics = _with(call.metrics, "time_to_first_token", took)
+    end = reading.end
+    if end == "complete":
+        return error
+    if error == _CANCELLED:
+        end, error = _CANCELLED, None
+    call.metadata = _with(call.metadata, "stream", end or "stopped")
+    return error
+
+
+def _with(payload: Any, name: str, value: object) -> Any:
+    """
+    Add a member to a copy of *payload*, unless it has one of that name, or no members.
+    """
+    plain = {} if payload is None else payload if type(payload) is dict else legalize(payload)
+    return {**plain, name: value} if type(plain) is dict and name not in plain else payload
