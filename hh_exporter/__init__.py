@@ -2,7 +2,7 @@
 Asynchronous, buffered export of LLM model events to the HoneyHive API.
 """
 
-from hh_exporter._exporter import Exporter
+from hh_exporter._exporter import Exporter, ThreadedExporter
 from hh_exporter._outcomes import DropReason, FlushResult, Outcome, Settlement, Stats
 from hh_exporter._responses.call import ModelCall
 from hh_exporter._settings.batch import BatchLimits
@@ -32,5 +32,6 @@ __all__ = [
     "Settlement",
     "Spool",
     "Stats",
+    "ThreadedExporter",
     "__version__",
 ]

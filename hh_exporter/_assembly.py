@@ -160,7 +160,7 @@ class _WorkerMaker:
         settings = self.settings
         batcher = Batcher(settings.batch, self.dialect.overhead, self.sessions)
         breaker = Breaker(self.random)
-        bell = Bell(self.clock)
+        bell = Bell(self.clock, loop)
         transport = Transport(
             base_url=settings.base_url,
             api_key=settings.api_key,

@@ -24,7 +24,7 @@ LOOK: Final = 1.0
 @define(eq=False)
 class Bell:
     """
-    An event that any thread may set; made in the loop that waits for it.
+    An event that any thread may set; made for the running loop, unless another is given.
     """
 
     clock: Clock

@@ -22,7 +22,8 @@ from attrs import Factory, field, frozen
 from attrs.validators import optional
 
 from hh_exporter._dialects.registry import DIALECTS
-from hh_exporter._dialects.vendor import DATA_PLANE
+from hh_exporter._dialects.vendor import DATA_PLANE, why_unable
+from hh_exporter._log import get_log
 from hh_exporter._outcomes import Settlement
 from hh_exporter._settings.batch import BatchLimits
 from hh_exporter._settings.hooks import BeforeSend
@@ -36,6 +37,8 @@ from hh_exporter._transport.trust import find_trust
 from hh_exporter.exceptions import ConfigError
 
 __all__ = ["Settings", "find_variable", "is_unset", "read_settings", "variables_of"]
+
+log = get_log(__name__)
 
 _PREFIX = "HH_EXPORTER"
 _VENDOR = {
@@ -154,6 +157,22 @@ class Settings:
         Whether the key would cross a network in the clear.
         """
         return not self.uses_tls and self.api_key is not None and not self.is_loopback
+
+    def warn(self) -> None:
+        """
+        Log what is allowed, but hardly meant.
+        """
+        if self.disabled_reason and not self.disabled:
+            log.warning(
+                "hh_exporter: no event is sent: %s, or pass disabled=True", self.disabled_reason
+            )
+        if self.exposes_key:
+            log.warning(
+                "hh_exporter: %s is plain http: the API key crosses the network unencrypted",
+                self.base_url,
+            )
+        if problem := why_unable(self.revealed_key):
+            log.warning("hh_exporter: api_key is %s", problem)
 
 
 # `spool` is not among them: without a directory there is none.

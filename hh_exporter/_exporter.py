@@ -11,13 +11,13 @@ import os
 from asyncio import _get_running_loop
 from collections.abc import Callable
 from ssl import SSLContext
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from hh_exporter._bell import LOOK, Bell
 from hh_exporter._clock import Clock, SystemClock
-from hh_exporter._dialects.vendor import why_unable
 from hh_exporter._door import raises_anew
 from hh_exporter._environment import read_settings
+from hh_exporter._life.blocking import Blocking
 from hh_exporter._log import get_log
 from hh_exporter._outcomes import DropReason, FlushResult, Outcome, Settlement, Stats
 from hh_exporter._outside import let_through
@@ -33,7 +33,7 @@ from hh_exporter._unique import Unique
 from hh_exporter.events import AnyEvent, SessionProperties
 from hh_exporter.exceptions import DeliveryError, EncodeError
 
-__all__ = ["Exporter"]
+__all__ = ["Exporter", "ThreadedExporter"]
 
 log = get_log(__name__)
 
@@ -87,6 +87,9 @@ class Exporter(Unique):
         ConfigError: A setting has a value that is not allowed.
     """
 
+    in_thread: ClassVar[type[ThreadedExporter]]
+    """Make one for a program without asyncio; see `ThreadedExporter`."""
+
     def __init__(
         self,
         api_key: str | None = None,
@@ -121,15 +124,7 @@ class Exporter(Unique):
         self._clock, self._random = _clock or SystemClock(), _random
         self._disabled = settings.disabled_reason
         self._build()
-        if self._disabled and not settings.disabled:
-            log.warning("hh_exporter: no event is sent: %s, or pass disabled=True", self._disabled)
-        if settings.exposes_key:
-            log.warning(
-                "hh_exporter: %s is plain http: the API key crosses the network unencrypted",
-                settings.base_url,
-            )
-        if problem := why_unable(settings.revealed_key):
-            log.warning("hh_exporter: api_key is %s", problem)
+        settings.warn()
 
     def _build(self) -> None:
         # Not at the top: an import loads what is behind this door with the first exporter.
@@ -143,6 +138,8 @@ class Exporter(Unique):
             on_outcome = weakly(self, lambda exporter: exporter._settings.on_outcome)
         self._intake, self._life = assemble(settings, self._clock, self._random, on_outcome)
         in_child(self, Exporter._build_again)
+        if isinstance(self, Blocking):
+            self._life.live_in_thread()
         self._queue, self._settler = self._life.queue, self._life.settler
         self._keeper, self._spooler = self._life.keeper, self._life.spooler
 
@@ -388,4 +385,16 @@ class Exporter(Unique):
     def __repr__(self) -> str:
         health = self._life.health()[0] if hasattr(self, "_life") else "not made"
         address = self._settings.base_url if hasattr(self, "_settings") else ""
-        return f"<Exporter {address} {health}>"
+        return f"<{type(self).__name__} {address} {health}>"
+
+
+class ThreadedExporter(Blocking, Exporter):
+    """
+    An exporter for programs without asyncio; `Exporter.in_thread(…)` makes it.
+
+    Its event loop runs in a daemon thread, which starts with the first push, and anew in a
+    forked child. Use it as a context manager, or as it is: the program's end closes it.
+    """
+
+
+Exporter.in_thread = ThreadedExporter

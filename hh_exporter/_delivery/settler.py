@@ -39,7 +39,7 @@ _ADVICE = {
     DropReason.SPOOL_FULL: "the spool has no room, or can't be written to",
     DropReason.EXPIRED: "they waited in the spool for longer than its max_age",
     DropReason.DAMAGED: "what the spool has of them is damaged: they are dead letters now",
-    DropReason.CLOSED: "the exporter is closed: push before aclose()",
+    DropReason.CLOSED: "the exporter is closed: push before you close it",
 }
 
 _INTENDED = frozenset({DropReason.DISABLED, DropReason.FILTERED, DropReason.SAMPLED})

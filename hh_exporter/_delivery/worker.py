@@ -72,7 +72,7 @@ class Worker:
     """The exception by which the worker last failed; empty once it works again."""
     _bell: Bell
     _started: asyncio.Event = Factory(asyncio.Event)
-    _ended: asyncio.Event = Factory(asyncio.Event)
+    ended: asyncio.Event = Factory(asyncio.Event)
     _in_hand: dict[Delivery, asyncio.Task[None] | None] = Factory(dict)
     """Deliveries that were taken, and the task of each."""
     _waits: Waits = field(init=False)
@@ -89,13 +89,13 @@ class Worker:
 
     def start(self) -> None:
         """
-        Begin to serve soon, in an empty context.
+        Begin to serve soon, in an empty context. Any thread.
 
         Not at once: an eager task factory would run the first step inside
         push, and the worker must not inherit the first request's contextvars.
         """
         self.queue.on_due = self._bell.ring
-        self.loop.call_soon(self._spawn, context=contextvars.Context())
+        self.loop.call_soon_threadsafe(self._spawn, context=contextvars.Context())
 
     async def wait_started(self) -> None:
         await self._started.wait()
@@ -118,7 +118,7 @@ class Worker:
         Send what is there until *deadline*, then end; a second call waits for the first.
         """
         self.begin_close(deadline)
-        await self._ended.wait()
+        await self.ended.wait()
 
     def begin_close(self, deadline: float) -> None:
         if self._closing is None or self._is_last_call:
@@ -187,7 +187,7 @@ class Worker:
                 self.is_over = True
                 self.on_over()
             self._started.set()
-            self._ended.set()
+            self.ended.set()
             self._check_waits()
 
     async def _serve_through_faults(self) -> None:

@@ -2,13 +2,15 @@
 The end of the process, for exporters that are still open.
 
 They are held weakly. Nothing is started then: no thread, no executor, no event loop. All
-exporters close at the same time, not one after the other.
+exporters close at the same time, not one after the other. A child of multiprocessing calls
+nothing of atexit, so there a thread of ours has its end seen to.
 """
 
 from __future__ import annotations
 
 import asyncio
 import atexit
+import sys
 from collections.abc import Callable, Sequence
 from concurrent import futures
 from weakref import WeakSet
@@ -22,12 +24,15 @@ from hh_exporter._life.stopped import StoppedLoop, interruptible
 from hh_exporter._log import get_log
 from hh_exporter._outside import comes_from_outside
 
-__all__ = ["forget_all", "living", "save_all", "see_to_the_end"]
+__all__ = ["forget_all", "living", "save_all", "see_to_the_end", "see_to_the_end_of_a_child"]
 
 log = get_log(__name__)
 
 _LOOK = 0.1
 """Seconds between two checks of whether the loops that it waits for still run."""
+
+_LAST = -100
+"""The priority of what a child of multiprocessing does at its end: after all else."""
 
 _living: WeakSet[Lifetime] = WeakSet()
 
@@ -37,6 +42,15 @@ def see_to_the_end(life: Lifetime) -> None:
     Have what *life* still holds when the process ends sent, spooled or reported.
     """
     _living.add(life)
+
+
+def see_to_the_end_of_a_child() -> None:
+    """
+    Do that for all, if this process is a child of multiprocessing; not before it runs its target.
+    """
+    process, util = (sys.modules.get(f"multiprocessing.{name}") for name in ("process", "util"))
+    if util is not None and process is not None and process.parent_process() is not None:
+        util.Finalize(None, _end, exitpriority=_LAST)
 
 
 def living() -> list[Lifetime]:

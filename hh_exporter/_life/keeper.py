@@ -3,7 +3,8 @@ One worker, in a loop that runs.
 
 A worker belongs to one event loop and ends with it; the queue does not. If the loop
 is gone, the worker's records go back to the queue, and the next loop that uses the
-exporter gets a worker of its own.
+exporter gets a worker of its own. That is a loop of the program's, or one in a thread
+that is started for each worker.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from attrs import define, field
 from hh_exporter._delivery.worker import Worker
 from hh_exporter._life.leftovers import Leftovers
 from hh_exporter._life.loops import find_loop
+from hh_exporter._life.thread import start_thread
 from hh_exporter._queue.queue import RecordQueue
 
 __all__ = ["Keeper"]
@@ -43,6 +45,8 @@ class Keeper:
     """Called once a worker is over, and what it held is back in the queue."""
     on_loopless: Callable[[], None]
     """Called where an event is pushed and no loop runs."""
+    has_thread: bool = field(default=False, init=False)
+    """Whether the worker lives in a thread of its own, not in a loop of the program's."""
     worker: Worker | None = field(default=None, init=False)
     _thread: ReferenceType[Thread] | None = field(default=None, init=False)
     """The thread that runs the worker's loop, or did."""
@@ -54,7 +58,35 @@ class Keeper:
         Returns:
             The worker; None if there is none and no loop runs here that can have one.
         """
-        loop = find_loop()
+        if not self.has_thread:
+            return self._see_to_worker(find_loop(), current_thread())
+        if self.is_running or self._is_done:
+            return self.worker
+        started = start_thread()
+        if started is None:  # then as any other
+            return self._see_to_worker(find_loop(), current_thread())
+        wait = None
+        try:
+            worker = self._see_to_worker(started.loop, started.thread)
+            if worker is not None and worker.loop is started.loop:  # else another was faster
+                wait = worker.ended.wait
+        finally:
+            started.end_after(wait)
+        return worker
+
+    @property
+    def _is_done(self) -> bool:
+        """
+        Whether no more comes: a push that lost its race with a close starts nothing.
+        """
+        return self.queue.closed and not self.queue.ledger.queued
+
+    def _see_to_worker(
+        self, loop: asyncio.AbstractEventLoop | None, thread: Thread
+    ) -> Worker | None:
+        """
+        Do the same with *loop*, which runs in *thread*, if there is no worker in another.
+        """
         orphan: Worker | None = None
         with self.queue.lock:
             worker = self.worker
@@ -65,8 +97,7 @@ class Keeper:
                     orphan = worker
                     orphan.abandon()
                     self.let_go()
-            # A push that lost its race with a close starts nothing.
-            is_done = self.queue.closed and not self.queue.ledger.queued
+            is_done = self._is_done
             if loop is not None and not is_done:
                 made = self.make_worker(loop, self._on_worker_over)
                 # A push may come in between, from a signal handler or a finaliser: to compare
@@ -74,7 +105,7 @@ class Keeper:
                 if self.worker is not worker:
                     return self.worker
                 worker = self.worker = made
-                self._thread = ref(current_thread())
+                self._thread = ref(thread)
                 self.hold()
         # Not under the lock: it calls user code.
         if orphan is not None:

@@ -22,8 +22,8 @@ _LOOPLESS_EVENTS = 1000
 """How many events may be queued without a loop before it is worth a warning."""
 
 _ENDED = "the exporter was not closed: await aclose(), or use it as an async context manager"
-_LATE = "not sent by the end of aclose(): raise close_timeout, or use a spool"
-_CUT_SHORT = "aclose() was cancelled before it had sent them: give it more time, or use a spool"
+_LATE = "not sent by the end of the close: raise close_timeout, or use a spool"
+_CUT_SHORT = "the close was cancelled before it had sent them: give it more time, or use a spool"
 
 
 @define(eq=False, kw_only=True)
@@ -35,6 +35,8 @@ class Leftovers:
     queue: RecordQueue
     settler: Settler
     base_url: str
+    has_thread: bool = field(default=False, init=False)
+    """Whether the worker has a thread of its own, which the end of the process closes."""
     is_cut_short: bool = field(default=False, init=False)
     """Whether a close ended because its caller was cancelled."""
     _warned_loopless: bool = field(default=False, init=False)
@@ -43,10 +45,10 @@ class Leftovers:
 
     def say(self, worker: Worker | None) -> None:
         """
-        Log how much is left as the loop of *worker* has ended.
+        Log how much is left as the loop of *worker* has ended, unless the next has a thread too.
         """
         ledger = self.queue.ledger
-        if left := ledger.queued:
+        if (left := ledger.queued) and not self.has_thread:
             self._counted_to = ledger.pushed + ledger.recovered
             log.warning(
                 "hh_exporter: the event loop ended with %d events queued%s: "
@@ -64,7 +66,7 @@ class Leftovers:
             self._warned_loopless = True
             log.warning(
                 "hh_exporter: %d events were pushed, but no event loop sends them: "
-                "await start() in one",
+                "await start() in one, or use Exporter.in_thread()",
                 queued,
             )
 
@@ -72,7 +74,8 @@ class Leftovers:
         """
         Spool what is queued, or drop it and log that, unless a message has counted it already.
         """
-        detail = f"{self._trouble(worker, '%s; ')}{_ENDED}"
+        why = _LATE if self.has_thread else _ENDED
+        detail = f"{self._trouble(worker, '%s; ')}{why}"
         self.settler.drain(DropReason.CLOSED, detail=detail, counted_to=self._counted_to)
 
     def give_up_late(self, worker: Worker | None) -> None:

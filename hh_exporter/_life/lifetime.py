@@ -86,6 +86,12 @@ class Lifetime:
     def worker(self) -> Worker | None:
         return self.keeper.worker
 
+    def live_in_thread(self) -> None:
+        """
+        Have each worker live in a thread of its own, instead of a loop of the program's.
+        """
+        self.keeper.has_thread = self.leftovers.has_thread = True
+
     check_loop = staticmethod(check_loop)
     """Found here by the exporter: a sandbox would load the module anew for each import."""
 
@@ -186,10 +192,10 @@ class Lifetime:
             Whether there is anything to send, and a loop runs that can; if not,
             *then* is not called.
         """
+        if not (self.queue.has_records or (ends_blocks and self.recordings)):
+            return False
         worker = self.worker if _get_running_loop() is None else self.keeper.see_to_worker()
         if worker is None or worker.is_over or not worker.loop.is_running():
-            return False
-        if not (self.queue.has_records or (ends_blocks and self.recordings)):
             return False
         self._then = then
         flush = self._flush_and_go_on(ends_blocks=ends_blocks)

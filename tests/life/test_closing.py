@@ -18,7 +18,7 @@ from tests.scripted_server import ScriptedServer, hang, hang_after_storing
 from tests.spools import on_disk, stall
 from tests.support import PATIENCE, assert_balanced, in_thread, model_event, push_all, until
 
-CUT_SHORT = "aclose() was cancelled before it had sent them: give it more time, or use a spool"
+CUT_SHORT = "the close was cancelled before it had sent them: give it more time, or use a spool"
 
 
 async def cancelled(task: asyncio.Task[FlushResult]) -> None:

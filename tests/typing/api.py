@@ -29,6 +29,7 @@ from hh_exporter import (
     SessionProperties,
     Settlement,
     Stats,
+    ThreadedExporter,
     __version__,
 )
 
@@ -56,6 +57,8 @@ def make() -> None:
         on_ambiguous="resend",
         disabled=False,
     )
+    Exporter.in_thread()
+    Exporter.in_thread("hh_key", project="support-bot", retry=RetryPolicy(), disabled=True)
     RetryPolicy(wait=wait_fixed(1))
     QueueLimits(overflow="drop_oldest")
 
@@ -69,6 +72,10 @@ def make() -> None:
     Exporter(compression="br")  # type: ignore[arg-type]
     Exporter(hide_inputs="messages")  # type: ignore[arg-type]
     Exporter(queue={"max_events": 1})  # type: ignore[arg-type]
+    Exporter.in_thread("hh_key", "https://api.honeyhive.ai")  # type: ignore[call-arg]
+    Exporter.in_thread(max_in_flight="4")  # type: ignore[arg-type]
+    Exporter.in_thread(dialect="v2")  # type: ignore[arg-type]
+    Exporter.in_thread(projekt="support-bot")  # type: ignore[call-arg]
     QueueLimits(overflow="block")  # type: ignore[arg-type]
     QueueLimits(1)  # type: ignore[call-arg]
     BatchLimits().linger = 2.0  # type: ignore[misc]
@@ -122,6 +129,23 @@ async def use(exporter: Exporter, event: ModelEvent) -> None:
         pass
     async with exporter.record(model="gpt-4o"):  # type: ignore[attr-defined]
         pass
+
+
+def use_without_a_loop(event: ModelEvent) -> None:
+    exporter = Exporter.in_thread()
+    assert_type(exporter, ThreadedExporter)
+    any_exporter: Exporter = exporter
+    assert_type(any_exporter.push(event), bool)
+    with exporter as same:
+        assert_type(same, ThreadedExporter)
+        assert_type(same.flush_sync(), FlushResult)
+        assert_type(same.flush_sync(timeout=1), FlushResult)
+    assert_type(exporter.close(), FlushResult)
+    assert_type(exporter.close(0.5), FlushResult)
+
+    exporter.flush()  # type: ignore[unused-coroutine]
+    exporter.flush_sync("1")  # type: ignore[arg-type]
+    any_exporter.close()  # type: ignore[attr-defined]
 
 
 def fill(message: Any) -> None:
