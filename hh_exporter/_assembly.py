@@ -35,7 +35,9 @@ from hh_exporter._intake import Intake
 from hh_exporter._life.endings import see_to_the_end
 from hh_exporter._life.lifetime import Lifetime
 from hh_exporter._outcomes import Settlement
+from hh_exporter._queue.copying import CopyingQueue
 from hh_exporter._queue.queue import RecordQueue
+from hh_exporter._records import Record
 from hh_exporter._sessions import Sessions
 from hh_exporter._settings.batch import MAX_BODY_BYTES
 from hh_exporter._transport.http import Transport
@@ -44,10 +46,13 @@ from hh_exporter._transport.resolver import Addresses
 if TYPE_CHECKING:  # SQLite and the spool are loaded where one is wanted
     from hh_exporter._spool.spooler import Spooler
 
-__all__ = ["assemble"]
+__all__ = ["WorkerMaker", "assemble", "draw"]
 
 _random = Random()  # noqa: S311
 os.register_at_fork(after_in_child=_random.seed)
+
+draw = _random.random
+"""A number from 0 to 1, for jitter; forked children draw their own."""
 
 
 def assemble(
@@ -55,6 +60,7 @@ def assemble(
     clock: Clock,
     random: Callable[[], float] | None = None,
     on_outcome: Callable[[Settlement], None] | None = None,
+    copy: Callable[[Record], None] | None = None,
 ) -> tuple[Intake, Lifetime]:
     """
     Make what takes events in, and what delivers them.
@@ -67,11 +73,13 @@ def assemble(
         clock: The source of time.
         random: A source of numbers from 0 to 1; default: our own.
         on_outcome: Calls the user's function, if there is one.
+        copy: Takes a copy of each record, if there is to be one.
     """
     private = evolve(settings, before_send=None, on_outcome=None)
     wire = DIALECTS[settings.dialect]()
     sessions = Sessions()
-    queue = RecordQueue(settings.queue)
+    limits = settings.queue
+    queue = RecordQueue(limits) if copy is None else CopyingQueue(limits, copy=copy)
     spooler = _make_spooler(settings, queue, sessions, clock)
     settler = Settler(
         queue=queue, clock=clock, on_outcome=on_outcome, sessions=sessions, spooler=spooler
@@ -88,8 +96,9 @@ def assemble(
         ),
         sample_rate=settings.sample_rate,
         disabled=settings.disabled_reason,
+        copy=copy,
     )
-    make_worker = _WorkerMaker(
+    make_worker = WorkerMaker(
         settings=private,
         queue=queue,
         settler=settler,
@@ -97,7 +106,7 @@ def assemble(
         sessions=sessions,
         spooler=spooler,
         clock=clock,
-        random=random or _random.random,
+        random=random or draw,
     )
     life = Lifetime(
         settings=private,
@@ -138,7 +147,7 @@ def _make_spooler(
 
 
 @define(eq=False, kw_only=True)
-class _WorkerMaker:
+class WorkerMaker:
     """
     Make a worker of parts of its own, and of those that outlive each worker.
     """
@@ -151,6 +160,10 @@ class _WorkerMaker:
     spooler: Spooler | None
     clock: Clock
     random: Callable[[], float]
+    make_breaker: Callable[[Callable[[], float]], Breaker] = Breaker
+    """Called with `random`."""
+    on_trouble: Callable[[str], None] = lambda _: None
+    """Called after each answer that created no event, with what it was."""
     _addresses: Addresses = Factory(Addresses)
 
     def __call__(self, loop: AbstractEventLoop, on_over: Callable[[], None]) -> Worker:
@@ -159,8 +172,14 @@ class _WorkerMaker:
         """
         settings = self.settings
         batcher = Batcher(settings.batch, self.dialect.overhead, self.sessions)
-        breaker = Breaker(self.random)
+        breaker = self.make_breaker(self.random)
         bell = Bell(self.clock, loop)
+
+        def on_answer() -> None:
+            bell.ring()
+            if breaker.trouble:
+                self.on_trouble(breaker.trouble)
+
         transport = Transport(
             base_url=settings.base_url,
             api_key=settings.api_key,
@@ -178,7 +197,8 @@ class _WorkerMaker:
             random=self.random,
             on_ambiguous=settings.on_ambiguous,
             compresses=settings.compression == "gzip",
-            on_answer=bell.ring,
+            on_answer=on_answer,
+            is_silent=self.settler.is_silent,
         )
         deliverer = Deliverer(
             queue=self.queue,

@@ -40,6 +40,8 @@ __all__ = ["Settings", "find_variable", "is_unset", "read_settings", "variables_
 
 log = get_log(__name__)
 
+log = get_log(__name__)
+
 _PREFIX = "HH_EXPORTER"
 _VENDOR = {
     "api_key": ("HH_INGESTION_API_KEY", "HH_PROJECT_API_KEY", "HH_API_KEY"),
@@ -65,6 +67,15 @@ def _is_base_url(value: Any) -> bool:
         and not (url.username or url.password or url.query or url.fragment)
         and not re.search(r"\s", value)
     )
+
+
+def _place(address: str) -> tuple[object, ...]:
+    """
+    Reduce *address* to what says which server it is; one on this machine has several names.
+    """
+    url = urlsplit(address)
+    host = url.hostname or ""
+    return url.scheme, "" if is_loopback(host) else host, url.port or url.scheme, url.path
 
 
 _api_key: Kind[Secret] = Kind(
@@ -120,6 +131,7 @@ class Settings:
         default="reject", validator=choice("reject", "resend")
     )
     spool: Spool | None = None
+    also: str | None = field(default=None, validator=optional(_base_url))
     disabled: bool = field(default=False, validator=flag())
 
     @property
@@ -132,6 +144,23 @@ class Settings:
     @property
     def uses_tls(self) -> bool:
         return urlsplit(self.base_url).scheme == "https"
+
+    @property
+    def copies_to(self) -> str | None:
+        """
+        The address that gets a copy of each event; None if there is none but `base_url`.
+        """
+        if self.also is None or _place(self.also) == _place(self.base_url):
+            return None
+        return self.also
+
+    @property
+    def needs_trust(self) -> bool:
+        """
+        Whether anything is sent by TLS.
+        """
+        is_sent = self.uses_tls and not self.disabled_reason
+        return is_sent or urlsplit(self.copies_to or "").scheme == "https"
 
     @property
     def revealed_key(self) -> str | None:
@@ -216,8 +245,12 @@ def _read_settings(given: Mapping[str, Any], environ: Mapping[str, str]) -> Sett
     if (spool := _find_spool(chosen.get("spool"), environ)) is not None:
         chosen["spool"] = spool
     settings = Settings(**chosen, **_read_fields(Settings, _PREFIX, environ, given=chosen))
-    settings = attrs.evolve(settings, base_url=settings.base_url.rstrip("/"))
-    if settings.ssl_context is None and settings.uses_tls and not settings.disabled_reason:
+    settings = attrs.evolve(
+        settings,
+        base_url=settings.base_url.rstrip("/"),
+        also=settings.also and settings.also.rstrip("/"),
+    )
+    if settings.ssl_context is None and settings.needs_trust:
         return attrs.evolve(settings, ssl_context=find_trust(environ))
     return settings
 

@@ -13,13 +13,12 @@ from collections.abc import Callable
 from ssl import SSLContext
 from typing import Any, ClassVar, Literal, Self
 
-from hh_exporter._bell import LOOK, Bell
 from hh_exporter._clock import Clock, SystemClock
 from hh_exporter._door import raises_anew
 from hh_exporter._environment import read_settings
 from hh_exporter._life.blocking import Blocking
 from hh_exporter._log import get_log
-from hh_exporter._outcomes import DropReason, FlushResult, Outcome, Settlement, Stats
+from hh_exporter._outcomes import FlushResult, Outcome, Settlement, Stats
 from hh_exporter._outside import let_through
 from hh_exporter._recording import Recording
 from hh_exporter._records import Loss, Record
@@ -81,6 +80,9 @@ class Exporter(Unique):
             never loses.
         spool: A directory, or a Spool: where events wait on disk if memory has no
             room for them, or if they are left at close.
+        also: Address of a server that gets a copy of each event, even if `disabled`, and
+            never the key; such as a local collector. Best effort: copies are not counted,
+            and a flush or a close waits for them for a second at most.
         disabled: Drop every event immediately, for tests and development.
 
     Raises:
@@ -113,6 +115,7 @@ class Exporter(Unique):
         on_outcome: Callable[[Settlement], None] | None = None,
         on_ambiguous: Literal["reject", "resend"] | None = None,
         spool: str | os.PathLike[str] | Spool | None = None,
+        also: str | None = None,
         disabled: bool | None = None,
         _clock: Clock | None = None,
         _random: Callable[[], float] | None = None,
@@ -129,6 +132,7 @@ class Exporter(Unique):
     def _build(self) -> None:
         # Not at the top: an import loads what is behind this door with the first exporter.
         from hh_exporter._assembly import assemble
+        from hh_exporter._copy import Copy
         from hh_exporter._life.callbacks import weakly
         from hh_exporter._life.forks import in_child
 
@@ -136,7 +140,10 @@ class Exporter(Unique):
         on_outcome = None
         if settings.on_outcome is not None:
             on_outcome = weakly(self, lambda exporter: exporter._settings.on_outcome)
-        self._intake, self._life = assemble(settings, self._clock, self._random, on_outcome)
+        self._copy = copy = Copy.of(settings, self._clock, self._random)
+        self._intake, self._life = assemble(
+            settings, self._clock, self._random, on_outcome, None if copy is None else copy.take
+        )
         in_child(self, Exporter._build_again)
         if isinstance(self, Blocking):
             self._life.live_in_thread()
@@ -221,6 +228,8 @@ class Exporter(Unique):
         """
         self._life.check_loop()
         self._queue.check_open()
+        from hh_exporter._life.entering import enter
+
         try:
             record = self._intake.encode(event, session)
         except EncodeError:
@@ -228,32 +237,8 @@ class Exporter(Unique):
         if record.session is not None:
             with self._intake.opening(record) as opening:
                 if opening is not None:
-                    await self._put(opening)
-        return await self._put(record)
-
-    async def _put(self, record: Record) -> bool:
-        bell = Bell(self._clock)
-        place = self._queue.line_up(record, bell.ring)
-        try:
-            self._keeper.see_to_worker()
-            while not (place.has_room or place.is_refused):
-                await bell.wait(self._clock.now() + LOOK)
-                self._keeper.see_to_worker()  # the loop that makes room may have gone
-            is_kept = self._spooler is None or await self._spooler.ensure(record)
-            if is_kept:
-                self._queue.enter(place, record)
-            else:
-                self._queue.check_open(place)
-                self._queue.leave(place)
-        except BaseException:
-            self._queue.leave(place)
-            raise
-        finally:
-            if self._spooler is not None:
-                self._spooler.end_ensure(record)
-        if not is_kept:
-            self._settler.refuse(record.event_id, DropReason.SPOOL_FULL)
-        return is_kept
+                    await enter(self._life, opening)
+        return await enter(self._life, record)
 
     async def create_model_event(self, event: AnyEvent, timeout: float | None = None) -> str:
         """
@@ -305,13 +290,15 @@ class Exporter(Unique):
         Without this call the first push in a running loop starts it. Events that were
         left on disk are counted once this returns.
         """
-        if self._disabled:
-            return
-        self._life.check_loop()
+        if not self._disabled:
+            self._life.check_loop()
         if self._queue.closed:
             await self.aclose()
             self._life.open_again()
-        await self._life.start()
+        if self._copy is not None:
+            self._copy.start()
+        if not self._disabled:
+            await self._life.start()
 
     async def flush(self, timeout: float | None = None) -> FlushResult:
         """
@@ -324,9 +311,12 @@ class Exporter(Unique):
         """
         self._life.check_loop()
         deadline = None if timeout is None else self._clock.now() + timeout
-        if not self._queue.has_open_records:
-            return FlushResult(0, 0, 0, 0)
-        return await self._life.flush(deadline)
+        result = FlushResult(0, 0, 0, 0)
+        if self._queue.has_open_records:
+            result = await self._life.flush(deadline)
+        if self._copy is not None:
+            await self._copy.flush(deadline)
+        return result
 
     async def aclose(self, timeout: float | None = None) -> FlushResult:
         """
@@ -345,7 +335,9 @@ class Exporter(Unique):
         from hh_exporter._life.closing import close
 
         seconds = self._settings.close_timeout if timeout is None else timeout
-        return await close(self._life, self._clock.now() + seconds)
+        deadline = self._clock.now() + seconds
+        result = close(self._life, deadline)
+        return await (self._copy.close_after(result, deadline) if self._copy else result)
 
     def install_signal_handlers(self) -> None:
         """
@@ -381,6 +373,8 @@ class Exporter(Unique):
     def __del__(self) -> None:
         if (life := self.__dict__.get("_life")) is not None:  # else not even made
             life.forget(self._settings.on_outcome)
+        if (copy := self.__dict__.get("_copy")) is not None:
+            copy.forget()
 
     def __repr__(self) -> str:
         health = self._life.health()[0] if hasattr(self, "_life") else "not made"

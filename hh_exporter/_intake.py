@@ -7,8 +7,8 @@ record is counted and announced here, once, with the reason.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 from zlib import crc32
 
@@ -46,6 +46,8 @@ class Intake:
     sample_rate: float
     disabled: str
     """Why nothing is sent at all; empty if events are sent."""
+    copy: Callable[[Record], None] | None = None
+    """Takes a copy of what is not sent for that reason; of all else the queue has one made."""
     _has_rules: bool = field(init=False)
     """Whether a setting leaves out events, or parts of them."""
 
@@ -70,6 +72,8 @@ class Intake:
         event_id = _id_of(event)
         try:
             if self.disabled:
+                if self.copy is not None and not self.queue.closed:
+                    self._copy_alone(event, event_id, session, sample=sample)
                 raise EncodeError(DropReason.DISABLED, self.disabled)
             if self.queue.closed:
                 raise EncodeError(DropReason.CLOSED, "the exporter is closed")
@@ -85,6 +89,22 @@ class Intake:
             error = _unencodable(exc)
         self.settler.refuse(event_id, error.reason, str(error))
         raise error from None
+
+    def _copy_alone(
+        self, event: AnyEvent, event_id: str, session: SessionProperties | None, *, sample: bool
+    ) -> None:
+        """
+        Have *event* copied, as it would be sent.
+        """
+        assert self.copy is not None  # noqa: S101
+        with suppress(EncodeError):
+            if sample:
+                self._sample(event, session, event_id)
+            record = self._encode_with_care(event, event_id, session)
+            with self.opening(record) as opening:
+                if opening is not None:
+                    self.copy(opening)
+            self.copy(record)
 
     def _encode_with_care(
         self, event: AnyEvent, event_id: str, properties: SessionProperties | None

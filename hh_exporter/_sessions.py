@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from weakref import WeakValueDictionary
 
-from attrs import Factory, define
+from attrs import Factory, define, field
 
 from hh_exporter._log import get_log
 from hh_exporter._records import Session
@@ -36,6 +36,8 @@ class Sessions:
     _known: OrderedDict[str, None] = Factory(OrderedDict)
     _opened: OrderedDict[str, str] = Factory(OrderedDict)
     """Ids of sessions by the ids of their own events, of those that were queued."""
+    is_silent: bool = field(default=False, kw_only=True)
+    """Whether to log nothing."""
     _logged: set[str] = Factory(set)
 
     def is_known(self, session_id: str) -> bool:
@@ -96,6 +98,6 @@ class Sessions:
         Send the events of a session without its properties, and log *why* once.
         """
         self.learn(session_id)
-        if why not in self._logged:
+        if not self.is_silent and why not in self._logged:
             self._logged.add(why)
             log.warning("hh_exporter: session properties are not sent: %s; logged once", why)

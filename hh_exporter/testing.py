@@ -121,7 +121,7 @@ class Kit:
                 limits and no jitter. Default: the real time.
             **arguments: Those of `Exporter`.
         """
-        given: dict[str, Any] = {"api_key": _KEY, "base_url": self.url}
+        given: dict[str, Any] = {"api_key": _KEY, "base_url": self.url, "also": self.url}
         if clock is None:
             given["batch"] = BatchLimits(linger=0.0)
             given["retry"] = RetryPolicy(base=0.01, max_delay=0.1)
@@ -142,7 +142,9 @@ class Kit:
             return
         self._run(exporter.aclose(0.0))
         self._own_settings[exporter] = settings = exporter._settings
-        changed = evolve(settings, base_url=self.url, api_key=_KEY, spool=None, disabled=False)
+        changed = evolve(
+            settings, base_url=self.url, api_key=_KEY, spool=None, also=None, disabled=False
+        )
         _build_anew(exporter, changed)
         self._exporters.append(exporter)
 

@@ -23,6 +23,7 @@ FLOORS: list[set[str]] = [
     {"__main__", "integrations", "testing"},
     {"__init__", "_cli"},
     {"_exporter"},
+    {"_copy"},
     {"_assembly"},
     {"_intake", "_life"},
     {"_delivery"},

@@ -47,6 +47,7 @@ VARIABLES: dict[str, tuple[str, Any]] = {
     "HH_EXPORTER_SPOOL_MAX_AGE": ("16", 16.0),
     "HH_EXPORTER_SPOOL_ADOPT": ("any_key", "any_key"),
     "HH_EXPORTER_SPOOL_FSYNC": ("true", True),
+    "HH_EXPORTER_ALSO": ("http://localhost:2", "http://localhost:2"),
     "HH_EXPORTER_DISABLED": ("yes", True),
 }
 """Every scalar parameter: its variable, a text that is not its default, and its value."""

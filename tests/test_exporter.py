@@ -766,6 +766,21 @@ async def test_a_disabled_exporter_drops_everything_and_is_harmless(
     assert len(caplog.records) == warnings
 
 
+async def test_a_disabled_exporter_is_started_again(build_exporter: BuildExporter) -> None:
+    """
+    After a close, put raises until then, and drops the event afterwards.
+    """
+    exporter = build_exporter(disabled=True)
+    await exporter.aclose()
+    with pytest.raises(ExporterError, match="closed"):
+        await exporter.put(model_event())
+
+    await exporter.start()
+
+    assert not await exporter.put(model_event())
+    assert assert_balanced(exporter).dropped_by_reason == {DropReason.DISABLED: 1}
+
+
 async def test_a_server_on_this_machine_needs_no_key(
     make_exporter: MakeExporter, server: ScriptedServer
 ) -> None:

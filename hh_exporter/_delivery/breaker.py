@@ -40,6 +40,9 @@ class Breaker:
     """
 
     random: Callable[[], float]
+    first_probe: float = _FIRST_PROBE
+    widest_probe: float = _WIDEST_PROBE
+    """Seconds between two probes, first and at most; half of it is jitter."""
     reason: str = ""
     """Why sending is blocked and, if suspended, what to check; empty while it is not."""
     is_suspended: bool = False
@@ -179,7 +182,7 @@ class Breaker:
         """
         self.is_probing = False
         if self.is_blocked:
-            self._interval = min(self._interval * 2, _WIDEST_PROBE)
+            self._interval = min(self._interval * 2, self.widest_probe)
             self._probe_later(now)
 
     def probe_now(self) -> None:
@@ -190,7 +193,7 @@ class Breaker:
 
     def _block(self, now: float, reason: str) -> None:
         self.reason = reason
-        self._interval = _FIRST_PROBE
+        self._interval = self.first_probe
         self._probe_later(now)
 
     def _probe_later(self, now: float) -> None:

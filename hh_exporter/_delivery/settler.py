@@ -70,6 +70,8 @@ class Settler:
     on_outcome: Callable[[Settlement], None] | None = field(repr=False)
     sessions: Sessions = Factory(Sessions)
     spooler: Spooler | None = None
+    is_silent: bool = False
+    """Whether to log nothing."""
     _episodes: dict[str, _Episode] = Factory(dict)
     _callback_failed: bool = field(default=False, init=False)
 
@@ -199,6 +201,8 @@ class Settler:
         """
         Log a loss of one kind, unless its episode goes on.
         """
+        if self.is_silent:
+            return
         now = self.clock.now()
         with self.queue.lock:
             episode = self._episodes.get(kind)

@@ -134,6 +134,8 @@ class Shipper:
     """Shipments in backoff, or held by the server."""
     is_retired: bool = True
     """Whether the transport is closed or about to close: nothing is sent."""
+    is_silent: bool = False
+    """Whether to log no more than attempts, at the level debug."""
     _hurry: asyncio.Event = Factory(asyncio.Event)
 
     async def ship(self, shipment: Shipment) -> Verdict:
@@ -291,9 +293,12 @@ class Shipper:
                 shipment.note_failure(breaker.accepted)
             if breaker.note_failure(now, verdict.reason):
                 self._say_blocked(is_reached=verdict.status is not None)
-        elif breaker.note_answer(
-            created=bool(verdict.created),
-            reason="" if verdict.rest is Rest.NOTHING else verdict.reason,
+        elif (
+            breaker.note_answer(
+                created=bool(verdict.created),
+                reason="" if verdict.rest is Rest.NOTHING else verdict.reason,
+            )
+            and not self.is_silent
         ):
             log.warning("hh_exporter: resumed: %s takes events again", self.transport.base_url)
 
@@ -303,6 +308,9 @@ class Shipper:
         return ledger.queued + ledger.in_flight + ledger.spooled
 
     def _say_blocked(self, *, is_reached: bool = True) -> None:
+        self.hurry()  # those who back off go back to the queue
+        if self.is_silent:
+            return
         reason, base_url, kept = self.breaker.reason, self.transport.base_url, self._kept
         if self.breaker.is_suspended:
             other = other_host(base_url)
@@ -323,7 +331,6 @@ class Shipper:
                 reason,
                 kept,
             )
-        self.hurry()  # those who back off go back to the queue
 
     def _silence(self, answer: Answer) -> float:
         asked = parse_retry_after(answer.retry_after, self.clock.wall())

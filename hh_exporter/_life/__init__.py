@@ -4,5 +4,5 @@ Event loops, forks, signals and the end of the process.
 Keeps one worker in a loop that runs. Whatever ends, what is left is sent, spooled or reported.
 
 Others use `blocking.Blocking`, `callbacks.weakly`, `closing.close`, `endings.see_to_the_end`,
-`forks.in_child`, `lifetime.Lifetime` and `signals.install`.
+`entering.enter`, `forks.in_child`, `lifetime.Lifetime` and `signals.install`.
 """

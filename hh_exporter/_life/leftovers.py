@@ -39,16 +39,20 @@ class Leftovers:
     """Whether the worker has a thread of its own, which the end of the process closes."""
     is_cut_short: bool = field(default=False, init=False)
     """Whether a close ended because its caller was cancelled."""
-    _warned_loopless: bool = field(default=False, init=False)
+    _warned_loopless: bool = field(init=False)
     _counted_to: int = field(default=0, init=False)
     """The last record that a log message has counted as left."""
+
+    def __attrs_post_init__(self) -> None:
+        self._warned_loopless = self.settler.is_silent
 
     def say(self, worker: Worker | None) -> None:
         """
         Log how much is left as the loop of *worker* has ended, unless the next has a thread too.
         """
         ledger = self.queue.ledger
-        if (left := ledger.queued) and not self.has_thread:
+        is_quiet = self.has_thread or self.settler.is_silent
+        if (left := ledger.queued) and not is_quiet:
             self._counted_to = ledger.pushed + ledger.recovered
             log.warning(
                 "hh_exporter: the event loop ended with %d events queued%s: "

@@ -193,7 +193,13 @@ def test_what_is_delivered_is_not_worth_a_line(clock: FakeClock, lines: Lines) -
         (Outcome.DROPPED, DropReason.QUEUE_FULL, None, "", ["dropped (queue_full)", "put()"]),
         (Outcome.DROPPED, DropReason.TOO_LARGE, 413, "", ["dropped (too_large)", "HTTP 413"]),
         (Outcome.DROPPED, DropReason.INVALID, None, "cost: wrong", ["dropped (invalid)", "cost"]),
-        (Outcome.DROPPED, DropReason.CLOSED, None, "", ["dropped (closed)", "push before you close it"]),
+        (
+            Outcome.DROPPED,
+            DropReason.CLOSED,
+            None,
+            "",
+            ["dropped (closed)", "push before you close it"],
+        ),
     ],
     ids=["rejected", "queue_full", "too_large", "invalid", "closed"],
 )

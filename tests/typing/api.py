@@ -55,6 +55,7 @@ def make() -> None:
         sample_rate=0.5,
         on_outcome=lambda settlement: print(settlement.outcome),
         on_ambiguous="resend",
+        also="http://127.0.0.1:8765",
         disabled=False,
     )
     Exporter.in_thread()

@@ -1,0 +1,206 @@
+"""
+A copy of each event for a second server, such as a collector on the developer's machine.
+
+An exporter in small, beside the real one: a queue, a worker and a life of its own, in the same
+loops. It has no key, no spool and no say: nothing that happens to it is counted, costs the real
+one an event, or holds its callers for longer than a second. It logs one line in its life.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from functools import partial
+from math import inf
+from typing import Any, TypeVar
+
+from attrs import define, evolve, field
+from tenacity import wait_fixed
+
+from hh_exporter._assembly import WorkerMaker, draw
+from hh_exporter._clock import Clock
+from hh_exporter._delivery.breaker import Breaker
+from hh_exporter._delivery.settler import Settler
+from hh_exporter._dialects.registry import DIALECTS
+from hh_exporter._environment import Settings
+from hh_exporter._life.closing import close
+from hh_exporter._life.endings import see_to_the_end
+from hh_exporter._life.lifetime import Lifetime
+from hh_exporter._log import get_log
+from hh_exporter._queue.queue import RecordQueue
+from hh_exporter._records import Record, Session
+from hh_exporter._sessions import Sessions
+from hh_exporter._settings.batch import BatchLimits
+from hh_exporter._settings.queue import QueueLimits
+from hh_exporter._settings.retry import RetryPolicy
+
+__all__ = ["Copy"]
+
+log = get_log(__name__)
+
+T = TypeVar("T")
+
+_BUDGET = QueueLimits(max_events=5_000, max_bytes=16 * 2**20, overflow="drop_oldest")
+_BATCH = BatchLimits(linger=0.2)
+
+_PATIENCE = 1.0
+"""Seconds that a flush, a close or the end of the process waits for copies, at most."""
+
+_REQUEST_TIMEOUT = 2.0
+_RETRY = RetryPolicy(wait=wait_fixed(2 * _PATIENCE))
+"""Later than anybody waits: one failed attempt ends a flush or a close."""
+
+_PROBE = 5.0
+"""Seconds; a collector that is started later shows the last events soon."""
+
+
+@define(eq=False, kw_only=True)
+class Copy:
+    """
+    The copies of one exporter's events.
+    """
+
+    base_url: str
+    life: Lifetime = field(init=False)
+    _sessions: Sessions = field(factory=lambda: Sessions(is_silent=True), init=False)
+    """Which of them this server has; the other one may know more of them, or fewer."""
+    _has_said: bool = field(default=False, init=False)
+
+    @classmethod
+    def of(
+        cls, settings: Settings, clock: Clock, random: Callable[[], float] | None = None
+    ) -> Copy | None:
+        """
+        Make what copies the events of an exporter; None unless *settings* ask for it.
+        """
+        if settings.copies_to is None:
+            return None
+        copy = cls(base_url=settings.copies_to)
+        own = evolve(
+            settings,
+            base_url=copy.base_url,
+            api_key=None,  # it is for base_url alone
+            also=None,
+            queue=_BUDGET,
+            batch=_BATCH,
+            retry=_RETRY,
+            max_in_flight=1,
+            request_timeout=_REQUEST_TIMEOUT,
+            close_timeout=_PATIENCE,
+            compression=None,
+            on_ambiguous="reject",
+            spool=None,
+            # Those of the user's functions that copies need were called before; see `assemble`.
+            before_send=None,
+            on_outcome=None,
+        )
+        queue = RecordQueue(own.queue)
+        sessions = copy._sessions
+        settler = Settler(
+            queue=queue, clock=clock, on_outcome=None, sessions=sessions, is_silent=True
+        )
+        copy.life = Lifetime(
+            settings=own,
+            queue=queue,
+            settler=settler,
+            spooler=None,
+            clock=clock,
+            make_worker=WorkerMaker(
+                settings=own,
+                queue=queue,
+                settler=settler,
+                dialect=DIALECTS[own.dialect](),
+                sessions=sessions,
+                spooler=None,
+                clock=clock,
+                random=random or draw,
+                make_breaker=partial(Breaker, first_probe=_PROBE, widest_probe=_PROBE),
+                on_trouble=copy._say,
+            ),
+        )
+        see_to_the_end(copy.life)
+        return copy
+
+    def take(self, record: Record) -> None:
+        """
+        Queue a copy of *record*, of the same bytes; the oldest one is dropped if there is no room.
+
+        Any thread. Never waits.
+        """
+        self.life.queue.offer(evolve(record, session=self._find_session(record.session)))
+        self.life.keeper.see_to_worker()
+
+    def _find_session(self, session: Session | None) -> Session | None:
+        """
+        Find what is still to be announced here of the session of a record.
+        """
+        if session is None or self._sessions.is_known(session.session_id):
+            return None
+        with self.life.queue.lock:
+            return self._sessions.add(Session(session.session_id, session.data))
+
+    def start(self) -> None:
+        """
+        Start the worker in the running loop; after a close, take copies again.
+        """
+        if self.life.queue.closed:
+            self.life.open_again()
+        self.life.keeper.see_to_worker()
+
+    async def flush(self, deadline: float | None) -> None:
+        """
+        Wait until all copies are sent, until *deadline* or a second from now at most.
+
+        If the last attempt failed, it waits for nothing.
+        """
+        if self.life.queue.has_open_records and not self._trouble:
+            latest = self.life.clock.now() + _PATIENCE
+            await self.life.flush(latest if deadline is None else min(deadline, latest))
+
+    async def close_after(self, others: Coroutine[Any, Any, T], deadline: float) -> T:
+        """
+        Await the close of the exporter itself, then send what is left until *deadline*.
+
+        That takes a second at most. If the last attempt failed, or the first close was cancelled,
+        what is left is not sent.
+
+        Returns:
+            What *others* returns.
+        """
+        try:
+            result = await others
+        except BaseException:
+            await self._close(-inf)
+            raise
+        await self._close(deadline)
+        return result
+
+    async def _close(self, deadline: float) -> None:
+        latest = self.life.clock.now() + (0.0 if self._trouble else _PATIENCE)
+        await close(self.life, min(deadline, latest))
+        self._say(self._trouble)
+
+    def forget(self) -> None:
+        """
+        End by itself, within a second; see `Lifetime.forget`.
+        """
+        self.life.forget(None)
+
+    @property
+    def _trouble(self) -> str:
+        """
+        How the last attempt failed; empty if it did not.
+        """
+        worker = self.life.worker
+        return "" if worker is None else worker.breaker.trouble
+
+    def _say(self, trouble: str) -> None:
+        """
+        Log *trouble*, if there is any, once.
+        """
+        if trouble and not self._has_said:
+            self._has_said = True
+            log.warning(
+                "hh_exporter: %s gets no copies: %s; nothing else is affected; logged once",
+                self.base_url,
+                trouble.partition(": check ")[0],  # which is about base_url
+            )
