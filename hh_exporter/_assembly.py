@@ -25,7 +25,7 @@ from hh_exporter._delivery.probing import Prober
 from hh_exporter._delivery.recovery import Recovery
 from hh_exporter._delivery.settler import Settler
 from hh_exporter._delivery.shipping import Shipper
-from hh_exporter._delivery.worker import Worker
+from hh_exporter._delivery.worker import LAST_CALL, Worker
 from hh_exporter._dialects.dialect import Dialect
 from hh_exporter._dialects.registry import DIALECTS
 from hh_exporter._encoding.codec import Codec
@@ -162,6 +162,8 @@ class WorkerMaker:
     random: Callable[[], float]
     make_breaker: Callable[[Callable[[], float]], Breaker] = Breaker
     """Called with `random`."""
+    last_call: float = LAST_CALL
+    """Seconds for which a worker that is cancelled still sends."""
     on_trouble: Callable[[str], None] = lambda _: None
     """Called after each answer that created no event, with what it was."""
     _addresses: Addresses = Factory(Addresses)
@@ -221,6 +223,7 @@ class WorkerMaker:
             transport=transport,
             clock=self.clock,
             max_in_flight=settings.max_in_flight,
+            last_call=self.last_call,
             recovery=self._make_recovery(breaker, prober, bell.ring),
             on_over=on_over,
             bell=bell,

@@ -114,6 +114,7 @@ class Copy:
                 clock=clock,
                 random=random or draw,
                 make_breaker=partial(Breaker, first_probe=_PROBE, widest_probe=_PROBE),
+                last_call=_PATIENCE,
                 on_trouble=copy._say,
             ),
         )

@@ -95,6 +95,10 @@ async def copied(exporter: Exporter, clock: FakeClock) -> None:
         await asyncio.sleep(0)
 
 
+def workers() -> list[asyncio.Task[Any]]:
+    return [task for task in asyncio.all_tasks() if task.get_name() == "hh_exporter worker"]
+
+
 # What is copied.
 
 
@@ -577,7 +581,7 @@ async def test_a_forgotten_exporter_takes_them_along(
     gc.collect()
 
     assert ref() is None
-    await until(lambda: not [t for t in asyncio.all_tasks() if "hh_exporter" in repr(t)])
+    await until(lambda: not workers())
     gc.collect()
     assert copy() is None
     assert other.created_ids == server.created_ids == ["e0"]
@@ -624,6 +628,29 @@ async def test_the_end_of_a_program_sends_copies(
 
     assert other.created_ids == server.created_ids == ["e0"]
     assert done.stderr == ""
+
+
+async def test_the_end_of_a_loop_waits_a_second_for_copies(
+    server: ScriptedServer, other: ScriptedServer, clock: FakeClock
+) -> None:
+    """
+    As asyncio.run ends one, which cancels the workers: the real one has two seconds of its own.
+    """
+    other.default = hang()
+    exporter = Exporter(KEY, base_url=server.url, also=other.url, _clock=clock)
+    push_all(exporter, "e0")
+    await until(lambda: len(workers()) == 2)
+    both = workers()
+    for worker in both:
+        worker.cancel()
+    await other.requests_seen(1)
+    await clock.advance(0.9)
+    assert not all(worker.done() for worker in both)
+    await clock.advance(0.1)
+    await asyncio.wait(both)
+
+    assert all(worker.cancelled() for worker in both)
+    assert server.created_ids == ["e0"]
 
 
 async def test_the_end_of_a_program_says_once_that_copies_failed(

@@ -2,7 +2,7 @@
 `hh-exporter check`: whether an exporter with these settings could deliver.
 
 It sends an empty batch, which creates no event. The key is sent to the host that was
-given, and to another one only if both are the vendor's own.
+given, and to another one only if both are the vendor's own; never to the one for copies.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from hh_exporter._transport.http import Transport
 from hh_exporter._values.reading import read_json
 from hh_exporter.events import new_id
 
-__all__ = ["Finding", "Used", "check", "check_command"]
+__all__ = ["Finding", "Used", "check", "check_command", "check_copies"]
 
 _OPTIONS = {"base_url": "--url", "dialect": "--dialect", "request_timeout": "--timeout"}
 _DEFAULT = "default"
@@ -66,7 +66,8 @@ def check_command(
     Sends an empty batch, so no event is created. If that fails, the other
     dialect is tried, and HoneyHive's other host if the address is one of its
     two; what works is printed as a line to set. The key is taken from HH_API_KEY;
-    a server on this machine needs none.
+    a server on this machine needs none. If HH_EXPORTER_ALSO is set, the address
+    for copies is tried as well, without the key; the exit status is not about it.
 
     Exits with 0 if the settings work, with 1 if not, even if others do, and with
     2 for a wrong call.
@@ -89,9 +90,12 @@ def check_command(
         say(row)
     say("")
     findings = asyncio.run(check(settings, HOSTS, SystemClock(), say))
+    copies = asyncio.run(check_copies(settings, SystemClock()))
+    if copies is not None:
+        say(f"\nCopies (HH_EXPORTER_ALSO):\n{copies}")
     exports = used.exports(findings[-1], os.environ)
     if as_json:
-        click.echo(orjson.dumps(_summarize(used, findings, exports)).decode())
+        click.echo(orjson.dumps(_summarize(used, findings, copies, exports)).decode())
     elif exports:
         say("\nTo use what works:\n")
         for variable, value in exports.items():
@@ -199,6 +203,15 @@ async def check(
             if finding.status is None:
                 break  # whichever dialect: nobody heard it
     return findings
+
+
+async def check_copies(settings: Settings, clock: Clock) -> Finding | None:
+    """
+    Try where copies of events go, as they do: without the key; None if there is no such place.
+    """
+    if settings.copies_to is None:
+        return None
+    return await _attempt(attrs.evolve(settings, base_url=settings.copies_to, api_key=None), clock)
 
 
 async def _attempt(settings: Settings, clock: Clock) -> Finding:
@@ -312,7 +325,7 @@ def _others(one: str, many: Collection[str]) -> list[str]:
 
 
 def _summarize(
-    used: Used, findings: list[Finding], exports: Mapping[str, str]
+    used: Used, findings: list[Finding], copies: Finding | None, exports: Mapping[str, str]
 ) -> dict[str, object]:
     return {
         "works": findings[0].works,
@@ -321,5 +334,6 @@ def _summarize(
             for name, value in used.values.items()
         },
         "findings": [attrs.asdict(finding) for finding in findings],
+        "copies": None if copies is None else attrs.asdict(copies),
         "set": exports,
     }

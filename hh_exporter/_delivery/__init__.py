@@ -5,5 +5,6 @@ Decisions are plain code without clock or task, and waiting is a thin shell arou
 record leaves the wing exactly once, settled or given back to the queue.
 
 Others use `batcher.Batcher`, `breaker.Breaker`, `delivery.Deliverer`, `probing.Prober`,
-`recovery.Recovery`, `settler.Settler`, `shipping.Shipper` and `worker.Worker`.
+`recovery.Recovery`, `settler.Settler`, `shipping.Shipper`, `worker.LAST_CALL` and
+`worker.Worker`.
 """

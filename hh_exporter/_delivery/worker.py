@@ -35,11 +35,11 @@ from hh_exporter._queue.watches import Watch
 from hh_exporter._records import Batch
 from hh_exporter._transport.http import Transport
 
-__all__ = ["Worker"]
+__all__ = ["LAST_CALL", "Worker"]
 
 log = get_log(__name__)
 
-_LAST_CALL = 2.0
+LAST_CALL = 2.0
 """Seconds for which a cancelled worker still sends: asyncio.run is ending."""
 
 _FIRST_RESTART = 1.0
@@ -63,6 +63,7 @@ class Worker:
     transport: Transport
     clock: Clock
     max_in_flight: int
+    last_call: float = LAST_CALL
     recovery: Recovery | None
     on_over: Callable[[], None]
     """Called when the task has ended and everything it held is back in the queue."""
@@ -176,7 +177,7 @@ class Worker:
             self._take_back()
             asked = inf if self._closing is None else self._closing.deadline.at
             self._is_last_call = self._closing is None
-            last_call = min(self.clock.now() + _LAST_CALL, asked)
+            last_call = min(self.clock.now() + self.last_call, asked)
             self._closing = self._waits.begin(self._bell, last_call)
             self.breaker.probe_now()
             await self._serve()

@@ -411,6 +411,31 @@ class TestCommand:
             f"export HH_API_URL={url}",
         ]
 
+    async def test_the_address_for_copies_is_tried_without_the_key(
+        self, server: ScriptedServer, other: ScriptedServer
+    ) -> None:
+        """
+        What it says of them is no matter of the status, and in the JSON, too.
+        """
+        other.default = status(401)
+        environ: dict[str, Any] = {
+            "HH_API_URL": server.url,
+            "HH_API_KEY": KEY,
+            "HH_EXPORTER_ALSO": other.url,
+        }
+        finished = await run("check", **environ)
+        told = json.loads((await run("check", "--json", **environ)).stdout)
+
+        assert (finished.status, finished.stderr) == (0, "")
+        assert finished.stdout.splitlines()[-2:] == [
+            "Copies (HH_EXPORTER_ALSO):",
+            f"fails: legacy at {other.url}: it asks for a key (HTTP 401)",
+        ]
+        assert told["works"]
+        assert told["copies"]["status"] == 401
+        assert len(other.requests) == 2
+        assert not any(KEY in repr(dict(request.headers)) for request in other.requests)
+
     async def test_an_alternative_that_works_is_no_success(self, server: ScriptedServer) -> None:
         """
         The status is that of the settings; one line of JSON has all that was found.
