@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from asyncio import _get_running_loop
 from collections.abc import Callable
+from datetime import timedelta
 from ssl import SSLContext
 from typing import Any, ClassVar, Literal, Self
 
@@ -29,7 +30,7 @@ from hh_exporter._settings.queue import QueueLimits
 from hh_exporter._settings.retry import RetryPolicy
 from hh_exporter._settings.spool import Spool
 from hh_exporter._unique import Unique
-from hh_exporter.events import AnyEvent, SessionProperties
+from hh_exporter.events import AnyEvent, EventUpdate, JsonObject, SessionProperties
 from hh_exporter.exceptions import DeliveryError, EncodeError
 
 __all__ = ["Exporter", "ThreadedExporter"]
@@ -199,6 +200,46 @@ class Exporter(Unique):
             log.error_once("hh_exporter: push failed with %s; logged once", type(exc).__name__)
             return record is not None and record.seq > 0
 
+    def update(
+        self,
+        event_id: str,
+        *,
+        feedback: JsonObject | None = None,
+        metrics: JsonObject | None = None,
+        metadata: JsonObject | None = None,
+        outputs: JsonObject | None = None,
+        config: JsonObject | None = None,
+        user_properties: JsonObject | None = None,
+        duration: float | timedelta | None = None,
+    ) -> bool:
+        """
+        Add to an event or a session after the fact, in the background; see `EventUpdate`.
+
+        Never waits and never raises because of data. Any thread, at any time. It is sent
+        once what was pushed of that event has its outcome, and dropped as `event_lost` if
+        the event was rejected or dropped. Updates of one event that wait are sent as one.
+
+        Args:
+            event_id: The event, pushed here or elsewhere, or the session.
+            duration: Milliseconds, or a timedelta.
+
+        Returns:
+            True if it was accepted; False if it was dropped, which is counted with its
+            reason. The books count an update as they count an event.
+        """
+        said = {name: v for name, v in locals().items() if name != "self"}
+        try:
+            record = self._intake.encode_update(EventUpdate(**said))
+            loss = self._queue.offer_update(record)
+            self._keeper.see_to_worker()
+            return self._report(loss, record)
+        except EncodeError:
+            return False
+        except Exception as exc:  # as for `push`
+            let_through(exc)
+            log.error_once("hh_exporter: update failed with %s; logged once", type(exc).__name__)
+            return False
+
     def _report(self, loss: Loss | None, record: Record) -> bool:
         """
         Report what was dropped as *record* was offered.
@@ -208,8 +249,7 @@ class Exporter(Unique):
         """
         if loss is None:
             return True
-        lost = tuple(record.event_id for record in loss.records)
-        self._settler.announce(lost, Outcome.DROPPED, loss.reason)
+        self._settler.announce_all(loss.records, Outcome.DROPPED, loss.reason)
         return loss.records[-1] is not record
 
     async def put(self, event: AnyEvent, session: SessionProperties | None = None) -> bool:

@@ -24,7 +24,7 @@ from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._records import Record, Session
 from hh_exporter._sessions import Sessions
 from hh_exporter._values.legalize import legalize
-from hh_exporter.events import AnyEvent, Event, SessionProperties, new_id
+from hh_exporter.events import AnyEvent, Event, EventUpdate, SessionProperties, new_id
 from hh_exporter.exceptions import EncodeError
 
 __all__ = ["Intake"]
@@ -105,6 +105,35 @@ class Intake:
                 if opening is not None:
                     self.copy(opening)
             self.copy(record)
+
+    def encode_update(self, update: EventUpdate) -> Record:
+        """
+        Make the record of *update* as it is now.
+
+        Raises:
+            EncodeError: It is not sent; that is counted and announced.
+        """
+        event_id = _id_of(update)
+        try:
+            if self.disabled:
+                raise EncodeError(DropReason.DISABLED, self.disabled)
+            if self.queue.closed:
+                raise EncodeError(DropReason.CLOSED, "the exporter is closed")
+            draft = self.codec.draft_update(update)
+            if self.sessions.has(draft.event_id):
+                draft.event_id = to_session_uuid(draft.event_id)
+            if self.privacy.before_send is not None:
+                draft = self.codec.draft_update(self.privacy.call(draft))
+            if self.privacy.hides:
+                draft = self.privacy.hide(draft)
+            return self.codec.encode_update(draft)
+        except EncodeError as exc:
+            error = exc
+        except BaseException as exc:  # a hostile value may raise anything while it is looked at
+            let_through(exc)
+            error = _unencodable(exc)
+        self.settler.refuse(event_id, error.reason, str(error), is_update=True)
+        raise error from None
 
     def _encode_with_care(
         self, event: AnyEvent, event_id: str, properties: SessionProperties | None
@@ -188,7 +217,7 @@ class Intake:
             raise EncodeError(DropReason.SAMPLED, "left out by sample_rate")
 
 
-def _id_of(event: AnyEvent) -> str:
+def _id_of(event: AnyEvent | EventUpdate) -> str:
     """
     Take the event's own id, or make one where it has none that can be used.
     """

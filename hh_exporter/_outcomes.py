@@ -61,6 +61,8 @@ class DropReason(StrEnum):
     """It was deleted from the spool, by a command or another process."""
     DAMAGED = "damaged"
     """What the spool has of it is damaged; it is kept as a dead letter."""
+    EVENT_LOST = "event_lost"
+    """An update of an event that was rejected or dropped."""
     SEND_FAILED = "send_failed"
     """`create_model_event` could not deliver it in time."""
     INTERNAL_ERROR = "internal_error"
@@ -120,6 +122,8 @@ class Settlement:
     event_ids: tuple[str, ...]
     status: int | None
     """The HTTP status that decided it, None where no answer did."""
+    is_update: bool = False
+    """Whether these are updates of events, one for each id; else the events themselves."""
 
 
 @frozen

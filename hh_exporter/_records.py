@@ -8,18 +8,39 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from operator import attrgetter
-from typing import Final
+from typing import Final, Protocol
 
 from attrs import define, field, frozen
 
 from hh_exporter._outcomes import DropReason
 
-__all__ = ["MAIN", "OTHERS", "Batch", "Loss", "Record", "Session", "Spot", "total_bytes"]
+__all__ = [
+    "MAIN",
+    "OTHERS",
+    "UPDATES",
+    "Batch",
+    "Loss",
+    "Lost",
+    "Record",
+    "Session",
+    "Spot",
+    "total_bytes",
+]
 
 MAIN: Final = ""
 """The route of model events; of all events, where a dialect has one route for all kinds."""
 OTHERS: Final = "others"
 """The route of events of other kinds, where these have one of their own."""
+UPDATES: Final = "updates"
+"""The route of updates; the `event_id` of such a record is that of the event it is about."""
+
+
+class _Named(Protocol):
+    @property
+    def event_id(self) -> str: ...
+
+    @property
+    def route(self) -> str: ...
 
 
 @define(eq=False)
@@ -104,6 +125,20 @@ class Loss:
 
     reason: DropReason
     records: tuple[Record, ...]
+
+
+@frozen
+class Lost:
+    """
+    What is told of a record that was dropped on disk.
+    """
+
+    event_id: str
+    is_update: bool
+
+    @classmethod
+    def of(cls, record: _Named) -> Lost:
+        return cls(record.event_id, record.route == UPDATES)
 
 
 _data = attrgetter("data")

@@ -46,6 +46,12 @@ class Sessions:
         """
         return session_id in self._known
 
+    def has(self, session_id: str) -> bool:
+        """
+        Whether it is one of those that were announced, or are to be.
+        """
+        return session_id in self._known or session_id in self._pending
+
     def find(self, session_id: str) -> Session | None:
         """
         Find a session that records in memory are still to announce.

@@ -889,7 +889,7 @@ def id_of(event: ModelEvent) -> str:
 
 
 def records_of(deliveries: Iterable[Delivery]) -> list[Record]:
-    return [record for delivery in deliveries for record in delivery.pending.values()]
+    return [record for delivery in deliveries for record in delivery.pending]
 
 
 def records_in(batcher: Batcher) -> list[Record]:

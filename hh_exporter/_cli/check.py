@@ -223,7 +223,7 @@ async def _attempt(settings: Settings, clock: Clock) -> Finding:
         clock=clock,
         ssl_context=settings.ssl_context,
     ) as transport:
-        answer = await transport.post(dialect.batch_path(), dialect.wrap(()))
+        answer = await transport.send("POST", dialect.batch_path(), dialect.wrap(()))
     # Under an id that nobody sent: of no ids at all, each answer would say that all were created.
     verdict = dialect.read(answer, (new_id(),))
     works, said = _judge(answer, verdict, has_key=settings.api_key is not None)

@@ -154,6 +154,17 @@ class Batcher:
         for record in waiting:
             self.add(record)
 
+    def holds(self, event_id: str) -> bool:
+        """
+        Whether an event of that id is here.
+        """
+        drafts = (*self._full, *self._open.values())
+        return any(event_id in draft.records for draft in drafts) or any(
+            record.event_id == event_id
+            for waiting in self._announcing.values()
+            for record in waiting
+        )
+
     def due_at(self) -> float | None:
         """
         Say when an open batch has waited long enough; None without one.

@@ -25,6 +25,7 @@ from hh_exporter._delivery.judging import (
     are_doubted,
     divide,
     first_failed_at,
+    learn,
     leaves_no_hope,
     refusal_at,
 )
@@ -36,15 +37,13 @@ from hh_exporter._log import get_log
 from hh_exporter._outcomes import DropReason, Outcome, Rest, Verdict
 from hh_exporter._outside import comes_from_outside
 from hh_exporter._queue.queue import RecordQueue
-from hh_exporter._records import Record, total_bytes
+from hh_exporter._records import UPDATES, Record, total_bytes
 from hh_exporter._sessions import Sessions
 from hh_exporter.exceptions import DeliveryError
 
 __all__ = ["Deliverer"]
 
 log = get_log(__name__)
-
-_DOUBTS_TO_WITHHOLD = 2
 
 
 class _Blocked(Exception):  # noqa: N818 - no error
@@ -84,8 +83,8 @@ class Deliverer:
             await self._deliver(delivery)
         except _Blocked:
             seen = self.shipper.breaker.accepted + self.shipper.on_wire  # as for `refusal_at`
-            for event_id, record in delivery.pending.items():
-                if event_id in delivery.refused:
+            for record in delivery.pending:
+                if record in delivery.refused:
                     record.doubted_at = seen
         except Exception as exc:
             if comes_from_outside(exc):
@@ -96,7 +95,7 @@ class Deliverer:
                 type(exc).__name__,
                 "".join(traceback.format_tb(exc.__traceback__)),
             )
-            lost = tuple(delivery.pending.values())
+            lost = tuple(delivery.pending)
             self.settler.settle(lost, Outcome.DROPPED, DropReason.INTERNAL_ERROR)
             delivery.release_all()
         finally:
@@ -122,7 +121,7 @@ class Deliverer:
         def read(answer: Answer) -> Verdict:
             nonlocal server_id
             verdict, server_id = self.dialect.read_single(answer, record.event_id)
-            self._settle_created(delivery, verdict)
+            self._settle_created(delivery, (record,), verdict)
             return verdict
 
         shipment = delivery.shipment = Shipment(
@@ -171,6 +170,10 @@ class Deliverer:
 
     async def _deliver(self, delivery: Delivery) -> None:
         records = delivery.records
+        if delivery.route == UPDATES and self.settler.has_lost(records[0].event_id):
+            lost = delivery.release_all()
+            self.settler.settle(lost, Outcome.DROPPED, DropReason.EVENT_LOST)
+            return
         tried_for = min([record.tried_for for record in records])
         part = Part(records, delivery.session, tried_for=tried_for, is_probe=delivery.is_probe)
         delivery.accepted_before = self.shipper.breaker.accepted
@@ -222,7 +225,7 @@ class Deliverer:
         if verdict.rest in REFUSED and part.refused_at == inf:
             breaker, on_wire = self.shipper.breaker, self.shipper.on_wire
             part = evolve(part, refused_at=refusal_at(verdict, breaker.accepted, on_wire))
-            delivery.refused.update(record.event_id for record in rest)
+            delivery.refused.update(rest)
         ends = leaves_no_hope(part, verdict, is_blamed=shipment.is_blamed)
         if self._must_wait(verdict) or (ends and not self._may_end(part, rest, verdict)):
             self._mark(part, verdict, shipment)
@@ -266,17 +269,19 @@ class Deliverer:
     def _pack(self, delivery: Delivery, part: Part) -> Shipment:
         def read(answer: Answer) -> Verdict:
             sent = {record.event_id for record in delivery.among(part.records)}
-            verdict = self.dialect.read(answer, sent)
+            verdict = self.dialect.read(answer, sent, delivery.route)
             if verdict.rest is Rest.SUSPENDED and self._is_to_blame(part, verdict):
                 verdict = evolve(verdict, rest=Rest.INVALID)
-            self._settle_created(delivery, verdict)
+            self._settle_created(delivery, part.records, verdict)
             if verdict.created:
-                self._learn(delivery, part)
+                delivery.has_misfit |= part.withheld is not None
+                learn(self.sessions, part)
                 self._pass_turn()
             return verdict
 
         return Shipment(
-            path=self.dialect.batch_path(delivery.route),
+            method=self.dialect.method(delivery.route),
+            path=self.dialect.batch_path(delivery.route, part.records[0].event_id),
             pack=lambda: self.dialect.wrap(
                 delivery.among(part.records), self._as_it_stands(part).announced, delivery.route
             ),
@@ -286,22 +291,6 @@ class Deliverer:
             is_probe=part.is_probe,
             is_divisible=not part.is_lone or part.announced is not None,
         )
-
-    def _learn(self, delivery: Delivery, part: Part) -> None:
-        """
-        Note what the creation of an event shows about the session of *part*.
-        """
-        session = part.announced or part.withheld
-        delivery.has_misfit |= part.withheld is not None
-        if session is None or (part.withheld and part.is_last):
-            return  # what failed once may pass the second time for its own sake
-        session.doubts += part.is_doubt
-        if part.is_doubt and session.doubts < _DOUBTS_TO_WITHHOLD:
-            return
-        if part.withheld is None or self.sessions.is_known(session.session_id):
-            self.sessions.learn(session.session_id)
-        else:
-            self.sessions.withhold(session.session_id, "the server refuses its properties")
 
     # What an answer means for others.
 
@@ -375,8 +364,10 @@ class Deliverer:
 
     # What it means for its own records.
 
-    def _settle_created(self, delivery: Delivery, verdict: Verdict) -> None:
-        created = tuple(delivery.pending.values())
+    def _settle_created(
+        self, delivery: Delivery, records: Sequence[Record], verdict: Verdict
+    ) -> None:
+        created = delivery.among(records)
         if len(verdict.created) != len(created):
             created = tuple([r for r in created if r.event_id in verdict.created])
         # First: what is interrupted in between may go on where it was.

@@ -1,7 +1,7 @@
 """
 What a verdict means for one part: whether its records end, or how they are sent again.
 
-Pure: it settles nothing, sends nothing, and asks nobody whether a record may end.
+It settles nothing, sends nothing, and asks nobody whether a record may end.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from hh_exporter._delivery.parts import Part
 from hh_exporter._outcomes import DropReason, Rest, Verdict
 from hh_exporter._records import Record
+from hh_exporter._sessions import Sessions
 
 __all__ = [
     "DROPPED",
@@ -18,9 +19,12 @@ __all__ = [
     "are_doubted",
     "divide",
     "first_failed_at",
+    "learn",
     "leaves_no_hope",
     "refusal_at",
 ]
+
+_DOUBTS_TO_WITHHOLD = 2
 
 REFUSED = frozenset({Rest.INVALID, Rest.FAILED, Rest.TOO_LARGE, Rest.AMBIGUOUS})
 """Verdicts on records that the server processed and did not create."""
@@ -91,3 +95,19 @@ def first_failed_at(records: Sequence[Record]) -> int | None:
     """
     failed_at = [record.failed_at for record in records if record.failed_at is not None]
     return max(failed_at) if len(failed_at) == len(records) else None
+
+
+def learn(sessions: Sessions, part: Part) -> None:
+    """
+    Note what the creation of an event shows about the session of *part*.
+    """
+    session = part.announced or part.withheld
+    if session is None or (part.withheld and part.is_last):
+        return  # what failed once may pass the second time for its own sake
+    session.doubts += part.is_doubt
+    if part.is_doubt and session.doubts < _DOUBTS_TO_WITHHOLD:
+        return
+    if part.withheld is None or sessions.is_known(session.session_id):
+        sessions.learn(session.session_id)
+    else:
+        sessions.withhold(session.session_id, "the server refuses its properties")

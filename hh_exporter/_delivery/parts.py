@@ -87,23 +87,25 @@ class Delivery:
     session: Session | None = None
     """The session that it announces."""
     route: str = MAIN
-    pending: dict[str, Record] = field(init=False)
-    """Those in flight, by event_id."""
+    pending: dict[Record, None] = field(init=False)
+    """Those in flight, in order."""
     shipment: Shipment | None = field(default=None, init=False)
     """The body under way, or the last one."""
     last: list[Part] = Factory(list)
     """What is to be sent once more, after all else."""
-    refused: set[str] = Factory(set)
-    """Ids of records that the server processed and did not create."""
+    refused: set[Record] = Factory(set)
+    """Records that the server processed and did not create."""
     fitting: float = inf
     """The size in bytes that bodies should not exceed, after one was found too large."""
     has_misfit: bool = False
     """Whether one event, or a session's properties, were too large by themselves."""
     accepted_before: int = 0
     """How many answers had created events when it began."""
+    _event_ids: frozenset[str] | None = field(default=None, init=False)
+    """Of its records, once somebody has asked."""
 
     def __attrs_post_init__(self) -> None:
-        self.pending = {record.event_id: record for record in self.records}
+        self.pending = dict.fromkeys(self.records)
 
     @classmethod
     def of(cls, batch: Batch, *, is_probe: bool) -> Delivery:
@@ -123,15 +125,26 @@ class Delivery:
         pending = self.pending
         if records is self.records and len(records) == len(pending):
             return self.records  # as for most batches, all the way
-        return tuple([record for record in records if record.event_id in pending])
+        return tuple([record for record in records if record in pending])
 
     def release(self, records: Sequence[Record]) -> tuple[Record, ...]:
         """
         Let go of *records*: the caller settles them or gives them back.
         """
-        return tuple(self.pending.pop(record.event_id) for record in self.among(records))
+        released = self.among(records)
+        for record in released:
+            del self.pending[record]
+        return released
 
     def release_all(self) -> tuple[Record, ...]:
-        records = tuple(self.pending.values())
+        records = tuple(self.pending)
         self.pending.clear()
         return records
+
+    def holds(self, event_id: str) -> bool:
+        """
+        Whether it has, or had, an event of that id, or an update of it.
+        """
+        if self._event_ids is None:
+            self._event_ids = frozenset([record.event_id for record in self.records])
+        return event_id in self._event_ids

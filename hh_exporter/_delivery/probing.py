@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from attrs import Factory, define
 
 from hh_exporter._queue.queue import RecordQueue
-from hh_exporter._records import Batch, Record
+from hh_exporter._records import UPDATES, Batch, Record
 
 __all__ = ["Prober"]
 
@@ -43,7 +43,8 @@ class Prober:
         Args:
             is_lone: Make it one event: a batch with a bad one would be refused anyway.
         """
-        if not is_lone and self.failed < _WHOLE_PROBES:
+        is_whole = not is_lone and self.failed < _WHOLE_PROBES
+        if is_whole or batch.route == UPDATES:  # which are of one event, and keep their order
             return batch
         *others, last = batch.records
         self.queue.put_back(others)

@@ -8,7 +8,8 @@ warning per episode, never a line per event.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from attrs import Factory, define, field
@@ -18,7 +19,7 @@ from hh_exporter._log import get_log
 from hh_exporter._outcomes import DropReason, Outcome, Settlement
 from hh_exporter._outside import comes_from_outside
 from hh_exporter._queue.queue import RecordQueue
-from hh_exporter._records import Record
+from hh_exporter._records import UPDATES, Lost, Record
 from hh_exporter._sessions import Sessions
 
 if TYPE_CHECKING:  # SQLite and the spool are loaded where one is wanted
@@ -32,6 +33,9 @@ _EPISODE_GAP = 60.0
 """Seconds without a loss of one kind that end its episode."""
 _MAX_EPISODES = 100
 
+_REMEMBERED = 10_000
+"""Events that were lost, of which updates are not sent."""
+
 _ADVICE = {
     DropReason.QUEUE_FULL: "the queue is full: raise QueueLimits, or use put() to wait for room",
     DropReason.TOO_LARGE: "the server takes no body of that size (HTTP 413)",
@@ -39,6 +43,7 @@ _ADVICE = {
     DropReason.SPOOL_FULL: "the spool has no room, or can't be written to",
     DropReason.EXPIRED: "they waited in the spool for longer than its max_age",
     DropReason.DAMAGED: "what the spool has of them is damaged: they are dead letters now",
+    DropReason.EVENT_LOST: "the events that they are about were rejected or dropped",
     DropReason.CLOSED: "the exporter is closed: push before you close it",
 }
 
@@ -73,6 +78,8 @@ class Settler:
     is_silent: bool = False
     """Whether to log nothing."""
     _episodes: dict[str, _Episode] = Factory(dict)
+    _lost: OrderedDict[str, None] = Factory(OrderedDict)
+    """The latest events that were rejected or dropped."""
     _callback_failed: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -101,23 +108,33 @@ class Settler:
         if records:
             if self.spooler is not None:
                 self.spooler.settle(records, outcome, reason, status=status, answer=answer)
-            self.announce(_ids(records), outcome, reason, status=status)
+            self.announce_all(records, outcome, reason, status=status)
 
-    def refuse(self, event_id: str, reason: DropReason, detail: str = "") -> None:
+    def refuse(
+        self, event_id: str, reason: DropReason, detail: str = "", *, is_update: bool = False
+    ) -> None:
         """
-        Count and announce an event that is pushed and dropped at once.
+        Count and announce an event, or an update of it, that is pushed and dropped at once.
         """
         self.queue.refuse(reason)
-        self.announce((event_id,), Outcome.DROPPED, reason, detail=detail)
+        self.announce((event_id,), Outcome.DROPPED, reason, detail=detail, is_update=is_update)
 
-    def lose(self, event_ids: tuple[str, ...], reason: DropReason) -> None:
+    def lose(self, lost: Sequence[Lost], reason: DropReason) -> None:
         """
-        Announce events that were dropped on disk; none if their ids are not known.
+        Announce what was dropped on disk.
         """
-        if event_ids:
-            if reason is DropReason.SPOOL_FULL:
-                self._note_at_end(len(event_ids))
-            self.announce(event_ids, Outcome.DROPPED, reason)
+        if lost and reason is DropReason.SPOOL_FULL:
+            self._note_at_end(len(lost))
+        for is_update in (False, True):
+            ids = tuple([each.event_id for each in lost if each.is_update is is_update])
+            if ids:
+                self.announce(ids, Outcome.DROPPED, reason, is_update=is_update)
+
+    def has_lost(self, event_id: str) -> bool:
+        """
+        Whether that event was rejected or dropped lately: the server does not have it.
+        """
+        return event_id in self._lost
 
     def lose_letters(self, count: int, why: str) -> None:
         """
@@ -137,7 +154,7 @@ class Settler:
         if records:
             self._note_at_end(len(records))
             counted = sum(record.seq <= counted_to for record in records)
-            self.announce(_ids(records), Outcome.DROPPED, reason, detail=detail, counted=counted)
+            self.announce_all(records, Outcome.DROPPED, reason, detail=detail, counted=counted)
 
     def _note_at_end(self, lost: int) -> None:
         """
@@ -145,6 +162,37 @@ class Settler:
         """
         if self.spooler is not None and self.queue.closed:
             self.spooler.losses.add(lost)
+
+    def announce_all(
+        self,
+        records: Sequence[Record],
+        outcome: Outcome,
+        reason: DropReason | None = None,
+        *,
+        status: int | None = None,
+        detail: str = "",
+        counted: int = 0,
+    ) -> None:
+        """
+        Announce an outcome of records, those of events before those of updates; see `announce`.
+        """
+        updates = tuple([r.event_id for r in records if r.route == UPDATES])
+        if updates:
+            records = [r for r in records if r.route != UPDATES]
+        events = tuple([r.event_id for r in records])
+        for ids, is_update in ((events, False), (updates, True)):
+            if ids:
+                told = min(counted, len(ids))
+                counted -= told
+                self.announce(
+                    ids,
+                    outcome,
+                    reason,
+                    status=status,
+                    detail=detail,
+                    counted=told,
+                    is_update=is_update,
+                )
 
     def announce(
         self,
@@ -155,22 +203,33 @@ class Settler:
         status: int | None = None,
         detail: str = "",
         counted: int = 0,
+        is_update: bool = False,
     ) -> None:
         """
         Announce an outcome that the ledger knows already.
 
         Args:
+            is_update: Whether it is that of updates of these events.
             detail: What is wrong with these events in particular, fit for a log.
             counted: How many of them a log message has counted already.
         """
-        if outcome is Outcome.DROPPED and reason is not DropReason.TOO_LARGE:
-            self.sessions.reopen(event_ids)
+        if not is_update:
+            self._note_lost(event_ids, outcome)
+            if outcome is Outcome.DROPPED and reason is not DropReason.TOO_LARGE:
+                self.sessions.reopen(event_ids)
         unsaid = len(event_ids) - counted
         if unsaid and outcome is not Outcome.DELIVERED and reason not in _INTENDED:
-            self._warn(unsaid, outcome, reason, status, detail)
+            noun = "update" if is_update else "event"
+            self._warn(unsaid, noun, outcome, reason, status, detail)
         if self.on_outcome is not None:
             self._call(
-                Settlement(outcome=outcome, reason=reason, event_ids=event_ids, status=status)
+                Settlement(
+                    outcome=outcome,
+                    reason=reason,
+                    event_ids=event_ids,
+                    status=status,
+                    is_update=is_update,
+                )
             )
 
     def say_rest(self) -> None:
@@ -183,9 +242,20 @@ class Settler:
         for kind, episode in episodes:
             _say_unsaid(kind, episode)
 
+    def _note_lost(self, event_ids: tuple[str, ...], outcome: Outcome) -> None:
+        lost = self._lost
+        if outcome is not Outcome.DELIVERED:
+            lost.update(dict.fromkeys(event_ids))
+            while len(lost) > _REMEMBERED:
+                lost.popitem(last=False)  # one step, unlike next and del
+        elif lost:
+            for event_id in event_ids:  # it may have been pushed again
+                lost.pop(event_id, None)
+
     def _warn(
         self,
         count: int,
+        noun: str,
         outcome: Outcome,
         reason: DropReason | None,
         status: int | None,
@@ -195,7 +265,7 @@ class Settler:
         what = f"{outcome} ({reason})" if reason else str(outcome)
         kind = f"{what}: {why}" if why else what
         extra = {"hh_events": count, "hh_outcome": str(outcome), "hh_reason": str(reason or "")}
-        self._note(count, "event", kind, extra)
+        self._note(count, noun, kind, extra)
 
     def _note(self, count: int, noun: str, kind: str, extra: dict[str, object]) -> None:
         """
@@ -228,10 +298,6 @@ class Settler:
                 self._callback_failed = True
                 # Its type alone: the text may quote what the callback knows.
                 log.error("hh_exporter: on_outcome raised %s; logged once", type(exc).__name__)  # noqa: TRY400
-
-
-def _ids(records: Iterable[Record]) -> tuple[str, ...]:
-    return tuple([record.event_id for record in records])
 
 
 def _say_unsaid(kind: str, episode: _Episode) -> None:

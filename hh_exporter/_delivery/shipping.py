@@ -57,6 +57,7 @@ class Shipment:
     One body, and the state of its attempts.
     """
 
+    method: str = "POST"
     path: str
     pack: Callable[[], bytes]
     """Makes the body of what is still to be sent."""
@@ -234,7 +235,8 @@ class Shipper:
         limit = self.transport.limit(shipment.deadline.at - _LAST_MOMENT)
         try:
             is_plain = shipment.compressed is None
-            answer = await self.transport.post(
+            answer = await self.transport.send(
+                shipment.method,
                 shipment.path,
                 shipment.compressed or shipment.body,
                 encoding="" if is_plain else "gzip",

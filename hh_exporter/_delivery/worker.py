@@ -24,6 +24,7 @@ from hh_exporter._delivery.batcher import Batcher
 from hh_exporter._delivery.breaker import Breaker
 from hh_exporter._delivery.delivery import Deliverer
 from hh_exporter._delivery.parts import Delivery
+from hh_exporter._delivery.picking import Picker
 from hh_exporter._delivery.probing import Prober
 from hh_exporter._delivery.recovery import Recovery
 from hh_exporter._delivery.shipping import Shipper
@@ -32,7 +33,6 @@ from hh_exporter._log import get_log
 from hh_exporter._outside import comes_from_outside
 from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._queue.watches import Watch
-from hh_exporter._records import Batch
 from hh_exporter._transport.http import Transport
 
 __all__ = ["LAST_CALL", "Worker"]
@@ -56,6 +56,7 @@ class Worker:
     loop: asyncio.AbstractEventLoop
     queue: RecordQueue
     batcher: Batcher
+    picker: Picker = field(init=False)
     prober: Prober
     breaker: Breaker
     shipper: Shipper
@@ -85,6 +86,12 @@ class Worker:
 
     def __attrs_post_init__(self) -> None:
         self._waits = Waits(self.breaker, self.shipper)
+        self.picker = Picker(
+            queue=self.queue,
+            batcher=self.batcher,
+            prober=self.prober,
+            is_under_way=self._is_under_way,
+        )
 
     # For the exporter, in the worker's loop unless a method says otherwise.
 
@@ -280,32 +287,21 @@ class Worker:
         if len(self._in_hand) >= self.max_in_flight or self.breaker.free_at() > now:
             return None
         with self.queue.lock:
-            batch = self._pop(now)
-            if batch is None and self.prober.aside:
-                self.prober.give_up()
-                batch = self._pop(now)
+            up_to_seq = self._flush_to if self._closing is None else inf
+            batch = self.picker.pick(now, up_to_seq=up_to_seq)
             if batch is None:
                 return None
             is_probe = self.breaker.is_blocked
             if is_probe:
                 self.breaker.begin_probe()
-                session = batch.session
-                batch = self.prober.trim(batch, is_lone=self.breaker.probes_alone)
-                if session is not None and batch.session is None:
-                    self.batcher.end(session)
+                batch = self.picker.trim(batch, is_lone=self.breaker.probes_alone)
             delivery = Delivery.of(batch, is_probe=is_probe)
             self.queue.take(batch.records)
             self._in_hand[delivery] = None
         return delivery
 
-    def _pop(self, now: float) -> Batch | None:
-        """
-        Take the next batch that is due, whether or not it may leave.
-        """
-        while (room := self.batcher.room) and (records := self.queue.pull(room)):
-            for record in records:
-                self.batcher.add(record)
-        return self.batcher.pop(now, up_to_seq=self._flush_to if self._closing is None else inf)
+    def _is_under_way(self, event_id: str) -> bool:
+        return any(d.holds(event_id) for d in (*self._in_hand, *self.deliverer.singles))
 
     def _end_all(self, _: object = None) -> None:
         """
@@ -317,13 +313,15 @@ class Worker:
 
     def _end(self, delivery: Delivery) -> None:
         with self.queue.lock:  # as for _take
-            left = tuple(delivery.pending.values())
+            left = tuple(delivery.pending)
             if delivery.is_probe:
                 self.breaker.end_probe(self.clock.now())
             if delivery.is_probe and self.breaker.is_blocked:
                 self.prober.step_aside(left)
             else:
                 self.queue.put_back(left)
+            if left:
+                self.picker.recall_updates()
             delivery.release_all()
             self._in_hand.pop(delivery, None)
         if not self.breaker.is_blocked:
@@ -344,9 +342,9 @@ class Worker:
             if free_at > self.clock.now():
                 look = free_at
             else:
-                due_at = self.batcher.due_at()
+                due_at = self.picker.due_at()
                 look = inf if due_at is None else due_at
-                if room := self.batcher.room:  # else nothing moves before an answer comes
+                if room := self.picker.room:  # else nothing moves before an answer comes
                     events = 1 if due_at is None else room
                     size = self.batcher.room_bytes
         if self.queue.wake_at(events, size):
@@ -391,8 +389,7 @@ class Worker:
         if self.is_over:
             return  # it is another worker's
         self.queue.recall({r for single in self.deliverer.singles for r in single.records})
-        self.batcher.clear()
-        self.prober.aside = []
+        self.picker.clear()
         for delivery in tuple(self._in_hand):
             delivery.release_all()
         self._in_hand.clear()

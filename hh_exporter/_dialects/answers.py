@@ -29,6 +29,7 @@ _TEXT_LIMIT = 4096
 
 _PASSING = frozenset({408, 425, 429})
 _KEY = frozenset({401, 403})
+_UNKNOWN = frozenset({404, 405, 410})
 
 # An empty list of ids beside errors says that each event was tried and failed;
 # under these statuses it only repeats that the request as a whole went nowhere.
@@ -44,9 +45,9 @@ _CHECK_KEY_FIRST = (
 _CHECK_BOTH = "check base_url (HH_API_URL) and api_key (HH_API_KEY)"
 
 
-def read_answer(answer: Answer, event_ids: Collection[str]) -> Verdict:
+def read_answer(answer: Answer, event_ids: Collection[str], *, is_update: bool = False) -> Verdict:
     """
-    Say what *answer* means for each of *event_ids*.
+    Say what *answer* means for each of *event_ids*, or for the update of one.
     """
     status = answer.status
     if status is None:
@@ -80,6 +81,8 @@ def read_answer(answer: Answer, event_ids: Collection[str]) -> Verdict:
     if body.event_ids is not None and body.errors and status not in _NOT_TRIED:
         return verdict(Rest.FAILED)
     rest, hint = _read_status(status)
+    if is_update and status in _UNKNOWN:
+        rest = Rest.INVALID  # an event that the server does not know says nothing about us
     if status == HTTPStatus.NOT_FOUND:
         # The API itself answers so for a key that is invalid, revoked or expired.
         hint = _CHECK_KEY_FIRST if read_error(answer.body) else _CHECK_ROUTE_FIRST

@@ -1,16 +1,22 @@
 """
 Bodies of requests, made of encoded records.
 
-Bytes are joined, and never parsed.
+Bytes are joined, and never parsed, but for updates that are sent as one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
+from typing import Any
+
+import orjson
 
 from hh_exporter._records import Record, Session
 
-__all__ = ["wrap"]
+__all__ = ["merge", "wrap"]
+
+_order = attrgetter("seq")
 
 
 def wrap(head: bytes, records: Sequence[Record], session: Session | None = None) -> bytes:
@@ -24,3 +30,20 @@ def wrap(head: bytes, records: Sequence[Record], session: Session | None = None)
     pieces[0] = head + pieces[0]
     pieces[-1] += tail
     return b",".join(pieces)
+
+
+def merge(updates: Sequence[Record]) -> bytes:
+    """
+    Make the body that says what *updates* of one event say one after the other.
+
+    As the server merges them (PUT /v1/events/{id}): objects key by key, but `outputs` as a whole.
+    """
+    if len(updates) == 1:
+        return updates[0].data
+    merged: dict[str, Any] = {}
+    for record in sorted(updates, key=_order):
+        for name, said in orjson.loads(record.data).items():
+            known = merged.get(name)
+            is_joined = isinstance(known, dict) and isinstance(said, dict) and name != "outputs"
+            merged[name] = known | said if is_joined else said
+    return orjson.dumps(merged)

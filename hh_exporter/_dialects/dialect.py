@@ -15,7 +15,7 @@ from cattrs import Converter
 
 from hh_exporter._outcomes import Verdict
 from hh_exporter._records import MAIN, Record, Session
-from hh_exporter.events import AnyEvent, SessionProperties
+from hh_exporter.events import AnyEvent, EventUpdate, SessionProperties
 
 __all__ = ["Answer", "Dialect"]
 
@@ -65,9 +65,14 @@ class Dialect(Protocol):
         The route of each `Event`; that of a ModelEvent is `MAIN`.
         """
 
-    def batch_path(self, route: str = MAIN) -> str:
+    def method(self, route: str = MAIN) -> str:
         """
-        Say where batches of records of *route* go.
+        Say how batches of records of *route* are sent: by POST, or by PUT.
+        """
+
+    def batch_path(self, route: str = MAIN, event_id: str = "") -> str:
+        """
+        Say where batches of records of *route* go: of updates, those of the event *event_id*.
         """
 
     def single_path(self, route: str = MAIN) -> str:
@@ -111,6 +116,11 @@ class Dialect(Protocol):
                 data of whatever shape never raises.
         """
 
+    def unstructure_update(self, update: EventUpdate) -> dict[str, Any]:
+        """
+        Map *update* to the wire's shape, without touching it; raises as `unstructure` does.
+        """
+
     def describe(
         self,
         session: SessionProperties,
@@ -128,6 +138,8 @@ class Dialect(Protocol):
     ) -> bytes:
         """
         Make the body of a batch request from *records* of *route*, which announces *session*.
+
+        Updates, all of one event, become one, merged as the server merges them.
         """
 
     def wrap_single(self, record: Record) -> bytes:
@@ -135,9 +147,9 @@ class Dialect(Protocol):
         Make the body of a request for one event.
         """
 
-    def read(self, answer: Answer, event_ids: Collection[str]) -> Verdict:
+    def read(self, answer: Answer, event_ids: Collection[str], route: str = MAIN) -> Verdict:
         """
-        Say what *answer* means for each of the records that were sent.
+        Say what *answer* means for each of the records of *route* that were sent.
         """
 
     def read_single(self, answer: Answer, event_id: str) -> tuple[Verdict, str]:

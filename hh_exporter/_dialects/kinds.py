@@ -1,5 +1,5 @@
 """
-Events of every kind as the routes for them have them, which are the same in both dialects.
+Events of every kind, and updates, as the routes for them have them, the same in both dialects.
 
 The rule is that of v1: what the routes don't know goes to `metadata`, nothing is lost or
 overwritten, and nothing that the API refuses is sent.
@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from hh_exporter._dialects.converter import present_fields
 from hh_exporter._dialects.shapes import file_into, is_texts, require_plain, take_misfits
-from hh_exporter.events import EVENT_TYPES, Event
+from hh_exporter.events import EVENT_TYPES, Event, EventUpdate
 
-__all__ = ["unstructure_event"]
+__all__ = ["unstructure_event", "unstructure_update"]
 
 _OBJECTS: Final = (
     *("inputs", "outputs", "config", "metadata", "metrics", "feedback", "user_properties"),
@@ -25,6 +25,8 @@ _ROOT: Final = (
 )
 _list_root = present_fields(Event, _ROOT)
 _list_objects = present_fields(Event, _OBJECTS)
+_list_update = present_fields(EventUpdate, ("event_id", "duration"))
+_list_updated = present_fields(EventUpdate, _OBJECTS)
 
 
 def unstructure_event(event: Event, event_id: str | None = None) -> dict[str, Any]:
@@ -57,3 +59,18 @@ def unstructure_event(event: Event, event_id: str | None = None) -> dict[str, An
     if event_id is not None and event.event_type == "session":
         wire.setdefault("session_id", event_id)
     return wire
+
+
+def unstructure_update(update: EventUpdate) -> dict[str, Any]:
+    """
+    Map *update* to the shape of PUT /events, with the id of its event.
+
+    A value that is no object goes to `metadata` under the name of its field, as for an event.
+
+    Raises:
+        TypeError: A payload is not plain data.
+    """
+    objects = _list_updated(update)
+    if left := take_misfits(objects):
+        objects["metadata"] = file_into(objects.get("metadata"), left)
+    return _list_update(update) | objects

@@ -16,21 +16,21 @@ import orjson
 from cattrs import Converter
 
 from hh_exporter._dialects.answers import read_answer, read_single_answer
-from hh_exporter._dialects.bodies import wrap
+from hh_exporter._dialects.bodies import merge, wrap
 from hh_exporter._dialects.converter import make_converter, present_fields
 from hh_exporter._dialects.dialect import Answer
-from hh_exporter._dialects.kinds import unstructure_event
+from hh_exporter._dialects.kinds import unstructure_event, unstructure_update
 from hh_exporter._dialects.shapes import require_plain
 from hh_exporter._dialects.stamps import settle_session, stamp
 from hh_exporter._outcomes import Verdict
-from hh_exporter._records import MAIN, OTHERS, Record, Session
-from hh_exporter.events import AnyEvent, Event, ModelEvent, SessionProperties
+from hh_exporter._records import MAIN, OTHERS, UPDATES, Record, Session
+from hh_exporter.events import AnyEvent, Event, EventUpdate, ModelEvent, SessionProperties
 
 __all__ = ["LegacyDialect"]
 
 _HEADS: Final = {MAIN: b'{"model_events":[', OTHERS: b'{"events":['}
 _LONE_HEADS: Final = {MAIN: b'{"model_event":', OTHERS: b'{"event":'}
-_BATCH_PATHS: Final = {MAIN: "/events/model/batch", OTHERS: "/events/batch"}
+_BATCH_PATHS: Final = {MAIN: "/events/model/batch", OTHERS: "/events/batch", UPDATES: "/events"}
 _LONE_PATHS: Final = {MAIN: "/events/model", OTHERS: "/events"}
 _ANNOUNCEMENT: Final = b',"is_single_session":true,"session_properties":%b'
 
@@ -61,7 +61,10 @@ class LegacyDialect:
     def converter(self) -> Converter:
         return _converter()
 
-    def batch_path(self, route: str = MAIN) -> str:
+    def method(self, route: str = MAIN) -> str:
+        return "PUT" if route == UPDATES else "POST"
+
+    def batch_path(self, route: str = MAIN, event_id: str = "") -> str:
         return _BATCH_PATHS[route]
 
     def single_path(self, route: str = MAIN) -> str:
@@ -88,6 +91,9 @@ class LegacyDialect:
         stamp(wire, event_id, session_id, source, now)
         return wire
 
+    def unstructure_update(self, update: EventUpdate) -> dict[str, Any]:
+        return unstructure_update(update)
+
     def describe(
         self,
         session: SessionProperties,
@@ -100,13 +106,13 @@ class LegacyDialect:
     def wrap(
         self, records: Sequence[Record], session: Session | None = None, route: str = MAIN
     ) -> bytes:
-        return wrap(_HEADS[route], records, session)
+        return merge(records) if route == UPDATES else wrap(_HEADS[route], records, session)
 
     def wrap_single(self, record: Record) -> bytes:
         return b"".join((_LONE_HEADS[record.route], record.data, b"}"))
 
-    def read(self, answer: Answer, event_ids: Collection[str]) -> Verdict:
-        return read_answer(answer, event_ids)
+    def read(self, answer: Answer, event_ids: Collection[str], route: str = MAIN) -> Verdict:
+        return read_answer(answer, event_ids, is_update=route == UPDATES)
 
     def read_single(self, answer: Answer, event_id: str) -> tuple[Verdict, str]:
         return read_single_answer(answer, event_id)

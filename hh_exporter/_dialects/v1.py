@@ -12,15 +12,16 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from typing import Any, Final
+from urllib.parse import quote
 
 import orjson
 from cattrs import Converter
 
 from hh_exporter._dialects.answers import read_answer, read_single_answer
-from hh_exporter._dialects.bodies import wrap
+from hh_exporter._dialects.bodies import merge, wrap
 from hh_exporter._dialects.converter import make_converter, present_fields
 from hh_exporter._dialects.dialect import Answer
-from hh_exporter._dialects.kinds import unstructure_event
+from hh_exporter._dialects.kinds import unstructure_event, unstructure_update
 from hh_exporter._dialects.shapes import (
     are_equal,
     file_into,
@@ -30,12 +31,13 @@ from hh_exporter._dialects.shapes import (
 )
 from hh_exporter._dialects.stamps import settle_session, stamp
 from hh_exporter._outcomes import Verdict
-from hh_exporter._records import MAIN, Record, Session
+from hh_exporter._records import MAIN, UPDATES, Record, Session
 from hh_exporter.events import (
     AnyEvent,
     CreateModelEventBatchRequestBody,
     CreateModelEventRequestBody,
     Event,
+    EventUpdate,
     ModelEvent,
     SessionProperties,
     new_id,
@@ -123,8 +125,11 @@ class V1Dialect:
     def converter(self) -> Converter:
         return _converter()
 
-    def batch_path(self, route: str = MAIN) -> str:
-        return "/v1/events/batch"
+    def method(self, route: str = MAIN) -> str:
+        return "PUT" if route == UPDATES else "POST"
+
+    def batch_path(self, route: str = MAIN, event_id: str = "") -> str:
+        return f"/v1/events/{quote(event_id, '')}" if route == UPDATES else "/v1/events/batch"
 
     def single_path(self, route: str = MAIN) -> str:
         return "/v1/events"
@@ -146,6 +151,9 @@ class V1Dialect:
         stamp(wire, event_id, session_id, source, now)
         return wire
 
+    def unstructure_update(self, update: EventUpdate) -> dict[str, Any]:
+        return unstructure_update(update)
+
     def describe(
         self,
         session: SessionProperties,
@@ -162,13 +170,13 @@ class V1Dialect:
     def wrap(
         self, records: Sequence[Record], session: Session | None = None, route: str = MAIN
     ) -> bytes:
-        return wrap(_HEAD, records, session)
+        return merge(records) if route == UPDATES else wrap(_HEAD, records, session)
 
     def wrap_single(self, record: Record) -> bytes:
         return record.data
 
-    def read(self, answer: Answer, event_ids: Collection[str]) -> Verdict:
-        return read_answer(answer, event_ids)
+    def read(self, answer: Answer, event_ids: Collection[str], route: str = MAIN) -> Verdict:
+        return read_answer(answer, event_ids, is_update=route == UPDATES)
 
     def read_single(self, answer: Answer, event_id: str) -> tuple[Verdict, str]:
         return read_single_answer(answer, event_id)

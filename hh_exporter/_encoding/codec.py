@@ -21,23 +21,31 @@ from hh_exporter._encoding.scalars import Scalars, wrong_type
 from hh_exporter._log import get_log
 from hh_exporter._outcomes import DropReason
 from hh_exporter._outside import let_through
-from hh_exporter._records import MAIN, Record, Session
+from hh_exporter._records import MAIN, UPDATES, Record, Session
 from hh_exporter._responses.call import ModelCall
 from hh_exporter._values.legalize import MAX_DEPTH, MAX_ODD, legalize_fields
 from hh_exporter._values.times import SECONDS, fill_times
-from hh_exporter.events import EVENT_TYPES, AnyEvent, Event, ModelEvent, SessionProperties
+from hh_exporter.events import (
+    EVENT_TYPES,
+    AnyEvent,
+    Event,
+    EventUpdate,
+    ModelEvent,
+    SessionProperties,
+)
 from hh_exporter.exceptions import EncodeError
 
 __all__ = ["Codec"]
 
 log = get_log(__name__)
 
-T = TypeVar("T", bound=ModelEvent | Event | SessionProperties)
+T = TypeVar("T", bound=ModelEvent | Event | EventUpdate | SessionProperties)
 
 _scalars: Mapping[type[AnyEvent], Scalars[Any]] = {
     ModelEvent: Scalars(ModelEvent, required="model"),
     Event: Scalars(Event, required="event_type", choices={"event_type": EVENT_TYPES}),
 }
+_update_scalars = Scalars(EventUpdate, required="event_id")
 _session_scalars = Scalars(SessionProperties, required="session_id")
 _PLAIN = frozenset({ModelEvent, ModelCall, Event})
 """Whose fields are read as they are; a subclass of the user's may run code of its own."""
@@ -83,6 +91,9 @@ class Codec:
         except BaseException as exc:  # whatever odd values raise while they are looked at
             let_through(exc)
             raw = self._dump_odd(event, event_id, session_id)
+        return self._record(event_id, raw, route)
+
+    def _record(self, event_id: str, raw: bytes, route: str) -> Record:
         if len(raw) > self.max_bytes:
             raise EncodeError(
                 DropReason.TOO_LARGE, f"encoded it would exceed {self.max_bytes} bytes"
@@ -111,6 +122,26 @@ class Codec:
             if getattr(draft, name) is None:
                 setattr(draft, name, value)
         return draft
+
+    def draft_update(self, update: EventUpdate) -> EventUpdate:
+        """
+        Check an update and copy it as plain data; raises as `encode` does.
+        """
+        if not issubclass(type(update), EventUpdate):
+            raise wrong_type("update", "an EventUpdate", update)
+        draft = self._make_plain(EventUpdate, _update_scalars.check(update))
+        if not draft.event_id:
+            raise EncodeError(DropReason.INVALID, "event_id: must name an event")
+        return draft
+
+    def encode_update(self, draft: EventUpdate) -> Record:
+        """
+        Make the record of an update that `draft_update` returned.
+        """
+        wire = self.dialect.unstructure_update(draft)
+        if wire.keys() == {"event_id"}:
+            raise EncodeError(DropReason.INVALID, "an update must say something of its event")
+        return self._record(draft.event_id, orjson.dumps(wire, None, _OPTIONS), UPDATES)
 
     def draft_session(self, properties: SessionProperties) -> SessionProperties:
         """

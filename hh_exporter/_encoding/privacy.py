@@ -18,14 +18,14 @@ from hh_exporter._outcomes import DropReason
 from hh_exporter._outside import let_through
 from hh_exporter._settings.hooks import BeforeSend
 from hh_exporter._values.legalize import legalize
-from hh_exporter.events import Event, ModelEvent, SessionProperties
+from hh_exporter.events import Event, EventUpdate, ModelEvent, SessionProperties
 from hh_exporter.exceptions import EncodeError
 
 __all__ = ["Privacy"]
 
-T = TypeVar("T", bound=ModelEvent | Event | SessionProperties)
+T = TypeVar("T", bound=ModelEvent | Event | EventUpdate | SessionProperties)
 
-_CLASSES = (ModelEvent, Event, SessionProperties)
+_CLASSES = (ModelEvent, Event, EventUpdate, SessionProperties)
 
 _INPUTS = frozenset({"messages", "template", "template_inputs", "tools", "inputs"})
 _REPEATED = frozenset(

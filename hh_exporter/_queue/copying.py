@@ -32,6 +32,11 @@ class CopyingQueue(RecordQueue):
         self.copy(record)
         return loss
 
+    def offer_update(self, record: Record) -> Loss | None:
+        loss = super().offer_update(record)
+        self.copy(record)
+        return loss
+
     def enter(self, place: Place, record: Record) -> None:
         super().enter(place, record)
         self.copy(record)

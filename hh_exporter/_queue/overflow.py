@@ -9,24 +9,23 @@ nothing and admits no put.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from typing import ParamSpec, TypeAlias, TypeVar
+from collections.abc import Callable, Sequence
+from typing import ParamSpec, TypeVar
 
-from attrs import define
+from attrs import Factory, define
 
 from hh_exporter._outcomes import DropReason
 from hh_exporter._queue.budget import Budget, Place
+from hh_exporter._queue.followed import Followed
 from hh_exporter._queue.ledger import Ledger
-from hh_exporter._queue.watches import Watch
+from hh_exporter._queue.waking import Woken
 from hh_exporter._records import Record, Session
 from hh_exporter._settings.queue import QueueLimits
 
-__all__ = ["Overflow", "Woken", "wake"]
+__all__ = ["Overflow"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-Woken: TypeAlias = Watch | Place
 
 
 @define(eq=False)
@@ -38,6 +37,7 @@ class Overflow:
     limits: QueueLimits
     ledger: Ledger
     budget: Budget
+    followed: Followed = Factory(Followed)
     spool: Callable[[Record], Callable[[], object] | None] = lambda _: None
     """
     Prepares to move a record to disk; returns the function of C that does so, or None if it
@@ -89,12 +89,20 @@ class Overflow:
         Returns:
             Whether it is dropped.
         """
+        is_kept = self.follow(newcomer)
+        if not is_kept:
+            self.ledger.refuse(DropReason.QUEUE_FULL)
+        return not is_kept
+
+    def follow(self, newcomer: Record) -> bool:
+        """
+        Have a record that is pushed wait on disk, behind all that does; whether it can.
+        """
         newcomer.seq = self.ledger.pushed + self.ledger.recovered + 1  # the disk keeps it
         if (hand_over := self.spool(newcomer)) is None:
-            self.ledger.refuse(DropReason.QUEUE_FULL)
-            return True
+            return False
         self.ledger.spool_new(hand_over)
-        return False
+        return True
 
     def part_with(self, records: Sequence[Record]) -> list[Record]:
         """
@@ -106,6 +114,7 @@ class Overflow:
                 left.append(record)
             else:
                 self.ledger.spool(record, hand_over)
+                self.followed.part(record)
         return left
 
     def drain(self, reason: DropReason, woken: list[Woken]) -> list[Record]:
@@ -157,14 +166,8 @@ class Overflow:
         """
         if (hand_over := self.spool(record)) is not None:
             self.ledger.spool(record, hand_over)
+            self.followed.part(record)
         else:
             woken += self.ledger.drop(record, reason)
+            self.followed.end((record,))
             dropped.append(record)
-
-
-def wake(those: Iterable[Woken]) -> None:
-    """
-    Wake each of *those*; without the lock.
-    """
-    for each in those:
-        each.wake()

@@ -11,41 +11,23 @@ between two steps of the ledger; waiting tasks are woken all the same.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Sequence
-from functools import wraps
 from math import inf
 from threading import RLock
-from typing import Any, TypeVar, cast
 
 from attrs import Factory, define, field
 
 from hh_exporter._outcomes import DropReason, Outcome
 from hh_exporter._queue.budget import Budget, Place
+from hh_exporter._queue.followed import Followed
 from hh_exporter._queue.ledger import Due, Ledger
-from hh_exporter._queue.overflow import Overflow, Woken, wake
+from hh_exporter._queue.overflow import Overflow
+from hh_exporter._queue.waking import Woken, wake, waking
 from hh_exporter._queue.watches import Watch
-from hh_exporter._records import Loss, Record
+from hh_exporter._records import Loss, Lost, Record
 from hh_exporter._settings.queue import QueueLimits
 from hh_exporter.exceptions import ExporterError
 
 __all__ = ["RecordQueue"]
-
-M = TypeVar("M", bound=Callable[..., Any])
-
-
-def _waking(method: M) -> M:
-    """
-    Wake those that may wait for what *method* did, if an exception from outside ends it.
-    """
-
-    @wraps(method)
-    def wrapper(self: RecordQueue, *args: Any) -> Any:
-        try:
-            return method(self, *args)
-        except BaseException:
-            self.wake_all()
-            raise
-
-    return cast(M, wrapper)
 
 
 @define(eq=False)
@@ -62,12 +44,13 @@ class RecordQueue:
     """Called, without the lock, when as much is queued as the worker waits for."""
     keep: Callable[[Record], object] | None = None
     """Writes a record to disk, too, while it is in memory. Never waits."""
+    followed: Followed = Factory(Followed)
     overflow: Overflow = field(init=False)
     _budget: Budget = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._budget = Budget(self.limits, self.ledger)
-        self.overflow = Overflow(self.limits, self.ledger, self._budget)
+        self.overflow = Overflow(self.limits, self.ledger, self._budget, self.followed)
 
     # Ways in.
 
@@ -96,7 +79,7 @@ class RecordQueue:
             raise
         return None if is_in else self._offer_in_need(record)
 
-    @_waking
+    @waking
     def _offer_in_need(self, record: Record) -> Loss | None:
         lost, woken, due = list[Record](), list[Woken](), None
         with self.lock:
@@ -111,6 +94,23 @@ class RecordQueue:
         wake(woken)
         self._ring(due)
         return Loss(DropReason.QUEUE_FULL, tuple(lost)) if lost else None
+
+    def offer_update(self, record: Record) -> Loss | None:
+        """
+        Admit an update, behind its event: on disk, if anything waits there.
+
+        Returns:
+            As `offer` does.
+        """
+        with self.lock:
+            self.followed.follow(record)
+            if self.ledger.spooled and not self.closed and self.overflow.follow(record):
+                return None
+        loss = RecordQueue.offer(self, record)
+        if loss is not None and loss.records[-1] is record:  # it was not even queued
+            with self.lock:
+                self.followed.forget(record.event_id)
+        return loss
 
     def line_up(self, record: Record, wake: Callable[[], None]) -> Place:
         """
@@ -150,7 +150,7 @@ class RecordQueue:
             due = self._append(record)
         self._ring(due)
 
-    @_waking
+    @waking
     def leave(self, place: Place) -> None:
         """
         Give up a place in the line, or the room that was reserved for it. May be repeated.
@@ -185,6 +185,7 @@ class RecordQueue:
                 if self.closed or budget.line or not budget.has_room(budget.size_of(record)):
                     break
                 due = self.ledger.load(record) or due
+                self.followed.come_back(record)
                 admitted.append(record)
         self._ring(due)
         return admitted
@@ -196,12 +197,17 @@ class RecordQueue:
         with self.lock:
             self.overflow.alone(self.ledger.recover, count)
 
-    @_waking
-    def lose(self, seqs: Sequence[int], reason: DropReason) -> None:
+    @waking
+    def lose(self, seqs: Sequence[int], reason: DropReason, lost: Sequence[Lost] = ()) -> None:
         """
-        Count records that are dropped on disk; *seqs* are their places in the order.
+        Count records that are dropped on disk.
+
+        Args:
+            seqs: Their places in the order.
+            lost: Which they are; nothing if that is not known.
         """
         with self.lock:
+            self.followed.lose(lost)
             done = self.overflow.alone(self.ledger.lose, seqs, reason)
         wake(done)
 
@@ -265,7 +271,7 @@ class RecordQueue:
         with self.lock:
             self.ledger.untake(records)
 
-    @_waking
+    @waking
     def part_with(self, records: Sequence[Record]) -> list[Record]:
         """
         Have pulled records wait on disk; returns those for which there is no room.
@@ -276,7 +282,7 @@ class RecordQueue:
         wake(admitted)
         return left
 
-    @_waking
+    @waking
     def settle(
         self, records: Sequence[Record], outcome: Outcome, reason: DropReason | None = None
     ) -> Sequence[Record]:
@@ -288,6 +294,7 @@ class RecordQueue:
         """
         with self.lock:
             settled, done = self.overflow.alone(self.ledger.settle, records, outcome, reason)
+            self.followed.end(settled)
             admitted = self.overflow.admit_line()
         wake([*done, *admitted])
         return settled
@@ -313,7 +320,7 @@ class RecordQueue:
         with self.lock:
             watch.end()
 
-    @_waking
+    @waking
     def close(self) -> None:
         """
         Admit no more; those who wait for room are woken to find it closed.
@@ -326,7 +333,7 @@ class RecordQueue:
             self._budget.line.clear()
         wake(refused)
 
-    @_waking
+    @waking
     def drain(self, reason: DropReason) -> list[Record]:
         """
         Spool all that is queued and not pulled, and drop what can't be.

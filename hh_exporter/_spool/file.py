@@ -15,6 +15,7 @@ from pathlib import Path
 
 from attrs import define, field
 
+from hh_exporter._records import Lost
 from hh_exporter._spool.kept import Identity
 from hh_exporter._spool.marks import Marks, find_mark
 from hh_exporter._spool.place import (
@@ -73,7 +74,7 @@ class SpoolFile(Marks):
     """Which files it is."""
     _sizes: tuple[int, int] = field(default=(0, 0), init=False)
     """Bytes of it and of its log when it was last written to."""
-    odd: list[str] = field(factory=list, init=False)
+    odd: list[Lost] = field(factory=list, init=False)
     """The event ids of records that were damaged when it was taken over: dead letters now."""
 
     @classmethod

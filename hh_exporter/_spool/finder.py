@@ -14,6 +14,7 @@ from attrs import define
 from hh_exporter._outcomes import DropReason
 from hh_exporter._outside import let_through
 from hh_exporter._queue.queue import RecordQueue
+from hh_exporter._records import Lost
 from hh_exporter._spool.disk import Disk
 from hh_exporter._spool.shift import Shift
 
@@ -22,7 +23,7 @@ __all__ = ["Finder"]
 
 class _Lose(Protocol):
     def __call__(
-        self, seqs: Sequence[int], reason: DropReason, event_ids: Sequence[str] = (), /
+        self, seqs: Sequence[int], reason: DropReason, lost: Sequence[Lost] = (), /
     ) -> None: ...
 
 

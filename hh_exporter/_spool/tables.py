@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from attrs import define, field
 
+from hh_exporter._records import UPDATES, Lost
 from hh_exporter._spool.ages import Ages
 from hh_exporter._spool.columns import LETTERS, MAX_ID, RECORDS, Columns
 from hh_exporter._spool.kept import Letter, Mark, Match, SpooledRecord
@@ -168,7 +169,7 @@ class Tables(Ages):
 
     def expire(
         self, before: float, limit: int, *, spared: Container[int] = ()
-    ) -> tuple[list[tuple[int, int, str]], int]:
+    ) -> tuple[list[tuple[int, int, Lost]], int]:
         """
         Delete what was pushed before a Unix time, the oldest first.
 
@@ -177,14 +178,19 @@ class Tables(Ages):
             spared: Ids of records that stay.
 
         Returns:
-            The records' ids, orders of admission and event ids, and how many letters that were.
+            The records' ids, orders of admission and what is told of them, and how many letters
+            that were.
         """
         rows = self._db.execute(
-            f"SELECT id, {RECORDS.read('seq')}, {RECORDS.read('event_id')} FROM records "
+            f"SELECT id, {', '.join(map(RECORDS.read, ('seq', 'event_id', 'route')))} FROM records "
             "WHERE pushed_at < ? ORDER BY pushed_at LIMIT ?",
             (before, limit),
         )
-        records = [row for row in rows if row[0] not in spared]
+        records = [
+            (id_, seq, Lost(event_id, route == UPDATES))
+            for id_, seq, event_id, route in rows
+            if id_ not in spared
+        ]
         letters = self._db.execute(
             "SELECT id FROM letters WHERE pushed_at < ? ORDER BY pushed_at LIMIT ?", (before, limit)
         )
@@ -192,7 +198,7 @@ class Tables(Ages):
         self.remove(id_ for id_, *_ in records)
         return records, self.discard(ids)
 
-    def set_odd_aside(self) -> list[str]:
+    def set_odd_aside(self) -> list[Lost]:
         """
         Make dead letters of the records that no exporter wrote so, and letters readable.
 
@@ -210,7 +216,7 @@ class Tables(Ages):
             if record is not None:
                 self.bury([record.buried(self._latest)])
                 self.remove([id_])
-                odd.append(record.event_id)
+                odd.append(Lost.of(record))
         self._db.execute(
             f"UPDATE letters SET ({LETTERS.names}) = (SELECT {LETTERS.values}) "
             f"WHERE NOT ({LETTERS.rules})",

@@ -24,7 +24,7 @@ from hh_exporter._clock import Clock
 from hh_exporter._log import get_log
 from hh_exporter._outcomes import DropReason
 from hh_exporter._queue.queue import RecordQueue
-from hh_exporter._records import Spot
+from hh_exporter._records import Lost, Spot
 from hh_exporter._settings.spool import Spool
 from hh_exporter._spool.disk import Disk
 from hh_exporter._spool.fault import Fault
@@ -60,8 +60,8 @@ class Writer:
     queue: RecordQueue
     rows: Rows
     clock: Clock
-    on_loss: Callable[[tuple[str, ...], DropReason], None] = lambda _, __: None
-    """Called with the ids of records that are dropped on disk."""
+    on_loss: Callable[[Sequence[Lost], DropReason], None] = lambda _, __: None
+    """Called with records that are dropped on disk; none if their ids are not known."""
     on_letters_lost: Callable[[int, str], None] = lambda _, __: None
     """Called with the number of dead letters that are not kept, and why."""
     on_loaded: Callable[[], None] = lambda: None
@@ -354,13 +354,13 @@ class Writer:
         with self.queue.lock:
             self.room.fall_behind(self.clock.now())
 
-    def lose(self, seqs: Sequence[int], reason: DropReason, event_ids: Sequence[str] = ()) -> None:
+    def lose(self, seqs: Sequence[int], reason: DropReason, lost: Sequence[Lost] = ()) -> None:
         """
         Drop records that are on disk alone.
         """
         if seqs:
-            self.queue.lose(seqs, reason)
-            self.on_loss(tuple(event_ids), reason)
+            self.queue.lose(seqs, reason, lost)
+            self.on_loss(lost, reason)
 
     def admit(self, found: Sequence[tuple[SpooledRecord, Spot]]) -> None:
         """

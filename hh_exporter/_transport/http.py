@@ -167,13 +167,20 @@ class Transport:
         now = self.clock.now()
         return Deadline(min(now + self.timeout, latest), now)
 
-    async def post(
-        self, path: str, body: bytes, *, encoding: str = "", deadline: Deadline | None = None
+    async def send(
+        self,
+        method: str,
+        path: str,
+        body: bytes,
+        *,
+        encoding: str = "",
+        deadline: Deadline | None = None,
     ) -> Answer:
         """
         Send *body* once.
 
         Args:
+            method: "POST" or "PUT".
             encoding: The Content-Encoding that *body* has already; "" for none.
             deadline: When to end; default: `limit()`.
 
@@ -191,7 +198,8 @@ class Transport:
         try:
             async with (
                 within(self.clock, deadline or self.limit()),
-                self._session.post(
+                self._session.request(
+                    method,
                     self.base_url + path,
                     data=data,
                     headers=headers | self._authorization(),

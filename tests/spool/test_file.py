@@ -349,7 +349,7 @@ class TestPurging:
         with file.transaction():
             records, letters = file.expire(2.0, 10)
 
-        assert [event_id for *_, event_id in records] == ["a"]
+        assert [lost.event_id for *_, lost in records] == ["a"]
         assert letters == 2
         assert event_ids(file) == ["b"]
         assert letter_event_ids(file) == ["e"]

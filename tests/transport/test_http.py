@@ -77,7 +77,7 @@ async def test_a_request_says_who_sends_it(transport: Transport, server: Scripte
     """
     A request carries the key, its length, and the name and version of this package.
     """
-    await transport.post(PATH, BODY)
+    await transport.send("POST", PATH, BODY)
 
     request = await server.next_request()
     expected = {
@@ -103,7 +103,7 @@ async def test_without_a_key_nothing_is_authorized(
     async with Transport(
         base_url=server.url, api_key=None, timeout=TIMEOUT, clock=clock
     ) as transport:
-        await transport.post(PATH, BODY)
+        await transport.send("POST", PATH, BODY)
 
     request = await server.next_request()
     assert "authorization" not in request.headers
@@ -168,7 +168,7 @@ async def test_an_answer_is_told_as_far_as_it_came(
     """
     server.script(scripted)
 
-    assert await transport.post(PATH, BODY) == answer
+    assert await transport.send("POST", PATH, BODY) == answer
 
 
 async def test_a_reset_is_no_answer(transport: Transport, server: ScriptedServer) -> None:
@@ -177,7 +177,7 @@ async def test_a_reset_is_no_answer(transport: Transport, server: ScriptedServer
     """
     server.script(reset_before_storing())
 
-    answer = await transport.post(PATH, BODY)
+    answer = await transport.send("POST", PATH, BODY)
 
     assert answer == Answer(status=None, failure="connection failed (connection reset by peer)")
     assert len(server.requests) == 1
@@ -189,11 +189,11 @@ async def test_a_refused_connection_is_no_answer(
     """
     Where nobody listens, the answer has no status, and the next attempt connects anew.
     """
-    await transport.post(PATH, BODY)
+    await transport.send("POST", PATH, BODY)
     await server.stop()
-    refused = await transport.post(PATH, BODY)
+    refused = await transport.send("POST", PATH, BODY)
     await server.restart()
-    answered = await transport.post(PATH, BODY)
+    answered = await transport.send("POST", PATH, BODY)
 
     assert refused == Answer(status=None, failure="connection failed (connection refused)")
     assert answered.status == 200
@@ -206,7 +206,7 @@ async def test_an_unknown_host_is_no_answer(clock: FakeClock) -> None:
     async with Transport(
         base_url="http://no.such.host.invalid", api_key=KEY, timeout=TIMEOUT, clock=clock
     ) as transport:
-        answer = await transport.post(PATH, BODY)
+        answer = await transport.send("POST", PATH, BODY)
 
     failure = "connection failed (the host name no.such.host.invalid can't be resolved)"
     assert answer == Answer(status=None, failure=failure)
@@ -223,7 +223,7 @@ async def test_an_attempt_ends_at_its_timeout_while_a_lookup_hangs(
     async with Transport(
         base_url="http://api.example.test", api_key=KEY, timeout=TIMEOUT, clock=clock
     ) as transport:
-        post = asyncio.create_task(transport.post(PATH, BODY))
+        post = asyncio.create_task(transport.send("POST", PATH, BODY))
         await until(wall.is_reached.is_set)
 
         assert gzip.decompress(await transport.compress(bytes(2**20)) or b"") == bytes(2**20)
@@ -243,11 +243,11 @@ async def test_without_a_thread_no_name_is_found(
     transport = Transport(base_url=url, api_key=KEY, timeout=TIMEOUT, clock=clock)
     with out_of_threads(monkeypatch):
         await transport.__aenter__()
-        answer = await transport.post(PATH, BODY)
+        answer = await transport.send("POST", PATH, BODY)
 
     reason = "no thread can be started to resolve the host name localhost"
     assert answer == Answer(status=None, failure=f"connection failed ({reason})")
-    assert (await transport.post(PATH, BODY)).status == 200
+    assert (await transport.send("POST", PATH, BODY)).status == 200
     await transport.__aexit__()
 
 
@@ -262,7 +262,7 @@ async def test_only_a_name_is_worth_a_thread(
     async with Transport(base_url=url, api_key=KEY, timeout=TIMEOUT, clock=clock) as transport:
         started = named("hh_exporter lookups")
         assert len(started) == threads
-        assert (await transport.post(PATH, BODY)).status == 200
+        assert (await transport.send("POST", PATH, BODY)).status == 200
         assert named("hh_exporter lookups") == started
 
     for thread in started:
@@ -299,7 +299,7 @@ async def test_what_is_no_http_is_no_answer(
             base_url=f"{scheme}://{address}", api_key=KEY, timeout=TIMEOUT, clock=clock
         ) as transport,
     ):
-        answer = await transport.post(PATH, BODY)
+        answer = await transport.send("POST", PATH, BODY)
 
     assert answer == Answer(status=None, failure=failure)
 
@@ -314,7 +314,7 @@ async def test_an_attempt_ends_at_its_timeout(
     An attempt waits for the end of the answer for `timeout` seconds, not less and not more.
     """
     server.script(scripted)
-    post = asyncio.create_task(transport.post(PATH, BODY))
+    post = asyncio.create_task(transport.send("POST", PATH, BODY))
     await server.next_request()
 
     await clock.advance(TIMEOUT - 0.1)
@@ -337,7 +337,7 @@ async def test_a_redirect_is_not_followed(
     async with ScriptedServer() as elsewhere:
         server.script(redirect(f"{elsewhere.url}{PATH}", code))
 
-        answer = await transport.post(PATH, BODY)
+        answer = await transport.send("POST", PATH, BODY)
 
         assert answer.status == code
         assert elsewhere.connections == 0
@@ -354,8 +354,8 @@ async def test_the_rest_of_a_huge_answer_is_not_read(
     page = b'{"event_ids":["' + b"x" * 2**25 + b'"]}'
     server.script(status(500, page))
 
-    answer = await transport.post(PATH, BODY)
-    await transport.post(PATH, BODY)
+    answer = await transport.send("POST", PATH, BODY)
+    await transport.send("POST", PATH, BODY)
 
     assert answer == Answer(status=500, content_type="application/json", body=page[:4096])
     assert server.connections == 2
@@ -370,7 +370,7 @@ async def test_an_answer_longer_than_our_bodies_is_read(
     body = b'{"model_events":[%b]}' % b",".join([b'{"event_id":"e"}'] * 50_000)
     server.script(status(500, b"x" * 4 * len(body)))
 
-    answer = await transport.post(PATH, body)
+    answer = await transport.send("POST", PATH, body)
 
     assert (len(answer.body), answer.cut_short) == (4 * len(body), False)
 
@@ -381,7 +381,7 @@ async def test_a_large_body_arrives_whole(transport: Transport, server: Scripted
     """
     body = json.dumps({"model_events": [{"event_id": "e0", "error": "x" * 2**22}]}).encode()
 
-    answer = await transport.post(PATH, body)
+    answer = await transport.send("POST", PATH, body)
 
     request = await server.next_request()
     assert answer.status == 200
@@ -401,8 +401,8 @@ async def test_a_compressed_body_goes_out_as_it_is(
         json.dumps({"model_events": [{"event_id": "e0", "error": noise}]}).encode()
     )
 
-    await transport.post(PATH, body, encoding="gzip")
-    await transport.post(PATH, BODY)
+    await transport.send("POST", PATH, body, encoding="gzip")
+    await transport.send("POST", PATH, BODY)
 
     compressed, plain = server.requests
     assert compressed.headers["content-encoding"] == "gzip"
@@ -420,7 +420,7 @@ async def test_attempts_share_a_connection_but_no_cookies(
     server.script(status(200, headers=[("Set-Cookie", "session=1; Path=/")]))
 
     for _ in range(3):
-        await transport.post(PATH, BODY)
+        await transport.send("POST", PATH, BODY)
 
     assert server.connections == 1
     assert not [request for request in server.requests if "cookie" in request.headers]
@@ -433,9 +433,9 @@ async def test_a_stale_connection_costs_one_attempt(
     What is sent over a connection that the server drops is not sent again behind our back.
     """
     server.script(created(), reset_before_storing())
-    await transport.post(PATH, BODY)
+    await transport.send("POST", PATH, BODY)
 
-    answer = await transport.post(PATH, BODY)
+    answer = await transport.send("POST", PATH, BODY)
 
     assert answer.status is None
     assert len(server.requests) == 2
@@ -448,7 +448,7 @@ async def test_a_cancelled_attempt_closes_its_connection(
     A cancelled attempt raises CancelledError and leaves no connection behind.
     """
     server.script(hang_after_storing())
-    post = asyncio.create_task(transport.post(PATH, BODY))
+    post = asyncio.create_task(transport.send("POST", PATH, BODY))
     await server.next_request()
 
     post.cancel()
@@ -482,7 +482,7 @@ async def test_a_type_is_told_whatever_follows_it(
             base_url=f"http://{address}", api_key=KEY, timeout=TIMEOUT, clock=clock
         ) as transport,
     ):
-        answer = await transport.post(PATH, BODY)
+        answer = await transport.send("POST", PATH, BODY)
 
     assert answer == Answer(status=200, content_type=media_type, body=b"{}")
 
@@ -533,14 +533,14 @@ async def test_what_is_said_unasked_answers_nothing(
         async with Transport(
             base_url=f"http://{host}:{port}", api_key=KEY, timeout=TIMEOUT, clock=clock
         ) as transport:
-            await transport.post(PATH, BODY)
-            await transport.post(PATH, BODY)
+            await transport.send("POST", PATH, BODY)
+            await transport.send("POST", PATH, BODY)
             assert len(server.writers) == 1
             server.writers[0].write(said)
             if is_old:
                 await settle()
 
-            answer = await transport.post(PATH, BODY)
+            answer = await transport.send("POST", PATH, BODY)
 
         assert answer == Answer(status=503)
         assert len(server.writers) == 2
@@ -570,7 +570,7 @@ async def test_an_answer_counts_in_whatever_coding_it_comes(
     """
     coding, sent, read = case
     server.script(status(500, sent, headers=[("Content-Encoding", coding)]))
-    answer = await transport.post(PATH, BODY)
+    answer = await transport.send("POST", PATH, BODY)
 
     assert (answer.status, answer.body, answer.cut_short) == (500, read, False)
     assert server.requests[0].headers["accept-encoding"] == "gzip, deflate"
@@ -585,7 +585,7 @@ async def test_a_coded_answer_grows_no_larger_than_others(
     server.script(
         status(500, gzip.compress(bytes(5_000_000)), headers=[("Content-Encoding", "gzip")])
     )
-    answer = await transport.post(PATH, BODY)
+    answer = await transport.send("POST", PATH, BODY)
 
     assert answer.status == 500
     assert len(answer.body) <= 2**20 + 4 * len(BODY)
@@ -596,6 +596,6 @@ async def test_an_answer_may_have_a_long_head(transport: Transport, server: Scri
     As a gateway's with its policies and cookies.
     """
     server.script(status(503, headers=[("Content-Security-Policy", "x" * 20_000)]))
-    answer = await transport.post(PATH, BODY)
+    answer = await transport.send("POST", PATH, BODY)
 
     assert (answer.status, answer.failure) == (503, "")

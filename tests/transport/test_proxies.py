@@ -259,7 +259,7 @@ async def test_plain_requests_are_handed_to_the_proxy(
     """
     address = f"http://user:password@127.0.0.1:{http_proxy.port}"
     async with through(PLAIN, address) as transport:
-        answer = await transport.post(PATH, BODY)
+        answer = await transport.send("POST", PATH, BODY)
 
     (head,) = http_proxy.heads
     assert (head.method, head.target) == ("POST", PLAIN + PATH)
@@ -282,7 +282,7 @@ async def test_a_tunnel_hides_the_key(
     With TLS the proxy sees its own password and not the key, the server the opposite.
     """
     async with through(SECURE, f"http://{user}127.0.0.1:{https_proxy.port}") as transport:
-        answers = [await transport.post(PATH, BODY) for _ in range(2)]
+        answers = [await transport.send("POST", PATH, BODY) for _ in range(2)]
 
     assert [answer.status for answer in answers] == [200, 200]
     (head,) = https_proxy.heads
@@ -305,7 +305,7 @@ async def test_the_server_behind_a_tunnel_is_verified(
         relays.Proxy(leads_to=port).running() as proxy,
         through(SECURE, f"127.0.0.1:{proxy.port}") as transport,
     ):
-        answer = await transport.post(PATH, BODY)
+        answer = await transport.send("POST", PATH, BODY)
 
     assert answer.status is None
     assert f"certificate is not valid for '{HOST}'" in answer.failure
@@ -323,7 +323,7 @@ async def test_a_proxy_may_speak_tls_itself(
         relays.Proxy(leads_to=port).running(serving(ca, "127.0.0.1")) as proxy,
         through(SECURE, f"https://127.0.0.1:{proxy.port}") as transport,
     ):
-        answer = await transport.post(PATH, BODY)
+        answer = await transport.send("POST", PATH, BODY)
 
     assert answer.status == 200
     assert [head.method for head in proxy.heads] == ["CONNECT"]
@@ -339,7 +339,7 @@ async def test_a_tunnel_that_is_refused_is_no_answer(
     https_proxy.refuses = status
     address = f"http://user:password@127.0.0.1:{https_proxy.port}"
     async with through(SECURE, address) as transport:
-        answer = await transport.post(PATH, BODY)
+        answer = await transport.send("POST", PATH, BODY)
 
     assert answer == Answer(status=None, failure=f"the proxy answered HTTP {status}")
     assert not server.requests
@@ -353,7 +353,7 @@ async def test_a_proxy_that_is_gone_is_no_answer(through: Through, base_url: str
     async with relays.Proxy(leads_to=1).running() as proxy:
         address = f"http://user:password@127.0.0.1:{proxy.port}"
     async with through(base_url, address) as transport:
-        answer = await transport.post(PATH, BODY)
+        answer = await transport.send("POST", PATH, BODY)
 
     failure = "the proxy can't be reached (connection refused)"
     assert answer == Answer(status=None, failure=failure)
@@ -371,7 +371,7 @@ async def test_an_unsupported_proxy_is_not_gone_around(
     async with Transport(
         base_url=base_url, api_key=KEY, timeout=10.0, clock=clock, environ=environ
     ) as transport:
-        answer = await transport.post(PATH, BODY)
+        answer = await transport.send("POST", PATH, BODY)
 
     failure = "http_proxy: only http:// and https:// proxies are supported"
     assert answer == Answer(status=None, failure=failure)
@@ -388,9 +388,9 @@ async def test_no_proxy_goes_straight_to_the_server(
     base_url = server.url.replace("127.0.0.1", "0.0.0.0")
     address = f"127.0.0.1:{http_proxy.port}"
     async with through(base_url, address) as transport:
-        await transport.post(PATH, BODY)
+        await transport.send("POST", PATH, BODY)
     async with through(base_url, address, NO_PROXY="0.0.0.0") as transport:
-        await transport.post(PATH, BODY)
+        await transport.send("POST", PATH, BODY)
 
     assert len(http_proxy.heads) == 1
     assert len(server.requests) == 2
@@ -411,7 +411,7 @@ async def test_the_process_environment_is_read_by_default(
     monkeypatch.delenv("NO_PROXY", raising=False)
 
     async with transport:
-        answer = await transport.post(PATH, BODY)
+        answer = await transport.send("POST", PATH, BODY)
 
     assert answer.status == 200
 
@@ -436,7 +436,7 @@ async def test_netrc_is_not_read(
     proxy = http_proxy if base_url == PLAIN else https_proxy
 
     async with through(base_url, f"127.0.0.1:{proxy.port}", api_key=None) as transport:
-        await transport.post(PATH, BODY)
+        await transport.send("POST", PATH, BODY)
 
     (request,) = server.requests
     (head,) = proxy.heads
@@ -458,7 +458,7 @@ async def test_a_proxy_does_not_block_the_loop(
             ssl_context=trusted,
             environ={"HTTPS_PROXY": f"127.0.0.1:{https_proxy.port}"},
         ) as transport:
-            answer = await transport.post(PATH, BODY)
+            answer = await transport.send("POST", PATH, BODY)
 
     assert answer.status == 200
 
@@ -476,7 +476,7 @@ async def test_a_cancelled_tunnel_leaves_no_connection(through: Through) -> None
         hung_up.set()
 
     async with listening(serve) as port, through(SECURE, f"127.0.0.1:{port}") as transport:
-        post = asyncio.create_task(transport.post(PATH, BODY))
+        post = asyncio.create_task(transport.send("POST", PATH, BODY))
         await until(asked.is_set)
         post.cancel()
         with pytest.raises(asyncio.CancelledError):

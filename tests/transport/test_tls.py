@@ -72,7 +72,7 @@ async def test_events_reach_a_server_of_a_private_authority(
         tls_before(server.url, tls) as port,
         connected(port, clock, trusting(ca)) as transport,
     ):
-        answers = [await transport.post(PATH, BODY) for _ in range(2)]
+        answers = [await transport.send("POST", PATH, BODY) for _ in range(2)]
 
     assert [answer.status for answer in answers] == [200, 200]
     assert server.connections == 1
@@ -98,7 +98,7 @@ async def test_the_environment_names_authorities(
         tls_before(server.url, tls) as port,
         connected(port, clock, settings.ssl_context) as transport,
     ):
-        assert (await transport.post(PATH, BODY)).status == 200
+        assert (await transport.send("POST", PATH, BODY)).status == 200
 
 
 @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
@@ -166,7 +166,7 @@ async def test_who_is_not_trusted_gets_nothing(
         tls_before(server.url, serving(issue(ca))) as port,
         connected(port, clock, trusted(ca)) as transport,
     ):
-        answer = await transport.post(PATH, BODY)
+        answer = await transport.send("POST", PATH, BODY)
 
     failure = f"TLS failed (certificate verify failed: {reason})"
     assert answer == Answer(status=None, failure=failure)
@@ -195,7 +195,7 @@ async def test_what_ends_tls_after_the_handshake_is_named(clock: FakeClock, ca: 
         await reader.read()
 
     async with listening(serve) as port, connected(port, clock, trusting(ca)) as transport:
-        answer = await transport.post(PATH, BODY)
+        answer = await transport.send("POST", PATH, BODY)
 
     assert answer == Answer(status=None, failure="TLS failed (tlsv13 alert certificate required)")
 
@@ -209,7 +209,7 @@ async def main():
     async with Transport(
         base_url=os.environ["URL"], api_key=None, timeout=10.0, clock=SystemClock()
     ) as transport:
-        answer = await transport.post("/events/model/batch", b'{"model_events":[]}')
+        answer = await transport.send("POST", "/events/model/batch", b'{"model_events":[]}')
         print(answer.status, answer.failure)
 
 asyncio.run(main())
@@ -268,7 +268,7 @@ async def test_a_cancelled_handshake_leaves_no_connection(clock: FakeClock) -> N
         hung_up.set()
 
     async with listening(serve) as port, connected(port, clock, None) as transport:
-        post = asyncio.create_task(transport.post(PATH, BODY))
+        post = asyncio.create_task(transport.send("POST", PATH, BODY))
         await until(said.is_set)
         post.cancel()
         with pytest.raises(asyncio.CancelledError):

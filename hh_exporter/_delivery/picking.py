@@ -1,0 +1,132 @@
+"""
+What goes out next: a batch of events, or the updates of one event.
+
+It owns all that was pulled from the queue and is not taken by a delivery. Events and
+updates take turns. Whatever of them goes back to the queue or to disk, the updates that
+follow it go back too: so they never overtake it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import define, field
+
+from hh_exporter._delivery.batcher import Batcher
+from hh_exporter._delivery.probing import Prober
+from hh_exporter._delivery.updates import Updates
+from hh_exporter._queue.queue import RecordQueue
+from hh_exporter._records import UPDATES, Batch
+
+__all__ = ["Picker"]
+
+_MAX_UPDATES = 10_000
+"""Updates that are pulled, at most; the others wait in the queue."""
+
+
+@define(eq=False, kw_only=True)
+class Picker:
+    """
+    The choice of one worker. Used under the queue's lock, but for what says when to look again.
+    """
+
+    queue: RecordQueue
+    batcher: Batcher
+    prober: Prober
+    is_under_way: Callable[[str], bool]
+    """Whether a delivery has an event of that id, or an update of it."""
+    _updates: Updates = field(init=False)
+    _is_turn_of_updates: bool = field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._updates = Updates(self.batcher.limits, self._is_held)
+
+    def pick(self, now: float, *, up_to_seq: float) -> Batch | None:
+        """
+        Take the next batch that is due, whether or not it may leave.
+
+        Once nothing else is due, those that stepped aside have their turn.
+        """
+        batch = self._pick(now, up_to_seq)
+        if batch is None and self.prober.aside:
+            self.prober.give_up()
+            self.recall_updates()
+            batch = self._pick(now, up_to_seq)
+        return batch
+
+    def trim(self, batch: Batch, *, is_lone: bool) -> Batch:
+        """
+        Make of *batch* a probe; see `Prober.trim`.
+        """
+        probe = self.prober.trim(batch, is_lone=is_lone)
+        self.recall_updates()
+        if batch.session is not None and probe.session is None:
+            self.batcher.end(batch.session)
+        return probe
+
+    @property
+    def room(self) -> int:
+        """
+        How many more records may be pulled now.
+        """
+        return 0 if self._updates.count >= _MAX_UPDATES else self.batcher.room
+
+    def due_at(self) -> float | None:
+        """
+        Say when something is due that is not yet; None if nothing is.
+        """
+        batch_at = self.batcher.due_at()
+        if not self._updates.count:
+            return batch_at
+        return min(
+            (at for at in (batch_at, self._updates.due_at()) if at is not None), default=None
+        )
+
+    def recall_updates(self) -> None:
+        """
+        Queue updates again: their events may have been put back, and come first.
+        """
+        if self._updates.count:
+            self.queue.put_back(self._updates.clear())
+
+    def clear(self) -> None:
+        """
+        Give up all that was pulled, which is back in the queue.
+        """
+        self.batcher.clear()
+        self._updates.clear()
+        self.prober.aside = []
+
+    def _pick(self, now: float, up_to_seq: float) -> Batch | None:
+        batcher, updates = self.batcher, self._updates
+        while (room := self.room) and (records := self.queue.pull(room)):
+            for record in records:
+                (updates if record.route == UPDATES else batcher).add(record)
+        if self.queue.followed.away:
+            self._send_after(self.queue.followed.away)
+        batch = None
+        if updates.count and self._is_turn_of_updates:
+            batch = updates.pop(now, up_to_seq=up_to_seq)
+        batch = batch or batcher.pop(now, up_to_seq=up_to_seq)
+        if batch is None and updates.count and not self._is_turn_of_updates:
+            batch = updates.pop(now, up_to_seq=up_to_seq)
+        self._is_turn_of_updates = batch is not None and batch.route != UPDATES
+        return batch
+
+    def _send_after(self, away: set[str]) -> None:
+        """
+        Have updates wait on disk, behind their events that were moved there.
+        """
+        for record in self.queue.part_with(self._updates.take_those_of(tuple(away))):
+            self._updates.add(record)  # there is no room: it waits here
+
+    def _is_held(self, event_id: str) -> bool:
+        """
+        Whether an event, or an update of it, must have its outcome before the next update.
+        """
+        return (
+            event_id in self.queue.followed.away
+            or self.batcher.holds(event_id)
+            or self.is_under_way(event_id)
+            or any(record.event_id == event_id for record in self.prober.aside)
+        )

@@ -1,0 +1,46 @@
+"""
+Who waits for the queue, and how they are woken: without the lock, and whatever happens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import Any, Protocol, TypeAlias, TypeVar, cast
+
+from hh_exporter._queue.budget import Place
+from hh_exporter._queue.watches import Watch
+
+__all__ = ["Woken", "wake", "waking"]
+
+M = TypeVar("M", bound=Callable[..., Any])
+
+Woken: TypeAlias = Watch | Place
+
+
+class _Waker(Protocol):
+    def wake_all(self) -> None: ...
+
+
+def wake(those: Iterable[Woken]) -> None:
+    """
+    Wake each of *those*; without the lock.
+    """
+    for each in those:
+        each.wake()
+
+
+def waking(method: M) -> M:
+    """
+    Wake those that may wait for what *method* did, if an exception from outside ends it.
+    """
+
+    @wraps(method)
+    def wrapper(self: _Waker, *args: Any) -> Any:
+        try:
+            return method(self, *args)
+        except BaseException:
+            self.wake_all()
+            raise
+
+    return cast(M, wrapper)
