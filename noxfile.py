@@ -33,10 +33,11 @@ def lint(session: nox.Session) -> None:
 @nox.session(tags=["all"])
 def types(session: nox.Session) -> None:
     """
-    Check all types with mypy.
+    Check all types with mypy, and those that users see with basedpyright too.
     """
     session.install("--editable", ".[dev]")
     session.run("mypy")
+    session.run("basedpyright", "--pythonpath", f"{session.bin}/python")
 
 
 @nox.session(tags=["all"])

@@ -36,7 +36,10 @@ autodoc_type_aliases = {
 napoleon_numpy_docstring = False
 nitpick_ignore_regex = [
     ("py:.*", r"(?!hh_exporter\b).*"),  # other projects' pages are not downloaded
-    ("py:.*", r".*\.(AppT|Clock|Recording|_Timer)"),  # a type variable, and private names
+    (
+        "py:.*",
+        r".*\.(AppT|Clock|EventT|Recording|SessionBlock|[A-Z]\w*Fields|_Timer)",
+    ),  # a type variable, and private names
 ]
 
 html_theme = "furo"

@@ -12,7 +12,7 @@ from asyncio import _get_running_loop
 from collections.abc import Callable
 from datetime import timedelta
 from ssl import SSLContext
-from typing import Any, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
 from hh_exporter._clock import Clock, SystemClock
 from hh_exporter._door import raises_anew
@@ -21,9 +21,9 @@ from hh_exporter._life.blocking import Blocking
 from hh_exporter._log import get_log
 from hh_exporter._outcomes import FlushResult, Outcome, Settlement, Stats
 from hh_exporter._outside import let_through
-from hh_exporter._recording import Recording
+from hh_exporter._recording.blocks import Blocks
+from hh_exporter._recording.calls import Calls
 from hh_exporter._records import Loss, Record
-from hh_exporter._responses.call import ModelCall
 from hh_exporter._settings.batch import BatchLimits
 from hh_exporter._settings.hooks import BeforeSend
 from hh_exporter._settings.queue import QueueLimits
@@ -39,7 +39,7 @@ log = get_log(__name__)
 
 
 @raises_anew
-class Exporter(Unique):
+class Exporter(Calls, Unique):
     """
     Deliver model events to the HoneyHive API in the background.
 
@@ -127,6 +127,7 @@ class Exporter(Unique):
         arguments.clear()
         self._clock, self._random = _clock or SystemClock(), _random
         self._disabled = settings.disabled_reason
+        self._blocks = Blocks(self._clock)
         self._build()
         settings.warn()
 
@@ -145,6 +146,7 @@ class Exporter(Unique):
         self._intake, self._life = assemble(
             settings, self._clock, self._random, on_outcome, None if copy is None else copy.take
         )
+        self._life.recordings = self._blocks.open = set()  # what was open is a parent's
         in_child(self, Exporter._build_again)
         if isinstance(self, Blocking):
             self._life.live_in_thread()
@@ -306,20 +308,6 @@ class Exporter(Unique):
         except EncodeError as exc:
             raise DeliveryError(f"the event was not sent: {exc}", reason=exc.reason) from None
         return await self._life.deliver_one(record, deadline)
-
-    def record(self, **fields: Any) -> Recording:
-        """
-        Time a block of code, and push an event about it.
-
-        A synchronous context manager that yields the `ModelCall` which it will
-        push: fill `response` and `usage` inside. An exception becomes the event's
-        `error` and is raised again; closing a generator early is not an error. A block
-        that has not ended when the exporter closes is pushed then, as "cancelled".
-
-        Args:
-            **fields: Fields of the ModelEvent; `model` is required.
-        """
-        return Recording(ModelCall(**fields), self.push, self._clock, self._life.recordings)
 
     # Life.
 

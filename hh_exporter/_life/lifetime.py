@@ -29,7 +29,7 @@ from hh_exporter._life.loops import check_loop, run_in
 from hh_exporter._outcomes import DropReason, FlushResult, Settlement, Stats
 from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._queue.watches import Watch
-from hh_exporter._recording import Recording, end_all
+from hh_exporter._recording.blocks import Block, end_all
 from hh_exporter._records import Record
 from hh_exporter.exceptions import DeliveryError
 
@@ -65,7 +65,7 @@ class Lifetime:
     """What was there when it was closed."""
     closers: int = field(default=0, init=False)
     """How many callers wait for a close; changed under the queue's lock."""
-    recordings: set[Recording] = field(factory=set, init=False)
+    recordings: set[Block] = field(factory=set, init=False)
     """Those whose blocks have not ended."""
     on_ended: set[Callable[[], None]] = field(factory=set, init=False)
     """Called once the worker is over. Any thread."""

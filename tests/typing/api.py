@@ -1,8 +1,8 @@
 """
 The public API as a type checker sees it; never run.
 
-Each `type: ignore` is a wrong use that must be an error: mypy reports those
-that are not.
+Each `type: ignore` is a wrong use that must be an error: mypy and basedpyright
+report those that are not.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from hh_exporter import (
     ConfigError,
     DeliveryError,
     DropReason,
+    Event,
     Exporter,
     ExporterError,
     FlushResult,
@@ -110,7 +111,7 @@ async def use(exporter: Exporter, event: ModelEvent) -> None:
     await exporter.start()
     async with exporter as same:
         assert_type(same, Exporter)
-    with exporter.record(model="gpt-4o", provider="openai") as recorded:
+    with exporter.record(model="gpt-4o", provider="openai", session=session) as recorded:
         assert_type(recorded, ModelCall)
         recorded.response = {"content": "Hi"}
         for text in recorded.stream(["Hi"]):
@@ -118,6 +119,19 @@ async def use(exporter: Exporter, event: ModelEvent) -> None:
         async for number in recorded.stream(count()):
             assert_type(number, int)
         recorded.stream(5)  # type: ignore[call-overload]
+    async with exporter.record(model="gpt-4o") as recorded:
+        assert_type(recorded, ModelCall)
+    with exporter.trace("answer", event_type="tool", inputs={"q": 1}) as step:
+        assert_type(step, Event)
+        step.outputs = {"hits": []}
+    async with exporter.trace(session=session, metadata={"a": 1}) as step:
+        assert_type(step, Event)
+    with exporter.session("chat", user_properties={"plan": "pro"}) as same_session:
+        assert_type(same_session, SessionProperties)
+    async with exporter.session(session) as same_session:
+        assert_type(same_session, SessionProperties)
+    with exporter.session(session_id="s"):
+        pass
 
     exporter.push({"model": "gpt-4o"})  # type: ignore[arg-type]
     exporter.push([event])  # type: ignore[arg-type]
@@ -128,14 +142,22 @@ async def use(exporter: Exporter, event: ModelEvent) -> None:
     await exporter.flush("1")  # type: ignore[arg-type]
     with exporter:  # type: ignore[attr-defined]
         pass
-    async with exporter.record(model="gpt-4o"):  # type: ignore[attr-defined]
-        pass
+    exporter.record()  # type: ignore[call-arg]
+    exporter.record(model="gpt-4o", mesages=[])  # type: ignore[call-arg]
+    exporter.record(model=None)  # type: ignore[arg-type]
+    exporter.record(model="gpt-4o", session="chat")  # type: ignore[arg-type]
+    exporter.record(model="gpt-4o", cost="much")  # type: ignore[arg-type]
+    exporter.trace("answer", output={})  # type: ignore[call-arg]
+    exporter.trace("answer", messages=[])  # type: ignore[call-arg]
+    exporter.session("chat", user={})  # type: ignore[call-overload]
+    exporter.session(session, source="test")  # type: ignore[call-overload]
+    exporter.session({"session_name": "chat"})  # type: ignore[call-overload]
 
 
-def use_without_a_loop(event: ModelEvent) -> None:
+def use_without_a_loop(event: ModelEvent, any_exporter: Exporter) -> None:
     exporter = Exporter.in_thread()
     assert_type(exporter, ThreadedExporter)
-    any_exporter: Exporter = exporter
+    any_exporter = exporter if event.model else any_exporter
     assert_type(any_exporter.push(event), bool)
     with exporter as same:
         assert_type(same, ThreadedExporter)
@@ -185,9 +207,8 @@ def look(settlement: Settlement, result: FlushResult, stats: Stats) -> None:
     assert_type(stats.dropped_by_reason[DropReason.QUEUE_FULL], int)
     assert_type(stats.oldest_age, float)
     assert_type(stats.health, str)
-    text: str = Outcome.DELIVERED
-    assert_type(text, str)
-    assert_type(__version__, str)
+    print_name(Outcome.DELIVERED)
+    print_name(__version__)
     on_outcome: Callable[[Settlement], None] = print
     on_outcome(settlement)
 

@@ -9,41 +9,14 @@ from asyncio import CancelledError
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from contextvars import copy_context
-from typing import Any
 
 import pytest
 
 from hh_exporter import ModelEvent
-from hh_exporter._recording import Recording
-from hh_exporter._responses.call import ModelCall
+from tests.recording.recorder import Recorder
 from tests.support import EPOCH, FakeClock, settle
 
 START = EPOCH * 1000
-
-
-class Recorder:
-    """
-    Makes recordings and keeps what they push.
-    """
-
-    def __init__(self, clock: FakeClock) -> None:
-        self.clock = clock
-        self.pushed: list[ModelEvent] = []
-        self.open: set[Recording] = set()
-
-    def record(self, **fields: Any) -> Recording:
-        event = ModelCall(model="gpt-4o", **fields)
-        return Recording(event, self.pushed.append, self.clock, self.open)
-
-    @property
-    def only(self) -> ModelEvent:
-        (event,) = self.pushed
-        return event
-
-
-@pytest.fixture
-def recorder(clock: FakeClock) -> Recorder:
-    return Recorder(clock)
 
 
 class BrokenError(Exception):
@@ -57,7 +30,7 @@ async def test_a_block_is_timed(recorder: Recorder, clock: FakeClock) -> None:
     """
     await clock.advance(1.0)
 
-    with recorder.record(provider="openai") as event:
+    with recorder.call(provider="openai") as event:
         await clock.advance(0.25)
         event.response = {"content": "Hi"}
         assert recorder.pushed == []
@@ -67,6 +40,7 @@ async def test_a_block_is_timed(recorder: Recorder, clock: FakeClock) -> None:
         model="gpt-4o",
         provider="openai",
         response={"content": "Hi"},
+        event_id=event.event_id,
         start_time=START + 1000.0,
         end_time=START + 1250.0,
         duration=250.0,
@@ -86,7 +60,7 @@ async def test_a_clock_that_is_set_back_shortens_no_block(clock: FakeClock) -> N
 
     recorder = Recorder(SetBack())
 
-    with recorder.record():
+    with recorder.call():
         await clock.advance(2.0)
 
     assert recorder.only.duration == 2000.0
@@ -97,7 +71,7 @@ async def test_times_that_are_set_stay(recorder: Recorder, clock: FakeClock) -> 
     """
     What the block knows better is not overwritten, zero included.
     """
-    with recorder.record(start_time=1.0) as event:
+    with recorder.call(start_time=1.0) as event:
         await clock.advance(1.0)
         event.duration = 0.0
         event.end_time = 2.0
@@ -125,7 +99,7 @@ def test_an_exception_is_recorded_and_goes_on(
     """
     Whatever ends the block is named in `error`, but for a reader's stop, and is raised as it was.
     """
-    with pytest.raises(type(exc)) as caught, recorder.record():
+    with pytest.raises(type(exc)) as caught, recorder.call():
         raise exc
 
     assert caught.value is exc
@@ -137,7 +111,7 @@ def test_an_error_that_is_set_stays(recorder: Recorder, error: str) -> None:
     """
     The block may say what went wrong in its own words.
     """
-    with suppress(ValueError), recorder.record() as event:
+    with suppress(ValueError), recorder.call() as event:
         event.error = error
         raise ValueError("HTTP 429")
 
@@ -148,7 +122,7 @@ def test_a_block_that_succeeds_has_no_error(recorder: Recorder) -> None:
     """
     Not even one for an exception that was handled inside it.
     """
-    with recorder.record(), suppress(ValueError):
+    with recorder.call(), suppress(ValueError):
         raise ValueError
 
     assert recorder.only.error is None
@@ -160,7 +134,7 @@ async def test_blocks_around_awaits_do_not_mix(recorder: Recorder, clock: FakeCl
     """
 
     async def call(name: str, seconds: float) -> None:
-        with recorder.record(event_name=name):
+        with recorder.call(event_name=name):
             await clock.sleep(seconds)
 
     tasks = [asyncio.create_task(call(*args)) for args in [("a", 3.0), ("b", 1.0), ("c", 9.0)]]
@@ -182,12 +156,12 @@ async def test_a_generator_may_be_left_early(recorder: Recorder, clock: FakeCloc
     """
 
     def stream() -> Iterator[str]:
-        with recorder.record():
+        with recorder.call():
             yield "Hel"
             yield "lo"
 
     async def astream() -> AsyncIterator[str]:
-        with recorder.record():
+        with recorder.call():
             yield "Hel"
             await clock.sleep(1.0)
 
@@ -209,5 +183,5 @@ def test_no_context_variable_is_set(recorder: Recorder) -> None:
     """
     before = dict(copy_context())
 
-    with recorder.record():
+    with recorder.call():
         assert dict(copy_context()) == before

@@ -1,0 +1,5 @@
+"""
+Time blocks and calls, push an event about each, and say what encloses what.
+
+Others use `blocks.Block`, `blocks.Blocks`, `blocks.end_all`, `calls.Calls`.
+"""

@@ -1,0 +1,157 @@
+"""
+What is timed: a block of code, or one call of a function, and the event about it.
+
+Raises nothing of its own and swallows nothing. Each block is pushed once: by its end, or as
+cancelled by an exporter that closes first. Whichever takes it out of the set of those that
+are open pushes it.
+"""
+
+from __future__ import annotations
+
+from asyncio import CancelledError
+from collections.abc import Callable
+from typing import Any
+
+from attrs import Factory, define, field
+
+from hh_exporter._clock import Clock
+from hh_exporter._outside import let_through
+from hh_exporter._recording.scopes import Scope, current, nowhere
+from hh_exporter._responses.call import ModelCall, begin, conclude
+from hh_exporter.events import Event, ModelEvent, SessionProperties, new_id
+
+__all__ = ["Block", "Blocks", "end_all"]
+
+_CANCELLED = "cancelled"
+
+
+@define(eq=False)
+class Blocks:
+    """
+    The blocks of one exporter.
+    """
+
+    clock: Clock
+    owner: object = Factory(object)
+    """Stands for the exporter in scopes."""
+    open: set[Block] = Factory(set)
+    """Those that have not ended, in this process; changed one by one, any thread."""
+
+
+@define(eq=False)
+class Block:
+    """
+    One block of code, from its begin to its end.
+    """
+
+    event: Any
+    """A ModelEvent or an Event."""
+    _session: SessionProperties | None
+    _blocks: Blocks
+    _push: Callable[[Any, SessionProperties | None], object]
+    scope: Scope | None = field(default=None, init=False)
+    """What is inside of it, while it is open; None where that is not told of it."""
+    _began_at: float | None = field(default=None, init=False)
+    _began_now: float = field(default=0.0, init=False)
+
+    def begin(self, *, encloses: bool, frame: int = 0) -> None:
+        """
+        Find the session and the parent of the event, and start the clock.
+
+        Args:
+            encloses: Whether what runs inside belongs to it.
+            frame: See `Scope.open`.
+        """
+        try:
+            self._find_place(encloses=encloses, frame=frame)
+            clock = self._blocks.clock
+            self._began_at, self._began_now = clock.wall() * 1000, clock.now()
+            if type(self.event) is ModelCall:
+                begin(self.event, clock, self._began_now)
+        except Exception as exc:  # no clock may be read, as in the sandbox of a Temporal workflow
+            let_through(exc)
+        self._blocks.open.add(self)
+
+    def _find_place(self, *, encloses: bool, frame: int) -> None:
+        event: ModelEvent | Event = self.event
+        outer = current(self._blocks.owner)
+        if event.event_id is None:
+            event.event_id = new_id()
+        if event.session_id is None:
+            if self._session is not None:
+                event.session_id = self._session.session_id
+            elif outer is not None:
+                event.session_id, self._session = outer.session_id, outer.session
+            elif encloses:  # or the server would make one for each event inside
+                is_session = getattr(event, "event_type", None) == "session"
+                event.session_id = event.event_id if is_session else new_id()
+        if event.parent_id is None and outer is not None and outer.session_id == event.session_id:
+            event.parent_id = outer.event_id
+        if encloses:
+            owner = self._blocks.owner
+            self.scope = Scope(owner, self._session, event.session_id, event.event_id)
+            self.scope.open(outer, frame)
+
+    def end(self, exc: BaseException | None = None) -> None:
+        """
+        Push the event, unless that was done when its exporter closed; *exc* becomes its error.
+        """
+        if self.scope is not None:
+            self.scope.close()
+        try:
+            self._blocks.open.remove(self)
+        except KeyError:
+            return
+        # The reader of a stream may stop early: that is not an error of the call.
+        self.push(None if exc is None or isinstance(exc, GeneratorExit) else _describe(exc))
+
+    def push(self, error: str | None) -> None:
+        """
+        Push the event as it is now, with *error* unless it has one.
+        """
+        event = self.event
+        if self._began_at is not None:
+            self._note_times(event, self._began_at)
+        if type(event) is ModelCall:
+            error = conclude(event, error)
+        if event.error is None:
+            event.error = error
+        if event.session_id is None and event.parent_id is None and current(self._blocks.owner):
+            with nowhere():  # where it began; where it ends is no place of its own
+                self._push(event, self._session)
+        else:
+            self._push(event, self._session)
+
+    def _note_times(self, event: ModelEvent | Event, began_at: float) -> None:
+        # From the monotonic clock: the other may be set back meanwhile.
+        took = (self._blocks.clock.now() - self._began_now) * 1000
+        if event.start_time is None:
+            event.start_time = began_at
+        if event.end_time is None:
+            event.end_time = began_at + took
+        if event.duration is None:
+            event.duration = took
+
+
+def end_all(blocks: set[Block]) -> None:
+    """
+    Push what is still open as cancelled; when those blocks end, they push nothing.
+    """
+    # Not by a loop over the set, which other threads and finalisers change.
+    while blocks:
+        try:
+            block = blocks.pop()
+        except KeyError:
+            return
+        block.push(_CANCELLED)
+
+
+def _describe(exc: BaseException) -> str:
+    if isinstance(exc, CancelledError):
+        return _CANCELLED
+    name = type(exc).__name__
+    try:
+        text = str(exc)
+    except Exception:  # an exception's own code may be broken too
+        text = ""
+    return f"{name}: {text}" if text else name

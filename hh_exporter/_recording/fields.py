@@ -1,0 +1,102 @@
+"""
+The fields of events and sessions as type checkers see them in calls, and at run time.
+
+A test compares these with the classes of `hh_exporter.events`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from decimal import Decimal
+from difflib import get_close_matches
+from typing import Any, Required, TypedDict, TypeVar, get_type_hints
+
+from hh_exporter.events import JsonArray, JsonObject, JsonObjects, JsonValue
+
+__all__ = ["EventFields", "ModelEventFields", "SessionFields", "build"]
+
+T = TypeVar("T")
+
+
+class _Payloads(TypedDict, total=False):
+    metadata: JsonObject | None
+    metrics: JsonObject | None
+    feedback: JsonObject | None
+    user_properties: JsonObject | None
+    config: JsonObject | None
+    inputs: JsonObject | None
+    outputs: JsonObject | None
+    error: str | None
+    source: str | None
+    session_id: str | None
+    start_time: float | datetime | None
+    extra: dict[str, Any] | None
+
+
+class _AnyEvent(_Payloads, total=False):
+    event_id: str | None
+    event_name: str | None
+    parent_id: str | None
+    project: str | None
+    end_time: float | datetime | None
+    duration: float | timedelta | None
+
+
+class ModelEventFields(_AnyEvent, total=False):
+    """
+    The fields of a `ModelEvent`.
+    """
+
+    model: Required[str]
+    provider: str | None
+    messages: JsonArray | None
+    response: JsonObject | None
+    usage: JsonObject | None
+    cost: float | Decimal | None
+    hyperparameters: JsonObject | None
+    template: JsonArray | None
+    template_inputs: JsonObject | None
+    tools: JsonObjects | None
+    tool_choice: JsonValue | None
+    response_format: JsonObject | None
+
+
+class EventFields(_AnyEvent, total=False):
+    """
+    The fields of an `Event`, but for `event_type`, which has a default in `trace`.
+    """
+
+    children_ids: list[str] | None
+
+
+class SessionFields(_Payloads, total=False):
+    """
+    The fields of `SessionProperties`.
+    """
+
+    session_name: str | None
+
+
+def build(cls: type[T], call: str, fields: Mapping[str, Any]) -> T:
+    """
+    Make an instance of *cls*, one of the classes of `hh_exporter.events`.
+
+    Args:
+        cls: The class.
+        call: What the user called, for the error.
+        fields: What it was called with.
+
+    Raises:
+        TypeError: There is no such field, or one is missing.
+    """
+    try:
+        return cls(**fields)
+    except TypeError:
+        known = [name for name in get_type_hints(cls) if name[0] != "_"]
+    for name in fields:
+        if name not in known:
+            near = get_close_matches(name, known, 1)
+            hint = f": did you mean {near[0]!r}?" if near else f", but {', '.join(known)}"
+            raise TypeError(f"{call}() has no field {name!r}{hint}") from None
+    raise TypeError(f"{call}() needs a model, such as {call}(model='gpt-4o')") from None

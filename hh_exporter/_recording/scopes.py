@@ -1,0 +1,225 @@
+"""
+What encloses the code that runs: a session, or a step of a trace.
+
+One context variable holds the newest scope, so tasks, and threads that run in a copied
+context, inherit it. Only `Scope.open` and its counterparts here set it, and each sets it back
+in the context that it set it in and in no other.
+
+Two things the variable alone would get wrong. A generator shares its consumer's context: a
+scope that is opened in the body of one is found by its frame, which must be on the stack. And
+a scope that ended in another context than it began in is still what the variable holds there:
+the task or thread that opened it passes over it, while those that were started inside keep it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import threading
+from asyncio import _get_running_loop
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar, Token
+from inspect import CO_ASYNC_GENERATOR, CO_GENERATOR
+from types import FrameType
+from weakref import ref
+
+from attrs import define, field
+
+from hh_exporter.events import SessionProperties
+
+__all__ = ["Scope", "current", "frame_of_generator", "here", "nowhere", "swap"]
+
+_newest: ContextVar[Scope | None] = ContextVar("hh_exporter_scope", default=None)
+
+_in_generators: dict[int, list[Scope]] = {}
+"""Open scopes that generators opened, by the ids of their frames; changed one by one."""
+
+_GENERATES = CO_GENERATOR | CO_ASYNC_GENERATOR
+_CONTEXTLIB = contextlib.contextmanager.__code__.co_filename
+
+
+@define(eq=False)
+class Scope:
+    """
+    One session or step that is open, or was when a task began that still runs.
+
+    Holds ids and not the event or the exporter, which no context may keep alive.
+    """
+
+    owner: object
+    """Stands for the exporter."""
+    session: SessionProperties | None
+    """The session, where its properties may still have to be sent."""
+    session_id: str | None
+    event_id: str | None
+    """The step that events inside have as their parent; None directly in a session."""
+    is_open: bool = field(default=False, init=False)
+    _home: object = field(default=None, init=False, repr=False)
+    """The task, or the thread, that opened it."""
+    _frame: int = field(default=0, init=False, repr=False)
+    """Id of the frame of the generator that opened it."""
+    _outer: Scope | None = field(default=None, init=False, repr=False)
+    """The scope of the same owner that encloses it."""
+    _before: Scope | None = field(default=None, init=False, repr=False)
+    """What the variable held, of whatever owner."""
+    _token: Token[Scope | None] | None = field(default=None, init=False, repr=False)
+
+    def open(self, outer: Scope | None, frame: int = 0) -> None:
+        """
+        Enclose what runs from here on.
+
+        Args:
+            outer: What `current` says at this point.
+            frame: What `frame_of_generator` says.
+        """
+        self._home = home = here()
+        self._outer = outer
+        self.is_open = True
+        before = _newest.get()
+        while before is not None and before._home is home and not before.is_open:
+            before = before._before  # it ended elsewhere, and nothing here can belong to it
+        self._before = before
+        if frame:
+            self._frame = frame
+            _in_generators.setdefault(frame, []).append(self)
+        self._token = _newest.set(self)
+
+    def close(self) -> None:
+        """
+        Enclose no more, except what was started inside and goes on.
+        """
+        self.is_open = False
+        if self._frame:
+            scopes = _in_generators[self._frame]
+            scopes.remove(self)
+            if not scopes:
+                del _in_generators[self._frame]
+        token, self._token = self._token, None  # it holds the context, which holds this
+        if token is None or _newest.get() is not self:
+            return
+        try:
+            _newest.reset(token)
+        except ValueError:  # in a copy of the context that it began in
+            _newest.set(self._before)
+            return
+        # What goes on finds this one first, and needs only what others have around it: a task
+        # that starts the next one inside its scope, without end, must leave no chain behind.
+        self._outer = None
+        self._before = _other(self._before, self.owner)
+
+    def _reaches(self, home: object) -> bool:
+        """
+        Whether it encloses what runs in *home*, in whose context it was found.
+        """
+        return self._home is not home or (self.is_open and not self._frame)
+
+    def _is_inside(self, other: Scope) -> bool:
+        scope: Scope | None = self
+        while scope is not None and scope is not other:
+            scope = scope._outer
+        return scope is not None
+
+
+def current(owner: object) -> Scope | None:
+    """
+    Find the scope of *owner* that encloses the caller. Any thread, within 60 ns if there is none.
+    """
+    newest = _newest.get()
+    if not _in_generators:
+        if newest is None:
+            return None
+        if newest.owner is owner and newest.is_open:
+            return newest
+    return _find(owner, newest)
+
+
+def _find(owner: object, newest: Scope | None) -> Scope | None:
+    if newest is _NOWHERE:
+        return None
+    on_stack = _find_on_stack(owner) if _in_generators else None
+    home = here()
+    while newest is not None and not (newest.owner is owner and newest._reaches(home)):
+        newest = newest._before
+    if on_stack is None or (newest is not None and newest._is_inside(on_stack)):
+        return newest
+    return on_stack
+
+
+def _find_on_stack(owner: object) -> Scope | None:
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        for scope in reversed(_in_generators.get(id(frame), ())):
+            if scope.owner is owner:
+                return scope
+        frame = frame.f_back
+    return None
+
+
+def _other(scope: Scope | None, owner: object) -> Scope | None:
+    while scope is not None and scope.owner is owner:
+        scope = scope._before
+    return scope
+
+
+_NOWHERE = Scope(None, None, None, None)
+
+
+@contextmanager
+def nowhere() -> Iterator[None]:
+    """
+    Have nothing enclose the block.
+    """
+    held = swap(_NOWHERE)
+    try:
+        yield
+    finally:
+        swap(held)
+
+
+def swap(scope: Scope | None) -> Scope | None:
+    """
+    Have the variable hold *scope* for a step of a generator, or until the step ends.
+
+    Returns:
+        What it held.
+    """
+    held = _newest.get()
+    _newest.set(scope)
+    return held
+
+
+def frame_of_generator(frame: FrameType | None) -> int:
+    """
+    Say which frame has to be on the stack of what a block encloses that is entered in *frame*.
+
+    Returns:
+        Its id, where the block is entered in the body of a generator; else 0. It is 0 too where
+        contextlib drives the generator, whose block is to enclose what its `with` encloses.
+    """
+    while frame is not None and frame.f_code.co_filename == _CONTEXTLIB:
+        frame = frame.f_back  # an ExitStack
+    driver = frame
+    while driver is not None and driver.f_code.co_flags & _GENERATES:
+        driver = driver.f_back
+    is_active = driver is not None and driver.f_code.co_filename == _CONTEXTLIB
+    return 0 if driver is frame or is_active else id(frame)
+
+
+class _Threads(threading.local):
+    def __init__(self) -> None:
+        self.token = object()  # idents are used again
+
+
+_threads = _Threads()
+
+
+def here() -> object:
+    """
+    Identify the running task, or else the thread, by something that no other will be.
+    """
+    loop = _get_running_loop()
+    if loop is not None and (task := asyncio.current_task(loop)) is not None:
+        return ref(task)  # the same object each time, while one is held
+    return _threads.token

@@ -1,0 +1,79 @@
+"""
+A session as a block: what is inside belongs to it.
+
+Pushes nothing: a session's properties are sent with the first of its events, as always.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from types import FrameType
+from typing import Any
+
+from attrs import define, field
+
+from hh_exporter._recording.entered import Entered
+from hh_exporter._recording.fields import build
+from hh_exporter._recording.scopes import Scope, current, frame_of_generator
+from hh_exporter.events import SessionProperties, new_id
+
+__all__ = ["SessionBlock"]
+
+
+@define(eq=False)
+class SessionBlock:
+    """
+    A context manager, also an asynchronous one, that yields the session. It can be entered again.
+    """
+
+    _session: SessionProperties
+    _is_known: bool
+    """Whether another program has sent its properties, so that its id is all there is."""
+    _owner: object
+    _entered: Entered[Scope] = field(factory=Entered, init=False)
+
+    @classmethod
+    def make(
+        cls, given: str | SessionProperties | None, fields: Mapping[str, Any], owner: object
+    ) -> SessionBlock:
+        """
+        Make the block of a session, for `Exporter.session` and with its errors.
+        """
+        if isinstance(given, SessionProperties):
+            if fields:
+                raise TypeError("session() takes fields, or a SessionProperties that has them")
+            return cls(given, False, owner)
+        if given is not None and not isinstance(given, str):
+            kind = type(given).__name__
+            raise TypeError(f"session() takes a name or a SessionProperties, not a {kind}")
+        named = fields if given is None else {"session_name": given, **fields}
+        session = build(SessionProperties, "session", named)
+        is_known = "session_id" in fields and len(named) == 1
+        return cls(session, is_known, owner)
+
+    def __enter__(self) -> SessionProperties:
+        return self._enter(sys._getframe(1))
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._entered.take().close()
+
+    async def __aenter__(self) -> SessionProperties:
+        return self._enter(sys._getframe(1))
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self._entered.take().close()
+
+    def _enter(self, frame: FrameType) -> SessionProperties:
+        session = self._session
+        if session.session_id is None:
+            session.session_id = new_id()
+        outer = current(self._owner)
+        # Directly in a session events have no parent, unless a step of that session encloses it.
+        is_same = outer is not None and outer.session_id == session.session_id
+        event_id = outer.event_id if outer is not None and is_same else None
+        announced = None if self._is_known else session
+        scope = Scope(self._owner, announced, session.session_id, event_id)
+        scope.open(outer, frame_of_generator(frame))
+        self._entered.add(scope)
+        return session
