@@ -18,7 +18,7 @@ from hh_exporter._clock import Clock
 from hh_exporter._outside import let_through
 from hh_exporter._recording.scopes import Scope, current, nowhere
 from hh_exporter._responses.call import ModelCall, begin, conclude
-from hh_exporter.events import Event, ModelEvent, SessionProperties, new_id
+from hh_exporter.events import SessionProperties, new_id
 
 __all__ = ["Block", "Blocks", "end_all"]
 
@@ -52,45 +52,44 @@ class Block:
     scope: Scope | None = field(default=None, init=False)
     """What is inside of it, while it is open; None where that is not told of it."""
     _began_at: float | None = field(default=None, init=False)
-    _began_now: float = field(default=0.0, init=False)
+    _began_now: float = field(init=False)
 
-    def begin(self, *, encloses: bool, frame: int = 0) -> None:
+    def begin(self, encloses: bool, frame: int = 0, in_steps: bool = False) -> None:
         """
         Find the session and the parent of the event, and start the clock.
 
         Args:
             encloses: Whether what runs inside belongs to it.
-            frame: See `Scope.open`.
+            frame: See `Scope`.
+            in_steps: See there, too.
         """
+        blocks, event = self._blocks, self.event
         try:
-            self._find_place(encloses=encloses, frame=frame)
-            clock = self._blocks.clock
+            outer = current(blocks.owner)
+            if event.event_id is None:
+                event.event_id = new_id()
+            if event.session_id is None:
+                if self._session is not None:
+                    event.session_id = self._session.session_id
+                elif outer is not None:
+                    event.session_id, self._session = outer.session_id, outer.session
+                elif encloses:  # or the server would make one for each event inside
+                    is_session = getattr(event, "event_type", None) == "session"
+                    event.session_id = event.event_id if is_session else new_id()
+            session_id = event.session_id
+            if event.parent_id is None and outer is not None and outer.session_id == session_id:
+                event.parent_id = outer.event_id
+            if encloses:
+                self.scope = Scope(
+                    blocks.owner, self._session, session_id, event.event_id, outer, frame, in_steps
+                )
+            clock = blocks.clock
             self._began_at, self._began_now = clock.wall() * 1000, clock.now()
-            if type(self.event) is ModelCall:
-                begin(self.event, clock, self._began_now)
+            if type(event) is ModelCall:
+                begin(event, clock, self._began_now)
         except Exception as exc:  # no clock may be read, as in the sandbox of a Temporal workflow
             let_through(exc)
-        self._blocks.open.add(self)
-
-    def _find_place(self, *, encloses: bool, frame: int) -> None:
-        event: ModelEvent | Event = self.event
-        outer = current(self._blocks.owner)
-        if event.event_id is None:
-            event.event_id = new_id()
-        if event.session_id is None:
-            if self._session is not None:
-                event.session_id = self._session.session_id
-            elif outer is not None:
-                event.session_id, self._session = outer.session_id, outer.session
-            elif encloses:  # or the server would make one for each event inside
-                is_session = getattr(event, "event_type", None) == "session"
-                event.session_id = event.event_id if is_session else new_id()
-        if event.parent_id is None and outer is not None and outer.session_id == event.session_id:
-            event.parent_id = outer.event_id
-        if encloses:
-            owner = self._blocks.owner
-            self.scope = Scope(owner, self._session, event.session_id, event.event_id)
-            self.scope.open(outer, frame)
+        blocks.open.add(self)
 
     def end(self, exc: BaseException | None = None) -> None:
         """
@@ -110,8 +109,16 @@ class Block:
         Push the event as it is now, with *error* unless it has one.
         """
         event = self.event
-        if self._began_at is not None:
-            self._note_times(event, self._began_at)
+        began_at = self._began_at
+        if began_at is not None:
+            # From the monotonic clock: the other may be set back meanwhile.
+            took = (self._blocks.clock.now() - self._began_now) * 1000
+            if event.start_time is None:
+                event.start_time = began_at
+            if event.end_time is None:
+                event.end_time = began_at + took
+            if event.duration is None:
+                event.duration = took
         if type(event) is ModelCall:
             error = conclude(event, error)
         if event.error is None:
@@ -121,16 +128,6 @@ class Block:
                 self._push(event, self._session)
         else:
             self._push(event, self._session)
-
-    def _note_times(self, event: ModelEvent | Event, began_at: float) -> None:
-        # From the monotonic clock: the other may be set back meanwhile.
-        took = (self._blocks.clock.now() - self._began_now) * 1000
-        if event.start_time is None:
-            event.start_time = began_at
-        if event.end_time is None:
-            event.end_time = began_at + took
-        if event.duration is None:
-            event.duration = took
 
 
 def end_all(blocks: set[Block]) -> None:

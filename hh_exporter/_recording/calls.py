@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from hh_exporter._recording.blocks import Blocks
 from hh_exporter._recording.fields import EventFields, ModelEventFields, SessionFields, build
-from hh_exporter._recording.recordings import Recording
+from hh_exporter._recording.recordings import FunctionT, Recording
 from hh_exporter._recording.sessions import SessionBlock
 from hh_exporter._responses.call import ModelCall
-from hh_exporter.events import Event, SessionProperties
+from hh_exporter.events import Event, ModelEvent, SessionProperties
 
 __all__ = ["Calls"]
 
@@ -55,6 +55,10 @@ class Calls:
         """
         return SessionBlock.make(given, fields, self._blocks.owner)
 
+    @overload
+    def trace(self, function: FunctionT, /) -> FunctionT: ...
+
+    @overload
     def trace(
         self,
         name: str | None = None,
@@ -62,8 +66,22 @@ class Calls:
         *,
         event_type: str = "chain",
         session: SessionProperties | None = None,
+        capture_inputs: bool = True,
+        capture_outputs: bool = True,
         **fields: Unpack[EventFields],
-    ) -> Recording[Event]:
+    ) -> Recording[Event]: ...
+
+    def trace(
+        self,
+        given: Any = None,
+        /,
+        *,
+        event_type: str = "chain",
+        session: SessionProperties | None = None,
+        capture_inputs: bool = True,
+        capture_outputs: bool = True,
+        **fields: Any,
+    ) -> Any:
         """
         Time a step of the program, and push an event about it; events inside are its children.
 
@@ -72,23 +90,47 @@ class Calls:
         entry; a step that is in no session and no other step begins a session for what is inside.
         Exceptions, and a block that is open when the exporter closes, are as in `record`.
 
+        A decorator as well, with or without arguments, of functions and methods that are
+        synchronous, asynchronous, or generators of either kind: each call is a step, named after
+        the function. Its arguments become `inputs`, without `self` and `cls`; lists and
+        dicts as they were when the call began, two levels deep, if they have 1,000 members at most.
+        Its result becomes `outputs`: a dict as it is, anything else as `{"result": …}`. Of what
+        a generator yields a list is kept, of about 1,000,000 characters, with 100 for each item.
+
         Args:
-            name: The `event_name` of the step.
+            given: The `event_name` of the step; or the function.
             event_type: "chain", "tool", "session" or "model".
             session: The session that it belongs to; default: that of the block around it.
-            **fields: Fields of the Event.
+            capture_inputs: Whether a decorated function's arguments become `inputs`.
+            capture_outputs: Whether its result becomes `outputs`.
+            **fields: Fields of the Event. What is given as `inputs` or `outputs` stays.
 
         Raises:
-            TypeError: There is no such field.
+            TypeError: There is no such field, or what is decorated is no function.
         """
         named: dict[str, Any] = {"event_type": event_type, **fields}
-        if name is not None:
-            named["event_name"] = name
-        make = partial(build, Event, "trace", named)
-        return Recording(self._blocks, self.push, make, session, True)
+        if isinstance(given, str):
+            named["event_name"] = given
+        recording = Recording(
+            blocks=self._blocks,
+            push=self.push,
+            make=partial(build, Event, "trace", named),
+            cls=Event,
+            fields=named,
+            session=session,
+            encloses=True,
+            captures_inputs=capture_inputs,
+            captures_outputs=capture_outputs,
+        )
+        return recording if given is None or isinstance(given, str) else recording(given)
 
     def record(
-        self, *, session: SessionProperties | None = None, **fields: Unpack[ModelEventFields]
+        self,
+        *,
+        session: SessionProperties | None = None,
+        capture_inputs: bool = True,
+        capture_outputs: bool = True,
+        **fields: Unpack[ModelEventFields],
     ) -> Recording[ModelCall]:
         """
         Time a call of a model, and push an event about it.
@@ -99,12 +141,26 @@ class Calls:
         again; closing a generator early is not an error. A block that has not ended when
         the exporter closes is pushed then, as "cancelled".
 
+        A decorator as well, as `trace` is: a list that is given as `messages` becomes the
+        event's, the other arguments its `inputs`, and the result its `response`.
+
         Args:
             session: The session that it belongs to; default: that of the block around it.
+            capture_inputs: Whether a decorated function's arguments are recorded.
+            capture_outputs: Whether its result is recorded.
             **fields: Fields of the ModelEvent; `model` is required.
 
         Raises:
             TypeError: There is no such field, or no `model`.
         """
-        make = partial(build, ModelCall, "record", fields)
-        return Recording(self._blocks, self.push, make, session)
+        return Recording(
+            blocks=self._blocks,
+            push=self.push,
+            make=partial(build, ModelCall, "record", fields),
+            cls=ModelEvent,
+            fields={**fields},
+            session=session,
+            encloses=False,
+            captures_inputs=capture_inputs,
+            captures_outputs=capture_outputs,
+        )

@@ -33,10 +33,11 @@ class Entered(Generic[T]):
         """
         Take what the last entry of this task or thread made; if there is none, the last of all.
         """
-        home = here()
         made = self._made
-        for entry in reversed(made) if len(made) > 1 else ():
-            if entry[0] is home:
-                made.remove(entry)
-                return entry[1]
+        if len(made) > 1:
+            home = here()
+            for entry in reversed(made):
+                if entry[0] is home:
+                    made.remove(entry)
+                    return entry[1]
         return made.pop()[1]

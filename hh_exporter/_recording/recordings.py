@@ -9,41 +9,53 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from types import FrameType, TracebackType
 from typing import Any, Generic, TypeVar
 
 from attrs import define, field
 
+from hh_exporter._outside import let_through
 from hh_exporter._recording.blocks import Block, Blocks
+from hh_exporter._recording.capture import Yielded, as_object, list_all, make_binder
 from hh_exporter._recording.entered import Entered
-from hh_exporter._recording.scopes import frame_of_generator
+from hh_exporter._recording.scopes import Steps, frame_of_generator
+from hh_exporter._recording.wrapping import Begin, name_of, wrap
 from hh_exporter._responses.call import ModelCall
-from hh_exporter.events import Event, SessionProperties
+from hh_exporter.events import Event, ModelEvent, SessionProperties
 
-__all__ = ["Recording"]
+__all__ = ["FunctionT", "Recording"]
 
 EventT = TypeVar("EventT", ModelCall, Event)
+FunctionT = TypeVar("FunctionT", bound="Callable[..., Any] | classmethod[Any, ..., Any]")
 
 
-@define(eq=False)
+@define(eq=False, kw_only=True)
 class Recording(Generic[EventT]):
     """
-    A recipe for blocks, which yields the event that is pushed at the end.
+    A recipe for blocks: a context manager that yields the event, or a decorator.
     """
 
     _blocks: Blocks
     _push: Callable[[Any, SessionProperties | None], object]
     _make: Callable[[], EventT]
-    """Makes an event of the fields that were given."""
-    _session: SessionProperties | None = None
-    _encloses: bool = False
+    """Makes an event of the fields that were given, and says what is wrong with them."""
+    _cls: type[ModelEvent | Event]
+    """Of the event of a decorated function's call."""
+    _fields: dict[str, Any]
+    _session: SessionProperties | None
+    _encloses: bool
     """Whether what runs inside belongs to it."""
+    _captures_inputs: bool
+    _captures_outputs: bool
     _first: list[EventT] = field(init=False)
     """An event that is made at once, which checks the names of the fields, for the first entry."""
     _entered: Entered[Block] = field(factory=Entered, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._first = [self._make()]
+
+    # A block.
 
     def __enter__(self) -> EventT:
         return self._enter(sys._getframe(1))
@@ -70,7 +82,87 @@ class Recording(Generic[EventT]):
     def _enter(self, frame: FrameType) -> EventT:
         event = self._first.pop() if self._first else self._make()
         block = Block(event, self._session, self._blocks, self._push)
-        encloses = self._encloses
-        block.begin(encloses=encloses, frame=frame_of_generator(frame) if encloses else 0)
+        block.begin(self._encloses, frame_of_generator(frame) if self._encloses else 0)
         self._entered.add(block)
         return event
+
+    # A decorator.
+
+    def __call__(self, function: FunctionT) -> FunctionT:
+        """
+        Record each call of *function*.
+        """
+        decorated: FunctionT = wrap(function, self._make_begin)
+        return decorated
+
+    def _make_begin(self, function: Callable[..., Any], is_generator: bool) -> Begin:
+        cls, session, blocks, push = self._cls, self._session, self._blocks, self._push
+        fields = {"event_name": name_of(function), **self._fields}
+        encloses = self._encloses
+        bind = make_binder(function) if self._captures_inputs else None
+        takes_messages = cls is ModelEvent
+        output = ("outputs" if encloses else "response") if self._captures_outputs else ""
+
+        def begin(args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Call:
+            event: Any = cls(**fields)
+            if bind is not None:
+                try:
+                    inputs = bind(*args, **kwargs)
+                except BaseException as exc:  # they don't fit, as the function itself will say
+                    let_through(exc)
+                    inputs = list_all(*args, **kwargs)
+                if takes_messages and type(inputs.get("messages")) is list:
+                    _take_messages(event, inputs)
+                if event.inputs is None:
+                    event.inputs = inputs
+            call = _Call(event, session, blocks, push, output)
+            if is_generator:
+                call.expect_items()
+            call.begin(encloses, 0, is_generator)
+            return call
+
+        return begin
+
+
+@define(eq=False)
+class _Call(Block):
+    """
+    One call of a decorated function.
+    """
+
+    _output: str
+    """The field of the event that takes the result; empty if none does."""
+    _yielded: Yielded | None = field(default=None, init=False)
+
+    def expect_items(self) -> None:
+        """
+        Have the event hold what the generator yields, so far as it came at each moment.
+        """
+        if self._output and getattr(self.event, self._output) is None:
+            self._yielded = Yielded()
+            items: Any = self._yielded.items
+            setattr(
+                self.event, self._output, {"result": items} if self._output == "outputs" else items
+            )
+
+    def steps(self) -> AbstractContextManager[None]:
+        return nullcontext() if self.scope is None else Steps(self.scope)
+
+    def note(self, item: object) -> None:
+        if self._yielded is not None:
+            self._yielded.add(item)
+
+    def end_with(self, result: object) -> None:
+        event, output = self.event, self._output
+        if output == "outputs":
+            if event.outputs is None:
+                event.outputs = as_object(result)
+        elif output and event.response is None:
+            event.response = result
+        self.end()
+
+
+def _take_messages(event: ModelEvent, inputs: dict[str, Any]) -> None:
+    messages = inputs.pop("messages")
+    if event.messages is None:
+        event.messages = messages

@@ -18,8 +18,7 @@ import contextlib
 import sys
 import threading
 from asyncio import _get_running_loop
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from contextvars import ContextVar, Token
 from inspect import CO_ASYNC_GENERATOR, CO_GENERATOR
 from types import FrameType
@@ -29,7 +28,7 @@ from attrs import define, field
 
 from hh_exporter.events import SessionProperties
 
-__all__ = ["Scope", "current", "frame_of_generator", "here", "nowhere", "swap"]
+__all__ = ["Scope", "Steps", "current", "frame_of_generator", "here", "nowhere"]
 
 _newest: ContextVar[Scope | None] = ContextVar("hh_exporter_scope", default=None)
 
@@ -40,7 +39,6 @@ _GENERATES = CO_GENERATOR | CO_ASYNC_GENERATOR
 _CONTEXTLIB = contextlib.contextmanager.__code__.co_filename
 
 
-@define(eq=False)
 class Scope:
     """
     One session or step that is open, or was when a task began that still runs.
@@ -48,6 +46,10 @@ class Scope:
     Holds ids and not the event or the exporter, which no context may keep alive.
     """
 
+    __slots__ = (
+        *("owner", "session", "session_id", "event_id", "is_open"),
+        *("_home", "_frame", "_outer", "_before", "_others", "_token"),
+    )
     owner: object
     """Stands for the exporter."""
     session: SessionProperties | None
@@ -55,36 +57,57 @@ class Scope:
     session_id: str | None
     event_id: str | None
     """The step that events inside have as their parent; None directly in a session."""
-    is_open: bool = field(default=False, init=False)
-    _home: object = field(default=None, init=False, repr=False)
+    is_open: bool
+    _home: object
     """The task, or the thread, that opened it."""
-    _frame: int = field(default=0, init=False, repr=False)
+    _frame: int
     """Id of the frame of the generator that opened it."""
-    _outer: Scope | None = field(default=None, init=False, repr=False)
+    _outer: Scope | None
     """The scope of the same owner that encloses it."""
-    _before: Scope | None = field(default=None, init=False, repr=False)
+    _before: Scope | None
     """What the variable held, of whatever owner."""
-    _token: Token[Scope | None] | None = field(default=None, init=False, repr=False)
+    _others: Scope | None
+    """The first of those that is another owner's."""
+    _token: Token[Scope | None] | None
+    """Sets the variable back, once and in its context."""
 
-    def open(self, outer: Scope | None, frame: int = 0) -> None:
+    def __init__(
+        self,
+        owner: object,
+        session: SessionProperties | None,
+        session_id: str | None,
+        event_id: str | None,
+        outer: Scope | None,
+        frame: int = 0,
+        in_steps: bool = False,
+    ) -> None:
         """
-        Enclose what runs from here on.
+        Enclose what runs from here on. By hand, at half of what attrs would cost each step.
 
         Args:
+            owner, session, session_id, event_id: What it holds.
             outer: What `current` says at this point.
             frame: What `frame_of_generator` says.
+            in_steps: Whether it encloses only what runs in `Steps` of it.
         """
-        self._home = home = here()
-        self._outer = outer
+        self.owner, self.session, self.session_id, self.event_id = (
+            owner,
+            session,
+            session_id,
+            event_id,
+        )
         self.is_open = True
+        self._home = home = here()
+        self._frame = frame
+        self._outer = outer
         before = _newest.get()
-        while before is not None and before._home is home and not before.is_open:
+        while before is not None and not before.is_open and before._home is home:
             before = before._before  # it ended elsewhere, and nothing here can belong to it
         self._before = before
+        self._others = before if before is None or before.owner is not owner else before._others
         if frame:
-            self._frame = frame
             _in_generators.setdefault(frame, []).append(self)
-        self._token = _newest.set(self)
+        self._token = None if in_steps else _newest.set(self)
 
     def close(self) -> None:
         """
@@ -97,17 +120,17 @@ class Scope:
             if not scopes:
                 del _in_generators[self._frame]
         token, self._token = self._token, None  # it holds the context, which holds this
-        if token is None or _newest.get() is not self:
-            return
-        try:
-            _newest.reset(token)
-        except ValueError:  # in a copy of the context that it began in
-            _newest.set(self._before)
-            return
+        if token is not None:
+            if _newest.get() is not self:
+                return
+            try:
+                _newest.reset(token)
+            except ValueError:  # in a copy of the context that it began in
+                _newest.set(self._before)
+                return
         # What goes on finds this one first, and needs only what others have around it: a task
         # that starts the next one inside its scope, without end, must leave no chain behind.
-        self._outer = None
-        self._before = _other(self._before, self.owner)
+        self._outer, self._before = None, self._others
 
     def _reaches(self, home: object) -> bool:
         """
@@ -157,37 +180,35 @@ def _find_on_stack(owner: object) -> Scope | None:
     return None
 
 
-def _other(scope: Scope | None, owner: object) -> Scope | None:
-    while scope is not None and scope.owner is owner:
-        scope = scope._before
-    return scope
+_NOWHERE = Scope.__new__(Scope)
 
 
-_NOWHERE = Scope(None, None, None, None)
+@define(eq=False)
+class Steps:
+    """
+    A context manager for each step of a generator: what that does is inside, its reader is not.
+    """
+
+    _inner: Scope | None
+    """What the variable holds within the generator."""
+    _token: Token[Scope | None] | None = field(default=None, init=False)
+
+    def __enter__(self) -> None:
+        self._token = _newest.set(self._inner)
+
+    def __exit__(self, *exc_info: object) -> None:
+        token, self._token = self._token, None
+        inner = _newest.get()
+        with suppress(ValueError):  # an asynchronous step that is closed in another context
+            _newest.reset(token)  # type: ignore[arg-type]
+            self._inner = inner
 
 
-@contextmanager
-def nowhere() -> Iterator[None]:
+def nowhere() -> Steps:
     """
     Have nothing enclose the block.
     """
-    held = swap(_NOWHERE)
-    try:
-        yield
-    finally:
-        swap(held)
-
-
-def swap(scope: Scope | None) -> Scope | None:
-    """
-    Have the variable hold *scope* for a step of a generator, or until the step ends.
-
-    Returns:
-        What it held.
-    """
-    held = _newest.get()
-    _newest.set(scope)
-    return held
+    return Steps(_NOWHERE)
 
 
 def frame_of_generator(frame: FrameType | None) -> int:

@@ -147,11 +147,62 @@ async def use(exporter: Exporter, event: ModelEvent) -> None:
     exporter.record(model=None)  # type: ignore[arg-type]
     exporter.record(model="gpt-4o", session="chat")  # type: ignore[arg-type]
     exporter.record(model="gpt-4o", cost="much")  # type: ignore[arg-type]
-    exporter.trace("answer", output={})  # type: ignore[call-arg]
-    exporter.trace("answer", messages=[])  # type: ignore[call-arg]
+    exporter.trace("answer", output={})  # type: ignore[call-overload]
+    exporter.trace("answer", messages=[])  # type: ignore[call-overload]
     exporter.session("chat", user={})  # type: ignore[call-overload]
     exporter.session(session, source="test")  # type: ignore[call-overload]
     exporter.session({"session_name": "chat"})  # type: ignore[call-overload]
+
+
+def decorate(exporter: Exporter) -> None:
+    @exporter.trace
+    def bare(q: str, limit: int = 1) -> list[str]:
+        return [q] * limit
+
+    @exporter.trace("named", event_type="tool", capture_inputs=False, capture_outputs=False)
+    async def coroutine(q: str) -> int:
+        return len(q)
+
+    @exporter.trace()
+    async def stream(q: str) -> AsyncIterator[str]:
+        yield q
+
+    @exporter.record(model="gpt-4o", capture_outputs=False)
+    def complete(messages: list[str]) -> str:
+        return messages[0]
+
+    class Agent:
+        @exporter.trace
+        def method(self, q: str) -> str:
+            return q
+
+        @classmethod
+        @exporter.trace
+        def of_class(cls, q: str) -> str:
+            return q
+
+        @exporter.trace
+        @staticmethod
+        def static(q: str) -> str:
+            return q
+
+    async def use() -> None:
+        assert_type(bare("a", limit=2), list[str])
+        assert_type(await coroutine("a"), int)
+        async for item in stream("a"):
+            assert_type(item, str)
+        assert_type(complete(["a"]), str)
+        assert_type(Agent().method("a"), str)
+        assert_type(Agent.of_class("a"), str)
+        assert_type(Agent.static("a"), str)
+        bare(1)  # type: ignore[arg-type]
+        bare("a", limits=2)  # type: ignore[call-arg]
+        complete("a")  # type: ignore[arg-type]
+        Agent().method(1)  # type: ignore[arg-type]
+
+    print(use)
+    exporter.trace(5)  # type: ignore[call-overload]
+    exporter.record(model="gpt-4o")(5)  # type: ignore[type-var]
 
 
 def use_without_a_loop(event: ModelEvent, any_exporter: Exporter) -> None:
