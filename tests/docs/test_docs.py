@@ -56,6 +56,7 @@ SETTINGS: str = SETTINGS_PAGE["fill_in"](PAGES["settings"])
 [REMEMBER, ANSWER, SEARCH, ON_OUTCOME, REPORT] = examples(PAGES["events"])
 [CHECK_BOOKS, SEND] = examples(PAGES["guarantees"])
 [CHAT, RANK] = examples(PAGES["sessions"])
+[BLOCKS, DECORATED] = examples(PAGES["traces"])
 [PATIENT] = examples(PAGES["responses"])
 [REDACT, NAME_ONLY, ASK_FIRST] = examples(PAGES["privacy"])
 [SPOOLED, ANY_KEY] = examples(PAGES["spool"])
@@ -64,7 +65,7 @@ SETTINGS: str = SETTINGS_PAGE["fill_in"](PAGES["settings"])
 
 RUN_HERE = {
     *("start", "events", "guarantees", "sessions", "responses"),
-    *("privacy", "spool", "sizing", "settings"),
+    *("privacy", "spool", "sizing", "settings", "traces"),
 }
 NO_EXAMPLES = {
     *("api", "benchmarks", "changelog", "cli"),
@@ -231,6 +232,57 @@ async def test_a_conversation_is_one_session(collector: Collector) -> None:
     assert [event.session_id for event in events] == [session.session_id] * 2
     assert session.properties["session_name"] == "support chat"
     assert session.properties["user_properties"] == {"plan": "free"}
+
+
+@pytest.mark.parametrize("dialect", ["legacy", "v1"])
+async def test_the_blocks_of_a_trace_are_a_tree(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch, dialect: str
+) -> None:
+    """
+    A tool and a model call are the children of the step, in the session.
+    """
+    monkeypatch.setenv("HH_EXPORTER_DIALECT", dialect)
+    async with Exporter() as exporter:
+        assert run(BLOCKS)["answer"](exporter, "Hi") == "Hello"
+
+    tree = await _read_tree(collector)
+    assert tree == {"search": ["answer"], "gpt-4o": ["answer"], "answer": [None]}
+
+
+@pytest.mark.parametrize("dialect", ["legacy", "v1"])
+async def test_decorated_functions_are_a_tree(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch, dialect: str
+) -> None:
+    """
+    With what they were given and what came of them, also those that run at once.
+    """
+    monkeypatch.setenv("HH_EXPORTER_DIALECT", dialect)
+    example = run(DECORATED)
+    async with example["exporter"]:
+        assert [word async for word in example["answer"]("Hi")] == ["Hello", "there"]
+
+    tree = await _read_tree(collector)
+    assert tree == {"search": ["answer"] * 2, "complete": ["answer"], "answer": [None]}
+    events = [stored.event async for stored in collector.events()]
+    inputs = [event["inputs"] for event in events if event["event_name"] == "search"]
+    assert inputs == [{"q": "Hi", "limit": 3}, {"q": "greetings", "limit": 1}]
+    [answer] = [event for event in events if event["event_name"] == "answer"]
+    assert answer["outputs"] == {"result": ["Hello", "there"]}
+
+
+async def _read_tree(collector: Collector) -> dict[str, list[str | None]]:
+    """
+    List the parents of all events, by name; all are in one session.
+    """
+    stored = [stored async for stored in collector.events()]
+    events = [one.event for one in stored if one.event.get("event_type") != "session"]
+    assert len({one.session_id for one in stored}) == 1
+    names = {e["event_id"]: e.get("event_name") or e.get("model") for e in events}
+    tree: dict[str, list[str | None]] = {}
+    for event in events:
+        parent = event.get("parent_id")
+        tree.setdefault(str(names[event["event_id"]]), []).append(names.get(parent))
+    return tree
 
 
 async def test_the_redaction_example_removes_addresses(collector: Collector) -> None:

@@ -55,14 +55,20 @@ async def test_the_script_prints_what_readme_says(
     collector: Collector, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
-    It delivers both of its events and prints the result, then the counters.
+    It delivers its events, two of them as a tree, and prints the result, then the counters.
     """
     await asyncio.to_thread(run, SCRIPT)
 
     result, stats = capsys.readouterr().out.splitlines()
     assert f"prints `{result}` and the counters" in README
-    assert stats.startswith("Stats(pushed=2")
-    assert await collector.count() == 2
+    assert stats.startswith("Stats(pushed=3")
+    events = [stored async for stored in collector.events()]
+    named = {
+        stored.event["event_name"]: stored for stored in events if "event_name" in stored.event
+    }
+    assert len(events) == 3
+    assert named["search"].event["parent_id"] == named["answer"].event["event_id"]
+    assert named["search"].session_id == named["answer"].session_id
 
 
 def test_each_cost_is_a_row_of_the_benchmarks_page() -> None:
