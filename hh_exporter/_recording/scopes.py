@@ -18,7 +18,6 @@ import contextlib
 import sys
 import threading
 from asyncio import _get_running_loop
-from contextlib import suppress
 from contextvars import ContextVar, Token
 from inspect import CO_ASYNC_GENERATOR, CO_GENERATOR
 from types import FrameType
@@ -180,9 +179,6 @@ def _find_on_stack(owner: object) -> Scope | None:
     return None
 
 
-_NOWHERE = Scope.__new__(Scope)
-
-
 @define(eq=False)
 class Steps:
     """
@@ -199,9 +195,11 @@ class Steps:
     def __exit__(self, *exc_info: object) -> None:
         token, self._token = self._token, None
         inner = _newest.get()
-        with suppress(ValueError):  # an asynchronous step that is closed in another context
+        try:
             _newest.reset(token)  # type: ignore[arg-type]
-            self._inner = inner
+        except ValueError:  # an asynchronous step that is closed in another context
+            return
+        self._inner = inner
 
 
 def nowhere() -> Steps:
@@ -244,3 +242,7 @@ def here() -> object:
     if loop is not None and (task := asyncio.current_task(loop)) is not None:
         return ref(task)  # the same object each time, while one is held
     return _threads.token
+
+
+_NOWHERE = Scope(None, None, None, None, None, in_steps=True)
+"""Belongs to nobody, and nothing that encloses it counts."""

@@ -4,6 +4,7 @@ The calls of an exporter, without the exporter: what is pushed stays in a list.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from hh_exporter import ModelCall, SessionProperties
@@ -25,10 +26,12 @@ class Recorder(Calls):
         self._blocks = Blocks(clock)
         self.pushed: list[Any] = []
         self.sessions: list[SessionProperties | None] = []
+        self.on_push: Callable[[], object] = bool
 
     def push(self, event: Any, session: SessionProperties | None = None) -> bool:
         self.pushed.append(event)
         self.sessions.append(session)
+        self.on_push()
         return True
 
     def call(self, **fields: Any) -> Recording[ModelCall]:

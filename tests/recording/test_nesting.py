@@ -701,6 +701,31 @@ async def test_one_object_may_be_entered_again(recorder: Recorder) -> None:
     assert inner.parent_id == recorder.pushed[-1].event_id
 
 
+def test_an_event_has_its_place_from_where_it_began(recorder: Recorder) -> None:
+    """
+    Where it is pushed is another's, such as that of a program that closes its exporter.
+    """
+    seen: list[str | None] = []
+
+    def look() -> None:  # as a hook of the user's may
+        recorder.on_push = bool
+        seen.append(recorder.parent)
+        with recorder.trace("hook") as step, recorder.call(event_name="call"):
+            seen.append(step.parent_id)
+            assert recorder.parent == step.event_id
+        assert recorder.parent is None
+
+    outside = recorder.call(event_name="outside")
+    outside.__enter__()
+    with recorder.trace("other") as other:
+        recorder.on_push = look
+        outside.__exit__(None, None, None)
+        assert recorder.parent == other.event_id
+
+    assert seen == [None, None]
+    assert recorder.tree == {"outside": None, "call": "hook", "hook": None, "other": None}
+
+
 async def test_the_worker_inherits_nothing(make_exporter: MakeExporter) -> None:
     """
     What runs in the exporter's own task is in no session, whoever started that.
