@@ -18,6 +18,7 @@ import pytest
 from attrs import frozen
 
 from hh_exporter._cli import cli
+from tests.surroundings import NOBODY_TRUSTED
 
 __all__ = ["Finished", "call", "finish", "run", "started"]
 
@@ -53,7 +54,7 @@ def started(
         stdout=subprocess.PIPE,
         stderr=stderr,
         cwd=_ROOT,
-        env=os.environ | environ,
+        env=os.environ | NOBODY_TRUSTED | environ,
     ) as process:
         try:
             yield process

@@ -17,6 +17,7 @@ from textwrap import dedent
 from attrs import define
 
 from tests.command import Finished, finish
+from tests.surroundings import NOBODY_TRUSTED
 
 __all__ = ["Program", "run_program", "running", "started"]
 
@@ -97,7 +98,7 @@ def started(
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(_ROOT), **environ},
+        env={**os.environ, **NOBODY_TRUSTED, "PYTHONPATH": str(_ROOT), **environ},
         pass_fds=passes,
         start_new_session=True,  # so that its children can be found
     ) as process:

@@ -27,6 +27,7 @@ def test_nothing_comes_in_from_outside() -> None:
     """
     for name in ("TERM", "COLUMNS", "CI", "LC_ALL", "PYTHONWARNINGS", "HTTP_PROXY", "HH_API_KEY"):
         assert name not in os.environ
+    assert "PYTHONDONTWRITEBYTECODE" not in os.environ
     assert Path.home().name.startswith("hh-home-")
     assert time.timezone == 0
     umask = os.umask(0)
