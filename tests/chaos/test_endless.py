@@ -43,7 +43,9 @@ def _bomb() -> Iterator[bytes]:
     Compress zeros: a thousandth of what comes out.
     """
     deflated = zlib.compressobj(9, zlib.DEFLATED, 31)
-    return (deflated.compress(bytes(2**20)) for _ in count())
+    yield deflated.compress(b"") + deflated.flush(zlib.Z_FULL_FLUSH)
+    # As often as one likes: since a full flush, it refers to nothing before.
+    yield from repeat(deflated.compress(bytes(2**20)) + deflated.flush(zlib.Z_FULL_FLUSH))
 
 
 @define(eq=False)
