@@ -345,7 +345,9 @@ class TestFidelity:
                 | st.floats(allow_nan=False, allow_infinity=False)
                 | st.text(),
                 lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-            )
+                max_leaves=12,
+            ),
+            max_size=6,
         )
     )
     def test_any_json_comes_back_equal(self, values: list[Any]) -> None:
