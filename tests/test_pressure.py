@@ -30,7 +30,7 @@ from tests.support import (
     push_all,
 )
 
-FLOOD = 50_000
+FLOOD = 10_000
 MAX_EVENTS = 2_000
 
 
