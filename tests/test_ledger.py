@@ -88,7 +88,7 @@ LONGEST_STEP = 20.0
 """Seconds after which the network gets its turn, while much time passes."""
 
 ORDINARY = settings(
-    max_examples=60,
+    max_examples=36,
     stateful_step_count=30,
     deadline=None,
     derandomize=True,

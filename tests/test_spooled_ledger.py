@@ -28,7 +28,7 @@ from hh_exporter._spool.work import Owner
 from tests.support import PATIENCE
 from tests.test_ledger import LONG, ORDINARY, Books
 
-FEW = settings(ORDINARY, max_examples=12)
+FEW = settings(ORDINARY, max_examples=8)
 
 
 @define(eq=False)
