@@ -61,6 +61,7 @@ def assemble(
     random: Callable[[], float] | None = None,
     on_outcome: Callable[[Settlement], None] | None = None,
     copy: Callable[[Record], None] | None = None,
+    owner: object = None,
 ) -> tuple[Intake, Lifetime]:
     """
     Make what takes events in, and what delivers them.
@@ -95,6 +96,7 @@ def assemble(
             hide_outputs=settings.hide_outputs,
         ),
         sample_rate=settings.sample_rate,
+        owner=owner,
         disabled=settings.disabled_reason,
         copy=copy,
     )

@@ -10,27 +10,27 @@ from __future__ import annotations
 import os
 from asyncio import _get_running_loop
 from collections.abc import Callable
-from datetime import timedelta
 from ssl import SSLContext
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self, Unpack
 
 from hh_exporter._clock import Clock, SystemClock
 from hh_exporter._door import raises_anew
 from hh_exporter._environment import read_settings
 from hh_exporter._life.blocking import Blocking
 from hh_exporter._log import get_log
-from hh_exporter._outcomes import FlushResult, Outcome, Settlement, Stats
+from hh_exporter._outcomes import FlushResult, Settlement, Stats
 from hh_exporter._outside import let_through
 from hh_exporter._recording.blocks import Blocks
 from hh_exporter._recording.calls import Calls
-from hh_exporter._records import Loss, Record
+from hh_exporter._recording.fields import UpdateFields, build
+from hh_exporter._records import Record
 from hh_exporter._settings.batch import BatchLimits
 from hh_exporter._settings.hooks import BeforeSend
 from hh_exporter._settings.queue import QueueLimits
 from hh_exporter._settings.retry import RetryPolicy
 from hh_exporter._settings.spool import Spool
 from hh_exporter._unique import Unique
-from hh_exporter.events import AnyEvent, EventUpdate, JsonObject, SessionProperties
+from hh_exporter.events import AnyEvent, EventUpdate, SessionProperties
 from hh_exporter.exceptions import DeliveryError, EncodeError
 
 __all__ = ["Exporter", "ThreadedExporter"]
@@ -41,7 +41,7 @@ log = get_log(__name__)
 @raises_anew
 class Exporter(Calls, Unique):
     """
-    Deliver model events to the HoneyHive API in the background.
+    Deliver model events, and the traces around them, to the HoneyHive API in the background.
 
     Use it as an async context manager, or await `start` and `aclose`; in a loop that
     has no network, such as a Temporal workflow's, its coroutines raise `ExporterError`.
@@ -66,9 +66,9 @@ class Exporter(Calls, Unique):
         compression: "gzip", or None (default): it is not documented that the
             server accepts it. If the server refuses it, it is turned off.
         ssl_context: For private certificate authorities.
-        before_send: Called with a copy, as plain data, of each ModelEvent and
-            of each SessionProperties; it returns what to send instead, or None
-            to send nothing. If it raises, the event is dropped.
+        before_send: Called with a copy, as plain data, of each event, session and update;
+            it returns what to send instead, or None to send nothing. If it raises, the
+            event is dropped.
         hide_inputs: Never send messages, templates, tools and inputs.
         hide_outputs: Never send responses and outputs. Either setting also leaves
             out metadata and extra keys, which may repeat them.
@@ -143,9 +143,9 @@ class Exporter(Calls, Unique):
         if settings.on_outcome is not None:
             on_outcome = weakly(self, lambda exporter: exporter._settings.on_outcome)
         self._copy = copy = Copy.of(settings, self._clock, self._random)
-        self._intake, self._life = assemble(
-            settings, self._clock, self._random, on_outcome, None if copy is None else copy.take
-        )
+        take, owner = None if copy is None else copy.take, self._blocks.owner
+        parts = assemble(settings, self._clock, self._random, on_outcome, take, owner)
+        self._intake, self._life = parts
         self._life.recordings = self._blocks.open = set()  # what was open is a parent's
         in_child(self, Exporter._build_again)
         if isinstance(self, Blocking):
@@ -160,8 +160,6 @@ class Exporter(Calls, Unique):
         closed = self._queue.closed
         self._build()
         self._queue.closed = closed
-
-    # Ways in.
 
     def push(self, event: AnyEvent, session: SessionProperties | None = None) -> bool:
         """
@@ -182,9 +180,7 @@ class Exporter(Calls, Unique):
         try:
             record = self._intake.encode(event, session)
             if record.session is not None:
-                with self._intake.opening(record) as opening:
-                    if opening is not None:
-                        self._report(self._queue.offer(opening), opening)
+                self._intake.announce(record)
             loss = self._queue.offer(record)
             worker = self._keeper.worker
             loop = _get_running_loop()
@@ -194,7 +190,7 @@ class Exporter(Calls, Unique):
                 or (loop is not worker.loop and (loop is not None or worker.loop.is_closed()))
             ):
                 self._keeper.see_to_worker()
-            return loss is None or self._report(loss, record)
+            return loss is None or self._settler.report(loss, record)
         except EncodeError:
             return False
         except Exception as exc:  # where not even a clock may be read, as in a sandbox
@@ -202,57 +198,33 @@ class Exporter(Calls, Unique):
             log.error_once("hh_exporter: push failed with %s; logged once", type(exc).__name__)
             return record is not None and record.seq > 0
 
-    def update(
-        self,
-        event_id: str,
-        *,
-        feedback: JsonObject | None = None,
-        metrics: JsonObject | None = None,
-        metadata: JsonObject | None = None,
-        outputs: JsonObject | None = None,
-        config: JsonObject | None = None,
-        user_properties: JsonObject | None = None,
-        duration: float | timedelta | None = None,
-    ) -> bool:
+    def update(self, event_id: str, **fields: Unpack[UpdateFields]) -> bool:
         """
         Add to an event or a session after the fact, in the background; see `EventUpdate`.
 
-        Never waits and never raises because of data. Any thread, at any time. It is sent
-        once what was pushed of that event has its outcome, and dropped as `event_lost` if
-        the event was rejected or dropped. Updates of one event that wait are sent as one.
+        As `push` it never waits. It is sent once its event has its outcome, and dropped as
+        `event_lost` if that was rejected or dropped. Updates of one event that wait are sent
+        as one.
 
         Args:
             event_id: The event, pushed here or elsewhere, or the session.
-            duration: Milliseconds, or a timedelta.
+            **fields: Fields of the EventUpdate; a wrong name is a TypeError.
 
         Returns:
-            True if it was accepted; False if it was dropped, which is counted with its
-            reason. The books count an update as they count an event.
+            True if it was accepted; False if it was dropped, which is counted with its reason.
         """
-        said = {name: v for name, v in locals().items() if name != "self"}
+        update = build(EventUpdate, "update", {"event_id": event_id, **fields})
         try:
-            record = self._intake.encode_update(EventUpdate(**said))
+            record = self._intake.encode_update(update)
             loss = self._queue.offer_update(record)
             self._keeper.see_to_worker()
-            return self._report(loss, record)
+            return self._settler.report(loss, record)
         except EncodeError:
             return False
         except Exception as exc:  # as for `push`
             let_through(exc)
             log.error_once("hh_exporter: update failed with %s; logged once", type(exc).__name__)
             return False
-
-    def _report(self, loss: Loss | None, record: Record) -> bool:
-        """
-        Report what was dropped as *record* was offered.
-
-        Returns:
-            Whether that was not *record* itself.
-        """
-        if loss is None:
-            return True
-        self._settler.announce_all(loss.records, Outcome.DROPPED, loss.reason)
-        return loss.records[-1] is not record
 
     async def put(self, event: AnyEvent, session: SessionProperties | None = None) -> bool:
         """
@@ -282,7 +254,13 @@ class Exporter(Calls, Unique):
                     await enter(self._life, opening)
         return await enter(self._life, record)
 
-    async def create_model_event(self, event: AnyEvent, timeout: float | None = None) -> str:
+    async def create_model_event(
+        self,
+        event: AnyEvent,
+        timeout: float | None = None,
+        *,
+        session: SessionProperties | None = None,
+    ) -> str:
         """
         Send *event* now and by itself, bypassing the queue (POST /events/model, /v1/events).
 
@@ -291,6 +269,7 @@ class Exporter(Calls, Unique):
         Args:
             event: The event.
             timeout: Seconds for all attempts; default 3 times `request_timeout`.
+            session: As for `push`; its properties are sent by the queue.
 
         Returns:
             The server's id of the event.
@@ -301,15 +280,15 @@ class Exporter(Calls, Unique):
         """
         self._life.check_loop()
         self._queue.check_open()
-        budget = 3 * self._settings.request_timeout if timeout is None else timeout
-        deadline = self._clock.now() + budget
+        seconds = 3 * self._settings.request_timeout if timeout is None else timeout
+        deadline = self._clock.now() + seconds
         try:
-            record = self._intake.encode(event, sample=False)
+            record = self._intake.encode(event, session, sample=False)
         except EncodeError as exc:
             raise DeliveryError(f"the event was not sent: {exc}", reason=exc.reason) from None
+        self._intake.announce(record)
+        record.session = None  # a request for one event has no room for its properties
         return await self._life.deliver_one(record, deadline)
-
-    # Life.
 
     async def start(self) -> None:
         """
@@ -389,8 +368,6 @@ class Exporter(Calls, Unique):
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self.aclose()
-
-    # Looking in.
 
     def stats(self) -> Stats:
         """

@@ -16,11 +16,12 @@ from attrs import define, field
 
 from hh_exporter._delivery.settler import Settler
 from hh_exporter._dialects.vendor import to_session_uuid
-from hh_exporter._encoding.codec import Codec
+from hh_exporter._encoding.codec import Codec, copy_event
 from hh_exporter._encoding.privacy import Privacy
 from hh_exporter._outcomes import DropReason
 from hh_exporter._outside import let_through
 from hh_exporter._queue.queue import RecordQueue
+from hh_exporter._recording.scopes import Scope, current
 from hh_exporter._records import Record, Session
 from hh_exporter._sessions import Sessions
 from hh_exporter._values.legalize import legalize
@@ -44,6 +45,8 @@ class Intake:
     sessions: Sessions
     privacy: Privacy
     sample_rate: float
+    owner: object
+    """Stands for the exporter in the scopes of its sessions and steps."""
     disabled: str
     """Why nothing is sent at all; empty if events are sent."""
     copy: Callable[[Record], None] | None = None
@@ -63,7 +66,8 @@ class Intake:
 
         Args:
             event: Anything; what is not an event is refused as `invalid`.
-            session: The session that it belongs to, unless it names another.
+            session: The session that it belongs to, unless it names another; default: that
+                of the block around the caller.
             sample: Whether it may be left out by `sample_rate`.
 
         Raises:
@@ -77,6 +81,9 @@ class Intake:
                 raise EncodeError(DropReason.DISABLED, self.disabled)
             if self.queue.closed:
                 raise EncodeError(DropReason.CLOSED, "the exporter is closed")
+            scope = current(self.owner)
+            if scope is not None and session is None:
+                event, session = _place(event, scope)
             if session is None and not self._has_rules:
                 return self.codec.encode(event, event_id)
             if sample:
@@ -159,6 +166,14 @@ class Intake:
                 self.sessions.withhold(session.session_id, "its properties are too large")
         return record
 
+    def announce(self, record: Record) -> None:
+        """
+        Queue the session of *record* now if it is an event of its own.
+        """
+        with self.opening(record) as opening:
+            if opening is not None:
+                self.settler.report(self.queue.offer(opening), opening)
+
     @contextmanager
     def opening(self, record: Record) -> Iterator[Record | None]:
         """
@@ -215,6 +230,20 @@ class Intake:
         key = own if isinstance(own, str) and own else event_id
         if crc32(key.encode("utf-8", "surrogatepass")) >= self.sample_rate * _CHANCES:
             raise EncodeError(DropReason.SAMPLED, "left out by sample_rate")
+
+
+def _place(event: AnyEvent, scope: Scope) -> tuple[AnyEvent, SessionProperties | None]:
+    """
+    Have an event that names no session and no parent belong to the step or session around it.
+
+    Returns:
+        The event, or a copy of it, and a session that may still have to be announced.
+    """
+    is_placed = event.session_id is not None or event.parent_id is not None
+    if is_placed or getattr(event, "event_type", "") == "session":
+        return event, None
+    changes = {"session_id": scope.session_id, "parent_id": scope.event_id}
+    return copy_event(event, changes), scope.session
 
 
 def _id_of(event: AnyEvent | EventUpdate) -> str:

@@ -19,7 +19,7 @@ from hh_exporter._log import get_log
 from hh_exporter._outcomes import DropReason, Outcome, Settlement
 from hh_exporter._outside import comes_from_outside
 from hh_exporter._queue.queue import RecordQueue
-from hh_exporter._records import UPDATES, Lost, Record
+from hh_exporter._records import UPDATES, Loss, Lost, Record
 from hh_exporter._sessions import Sessions
 
 if TYPE_CHECKING:  # SQLite and the spool are loaded where one is wanted
@@ -109,6 +109,18 @@ class Settler:
             if self.spooler is not None:
                 self.spooler.settle(records, outcome, reason, status=status, answer=answer)
             self.announce_all(records, outcome, reason, status=status)
+
+    def report(self, loss: Loss | None, record: Record) -> bool:
+        """
+        Announce what the queue dropped as *record* was offered; the ledger knows it.
+
+        Returns:
+            Whether that was not *record* itself.
+        """
+        if loss is None:
+            return True
+        self.announce_all(loss.records, Outcome.DROPPED, loss.reason)
+        return loss.records[-1] is not record
 
     def refuse(
         self, event_id: str, reason: DropReason, detail: str = "", *, is_update: bool = False

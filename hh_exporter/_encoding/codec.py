@@ -17,7 +17,7 @@ from attrs import define, field, fields
 
 from hh_exporter._clock import Clock
 from hh_exporter._dialects.dialect import Dialect
-from hh_exporter._encoding.scalars import Scalars, wrong_type
+from hh_exporter._encoding.scalars import Scalars, copy_fields, wrong_type
 from hh_exporter._log import get_log
 from hh_exporter._outcomes import DropReason
 from hh_exporter._outside import let_through
@@ -35,7 +35,7 @@ from hh_exporter.events import (
 )
 from hh_exporter.exceptions import EncodeError
 
-__all__ = ["Codec"]
+__all__ = ["Codec", "copy_event"]
 
 log = get_log(__name__)
 
@@ -209,3 +209,13 @@ def _class_of(event: object) -> type[AnyEvent]:
             return cls
     name = type(event).__name__
     raise EncodeError(DropReason.INVALID, f"push takes a ModelEvent or an Event, not a {name}")
+
+
+def copy_event(event: AnyEvent, changes: dict[str, Any]) -> AnyEvent:
+    """
+    Make a copy of *event* with *changes*.
+
+    Raises:
+        EncodeError: It is no event.
+    """
+    return copy_fields(_class_of(event), event, changes)

@@ -14,7 +14,7 @@ from typing import Any, Required, TypedDict, TypeVar, get_type_hints
 
 from hh_exporter.events import JsonArray, JsonObject, JsonObjects, JsonValue
 
-__all__ = ["EventFields", "ModelEventFields", "SessionFields", "build"]
+__all__ = ["EventFields", "ModelEventFields", "SessionFields", "UpdateFields", "build"]
 
 T = TypeVar("T")
 
@@ -76,6 +76,20 @@ class SessionFields(_Payloads, total=False):
     """
 
     session_name: str | None
+
+
+class UpdateFields(TypedDict, total=False):
+    """
+    The fields of an `EventUpdate`, but for `event_id`, which is a parameter of `update`.
+    """
+
+    feedback: JsonObject | None
+    metrics: JsonObject | None
+    metadata: JsonObject | None
+    outputs: JsonObject | None
+    config: JsonObject | None
+    user_properties: JsonObject | None
+    duration: float | timedelta | None
 
 
 def build(cls: type[T], call: str, fields: Mapping[str, Any]) -> T:

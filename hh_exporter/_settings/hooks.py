@@ -11,6 +11,6 @@ __all__ = ["BeforeSend"]
 
 BeforeSend: TypeAlias = Callable[[Any], Any]
 """
-Gets a copy as plain data of each ModelEvent and each SessionProperties, and
-returns what is to be sent instead, or None to send nothing of it.
+Gets a copy as plain data of each ModelEvent, Event, EventUpdate and SessionProperties,
+and returns what is to be sent instead, or None to send nothing of it.
 """

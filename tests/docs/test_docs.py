@@ -53,7 +53,7 @@ GROUPS: dict[str, type[Any]] = SETTINGS_PAGE["GROUPS"]
 SETTINGS: str = SETTINGS_PAGE["fill_in"](PAGES["settings"])
 
 [APP] = examples(PAGES["start"])
-[REMEMBER, ANSWER, SEARCH, ON_OUTCOME, REPORT] = examples(PAGES["events"])
+[REMEMBER, ANSWER, SEARCH, RATE, ON_OUTCOME, REPORT] = examples(PAGES["events"])
 [CHECK_BOOKS, SEND] = examples(PAGES["guarantees"])
 [CHAT, RANK] = examples(PAGES["sessions"])
 [BLOCKS, DECORATED] = examples(PAGES["traces"])
@@ -155,6 +155,18 @@ async def test_the_step_is_reported(collector: Collector) -> None:
     assert (stored["event_type"], stored["event_name"]) == ("tool", "search")
     assert stored["inputs"] == {"question": "why?"}
     assert stored["outputs"] == {"hits": ["because"]}
+
+
+async def test_the_rating_is_added(collector: Collector) -> None:
+    """
+    To the event that was pushed before.
+    """
+    async with Exporter() as exporter:
+        exporter.push(model_event(event_id="e1"))
+        run(RATE)["rate"](exporter, "e1", 5)
+
+    [stored] = [stored.event async for stored in collector.events()]
+    assert stored["feedback"] == {"rating": 5}
 
 
 async def test_a_recorded_stream_arrives(collector: Collector) -> None:

@@ -9,8 +9,13 @@ from typing import Any, Required, get_args, get_origin, get_type_hints
 import pytest
 
 from hh_exporter import ModelEvent, SessionProperties
-from hh_exporter._recording.fields import EventFields, ModelEventFields, SessionFields
-from hh_exporter.events import Event
+from hh_exporter._recording.fields import (
+    EventFields,
+    ModelEventFields,
+    SessionFields,
+    UpdateFields,
+)
+from hh_exporter.events import Event, EventUpdate
 from tests.recording.recorder import Recorder
 
 
@@ -20,6 +25,7 @@ from tests.recording.recorder import Recorder
         (ModelEventFields, ModelEvent, set()),
         (EventFields, Event, {"event_type"}),
         (SessionFields, SessionProperties, set()),
+        (UpdateFields, EventUpdate, {"event_id"}),
     ],
 )
 def test_what_calls_take_is_what_the_class_has(fields: Any, cls: type, own: set[str]) -> None:
