@@ -8,10 +8,8 @@ one an event, or holds its callers for longer than a second. It logs one line in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from functools import partial
-from math import inf
-from typing import Any, TypeVar
 
 from attrs import define, evolve, field
 from tenacity import wait_fixed
@@ -22,7 +20,6 @@ from hh_exporter._delivery.breaker import Breaker
 from hh_exporter._delivery.settler import Settler
 from hh_exporter._dialects.registry import DIALECTS
 from hh_exporter._environment import Settings
-from hh_exporter._life.closing import close
 from hh_exporter._life.endings import see_to_the_end
 from hh_exporter._life.lifetime import Lifetime
 from hh_exporter._log import get_log
@@ -36,8 +33,6 @@ from hh_exporter._settings.retry import RetryPolicy
 __all__ = ["Copy"]
 
 log = get_log(__name__)
-
-T = TypeVar("T")
 
 _BUDGET = QueueLimits(max_events=5_000, max_bytes=16 * 2**20, overflow="drop_oldest")
 _BATCH = BatchLimits(linger=0.2)
@@ -118,6 +113,7 @@ class Copy:
                 on_trouble=copy._say,
             ),
         )
+        copy.life.on_ended.add(copy._note_end)
         see_to_the_end(copy.life)
         return copy
 
@@ -139,60 +135,11 @@ class Copy:
         with self.life.queue.lock:
             return self._sessions.add(Session(session.session_id, session.data))
 
-    def start(self) -> None:
+    def _note_end(self) -> None:
         """
-        Start the worker in the running loop; after a close, take copies again.
+        Log that a worker ended before it had an answer.
         """
-        if self.life.queue.closed:
-            self.life.open_again()
-        self.life.keeper.see_to_worker()
-
-    async def flush(self, deadline: float | None) -> None:
-        """
-        Wait until all copies are sent, until *deadline* or a second from now at most.
-
-        If the last attempt failed, it waits for nothing.
-        """
-        if self.life.queue.has_open_records and not self._trouble:
-            latest = self.life.clock.now() + _PATIENCE
-            await self.life.flush(latest if deadline is None else min(deadline, latest))
-
-    async def close_after(self, others: Coroutine[Any, Any, T], deadline: float) -> T:
-        """
-        Await the close of the exporter itself, then send what is left until *deadline*.
-
-        That takes a second at most. If the last attempt failed, or the first close was cancelled,
-        what is left is not sent.
-
-        Returns:
-            What *others* returns.
-        """
-        try:
-            result = await others
-        except BaseException:
-            await self._close(-inf)
-            raise
-        await self._close(deadline)
-        return result
-
-    async def _close(self, deadline: float) -> None:
-        latest = self.life.clock.now() + (0.0 if self._trouble else _PATIENCE)
-        await close(self.life, min(deadline, latest))
-        self._say(self._trouble)
-
-    def forget(self) -> None:
-        """
-        End by itself, within a second; see `Lifetime.forget`.
-        """
-        self.life.forget(None)
-
-    @property
-    def _trouble(self) -> str:
-        """
-        How the last attempt failed; empty if it did not.
-        """
-        worker = self.life.worker
-        return "" if worker is None else worker.breaker.trouble
+        self._say(self.life.trouble)
 
     def _say(self, trouble: str) -> None:
         """

@@ -142,10 +142,11 @@ class Exporter(Calls, Unique):
         on_outcome = None
         if settings.on_outcome is not None:
             on_outcome = weakly(self, lambda exporter: exporter._settings.on_outcome)
-        self._copy = copy = Copy.of(settings, self._clock, self._random)
+        copy = Copy.of(settings, self._clock, self._random)
         take, owner = None if copy is None else copy.take, self._blocks.owner
         parts = assemble(settings, self._clock, self._random, on_outcome, take, owner)
         self._intake, self._life = parts
+        self._life.copy = None if copy is None else copy.life
         self._life.recordings = self._blocks.open = set()  # what was open is a parent's
         in_child(self, Exporter._build_again)
         if isinstance(self, Blocking):
@@ -302,8 +303,8 @@ class Exporter(Calls, Unique):
         if self._queue.closed:
             await self.aclose()
             self._life.open_again()
-        if self._copy is not None:
-            self._copy.start()
+        if self._life.copy is not None:
+            self._life.copy.keeper.see_to_worker()
         if not self._disabled:
             await self._life.start()
 
@@ -317,13 +318,9 @@ class Exporter(Calls, Unique):
                 limit, once the server refuses the exporter.
         """
         self._life.check_loop()
-        deadline = None if timeout is None else self._clock.now() + timeout
-        result = FlushResult(0, 0, 0, 0)
-        if self._queue.has_open_records:
-            result = await self._life.flush(deadline)
-        if self._copy is not None:
-            await self._copy.flush(deadline)
-        return result
+        from hh_exporter._life.together import flush
+
+        return await flush(self._life, None if timeout is None else self._clock.now() + timeout)
 
     async def aclose(self, timeout: float | None = None) -> FlushResult:
         """
@@ -339,12 +336,10 @@ class Exporter(Calls, Unique):
             timeout: Seconds; default `close_timeout`.
         """
         self._life.check_loop()  # first: a sandbox would load a module of its own
-        from hh_exporter._life.closing import close
+        from hh_exporter._life.together import close
 
         seconds = self._settings.close_timeout if timeout is None else timeout
-        deadline = self._clock.now() + seconds
-        result = close(self._life, deadline)
-        return await (self._copy.close_after(result, deadline) if self._copy else result)
+        return await close(self._life, self._clock.now() + seconds)
 
     def install_signal_handlers(self) -> None:
         """
@@ -378,8 +373,6 @@ class Exporter(Calls, Unique):
     def __del__(self) -> None:
         if (life := self.__dict__.get("_life")) is not None:  # else not even made
             life.forget(self._settings.on_outcome)
-        if (copy := self.__dict__.get("_copy")) is not None:
-            copy.forget()
 
     def __repr__(self) -> str:
         health = self._life.health()[0] if hasattr(self, "_life") else "not made"

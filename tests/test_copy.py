@@ -88,9 +88,9 @@ async def copied(exporter: Exporter, clock: FakeClock) -> None:
     """
     Wait until nothing is left to copy.
     """
-    copy = exporter._copy
+    copy = exporter._life.copy
     assert copy is not None
-    while copy.life.queue.has_open_records:
+    while copy.queue.has_open_records:
         await clock.advance(0.2)
         await asyncio.sleep(0)
 
@@ -428,9 +428,9 @@ async def test_a_cancelled_close_ends_copies(
     await asyncio.wait([close])
 
     assert close.cancelled()
-    assert exporter._copy
-    assert exporter._copy.life.worker
-    assert exporter._copy.life.worker.is_over
+    assert exporter._life.copy
+    assert exporter._life.copy.worker
+    assert exporter._life.copy.worker.is_over
 
 
 async def test_the_budget_bounds_copies(
@@ -442,9 +442,9 @@ async def test_the_budget_bounds_copies(
     other.default = hang()
     exporter = build_exporter(also=other.url, disabled=True)
     await exporter.start()
-    copy = exporter._copy
+    copy = exporter._life.copy
     assert copy is not None
-    ledger = copy.life.queue.ledger
+    ledger = copy.queue.ledger
     push_all_disabled = partial(exporter.push, model_event())
     for _ in range(200):
         push_all_disabled()
@@ -511,11 +511,9 @@ async def test_what_the_queue_drops_is_copied(
     exporter = await make_exporter(also=other.url, queue=limits)
     assert exporter.push(model_event(event_id="e0"))
     assert not exporter.push(model_event(event_id="e1"))
-    flush = asyncio.create_task(exporter.flush(0.0))
-    await other.requests_seen(0)
-    await flush
-    assert exporter._copy
-    await exporter._copy.flush(None)
+    await exporter.flush(0.0)
+    assert exporter._life.copy
+    await exporter._life.copy.flush(None)
 
     assert other.created_ids == ["e0", "e1"]
 
@@ -575,7 +573,7 @@ async def test_a_forgotten_exporter_takes_them_along(
     exporter = Exporter(KEY, base_url=server.url, also=other.url)
     await exporter.start()
     push_all(exporter, "e0")
-    ref, copy = weakref.ref(exporter), weakref.ref(exporter._copy)
+    ref, copy = weakref.ref(exporter), weakref.ref(exporter._life.copy)
 
     del exporter
     gc.collect()
@@ -630,8 +628,31 @@ async def test_the_end_of_a_program_sends_copies(
     assert done.stderr == ""
 
 
+def test_an_exporter_in_a_thread_copies() -> None:
+    """
+    By a thread more, which ends with the first; a flush that blocks waits for both.
+    """
+    with Kit() as kit, Kit() as local:
+        exporter = Exporter.in_thread(base_url=kit.url, also=local.url)
+        with exporter:
+            push_all(exporter, "e0")
+            exporter.flush_sync()
+            assert [event["event_id"] for event in local.events()] == ["e0"]
+            push_all(exporter, "e1")
+        assert not exporter.push(model_event())
+        with exporter:
+            push_all(exporter, "e2")
+
+        assert [event["event_id"] for event in local.events()] == ["e0", "e1", "e2"]
+        assert len(kit.events()) == 3
+    assert_balanced(exporter)
+
+
 async def test_the_end_of_a_loop_waits_a_second_for_copies(
-    server: ScriptedServer, other: ScriptedServer, clock: FakeClock
+    server: ScriptedServer,
+    other: ScriptedServer,
+    clock: FakeClock,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """
     As asyncio.run ends one, which cancels the workers: the real one has two seconds of its own.
@@ -651,6 +672,8 @@ async def test_the_end_of_a_loop_waits_a_second_for_copies(
 
     assert all(worker.cancelled() for worker in both)
     assert server.created_ids == ["e0"]
+    (said,) = caplog.messages
+    assert "no answer in time" in said
 
 
 async def test_the_end_of_a_program_says_once_that_copies_failed(
@@ -740,11 +763,11 @@ def test_a_kit_copies_nothing(other: ScriptedServer, monkeypatch: pytest.MonkeyP
     """
     monkeypatch.setenv("HH_EXPORTER_ALSO", other.url)
     own = Exporter(KEY)
-    assert own._copy
+    assert own._life.copy
 
     with Kit() as kit:
-        assert kit.make_exporter()._copy is None
+        assert kit.make_exporter()._life.copy is None
         kit.adopt(own)
-        assert own._copy is None
+        assert own._life.copy is None
 
-    assert own._copy
+    assert own._life.copy

@@ -50,12 +50,14 @@ class Blocking(Unique):
             ExporterError: It is called in the exporter's own thread, as by `on_outcome`, or no
                 event loop can be made here.
         """
+        from hh_exporter._life.together import flush
+
         life = self._life
         _check_thread(life)
         deadline = None if timeout is None else life.clock.now() + timeout
-        if not life.queue.has_open_records:
+        if life.copy is None and not life.queue.has_open_records:
             return FlushResult(0, 0, 0, 0)
-        return _wait_for(lambda: life.flush(deadline))
+        return _wait_for(lambda: flush(life, deadline))
 
     def close(self, timeout: float | None = None) -> FlushResult:
         """
@@ -71,7 +73,7 @@ class Blocking(Unique):
             ExporterError: It is called in the exporter's own thread, as by `on_outcome`, or no
                 event loop can be made here: then what is queued was given up.
         """
-        from hh_exporter._life.closing import close
+        from hh_exporter._life.together import close
 
         life = self._life
         _check_thread(life)

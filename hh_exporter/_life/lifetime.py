@@ -54,6 +54,8 @@ class Lifetime:
     """Called with the loop that it will live in, and what to call once it is over."""
     keeper: Keeper = field(init=False)
     leftovers: Leftovers = field(init=False)
+    copy: Lifetime | None = field(default=None, init=False)
+    """That of the copies of its events, if there are any: it opens and ends with this one."""
     _then: Callable[[], None] | None = field(default=None, init=False)
     """Called once the worker has sent what is there."""
     _pid: int = Factory(os.getpid)
@@ -91,6 +93,8 @@ class Lifetime:
         Have each worker live in a thread of its own, instead of a loop of the program's.
         """
         self.keeper.has_thread = self.leftovers.has_thread = True
+        if self.copy is not None:
+            self.copy.live_in_thread()
 
     check_loop = staticmethod(check_loop)
     """Found here by the exporter: a sandbox would load the module anew for each import."""
@@ -173,6 +177,8 @@ class Lifetime:
                 self.close_watch = None
             self.leftovers.is_cut_short = False
             self.queue.closed = False
+        if self.copy is not None:
+            self.copy.open_again()
 
     # How it ends if it is not closed.
 
@@ -271,6 +277,8 @@ class Lifetime:
         """
         if os.getpid() != self._pid:
             return  # in a forked child, before all was made anew: it is the parent's
+        if self.copy is not None:
+            self.copy.forget(None)
         self.settler.on_outcome = on_outcome
         self._is_forgotten = True  # first: the worker may be ending
         worker = self.worker
@@ -292,6 +300,8 @@ class Lifetime:
         """
         self.give_up()
         self.join()
+        if self.copy is not None:
+            self.copy.save_all()
 
     def give_up(self) -> None:
         """
@@ -338,6 +348,13 @@ class Lifetime:
         self.settler.say_rest()
 
     # Looking in.
+
+    @property
+    def trouble(self) -> str:
+        """
+        How the last attempt failed; empty if it did not.
+        """
+        return "" if self.worker is None else self.worker.breaker.trouble
 
     def stats(self) -> Stats:
         """

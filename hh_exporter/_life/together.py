@@ -1,0 +1,51 @@
+"""
+Flush and close an exporter, and the copies of its events after it.
+
+Copies get what time is left, but no more than they were given for all, and none once they failed:
+they may hold nothing up for long.
+"""
+
+from __future__ import annotations
+
+from math import inf
+
+from hh_exporter._life import closing
+from hh_exporter._life.lifetime import Lifetime
+from hh_exporter._outcomes import FlushResult
+
+__all__ = ["close", "flush"]
+
+
+async def flush(life: Lifetime, deadline: float | None) -> FlushResult:
+    """
+    Wait until all records have an outcome, or no more can be delivered by *deadline*. Any loop.
+    """
+    result = FlushResult(0, 0, 0, 0)
+    if life.queue.has_open_records:
+        result = await life.flush(deadline)
+    copy = life.copy
+    if copy is not None and copy.queue.has_open_records and not copy.trouble:
+        await copy.flush(_limit(copy, inf if deadline is None else deadline))
+    return result
+
+
+async def close(life: Lifetime, deadline: float) -> FlushResult:
+    """
+    Accept no more, send what is there until *deadline*, and give up the rest. Any loop.
+
+    If it is cancelled, no more copies are sent.
+    """
+    copy = life.copy
+    if copy is None:
+        return await closing.close(life, deadline)
+    try:
+        result = await closing.close(life, deadline)
+    except BaseException:
+        await closing.close(copy, -inf)
+        raise
+    await closing.close(copy, -inf if copy.trouble else _limit(copy, deadline))
+    return result
+
+
+def _limit(copy: Lifetime, deadline: float) -> float:
+    return min(deadline, copy.clock.now() + copy.settings.close_timeout)
