@@ -19,6 +19,7 @@ from hh_exporter import (
     BatchLimits,
     ConfigError,
     DropReason,
+    Event,
     Exporter,
     FlushResult,
     ModelEvent,
@@ -114,13 +115,14 @@ async def test_each_event_is_copied_once(
     await exporter.put(model_event(event_id="put"))
     with exporter.record(model="m", event_id="recorded"):
         pass
+    exporter.push(Event(event_type="tool", event_name="search", event_id="tool"))
     await exporter.create_model_event(model_event(event_id="created"))
 
-    assert (await exporter.flush()).delivered == 3
+    assert (await exporter.flush()).delivered == 4
 
-    assert sorted(other.created_ids) == ["created", "pushed", "put", "recorded"]
+    assert sorted(other.created_ids) == ["created", "pushed", "put", "recorded", "tool"]
     assert {e["event_id"]: e for e in other.created} == {e["event_id"]: e for e in server.created}
-    assert assert_balanced(exporter).pushed == 4
+    assert assert_balanced(exporter).pushed == 5
 
 
 @in_both_dialects
@@ -395,6 +397,31 @@ async def test_a_close_waits_a_second_for_copies(
     await other.disconnected()
 
 
+async def test_a_close_waits_for_no_server_that_hung_before(
+    make_exporter: MakeExporter, other: ScriptedServer, clock: FakeClock
+) -> None:
+    """
+    Once an attempt had no answer, neither a flush nor the close takes any time.
+    """
+    other.default = hang()
+    exporter = await make_exporter(also=other.url)
+    push_all(exporter, "e0")
+    await exporter.flush(0.0)
+    await clock.advance(0.2)
+    await other.requests_seen(1)
+    copy = exporter._life.copy
+    assert copy is not None
+    await clock.advance(2.0)
+    await until(lambda: copy.trouble)
+    began = clock.now()
+    push_all(exporter, "e1")
+
+    assert (await exporter.flush()).delivered == 1
+    assert await exporter.aclose() == FlushResult(0, 0, 0, 0)
+
+    assert clock.now() == began
+
+
 async def test_a_close_that_has_no_time_gives_copies_none(
     make_exporter: MakeExporter, server: ScriptedServer, other: ScriptedServer, clock: FakeClock
 ) -> None:
@@ -464,7 +491,10 @@ async def test_the_budget_bounds_copies(
 
 
 async def test_a_collector_may_be_started_later(
-    make_exporter: MakeExporter, clock: FakeClock, other: ScriptedServer
+    make_exporter: MakeExporter,
+    clock: FakeClock,
+    other: ScriptedServer,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """
     It gets what was pushed before, within seconds of its start, however long that took.
@@ -483,6 +513,7 @@ async def test_a_collector_may_be_started_later(
     assert clock.now() - began < 6.0
 
     assert sorted(other.created_ids) == [f"e{n}" for n in range(10)]
+    assert len(caplog.messages) == 1
 
 
 async def test_a_bad_event_costs_no_other_copy(
