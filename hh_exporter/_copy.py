@@ -123,14 +123,18 @@ class Copy:
 
         Any thread. Never waits.
         """
-        self.life.queue.offer(evolve(record, session=self._find_session(record.session)))
-        self.life.keeper.see_to_worker()
+        session = None if record.session is None else self._find_session(record.session)
+        # Not by evolve, which takes as long as an ordinary push.
+        copy = Record(record.event_id, record.data, record.pushed_at, session, record.route)
+        self.life.queue.offer(copy)
+        if not self.life.keeper.is_running:
+            self.life.keeper.see_to_worker()
 
-    def _find_session(self, session: Session | None) -> Session | None:
+    def _find_session(self, session: Session) -> Session | None:
         """
         Find what is still to be announced here of the session of a record.
         """
-        if session is None or self._sessions.is_known(session.session_id):
+        if self._sessions.is_known(session.session_id):
             return None
         with self.life.queue.lock:
             return self._sessions.add(Session(session.session_id, session.data))

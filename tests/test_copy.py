@@ -29,6 +29,7 @@ from hh_exporter import (
 )
 from hh_exporter._collector import Collector
 from hh_exporter._environment import read_settings
+from hh_exporter._records import Record
 from hh_exporter.testing import Kit
 from tests.collector_client import known_sessions, stored
 from tests.conftest import KEY, BuildExporter, MakeExporter, in_both_dialects
@@ -123,6 +124,26 @@ async def test_each_event_is_copied_once(
     assert sorted(other.created_ids) == ["created", "pushed", "put", "recorded", "tool"]
     assert {e["event_id"]: e for e in other.created} == {e["event_id"]: e for e in server.created}
     assert assert_balanced(exporter).pushed == 5
+
+
+async def test_a_copy_has_all_that_a_record_is_made_of(
+    make_exporter: MakeExporter, other: ScriptedServer
+) -> None:
+    """
+    The bytes are the same object, and a session is one of its own.
+    """
+    exporter = await make_exporter(also=other.url)
+    event = Event(event_type="tool", event_name="search")
+    exporter.push(event, session=SessionProperties(session_name="support"))
+    copies = exporter._life.copy
+    assert copies is not None
+    (record,), (copy,) = exporter._queue.ledger.waiting, copies.queue.ledger.waiting
+
+    names = {a.name for a in attrs.fields(Record) if a.init}
+    assert {n for n in names if getattr(record, n) is not getattr(copy, n)} == {"session"}
+    assert record.session
+    assert copy.session
+    assert copy.session.data is record.session.data
 
 
 @in_both_dialects
