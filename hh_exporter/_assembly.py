@@ -166,8 +166,8 @@ class WorkerMaker:
     """Called with `random`."""
     last_call: float = LAST_CALL
     """Seconds for which a worker that is cancelled still sends."""
-    on_trouble: Callable[[str], None] = lambda _: None
-    """Called after each answer that created no event, with what it was."""
+    on_failure: Callable[[str], None] = lambda _: None
+    """Called after each answer while the server takes nothing, with what it was."""
     _addresses: Addresses = Factory(Addresses)
 
     def __call__(self, loop: AbstractEventLoop, on_over: Callable[[], None]) -> Worker:
@@ -181,8 +181,8 @@ class WorkerMaker:
 
         def on_answer() -> None:
             bell.ring()
-            if breaker.trouble:
-                self.on_trouble(breaker.trouble)
+            if failure := breaker.reason or breaker.failure:
+                self.on_failure(failure)
 
         transport = Transport(
             base_url=settings.base_url,

@@ -24,7 +24,7 @@ from hh_exporter._life.endings import see_to_the_end
 from hh_exporter._life.lifetime import Lifetime
 from hh_exporter._log import get_log
 from hh_exporter._queue.queue import RecordQueue
-from hh_exporter._records import Record, Session
+from hh_exporter._records import UPDATES, Record, Session
 from hh_exporter._sessions import Sessions
 from hh_exporter._settings.batch import BatchLimits
 from hh_exporter._settings.queue import QueueLimits
@@ -110,7 +110,7 @@ class Copy:
                 random=random or draw,
                 make_breaker=partial(Breaker, first_probe=_PROBE, widest_probe=_PROBE),
                 last_call=_PATIENCE,
-                on_trouble=copy._say,
+                on_failure=copy._say,
             ),
         )
         copy.life.on_ended.add(copy._note_end)
@@ -126,7 +126,8 @@ class Copy:
         session = None if record.session is None else self._find_session(record.session)
         # Not by evolve, which takes as long as an ordinary push.
         copy = Record(record.event_id, record.data, record.pushed_at, session, record.route)
-        self.life.queue.offer(copy)
+        queue = self.life.queue
+        queue.offer(copy) if copy.route != UPDATES else queue.offer_update(copy)
         if not self.life.keeper.is_running:
             self.life.keeper.see_to_worker()
 
@@ -143,16 +144,16 @@ class Copy:
         """
         Log that a worker ended before it had an answer.
         """
-        self._say(self.life.trouble)
+        self._say(self.life.failure)
 
-    def _say(self, trouble: str) -> None:
+    def _say(self, failure: str) -> None:
         """
-        Log *trouble*, if there is any, once.
+        Log *failure*, if there is any, once.
         """
-        if trouble and not self._has_said:
+        if failure and not self._has_said:
             self._has_said = True
             log.warning(
                 "hh_exporter: %s gets no copies: %s; nothing else is affected; logged once",
                 self.base_url,
-                trouble.partition(": check ")[0],  # which is about base_url
+                failure.partition(": check ")[0],  # which is about base_url
             )

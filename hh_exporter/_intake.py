@@ -123,17 +123,13 @@ class Intake:
         event_id = _id_of(update)
         try:
             if self.disabled:
+                if self.copy is not None and not self.queue.closed:
+                    with suppress(EncodeError):
+                        self.copy(self._encode_update(update))
                 raise EncodeError(DropReason.DISABLED, self.disabled)
             if self.queue.closed:
                 raise EncodeError(DropReason.CLOSED, "the exporter is closed")
-            draft = self.codec.draft_update(update)
-            if self.sessions.has(draft.event_id):
-                draft.event_id = to_session_uuid(draft.event_id)
-            if self.privacy.before_send is not None:
-                draft = self.codec.draft_update(self.privacy.call(draft))
-            if self.privacy.hides:
-                draft = self.privacy.hide(draft)
-            return self.codec.encode_update(draft)
+            return self._encode_update(update)
         except EncodeError as exc:
             error = exc
         except BaseException as exc:  # a hostile value may raise anything while it is looked at
@@ -141,6 +137,16 @@ class Intake:
             error = _unencodable(exc)
         self.settler.refuse(event_id, error.reason, str(error), is_update=True)
         raise error from None
+
+    def _encode_update(self, update: EventUpdate) -> Record:
+        draft = self.codec.draft_update(update)
+        if self.sessions.has(draft.event_id):
+            draft.event_id = to_session_uuid(draft.event_id)
+        if self.privacy.before_send is not None:
+            draft = self.codec.draft_update(self.privacy.call(draft))
+        if self.privacy.hides:
+            draft = self.privacy.hide(draft)
+        return self.codec.encode_update(draft)
 
     def _encode_with_care(
         self, event: AnyEvent, event_id: str, properties: SessionProperties | None

@@ -433,7 +433,7 @@ async def test_a_close_waits_for_no_server_that_hung_before(
     copy = exporter._life.copy
     assert copy is not None
     await clock.advance(2.0)
-    await until(lambda: copy.trouble)
+    await until(lambda: copy.failure)
     began = clock.now()
     push_all(exporter, "e1")
 
@@ -550,6 +550,36 @@ async def test_a_bad_event_costs_no_other_copy(
     await copied(exporter, clock)
 
     assert other.created_ids == ["e0", "e1"]
+
+
+@in_both_dialects
+@pytest.mark.parametrize("disabled", [False, True])
+async def test_updates_are_copied(
+    dialect: Literal["legacy", "v1"], disabled: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    Behind their events; one of an event that the second server lacks costs no other copy.
+    """
+    async with (
+        Collector() as collector,
+        Collector() as local,
+        Exporter(
+            KEY, base_url=collector.url, also=local.url, dialect=dialect, disabled=disabled
+        ) as exporter,
+    ):
+        exporter.push(model_event(event_id="e0"))
+        exporter.update("e0", feedback={"rating": 5})
+        await exporter.flush()
+        exporter.update("unknown", feedback={"rating": 5})
+        await exporter.flush()
+        exporter.push(model_event(event_id="e1"))
+        await exporter.aclose()
+
+        assert_balanced(exporter)
+        events = {one.event["event_id"]: one.event for one in await stored(local)}
+        assert list(events) == ["e0", "e1"]
+        assert events["e0"]["feedback"] == {"rating": 5}
+    assert not [m for m in caplog.messages if SAID in m]
 
 
 async def test_what_the_queue_drops_is_copied(

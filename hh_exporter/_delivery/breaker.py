@@ -48,6 +48,8 @@ class Breaker:
     is_suspended: bool = False
     trouble: str = ""
     """How the last answer failed or refused us; empty once the server takes an event."""
+    failure: str = ""
+    """The same, but empty as well once the server judged events, even if it created none."""
     probes_alone: bool = False
     """Whether each probe is a single event, since it was events that ended badly."""
     setbacks: int = 0
@@ -102,7 +104,7 @@ class Breaker:
         Note an answer that failed in passing, or the lack of one.
         """
         self.setbacks += 1
-        self.trouble = reason
+        self.trouble = self.failure = reason
         self._in_a_row += 1
         if self._in_a_row < SETBACKS_IN_A_ROW or self.is_blocked:
             return False
@@ -114,7 +116,7 @@ class Breaker:
         Note an answer that refused us.
         """
         self.setbacks += 1
-        self.trouble = reason
+        self.trouble = self.failure = reason
         if self.is_suspended:
             return False
         self.is_suspended = True
@@ -129,6 +131,7 @@ class Breaker:
             created: Whether it did.
             reason: What it said of events that it did not create; empty if there were none.
         """
+        self.failure = ""
         if not created:
             self.setbacks += 1
             self.trouble = reason or self.trouble

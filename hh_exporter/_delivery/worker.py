@@ -268,7 +268,7 @@ class Worker:
                         task.add_done_callback(self._end_all)
                     await let_arrive()
                     if self.shipper.on_wire and not self.breaker.trouble:
-                        self.breaker.trouble = "no answer in time"
+                        self.breaker.trouble = self.breaker.failure = "no answer in time"
                     for left in tuple(self._in_hand.values()):
                         if left is not None:
                             left.cancel()

@@ -350,11 +350,12 @@ class Lifetime:
     # Looking in.
 
     @property
-    def trouble(self) -> str:
+    def failure(self) -> str:
         """
-        How the last attempt failed; empty if it did not.
+        Why the server takes nothing, as far as is known; empty if it does.
         """
-        return "" if self.worker is None else self.worker.breaker.trouble
+        breaker = None if self.worker is None else self.worker.breaker
+        return "" if breaker is None else breaker.reason or breaker.failure
 
     def stats(self) -> Stats:
         """

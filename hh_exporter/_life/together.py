@@ -24,7 +24,7 @@ async def flush(life: Lifetime, deadline: float | None) -> FlushResult:
     if life.queue.has_open_records:
         result = await life.flush(deadline)
     copy = life.copy
-    if copy is not None and copy.queue.has_open_records and not copy.trouble:
+    if copy is not None and copy.queue.has_open_records and not copy.failure:
         await copy.flush(_limit(copy, inf if deadline is None else deadline))
     return result
 
@@ -43,7 +43,7 @@ async def close(life: Lifetime, deadline: float) -> FlushResult:
     except BaseException:
         await closing.close(copy, -inf)
         raise
-    await closing.close(copy, -inf if copy.trouble else _limit(copy, deadline))
+    await closing.close(copy, -inf if copy.failure else _limit(copy, deadline))
     return result
 
 
