@@ -145,6 +145,7 @@ async def test_what_is_too_old_is_deleted_whosever_it_is(
     path = leave_aged(directory, server.url, [2 * AGE, 3 * AGE, AGE / 2], **{**mine, **other})
     exporter = await make_exporter(spool=Spool(directory, max_age=AGE))
     await until(lambda: exporter.stats().stranded == 1)
+    await until(lambda: warnings(caplog))  # the disk's thread says so afterwards
 
     assert contents(directory) == (["e500"], ["d500"])
     assert b"e2000" not in path.read_bytes()
