@@ -19,6 +19,7 @@ from tests.conftest import pytest_xdist_auto_num_workers
 from tests.surroundings import KEPT
 
 ROOT = Path(__file__).parents[1]
+CORES = len(os.sched_getaffinity(0))
 
 
 def test_nothing_comes_in_from_outside() -> None:
@@ -70,17 +71,17 @@ def test_what_finds_programs_and_packages_stays(name: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "workers"),
     [
-        (["tests"], None),
-        (["tests/"], None),
+        (["tests"], CORES * 3 // 2),
+        (["tests/"], CORES * 3 // 2),
         (["tests/queue", "tests/spool"], 0),
         (["tests/queue/test_queue.py::test_it"], 0),
     ],
 )
 def test_workers_are_for_the_whole_suite(
-    pytestconfig: pytest.Config, arguments: list[str], workers: int | None
+    pytestconfig: pytest.Config, arguments: list[str], workers: int
 ) -> None:
     """
-    A part of it runs in the process that was started; None is as many workers as there are cores.
+    A part of it runs in the process that was started.
     """
     config: Any = SimpleNamespace(args=arguments, getini=pytestconfig.getini)
 
