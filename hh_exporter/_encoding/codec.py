@@ -23,6 +23,7 @@ from hh_exporter._outcomes import DropReason
 from hh_exporter._outside import let_through
 from hh_exporter._records import MAIN, UPDATES, Record, Session
 from hh_exporter._responses.call import ModelCall
+from hh_exporter._responses.filling import filled
 from hh_exporter._values.legalize import MAX_DEPTH, MAX_ODD, legalize_fields
 from hh_exporter._values.times import SECONDS, fill_times
 from hh_exporter.events import (
@@ -104,9 +105,12 @@ class Codec:
 
     def check(self, event: AnyEvent) -> AnyEvent:
         """
-        Check what is checked of an event; see `Scalars.check`.
+        Check what is checked of an event, see `Scalars.check`, and read a client's response.
         """
-        checked: AnyEvent = _scalars[_class_of(event)].check(event)
+        cls = _class_of(event)
+        if isinstance(event, ModelEvent):
+            event = filled(event)
+        checked: AnyEvent = _scalars[cls].check(event)
         return checked
 
     def draft(self, event: AnyEvent, event_id: str, session_id: str | None) -> AnyEvent:

@@ -1,5 +1,5 @@
 """
 What clients of LLM APIs return, whole or chunk by chunk, read into the fields of a model event.
 
-Others use `call.ModelCall`, `call.begin` and `call.conclude`.
+Others use `call.ModelCall`, `call.begin`, `call.conclude` and `filling.filled`.
 """

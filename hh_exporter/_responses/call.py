@@ -12,9 +12,9 @@ from typing import Any, Final, TypeVar, overload
 from attrs import fields
 
 from hh_exporter._clock import Clock
+from hh_exporter._responses.filling import fill, fill_from, with_members
 from hh_exporter._responses.reading import Reading
 from hh_exporter._responses.streams import AsyncChunks, Chunks, pass_on
-from hh_exporter._values.legalize import legalize
 from hh_exporter.events import ModelEvent
 
 __all__ = ["ModelCall", "begin", "conclude"]
@@ -52,6 +52,10 @@ class ModelCall(ModelEvent):
         read it, or "failed" with an exception, which the reader gets. Being stopped or
         cancelled is not an error of the call. Of several streams, the last one counts.
 
+        If `response` is not set, it is put together from the chunks of OpenAI Chat Completions
+        and Responses, Anthropic Messages, Gemini, or text: up to 800,000 characters, and
+        `metadata["stream_cut"]` is true if there were more.
+
         Args:
             chunks: An asynchronous or synchronous iterable, such as a client's stream.
 
@@ -84,30 +88,31 @@ def begin(call: ModelCall, clock: Clock, now: float) -> None:
 
 def conclude(call: ModelCall, error: str | None) -> str | None:
     """
-    Fill in what the stream of *call* has shown, as its block ends with *error*.
+    Fill in what the response of *call* says and its stream has shown, as its block ends.
+
+    Args:
+        call: The event.
+        error: The error of the block; *call* may have one of its own.
 
     Returns:
         The error of the call: none if a stream was cancelled.
     """
     reading: Reading | None = getattr(call, "_reading", None)
+    fill(call)
     if reading is None:
         return error
     call._reading = None
+    if (whole := reading.whole()) is not None:
+        fill_from(call, whole)
     if reading.first is not None:
         took = (reading.first - call._began) * 1000
-        call.metrics = _with(call.metrics, "time_to_first_token", took)
+        call.metrics = with_members(call.metrics, {"time_to_first_token": took})
+    if reading.is_cut:
+        call.metadata = with_members(call.metadata, {"stream_cut": True})
     end = reading.end
     if end == "complete":
         return error
     if error == _CANCELLED:
         end, error = _CANCELLED, None
-    call.metadata = _with(call.metadata, "stream", end or "stopped")
+    call.metadata = with_members(call.metadata, {"stream": end or "stopped"})
     return error
-
-
-def _with(payload: Any, name: str, value: object) -> Any:
-    """
-    Add a member to a copy of *payload*, unless it has one of that name, or no members.
-    """
-    plain = {} if payload is None else payload if type(payload) is dict else legalize(payload)
-    return {**plain, name: value} if type(plain) is dict and name not in plain else payload

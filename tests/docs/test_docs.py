@@ -171,7 +171,7 @@ async def test_the_rating_is_added(collector: Collector) -> None:
 
 async def test_a_recorded_stream_arrives(collector: Collector) -> None:
     """
-    The text that was read is the response, and the first token is timed.
+    The text that was read is the response, and its first token is timed.
     """
 
     async def chunks() -> AsyncIterator[str]:
