@@ -38,8 +38,8 @@ nitpick_ignore_regex = [
     ("py:.*", r"(?!hh_exporter\b).*"),  # other projects' pages are not downloaded
     (
         "py:.*",
-        r".*\.(AppT|Clock|EventT|Recording|SessionBlock|[A-Z]\w*Fields|_Timer)",
-    ),  # a type variable, and private names
+        r".*\.(AppT|AsyncChunks|Chunks|Clock|EventT|Recording|SessionBlock|T|[A-Z]\w*Fields|_Timer)",
+    ),  # type variables, and private names
 ]
 
 html_theme = "furo"

@@ -170,7 +170,7 @@ def error_of(error: Any) -> str | None:
     Put in one line what an API says of a failure.
     """
     if type(error) is not dict:
-        return None
+        return error if isinstance(error, str) and error else None
     texts = (error.get("code"), error.get("type"), error.get("message"))
     return ": ".join(text for text in texts if isinstance(text, str) and text) or None
 

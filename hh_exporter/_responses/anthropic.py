@@ -27,7 +27,7 @@ from hh_exporter._values.legalize import legalize
 
 __all__ = ["AnthropicChunks", "read"]
 
-_KNOWN: Final = ("type", "role", "content", "stop_reason", "usage", "id", "model", "error")
+_KNOWN: Final = ("type", "role", "content", "stop_reason", "usage", "id", "model")
 _READ, _WRITTEN = "cache_read_input_tokens", "cache_creation_input_tokens"
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar, overload
 from attrs import fields
 
 from hh_exporter._clock import Clock
+from hh_exporter._responses.answer import Json
 from hh_exporter._responses.filling import fill, fill_from, with_members
 from hh_exporter._responses.reading import Reading
 from hh_exporter._responses.streams import AsyncChunks, Chunks, pass_on
@@ -104,15 +105,16 @@ def conclude(call: ModelCall, error: str | None) -> str | None:
     call._reading = None
     if (whole := reading.whole()) is not None:
         fill_from(call, whole)
+    metrics: Json = {}
+    metadata: Json = {}
     if reading.first is not None:
-        took = (reading.first - call._began) * 1000
-        call.metrics = with_members(call.metrics, {"time_to_first_token": took})
+        metrics["time_to_first_token"] = (reading.first - call._began) * 1000
     if reading.is_cut:
-        call.metadata = with_members(call.metadata, {"stream_cut": True})
-    end = reading.end
-    if end == "complete":
-        return error
-    if error == _CANCELLED:
-        end, error = _CANCELLED, None
-    call.metadata = with_members(call.metadata, {"stream": end or "stopped"})
+        metadata["stream_cut"] = True
+    if reading.end != "complete":
+        metadata["stream"] = reading.end or "stopped"
+        if error == _CANCELLED:
+            metadata["stream"], error = _CANCELLED, None
+    call.metrics = with_members(call.metrics, metrics)
+    call.metadata = with_members(call.metadata, metadata)
     return error

@@ -44,7 +44,7 @@ def read(response: Json) -> Answer | None:
         id=response.get("id"),
         model=response.get("model"),
         error=error_of(response.get("error")),
-        others=present(response, "choices", "usage", "id", "model", "object", "error"),
+        others=present(response, "choices", "usage", "id", "model", "object"),
     )
 
 

@@ -60,7 +60,7 @@ def fill(event: ModelEvent) -> None:
             _fill_from(event, response)
         elif kind not in _BARE:
             _fill_from_object(event, response)
-    except Exception as exc:  # whatever an object's own code raises
+    except BaseException as exc:  # whatever an object's own code raises
         let_through(exc)
 
 
@@ -72,7 +72,7 @@ def fill_from(event: ModelEvent, whole: Json) -> None:
         event.response = whole
     try:
         _fill_from(event, whole)
-    except Exception as exc:
+    except BaseException as exc:
         let_through(exc)
 
 
@@ -136,5 +136,7 @@ def with_members(payload: Any, added: Json) -> Any:
     """
     Copy *payload* with members that it has not; one that has no members stays as it is.
     """
-    plain = {} if payload is None else payload if type(payload) is dict else legalize(payload)
-    return {**added, **plain} if type(plain) is dict and added else payload
+    if payload is None or not added:
+        return added or payload
+    plain = payload if type(payload) is dict else legalize(payload)
+    return {**added, **plain} if type(plain) is dict else payload

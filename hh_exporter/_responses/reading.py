@@ -55,7 +55,7 @@ class Reading:
         try:
             if self._has_token(chunk) and self.first is None and self._clock is not None:
                 self.first = self._clock.now()
-        except Exception as exc:  # of a hostile chunk, or a clock that may not be read
+        except BaseException as exc:  # of a hostile chunk, or a clock that may not be read
             let_through(exc)
 
     def _has_token(self, chunk: object) -> bool:
@@ -94,7 +94,7 @@ class Reading:
         try:
             if self._assembly is not None:
                 return self._assembly.whole()
-        except Exception as exc:
+        except BaseException as exc:
             let_through(exc)
         text = str(self._text)
         return {"role": "assistant", "content": text} if text else None

@@ -24,7 +24,7 @@ from hh_exporter._values.legalize import legalize
 
 __all__ = ["ResponsesChunks", "read"]
 
-_KNOWN: Final = ("object", "output", "usage", "id", "model", "error", "incomplete_details")
+_KNOWN: Final = ("object", "output", "usage", "id", "model", "incomplete_details")
 
 _PARAMETERS: Final = (
     *("background", "max_output_tokens", "max_tool_calls", "parallel_tool_calls"),
