@@ -17,7 +17,7 @@ from attrs import Factory, define, field
 from hh_exporter._clock import Clock
 from hh_exporter._outside import let_through
 from hh_exporter._recording.scopes import Scope, current, nowhere
-from hh_exporter._responses.call import ModelCall, begin, conclude
+from hh_exporter._responses.call import ModelCall, begin, conclude, give_back
 from hh_exporter.events import SessionProperties, new_id
 
 __all__ = ["Block", "Blocks", "end_all"]
@@ -119,7 +119,8 @@ class Block:
                 event.end_time = began_at + took
             if event.duration is None:
                 event.duration = took
-        if type(event) is ModelCall:
+        is_call = type(event) is ModelCall
+        if is_call:
             error = conclude(event, error)
         if event.error is None:
             event.error = error
@@ -128,6 +129,8 @@ class Block:
                 self._push(event, self._session)
         else:
             self._push(event, self._session)
+        if is_call:
+            give_back(event)
 
 
 def end_all(blocks: set[Block]) -> None:

@@ -18,7 +18,7 @@ from hh_exporter._responses.reading import Reading
 from hh_exporter._responses.streams import AsyncChunks, Chunks, pass_on
 from hh_exporter.events import ModelEvent
 
-__all__ = ["ModelCall", "begin", "conclude"]
+__all__ = ["ModelCall", "begin", "conclude", "give_back"]
 
 T = TypeVar("T")
 
@@ -32,12 +32,14 @@ class ModelCall(ModelEvent):
     It has the same fields; it is equal to a `ModelEvent` that has the same in them.
     """
 
-    __slots__ = ("_began", "_clock", "_reading")
+    __slots__ = ("_began", "_clock", "_given", "_reading")
     _clock: Clock
     _began: float
     """When the block began, by `_clock`."""
     _reading: Reading | None
     """Of the stream that was given last, until the block ends."""
+    _given: Any
+    """The response of the block itself, while the event has what was read of it."""
 
     @overload
     def stream(self, chunks: AsyncIterable[T]) -> AsyncChunks[T]: ...
@@ -91,6 +93,8 @@ def conclude(call: ModelCall, error: str | None) -> str | None:
     """
     Fill in what the response of *call* says and its stream has shown, as its block ends.
 
+    Once it is pushed, `give_back` returns the response to the block.
+
     Args:
         call: The event.
         error: The error of the block; *call* may have one of its own.
@@ -99,7 +103,10 @@ def conclude(call: ModelCall, error: str | None) -> str | None:
         The error of the call: none if a stream was cancelled.
     """
     reading: Reading | None = getattr(call, "_reading", None)
+    given = call.response
     fill(call)
+    if call.response is not given:
+        call._given = given
     if reading is None:
         return error
     call._reading = None
@@ -118,3 +125,11 @@ def conclude(call: ModelCall, error: str | None) -> str | None:
     call.metrics = with_members(call.metrics, metrics)
     call.metadata = with_members(call.metadata, metadata)
     return error
+
+
+def give_back(call: ModelCall) -> None:
+    """
+    Have *call* hold the client's response again: the block, or its caller, may go on with it.
+    """
+    if (given := getattr(call, "_given", None)) is not None:
+        call.response, call._given = given, None

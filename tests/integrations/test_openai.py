@@ -14,6 +14,7 @@ from aiohttp.test_utils import TestServer
 
 from hh_exporter import Exporter
 from tests.conftest import BuildExporter
+from tests.responses.shapes import Hook, sent_by
 
 openai = pytest.importorskip("openai", reason="needs the extra apps")
 
@@ -124,7 +125,7 @@ async def client() -> AsyncIterator[Any]:
 
 @pytest.fixture
 def exporter(build_exporter: BuildExporter) -> Exporter:
-    return build_exporter(disabled=True)
+    return build_exporter(before_send=Hook())
 
 
 async def test_a_completion_is_read(exporter: Exporter, client: Any) -> None:
@@ -134,10 +135,10 @@ async def test_a_completion_is_read(exporter: Exporter, client: Any) -> None:
     with exporter.record(model="gpt-4o") as call:
         call.response = await client.chat.completions.create(**ASK)
 
-    assert call.response == {"role": "assistant", "tool_calls": [CALL]}
-    assert call.usage is not None
-    assert (call.usage["total_tokens"], call.usage["cache_read_tokens"]) == (120, 60)
-    assert call.metadata == {"response_id": "c1", "finish_reason": "tool_calls", "created": 1}
+    sent = sent_by(exporter)
+    assert sent.response == {"role": "assistant", "tool_calls": [CALL]}
+    assert (sent.usage["total_tokens"], sent.usage["cache_read_tokens"]) == (120, 60)
+    assert sent.metadata == {"response_id": "c1", "finish_reason": "tool_calls", "created": 1}
 
 
 async def test_a_streamed_completion_is_read(exporter: Exporter, client: Any) -> None:
@@ -207,6 +208,7 @@ async def test_responses_are_read(exporter: Exporter, client: Any) -> None:
     asked = {"model": "gpt-4o", "input": "Hi"}
     with exporter.record(model="gpt-4o") as whole:
         whole.response = await client.responses.create(**asked)
+    sent = sent_by(exporter)
     with exporter.record(model="gpt-4o") as streamed:
         async for _ in streamed.stream(await client.responses.create(**asked, stream=True)):
             pass
@@ -215,11 +217,9 @@ async def test_responses_are_read(exporter: Exporter, client: Any) -> None:
             async for _ in helped.stream(stream):
                 pass
 
-    assert whole.response == {"role": "assistant", "content": "Hello"}
-    assert whole.usage is not None
-    assert (whole.usage["prompt_tokens"], whole.usage["reasoning_tokens"]) == (100, 5)
-    assert whole.metadata is not None
-    assert whole.metadata["response_model"] == "gpt-4o-2024-08-06"
+    assert sent.response == {"role": "assistant", "content": "Hello"}
+    assert (sent.usage["prompt_tokens"], sent.usage["reasoning_tokens"]) == (100, 5)
+    assert sent.metadata["response_model"] == "gpt-4o-2024-08-06"
     for call in (streamed, helped):
-        assert (call.response, call.usage) == (whole.response, whole.usage)
-        assert call.metadata == whole.metadata
+        assert (call.response, call.usage) == (sent.response, sent.usage)
+        assert call.metadata == sent.metadata

@@ -11,15 +11,15 @@ import pytest
 
 from hh_exporter import Exporter
 from tests.conftest import BuildExporter
-from tests.responses.shapes import as_objects
+from tests.responses.shapes import Hook, as_objects
 
 
 @pytest.fixture
 def exporter(build_exporter: BuildExporter) -> Exporter:
     """
-    One that sends nothing: events are looked at when their block has ended.
+    One that keeps what it would send: see `sent_by`.
     """
-    return build_exporter(disabled=True)
+    return build_exporter(before_send=Hook())
 
 
 @pytest.fixture(params=[dict, as_objects], ids=["data", "objects"])

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from hh_exporter import Exporter
 
-__all__ = ["Json", "as_objects", "record", "stream"]
+__all__ = ["Hook", "Json", "as_objects", "record", "sent_by", "stream"]
 
 Json = dict[str, Any]
 
@@ -50,11 +50,11 @@ def as_objects(data: Any) -> Any:
 
 def record(exporter: Exporter, response: Any, **fields: Any) -> Any:
     """
-    Record a call with *response*, and return its `ModelCall`.
+    Record a call with *response*, and return the event that is sent.
     """
     with exporter.record(**{"model": "a-model"} | fields) as call:
         call.response = response
-    return call
+    return sent_by(exporter)
 
 
 def stream(exporter: Exporter, chunks: Iterable[Any], **fields: Any) -> Any:
@@ -66,4 +66,24 @@ def stream(exporter: Exporter, chunks: Iterable[Any], **fields: Any) -> Any:
             pass
     assert call.error is None
     assert "stream" not in (call.metadata or {})
-    return call
+    return sent_by(exporter)
+
+
+def sent_by(exporter: Exporter) -> Any:
+    """
+    Return the last event that *exporter*, which is of the fixture of this folder, has sent.
+    """
+    hook: Any = exporter._settings.before_send
+    return hook.sent[-1]
+
+
+class Hook:
+    """
+    A `before_send` that keeps events instead of sending them.
+    """
+
+    def __init__(self) -> None:
+        self.sent: list[Any] = []
+
+    def __call__(self, event: Any) -> None:
+        self.sent.append(event)

@@ -12,8 +12,9 @@ import attrs
 import pytest
 
 from hh_exporter import Exporter, ModelEvent
+from hh_exporter._responses.filling import fill
 from tests.conftest import MakeExporter, in_both_dialects
-from tests.responses.shapes import ClientObject, Json, as_objects, record
+from tests.responses.shapes import ClientObject, Json, as_objects, record, sent_by
 from tests.responses.test_chat import completion
 from tests.responses.test_responses import whole
 from tests.scripted_server import ScriptedServer
@@ -75,14 +76,16 @@ async def sent(server: ScriptedServer, exporter: Exporter, event: ModelEvent) ->
     ],
     ids=str,
 )
-def test_what_is_not_recognised_stays(exporter: Exporter, response: Any) -> None:
+def test_what_is_not_recognised_stays(response: Any) -> None:
     """
     It is the same object, and nothing is made of it.
     """
-    call = record(exporter, response)
+    event = ModelEvent(model="a-model", response=response)
 
-    assert call.response is response
-    assert (call.usage, call.metadata, call.error) == (None, None, None)
+    fill(event)
+
+    assert event.response is response
+    assert (event.usage, event.metadata, event.error) == (None, None, None)
 
 
 @pytest.mark.parametrize(
@@ -90,29 +93,33 @@ def test_what_is_not_recognised_stays(exporter: Exporter, response: Any) -> None
     [lambda: ClientObject(id="x"), lambda: Slotted(1), Hostile, object, lambda: iter("ab")],
     ids=["model", "slotted", "hostile", "object", "iterator"],
 )
-def test_an_unknown_object_stays(exporter: Exporter, make: Callable[[], Any]) -> None:
+def test_an_unknown_object_stays(make: Callable[[], Any]) -> None:
     """
     Whatever it is; none of its own code runs.
     """
     response = make()
+    event = ModelEvent(model="a-model", response=response)
 
-    call = record(exporter, response)
+    fill(event)
 
-    assert call.response is response
-    assert (call.usage, call.metadata) == (None, None)
+    assert event.response is response
+    assert (event.usage, event.metadata) == (None, None)
 
 
 @pytest.mark.parametrize("form", [dict, as_objects])
-def test_usage_is_taken_from_any_response(exporter: Exporter, form: Any) -> None:
+def test_usage_is_taken_from_any_response(form: Any) -> None:
     """
     As it is, of a kind that is not known; the response stays.
     """
     response = form({"vectors": [[0.5]], "usage": {"total_tokens": 3}})
 
-    call = record(exporter, response)
+    event = ModelEvent(model="a-model", response=response)
 
-    assert call.response is response
-    assert call.usage["total_tokens"] == 3
+    fill(event)
+
+    assert event.response is response
+    assert event.usage is not None
+    assert event.usage["total_tokens"] == 3
 
 
 def test_what_is_set_stays(exporter: Exporter) -> None:
@@ -152,8 +159,36 @@ def test_a_failed_block_is_read_as_well(exporter: Exporter) -> None:
         call.response = COMPLETION
         raise ValueError("no JSON")
 
-    assert call.response == {"role": "assistant", "content": "Hi"}
-    assert call.error == "ValueError: no JSON"
+    sent = sent_by(exporter)
+    assert sent.response == {"role": "assistant", "content": "Hi"}
+    assert sent.error == "ValueError: no JSON"
+
+
+@pytest.mark.parametrize("form", [dict, as_objects])
+def test_a_block_has_its_response_back(exporter: Exporter, form: Any) -> None:
+    """
+    It is the client's, for those who go on with it; what was read beside it is there to see.
+    """
+    response = form(COMPLETION)
+
+    with exporter.record(model="a-model") as call:
+        call.response = response
+
+    assert call.response is response
+    assert sent_by(exporter).response == {"role": "assistant", "content": "Hi"}
+    assert call.usage == sent_by(exporter).usage
+
+
+async def test_a_block_that_goes_on_after_a_close_has_its_response(exporter: Exporter) -> None:
+    """
+    An exporter that closes sends what was read, and takes nothing from the block.
+    """
+    with exporter.record(model="a-model") as call:
+        call.response = COMPLETION
+        await exporter.aclose()
+        assert call.response is COMPLETION
+
+    assert sent_by(exporter).response == {"role": "assistant", "content": "Hi"}
 
 
 def test_a_final_message_counts_more_than_chunks(exporter: Exporter) -> None:
@@ -166,8 +201,9 @@ def test_a_final_message_counts_more_than_chunks(exporter: Exporter) -> None:
         list(call.stream(chunks))
         call.response = COMPLETION
 
-    assert call.response == {"role": "assistant", "content": "Hi"}
-    assert call.metadata["finish_reason"] == "stop"  # type: ignore[index]
+    sent = sent_by(exporter)
+    assert sent.response == {"role": "assistant", "content": "Hi"}
+    assert sent.metadata["finish_reason"] == "stop"
 
 
 def test_usage_of_a_stream_is_taken_beside_an_own_response(exporter: Exporter) -> None:
