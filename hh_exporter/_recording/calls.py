@@ -12,7 +12,7 @@ from hh_exporter._recording.fields import EventFields, ModelEventFields, Session
 from hh_exporter._recording.recordings import FunctionT, Recording
 from hh_exporter._recording.sessions import SessionBlock
 from hh_exporter._responses.call import ModelCall
-from hh_exporter.events import Event, ModelEvent, SessionProperties
+from hh_exporter.events import Event, SessionProperties
 
 __all__ = ["Calls"]
 
@@ -136,10 +136,10 @@ class Calls:
         Time a call of a model, and push an event about it.
 
         A context manager, with `with` and `async with`, that yields the ModelCall which it
-        will push: fill `response` and `usage` inside. Its `event_id`, and the session and step
-        that it is in, are set on entry. An exception becomes the event's `error` and is raised
-        again; closing a generator early is not an error. A block that has not ended when
-        the exporter closes is pushed then, as "cancelled".
+        will push: set `response` inside to what the client returned. Its `event_id`, and the
+        session and step that it is in, are set on entry. An exception becomes the event's
+        `error` and is raised again; closing a generator early is not an error. A block that
+        has not ended when the exporter closes is pushed then, as "cancelled".
 
         A decorator as well, as `trace` is: a list that is given as `messages` becomes the
         event's, the other arguments its `inputs`, and the result its `response`.
@@ -157,7 +157,7 @@ class Calls:
             blocks=self._blocks,
             push=self.push,
             make=partial(build, ModelCall, "record", fields),
-            cls=ModelEvent,
+            cls=ModelCall,
             fields={**fields},
             session=session,
             encloses=False,

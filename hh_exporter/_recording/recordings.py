@@ -40,7 +40,7 @@ class Recording(Generic[EventT]):
     _push: Callable[[Any, SessionProperties | None], object]
     _make: Callable[[], EventT]
     """Makes an event of the fields that were given, and says what is wrong with them."""
-    _cls: type[ModelEvent | Event]
+    _cls: type[ModelCall | Event]
     """Of the event of a decorated function's call."""
     _fields: dict[str, Any]
     _session: SessionProperties | None
@@ -100,7 +100,7 @@ class Recording(Generic[EventT]):
         fields = {"event_name": name_of(function), **self._fields}
         encloses = self._encloses
         bind = make_binder(function) if self._captures_inputs else None
-        takes_messages = cls is ModelEvent
+        takes_messages = cls is ModelCall
         output = ("outputs" if encloses else "response") if self._captures_outputs else ""
 
         def begin(args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Call:

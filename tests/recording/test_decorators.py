@@ -790,7 +790,7 @@ async def test_a_model_call_is_recorded(recorder: Recorder) -> None:
         ask("Hello")
 
     first, second, third, _ = recorder.pushed
-    assert type(first) is ModelEvent
+    assert isinstance(first, ModelEvent)
     assert first.messages == [{"role": "user", "content": "Hello"}]
     assert first.inputs == {"temperature": 0.5}
     assert first.response == {"role": "assistant", "content": "Hi"}

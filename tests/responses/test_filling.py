@@ -165,6 +165,22 @@ def test_a_failed_block_is_read_as_well(exporter: Exporter) -> None:
 
 
 @pytest.mark.parametrize("form", [dict, as_objects])
+def test_what_a_decorated_function_returns_is_read(exporter: Exporter, form: Any) -> None:
+    """
+    Its caller has the client's response, the event the message.
+    """
+    response = form(COMPLETION)
+
+    @exporter.record(model="a-model")
+    def ask() -> Any:
+        return response
+
+    assert ask() is response
+    assert sent_by(exporter).response == {"role": "assistant", "content": "Hi"}
+    assert sent_by(exporter).usage["total_tokens"] == 1300
+
+
+@pytest.mark.parametrize("form", [dict, as_objects])
 def test_a_block_has_its_response_back(exporter: Exporter, form: Any) -> None:
     """
     It is the client's, for those who go on with it; what was read beside it is there to see.
