@@ -284,3 +284,30 @@ async def test_a_signal_ends_no_block_where_no_loop_runs(server: ScriptedServer)
     done = await run_program(source, server.url)
 
     assert (done.status, done.stdout, done.stderr) == (-signal.SIGTERM, "", "")
+
+
+async def test_a_block_that_is_open_at_a_fork_is_its_parent_s(server: ScriptedServer) -> None:
+    """
+    The child pushes nothing at its end, or it would be two events; what it begins is inside.
+    """
+    source = """
+        async def main():
+            async with exporter:
+                pass
+        reading, writing = os.pipe()
+        with exporter.trace("parent", event_id="e0") as step:
+            pid = os.fork()
+            if not pid:
+                with exporter.record(model="m") as call:
+                    os.write(writing, call.parent_id.encode())
+        if not pid:
+            os._exit(exporter.stats().pushed)
+        _, status = os.waitpid(pid, 0)
+        assert (os.waitstatus_to_exitcode(status), os.read(reading, 9)) == (1, b"e0")
+        asyncio.run(main())
+    """
+
+    done = await run_program(source, server.url)
+
+    assert (done.status, done.stderr) == (0, "")
+    assert [event["event_id"] for event in events_of(server)] == ["e0"]
