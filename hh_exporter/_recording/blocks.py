@@ -72,13 +72,16 @@ class Block:
                 if self._session is not None:
                     event.session_id = self._session.session_id
                 elif outer is not None:
-                    event.session_id, self._session = outer.session_id, outer.session
+                    event.session_id = outer.session_id
                 elif encloses:  # or the server would make one for each event inside
                     is_session = getattr(event, "event_type", None) == "session"
                     event.session_id = event.event_id if is_session else new_id()
             session_id = event.session_id
-            if event.parent_id is None and outer is not None and outer.session_id == session_id:
-                event.parent_id = outer.event_id
+            if outer is not None and outer.session_id == session_id:
+                if self._session is None:
+                    self._session = outer.session
+                if event.parent_id is None:
+                    event.parent_id = outer.event_id
             if encloses:
                 self.scope = Scope(
                     blocks.owner, self._session, session_id, event.event_id, outer, frame, in_steps

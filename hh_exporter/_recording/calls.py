@@ -4,11 +4,10 @@ The calls of an exporter that time what a program does: session, trace and recor
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from hh_exporter._recording.blocks import Blocks
-from hh_exporter._recording.fields import EventFields, ModelEventFields, SessionFields, build
+from hh_exporter._recording.fields import EventFields, ModelEventFields, SessionFields
 from hh_exporter._recording.recordings import FunctionT, Recording
 from hh_exporter._recording.sessions import SessionBlock
 from hh_exporter._responses.call import ModelCall
@@ -114,11 +113,10 @@ class Calls:
         recording = Recording(
             blocks=self._blocks,
             push=self.push,
-            make=partial(build, Event, "trace", named),
             cls=Event,
+            call="trace",
             fields=named,
             session=session,
-            encloses=True,
             captures_inputs=capture_inputs,
             captures_outputs=capture_outputs,
         )
@@ -156,11 +154,10 @@ class Calls:
         return Recording(
             blocks=self._blocks,
             push=self.push,
-            make=partial(build, ModelCall, "record", fields),
             cls=ModelCall,
+            call="record",
             fields={**fields},
             session=session,
-            encloses=False,
             captures_inputs=capture_inputs,
             captures_outputs=capture_outputs,
         )

@@ -19,6 +19,7 @@ from hh_exporter._outside import let_through
 from hh_exporter._recording.blocks import Block, Blocks
 from hh_exporter._recording.capture import Yielded, as_object, list_all, make_binder
 from hh_exporter._recording.entered import Entered
+from hh_exporter._recording.fields import build
 from hh_exporter._recording.scopes import Steps, frame_of_generator
 from hh_exporter._recording.wrapping import Begin, name_of, wrap
 from hh_exporter._responses.call import ModelCall
@@ -38,14 +39,13 @@ class Recording(Generic[EventT]):
 
     _blocks: Blocks
     _push: Callable[[Any, SessionProperties | None], object]
-    _make: Callable[[], EventT]
-    """Makes an event of the fields that were given, and says what is wrong with them."""
-    _cls: type[ModelCall | Event]
-    """Of the event of a decorated function's call."""
+    _cls: type[EventT]
+    """The class of the event."""
+    _call: str
+    """What the user called, for errors."""
     _fields: dict[str, Any]
+    """The fields of the event that were given."""
     _session: SessionProperties | None
-    _encloses: bool
-    """Whether what runs inside belongs to it."""
     _captures_inputs: bool
     _captures_outputs: bool
     _first: list[EventT] = field(init=False)
@@ -53,7 +53,14 @@ class Recording(Generic[EventT]):
     _entered: Entered[Block] = field(factory=Entered, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._first = [self._make()]
+        self._first = [build(self._cls, self._call, self._fields)]
+
+    @property
+    def _encloses(self) -> bool:
+        """
+        Whether what runs inside belongs to it: to a step, and not to a model call.
+        """
+        return self._cls is Event
 
     # A block.
 
@@ -80,9 +87,12 @@ class Recording(Generic[EventT]):
         self._entered.take().end(exc)
 
     def _enter(self, frame: FrameType) -> EventT:
-        event = self._first.pop() if self._first else self._make()
+        event = self._first.pop() if self._first else self._cls(**self._fields)
         block = Block(event, self._session, self._blocks, self._push)
-        block.begin(self._encloses, frame_of_generator(frame) if self._encloses else 0)
+        if self._encloses:
+            block.begin(True, frame_of_generator(frame))
+        else:
+            block.begin(False)
         self._entered.add(block)
         return event
 
@@ -96,11 +106,10 @@ class Recording(Generic[EventT]):
         return decorated
 
     def _make_begin(self, function: Callable[..., Any], is_generator: bool) -> Begin:
-        cls, session, blocks, push = self._cls, self._session, self._blocks, self._push
+        session, blocks, push, encloses = self._session, self._blocks, self._push, self._encloses
+        cls = Event if encloses else ModelCall
         fields = {"event_name": name_of(function), **self._fields}
-        encloses = self._encloses
         bind = make_binder(function) if self._captures_inputs else None
-        takes_messages = cls is ModelCall
         output = ("outputs" if encloses else "response") if self._captures_outputs else ""
 
         def begin(args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Call:
@@ -111,7 +120,7 @@ class Recording(Generic[EventT]):
                 except BaseException as exc:  # they don't fit, as the function itself will say
                     let_through(exc)
                     inputs = list_all(*args, **kwargs)
-                if takes_messages and type(inputs.get("messages")) is list:
+                if not encloses and type(inputs.get("messages")) is list:
                     _take_messages(event, inputs)
                 if event.inputs is None:
                     event.inputs = inputs

@@ -60,9 +60,11 @@ def wrap(function: Any, make_begin: Callable[[Any, bool], Begin]) -> Any:
     if isinstance(function, staticmethod | classmethod):
         return type(function)(wrap(function.__func__, make_begin))
     if not callable(function) or isinstance(function, type):
-        what = "the class " if isinstance(function, type) else "a "
-        kind = getattr(function, "__name__", None) or type(function).__name__
-        raise TypeError(f"only functions can be decorated, not {what}{kind}")
+        is_class = isinstance(function, type)
+        what = (
+            f"class {function.__name__}" if is_class else f"value of type {type(function).__name__}"
+        )
+        raise TypeError(f"only functions can be decorated, and not a {what}")
     called = function if inspect.isroutine(function) else _called(function)
     if inspect.isasyncgenfunction(called):
         return _wrap_async_generator(function, make_begin(function, True))

@@ -314,9 +314,12 @@ async def test_what_else_can_be_called(recorder: Recorder) -> None:
 @pytest.mark.parametrize(
     ("what", "said"),
     [
-        (Event, "only functions can be decorated, not the class Event"),
-        (5, "only functions can be decorated, not a int"),
-        (property(lambda _: 1), "only functions can be decorated, not a property"),
+        (Event, "only functions can be decorated, and not a class Event"),
+        (5, "only functions can be decorated, and not a value of type int"),
+        (
+            property(lambda _: 1),
+            "only functions can be decorated, and not a value of type property",
+        ),
     ],
 )
 def test_what_can_t_be_decorated(recorder: Recorder, what: Any, said: str) -> None:

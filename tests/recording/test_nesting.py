@@ -124,7 +124,7 @@ def test_what_is_given_counts(recorder: Recorder) -> None:
     assert (parented.session_id, parented.parent_id) == (other.session_id, "p")
     assert (here.session_id, here.parent_id) == (chat.session_id, step.event_id)
     assert inside.session_id == other.session_id
-    assert recorder.sessions[:2] == [None, other]
+    assert recorder.sessions[:4] == [None, other, other, chat]
 
 
 def test_a_session_in_a_step_begins_a_tree(recorder: Recorder) -> None:
