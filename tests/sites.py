@@ -21,7 +21,7 @@ from tests.programs import Program, started
 from tests.scripted_server import ScriptedServer
 from tests.support import PATIENCE, until
 
-__all__ = ["MODEL", "ROOT", "Site", "served", "serving"]
+__all__ = ["MODEL", "ROOT", "Site", "served", "serving", "taken"]
 
 ROOT = Path(__file__).parents[1]
 
@@ -100,7 +100,7 @@ class Site:
                 await self._news.wait()
 
 
-def _taken(*, is_open: bool) -> socket.socket:
+def taken(*, is_open: bool) -> socket.socket:
     """
     Take a port of this machine: to listen there, or for another process to do so.
     """
@@ -139,7 +139,7 @@ async def serving(
     """
     (directory / "app.py").write_text(source)
     (directory / "my_model.py").write_text(model)
-    with _taken(is_open=ready is None) as listener:
+    with taken(is_open=ready is None) as listener:
         port = listener.getsockname()[1]
         url = f"http://127.0.0.1:{port}"
         with started(

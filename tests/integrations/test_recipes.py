@@ -160,7 +160,7 @@ worker_redirect_stdouts = False
 TELLING = """
 import os
 
-async def ask_model(messages):
+def ask_model(messages):
     # In one piece, whoever else writes.
     os.write(1, messages[0]["content"].encode() + b"\\n")
     return {"role": "assistant", "content": "an answer"}
@@ -208,9 +208,10 @@ def test_no_recipe_goes_untested() -> None:
     Each recipe is one of the above, or of a module named for it or its kind.
     """
     others = {"celery", "litellm", "script", "serverless"}
+    blocking = {"django-wsgi", "flask", "plain-script", "streamlit"}
     platforms = {"notebook", "robyn", "sanic"}
     servers = {"granian", "gunicorn-asgi", "hypercorn"}
     workers = {"apscheduler", "arq", "dramatiq", "taskiq", "temporal"}
 
-    elsewhere = others | platforms | servers | workers
+    elsewhere = others | blocking | platforms | servers | workers
     assert {path.stem for path in RECIPES.iterdir()} == APPS.keys() | elsewhere
