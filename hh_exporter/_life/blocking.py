@@ -37,7 +37,14 @@ class Blocking(Unique):
     The methods of an exporter that block.
     """
 
-    _life: Lifetime
+    if TYPE_CHECKING:  # what else an exporter has
+        _life: Lifetime
+
+        async def start(self) -> None: ...
+
+        async def flush(self, timeout: float | None = None) -> FlushResult: ...
+
+        async def aclose(self, timeout: float | None = None) -> FlushResult: ...
 
     def flush_sync(self, timeout: float | None = None) -> FlushResult:
         """
@@ -50,14 +57,8 @@ class Blocking(Unique):
             ExporterError: It is called in the exporter's own thread, as by `on_outcome`, or no
                 event loop can be made here.
         """
-        from hh_exporter._life.together import flush
-
-        life = self._life
-        _check_thread(life)
-        deadline = None if timeout is None else life.clock.now() + timeout
-        if life.copy is None and not life.queue.has_open_records:
-            return FlushResult(0, 0, 0, 0)
-        return _wait_for(lambda: flush(life, deadline))
+        _check_thread(self._life)
+        return _wait_for(lambda: self.flush(timeout))
 
     def close(self, timeout: float | None = None) -> FlushResult:
         """
@@ -73,27 +74,19 @@ class Blocking(Unique):
             ExporterError: It is called in the exporter's own thread, as by `on_outcome`, or no
                 event loop can be made here: then what is queued was given up.
         """
-        from hh_exporter._life.together import close
-
-        life = self._life
-        _check_thread(life)
-        seconds = life.settings.close_timeout if timeout is None else timeout
+        _check_thread(self._life)
         try:
-            return _wait_for(lambda: close(life, life.clock.now() + seconds))
+            return _wait_for(lambda: self.aclose(timeout))
         except _NoLoopError:
-            life.save_all()
+            self._life.save_all()
             raise
 
     def __enter__(self) -> Self:
         """
         Open again what was closed, and take over what other processes left on a spool.
         """
-        life = self._life
-        if life.queue.closed:
-            self.close()  # another thread's close may be under way
-            life.open_again()
-        if life.spooler is not None:
-            _wait_for(life.start)
+        if self._life.queue.closed or self._life.spooler is not None:
+            _wait_for(self.start)
         return self
 
     def __exit__(self, *exc_info: object) -> None:

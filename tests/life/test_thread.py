@@ -209,6 +209,21 @@ def test_a_spool_is_taken_over_without_a_push(kit: Kit, tmp_path: Path) -> None:
     assert ids(kit) == ["e0"]
 
 
+def test_copies_are_sent_from_a_thread_too(kit: Kit) -> None:
+    """
+    With `also`, the second server has each event when a flush, or the block, is over.
+    """
+    with Kit() as other, make(kit, also=other.url) as exporter:
+        push_all(exporter, "e0")
+        exporter.flush_sync()
+        assert ids(other) == ["e0"]
+        push_all(exporter, "e1")
+        exporter.close()
+        with exporter:
+            push_all(exporter, "e2")
+        assert ids(kit) == ids(other) == ["e0", "e1", "e2"]
+
+
 def test_an_exporter_that_is_let_go_still_delivers(kit: Kit) -> None:
     """
     When nobody refers to it any more, its thread sends what was pushed, and ends.
