@@ -97,8 +97,8 @@ def _protobuf_spans(data: bytes | bytearray) -> list[Span]:
         raise web.HTTPBadRequest(text=f"body: {exc}") from None
     except ImportError:
         raise web.HTTPUnsupportedMediaType(
-            text="body: protobuf needs the package opentelemetry-proto: "
-            "install hh_exporter[cli], or send JSON (OTEL_EXPORTER_OTLP_PROTOCOL=http/json)"
+            text="body: protobuf needs a package, pip install opentelemetry-proto; "
+            "or send JSON (OTEL_EXPORTER_OTLP_PROTOCOL=http/json)"
         ) from None
 
 

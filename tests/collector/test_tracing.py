@@ -273,7 +273,7 @@ class TestProtobuf:
         status, _, answer = await send(collector, protobuf().SerializeToString())
 
         assert status == 415
-        assert b"install hh_exporter[cli]" in answer
+        assert b"pip install opentelemetry-proto" in answer
 
 
 async def test_a_partial_fault_refuses_every_second_span() -> None:
