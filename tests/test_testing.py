@@ -136,6 +136,18 @@ async def test_an_exporter_of_the_program_is_adopted(kit: Kit) -> None:
     assert [event["source"] for event in kit.events()] == ["hook"]
 
 
+def test_a_program_without_asyncio_is_tested_by_a_plain_function(kit: Kit) -> None:
+    """
+    Its exporter keeps its thread when it is adopted.
+    """
+    exporter = Exporter.in_thread("hh_key", base_url="https://nowhere.invalid")
+    kit.adopt(exporter)
+    push_all(exporter, "a")
+
+    assert exporter.flush_sync().delivered == 1
+    assert [event["event_id"] for event in kit.events()] == ["a"]
+
+
 async def test_what_was_adopted_is_as_new_in_the_end() -> None:
     """
     It has its own address again, is open, and knows nothing of the test.

@@ -11,18 +11,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from math import inf
 from threading import Thread, current_thread
 from weakref import ReferenceType, ref
 
 from attrs import define, field
 
+from hh_exporter._clock import Clock
 from hh_exporter._delivery.worker import Worker
 from hh_exporter._life.leftovers import Leftovers
 from hh_exporter._life.loops import find_loop
-from hh_exporter._life.thread import start_thread
+from hh_exporter._life.thread import LoopThread, start_thread
 from hh_exporter._queue.queue import RecordQueue
 
 __all__ = ["Keeper"]
+
+_START_AGAIN = 1.0
+"""Seconds after which the start of a thread is tried again, if it failed."""
 
 _held: set[Keeper] = set()
 """
@@ -39,6 +44,7 @@ class Keeper:
 
     queue: RecordQueue
     leftovers: Leftovers
+    clock: Clock
     make_worker: Callable[[asyncio.AbstractEventLoop, Callable[[], None]], Worker]
     """Called with the loop that it will live in, and what to call once it is over."""
     on_over: Callable[[], None]
@@ -50,6 +56,8 @@ class Keeper:
     worker: Worker | None = field(default=None, init=False)
     _thread: ReferenceType[Thread] | None = field(default=None, init=False)
     """The thread that runs the worker's loop, or did."""
+    _start_at: float = field(default=-inf, init=False)
+    """When the start of a thread may be tried again."""
 
     def see_to_worker(self) -> Worker | None:
         """
@@ -62,7 +70,7 @@ class Keeper:
             return self._see_to_worker(find_loop(), current_thread())
         if self.is_running or self._is_done:
             return self.worker
-        started = start_thread()
+        started = self._start_thread()
         if started is None:  # then as any other
             return self._see_to_worker(find_loop(), current_thread())
         wait = None
@@ -73,6 +81,17 @@ class Keeper:
         finally:
             started.end_after(wait)
         return worker
+
+    def _start_thread(self) -> LoopThread | None:
+        """
+        Start a thread, unless one could not be started just now: not each push shall try.
+        """
+        if self.clock.now() < self._start_at:
+            return None
+        started = start_thread()
+        if started is None:
+            self._start_at = self.clock.now() + _START_AGAIN
+        return started
 
     @property
     def _is_done(self) -> bool:

@@ -79,6 +79,7 @@ class Lifetime:
         self.keeper = Keeper(
             queue=self.queue,
             leftovers=self.leftovers,
+            clock=self.clock,
             make_worker=self.make_worker,
             on_over=self._on_worker_over,
             on_loopless=self._on_loopless,

@@ -27,7 +27,7 @@ from hh_exporter import (
     Settlement,
     ThreadedExporter,
 )
-from hh_exporter.testing import Kit
+from hh_exporter.testing import FakeClock, Kit
 from tests.conftest import KEY
 from tests.programs import run_program, running, started
 from tests.scripted_server import ScriptedServer, status
@@ -370,6 +370,33 @@ def test_without_a_thread_events_wait(
     assert [m for m in caplog.messages if "no thread" in m] == [
         "hh_exporter: no thread can be started to send events (RuntimeError), retrying; logged once"
     ]
+
+
+def test_a_thread_that_could_not_be_started_is_tried_again_later(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Not with each push: a second later, and then all that waits is sent.
+    """
+    clock, tried = FakeClock(), list[str]()
+
+    def count(thread: threading.Thread) -> None:
+        tried.append(thread.name)
+        raise RuntimeError("can't start new thread")
+
+    exporter = make(kit, _clock=clock)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", count)
+        push_all(exporter, "e0", "e1", "e2")
+        assert tried == ["hh_exporter loop"]
+        asyncio.run(clock.advance(1.0))
+        push_all(exporter, "e3")
+        assert tried == ["hh_exporter loop"] * 2
+
+    asyncio.run(clock.advance(1.0))
+    push_all(exporter, "e4")
+    exporter.close()
+    assert ids(kit) == ["e0", "e1", "e2", "e3", "e4"]
 
 
 async def test_a_close_that_can_not_wait_gives_up(
