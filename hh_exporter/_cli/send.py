@@ -1,5 +1,5 @@
 """
-`hh-exporter send`: model events from JSONL to the API, with an outcome for each.
+`hh-exporter send`: events from JSONL to the API, with an outcome for each.
 
 Every line is either invalid or pushed, and every pushed event is delivered,
 rejected, dropped or left: the summary's numbers add up however the run ends.
@@ -12,14 +12,14 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 import attrs
 import click
 import orjson
 from attrs import Factory, define, field, frozen
 
-from hh_exporter._cli._lines import MAX_LINE_BYTES, Fault, Line, LineReader
+from hh_exporter._cli._kinds import LineParser
+from hh_exporter._cli._lines import Fault, Line, LineReader
 from hh_exporter._cli._report import Report, list_counts, print_table
 from hh_exporter._cli._setup import (
     check_option,
@@ -30,13 +30,11 @@ from hh_exporter._cli._setup import (
 )
 from hh_exporter._cli._waiting import Signals, caught_signals, repeated, run_unless
 from hh_exporter._clock import Clock, SystemClock
-from hh_exporter._dialects.legacy import LegacyDialect
 from hh_exporter._environment import Settings
 from hh_exporter._exporter import Exporter
 from hh_exporter._outcomes import DropReason, Outcome, Settlement
 from hh_exporter._settings.kinds import seconds
-from hh_exporter._values.reading import read_json
-from hh_exporter.events import ModelEvent
+from hh_exporter.events import AnyEvent
 from hh_exporter.exceptions import EventError
 
 __all__ = ["Sending", "Summary", "send_command"]
@@ -74,11 +72,12 @@ def send_command(
     as_json: bool,
 ) -> None:
     """
-    Send model events from FILES, or from standard input.
+    Send events from FILES, or from standard input.
 
-    FILES hold one JSON object a line, with the fields of a ModelEvent whatever
-    the dialect, and may be gzipped; - is standard input. The key is taken from
-    HH_API_KEY; a server on this machine needs none.
+    FILES hold one JSON object a line, and may be gzipped; - is standard input. A
+    line with an event_type has the fields of an Event, one without those of a
+    ModelEvent, whatever the dialect; the collector's own export is taken, too.
+    The key is taken from HH_API_KEY; a server on this machine needs none.
 
     Exits with 0 only if every event was delivered, with 1 if not, and with 2 for a
     wrong call.
@@ -110,7 +109,7 @@ class Summary:
     read: int
     """Lines that are not blank."""
     invalid: int
-    """Those of them that hold no model event."""
+    """Those of them that hold no event."""
     pushed: int
     delivered: int
     rejected: int
@@ -139,7 +138,7 @@ class Sending:
     _invalid: int = field(default=0, init=False)
     _refused: asyncio.Event = field(factory=asyncio.Event, init=False)
     """Set once the server refuses us, not an event."""
-    _converter: Any = field(factory=lambda: LegacyDialect().converter, init=False)
+    _parser: LineParser = field(factory=LineParser, init=False)
 
     @classmethod
     def of(cls, settings: Settings, report: Report) -> Sending:
@@ -231,7 +230,7 @@ class Sending:
         self._read_all = True
         await self.exporter.flush(timeout)
 
-    def _structure(self, line: Line | Fault) -> ModelEvent | None:
+    def _structure(self, line: Line | Fault) -> AnyEvent | None:
         """
         Make an event of *line*, or report what is wrong with it: never its text.
         """
@@ -240,13 +239,12 @@ class Sending:
             self.report.say(f"{click.format_filename(line.source)}: {line.problem}")
             return None
         try:
-            event: ModelEvent = self._converter.structure(_parse(line.text), ModelEvent)
+            return self._parser.parse(line.text)
         except EventError as exc:
             self._invalid += 1
             if self._invalid <= _MAX_REPORTS:
                 self.report.say(f"{click.format_filename(line.source)}:{line.number}: {exc}")
             return None
-        return event
 
     def _look(self, lines: LineReader) -> None:
         """
@@ -282,12 +280,3 @@ class Sending:
             why = "by a signal" if signals.first.is_set() else "when --timeout was over"
             trouble = f": {self._trouble}" if self._trouble else ""
             self.report.say(f"stopped {why}, before all was delivered{trouble}")
-
-
-def _parse(text: bytes) -> Any:
-    if len(text) > MAX_LINE_BYTES:
-        raise EventError(None, f"is longer than {MAX_LINE_BYTES:,} bytes")
-    try:
-        return read_json(text)
-    except orjson.JSONDecodeError as exc:
-        raise EventError(None, f"is not JSON: {exc.msg}, column {exc.colno}") from None
