@@ -23,6 +23,7 @@ from attrs import frozen
 from hh_exporter._cli._errors import CallError
 from hh_exporter._cli._report import Report, print_table
 from hh_exporter._cli._sample import sample
+from hh_exporter._cli._trace import agent_trace
 from hh_exporter._cli._waiting import caught_signals, repeated
 from hh_exporter._clock import SystemClock
 from hh_exporter._collector import Collector, StoredEvent
@@ -30,7 +31,7 @@ from hh_exporter._collector.sessions import described_by
 from hh_exporter._dialects.registry import DIALECTS
 from hh_exporter._exporter import Exporter
 from hh_exporter._outcomes import Stats
-from hh_exporter.events import ModelEvent, SessionProperties, new_id
+from hh_exporter.events import AnyEvent, ModelEvent, SessionProperties, new_id
 from hh_exporter.exceptions import ExporterError
 
 __all__ = ["Comparison", "Run", "compare", "demo", "demo_command", "wire_forms"]
@@ -162,8 +163,10 @@ async def demo(
     except ExporterError as exc:
         raise CallError(str(exc)) from None
     try:
-        events = _make_events()
-        session = _describe_session(events)
+        calls = _make_events()
+        session = _describe_session(calls)
+        agent = agent_trace(SystemClock().wall() * 1000)
+        events = [*calls, *agent]  # the agent last: it is what the page has on top
         # Before the push: what was pushed then must arrive, whatever becomes of the objects.
         pushed = wire_forms(events, dialect)
         described = DIALECTS[dialect]().converter.unstructure(session)
@@ -174,9 +177,12 @@ async def demo(
                 events, session, exporter, report, sessions=0 if event is None else 1
             )
         arrived = [event async for event in collector.events()]
-        events_alone = [e for e in arrived if e.event.get("event_type") != "session"]
-        comparison = compare(pushed, events_alone)
-        known = [s.properties async for s in collector.sessions() if s.properties]
+        comparison = compare(pushed, [e for e in arrived if e.event_id != session.session_id])
+        known = [
+            s.properties
+            async for s in collector.sessions()
+            if s.properties and s.session_id != agent[-1].session_id
+        ]
         is_known = len(known) == 1 and _is_equal(known[0], event.properties if event else described)
         print_table(run.rows())
         click.echo(f"\n{_judge(run, comparison, is_known=is_known)}")
@@ -189,7 +195,7 @@ async def demo(
     return run.is_balanced and comparison.is_exact and is_known
 
 
-def wire_forms(events: Iterable[ModelEvent], dialect: str) -> dict[str, Mapping[str, object]]:
+def wire_forms(events: Iterable[AnyEvent], dialect: str) -> dict[str, Mapping[str, object]]:
     """
     Give events the form in which they should arrive, stamps aside, by their ids.
     """
@@ -260,7 +266,7 @@ def _describe_session(events: Iterable[ModelEvent]) -> SessionProperties:
 
 
 async def _deliver(
-    events: list[ModelEvent],
+    events: list[AnyEvent],
     session: SessionProperties,
     exporter: Exporter,
     report: Report,

@@ -34,7 +34,7 @@ from tests.support import PATIENCE, model_event
 
 ROOT = Path(__file__).parents[2]
 CANARY = "canary-9d2e"
-EVENTS = 720
+EVENTS = 729
 
 
 def numbers(output: str) -> dict[str, float]:
@@ -67,7 +67,7 @@ class TestRun:
         assert 0 < table["push p50"] <= table["push p99"]
         assert table["events/s"] > 0
         assert "The session's properties arrived.\n" in said.out
-        assert "All 720 events arrived as they were pushed, each once.\n" in said.out
+        assert "All 729 events arrived as they were pushed, each once.\n" in said.out
         assert said.out.endswith("Run it with --keep to look at them in the browser.\n")
         assert said.err == ""
 
@@ -179,7 +179,7 @@ class TestRun:
         finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
         assert finished.returncode == 0
-        assert "All 720 events arrived as they were pushed, each once.\n" in finished.stdout
+        assert "All 729 events arrived as they were pushed, each once.\n" in finished.stdout
         assert "\x1b" not in finished.stdout
         assert finished.stderr == ""
 

@@ -4,11 +4,13 @@ A session on the collector's page: a tree of its events on one time axis.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import pytest
 from aiohttp import ClientSession
 
+from hh_exporter import Exporter
+from hh_exporter._cli._trace import agent_trace
 from hh_exporter._collector import Collector
 from tests.collector_client import V1_MANY, V1_ONE, post
 
@@ -22,6 +24,7 @@ pytestmark = pytest.mark.browser
 SESSION = "caf77ace-3417-4da4-944d-f4a0688f3c23"
 LEGACY_MANY = "/events/batch"
 BEGIN = 1_796_037_000_000
+Dialect: TypeAlias = Literal["legacy", "v1"]
 DOWN, UP, LEFT, RIGHT = "\ue015", "\ue013", "\ue012", "\ue014"
 HOME, END, ENTER = "\ue011", "\ue010", "\ue007"
 FIRST_ROW = '[aria-rowindex="2"]'
@@ -117,6 +120,34 @@ async def test_a_session_is_one_tree(page: Browser, collector: Collector, path: 
     assert await page.texts(".tree-row.is-error .bar-name") == ["lookup"]
     assert await page.texts(".tree-row .ended") == ["error"]
     assert await page.texts(".tree-axis span") == ["0", "1.00 s"]
+
+
+@pytest.mark.parametrize("dialect", ["legacy", "v1"])
+async def test_an_agent_is_one_tree(page: Browser, collector: Collector, dialect: Dialect) -> None:
+    """
+    Whatever the exporter makes of it: three levels, tools side by side, a stream that ended.
+    """
+    async with Exporter(base_url=collector.url, dialect=dialect) as exporter:
+        for event in agent_trace(BEGIN):
+            assert exporter.push(event)
+
+    await open_tree(page)
+
+    await page.until(
+        IS_TREE,
+        [
+            "support chat",
+            "agent/answer",
+            "  agent/plan",
+            "  lookup_order",
+            "  agent/address",
+            "    geocode",
+            "    geocode",
+            "    delivery_zone",
+            "  agent/reply",
+        ],
+    )
+    assert await page.texts(".tree-row.is-error .bar-name") == ["geocode"]
 
 
 async def test_a_session_event_comes_first(page: Browser, collector: Collector) -> None:
