@@ -31,11 +31,13 @@ from hh_exporter._clock import SystemClock
 from hh_exporter._outcomes import DropReason
 from hh_exporter._spool.file import SpoolFile
 from hh_exporter._spool.kept import Letter, Match
+from hh_exporter.events import EVENT_TYPES
 
 __all__ = ["dead_letters_command", "find_letters", "revive"]
 
+_UPDATE = "update"
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
-_COLUMNS = ("id", "died", "why", "bytes", "event_id")
+_COLUMNS = ("id", "died", "kind", "why", "bytes", "event_id")
 
 _spool_option = click.option(
     "--spool",
@@ -106,7 +108,8 @@ def show_command(letter_id: str, directory: str | None, as_json: bool) -> None:
         speaker = "what is damaged" if letter.reason == DropReason.DAMAGED else "the server said"
         click.echo(f"\n{speaker}:\n{printable(letter.answer)}")
     text = orjson.dumps(event, option=orjson.OPT_INDENT_2).decode()
-    click.echo(f"\nthe event:\n{printable(text)}")
+    what = "update" if row.kind == _UPDATE else "event"
+    click.echo(f"\nthe {what}:\n{printable(text)}")
 
 
 @dead_letters_command.command("purge")
@@ -266,6 +269,8 @@ class Row:
     id: str
     """What the command line calls it."""
     event_id: str
+    kind: str
+    """"model", "tool", "chain", "session" or "update"; "unknown" if it is damaged."""
     outcome: str
     reason: str
     status: int | None
@@ -278,6 +283,7 @@ class Row:
         return cls(
             id=f"{name}-{letter.id}",
             event_id=letter.event_id,
+            kind=_kind_of(letter),
             outcome=letter.outcome,
             reason=letter.reason,
             status=letter.status,
@@ -300,6 +306,7 @@ class Row:
         """
         yield "id", self.id
         yield "event_id", self.event_id
+        yield "kind", self.kind
         yield "why", self.why
         yield "pushed", tell_time(self.pushed_at)
         yield "died", tell_time(self.died_at)
@@ -309,7 +316,8 @@ class Row:
         """
         Write it under `_COLUMNS`.
         """
-        return self.id, tell_time(self.died_at), self.why, f"{self.bytes:,}", self.event_id
+        died, size = tell_time(self.died_at), f"{self.bytes:,}"
+        return self.id, died, self.kind, self.why, size, self.event_id
 
 
 def _letters(file: SpoolFile) -> Iterator[Letter]:
@@ -340,6 +348,16 @@ def _tell(counts: Collection[Count], unsent: bool, aside: int) -> str:
     if aside:
         told.append(f"{tell_count(aside, 'file')} set aside")
     return " and ".join(told)
+
+
+def _kind_of(letter: Letter) -> str:
+    if letter.route.partition(" ")[0] == _UPDATE:
+        return _UPDATE
+    event = _parse(letter.data)
+    if not isinstance(event, dict):
+        return "unknown"
+    kind = event.get("event_type", "model")  # which legacy model events don't say
+    return kind if type(kind) is str and kind in EVENT_TYPES else "unknown"
 
 
 def _parse(data: bytes) -> Any:

@@ -11,8 +11,10 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import attrs
 import pytest
 
+from hh_exporter import Event, Exporter
 from hh_exporter._cli._report import Report, printable
 from hh_exporter._cli._spools import Spool
 from hh_exporter._cli.dead_letters import find_letters, revive
@@ -23,6 +25,7 @@ from tests.command import Finished, call, finish, run, started
 from tests.scripted_server import ScriptedServer, created, hang, refuse_if, status
 from tests.spool_processes import IDENTITY
 from tests.spools import KEY, contents, files_in, leave
+from tests.support import model_event
 
 CANARY = "canary-3f1c"
 """Stands in payloads and answers, which only `show` may show."""
@@ -96,9 +99,9 @@ class TestList:
         head, old, new = finished.stdout.splitlines()
 
         assert finished.status == 0
-        assert head.split() == ["id", "died", "why", "bytes", "event_id"]
+        assert head.split() == ["id", "died", "kind", "why", "bytes", "event_id"]
         assert old.split() == [
-            *("aaaa11-1", "2025-06-15", "15:06:41", "UTC"),
+            *("aaaa11-1", "2025-06-15", "15:06:41", "UTC", "model"),
             *("rejected,", "HTTP", "400", str(len(OLD.data)), "old"),
         ]
         assert new.startswith("bbbb22-1 ")
@@ -126,6 +129,7 @@ class TestList:
         assert json.loads(finished.stdout)[0] == {
             "id": "aaaa11-1",
             "event_id": "old",
+            "kind": "model",
             "outcome": "rejected",
             "reason": "",
             "status": 400,
@@ -133,6 +137,31 @@ class TestList:
             "died_at": OLD.died_at,
             "bytes": len(OLD.data),
         }
+
+    @pytest.mark.parametrize(
+        ("data", "route", "kind"),
+        [
+            (b'{"model":"m"}', "", "model"),
+            (b'{"event_type":"session"}', "", "session"),
+            (b'{"event_type":"tool"}', "others", "tool"),
+            (b'{"event_id":"e","feedback":{}}', "update e", "update"),
+            (b'{"event_type":["tool"]}', "others", "unknown"),
+            (b"[]", "", "unknown"),
+            (b"\xff", "", "unknown"),
+        ],
+    )
+    def test_each_kind_is_told(self, tmp_path: Path, data: bytes, route: str, kind: str) -> None:
+        """
+        Also where the event itself doesn't say it, and where it is damaged.
+        """
+        bury(tmp_path / "aaaa11.spool", attrs.evolve(make_letter("e", data), route=route))
+
+        [row] = json.loads(dead_letters(tmp_path, "list", "--json").stdout)
+        shown = dead_letters(tmp_path, "show", "aaaa11-1").stdout
+
+        assert row["kind"] == kind
+        assert f"kind      {kind}\n" in shown
+        assert f"\nthe {'update' if kind == 'update' else 'event'}:\n" in shown
 
     def test_without_any_it_says_so(self, tmp_path: Path) -> None:
         """
@@ -468,6 +497,26 @@ class TestReplay:
         assert "rejected   1  HTTP 400, dead letters again\n" in finished.stdout
         assert sorted(server.created_ids) == ["a2", "b", "r"]
         assert contents(letters) == ([], ["a1"])
+
+    async def test_each_kind_goes_by_its_own_route(
+        self, tmp_path: Path, server: ScriptedServer
+    ) -> None:
+        """
+        As it would have gone before it died.
+        """
+        server.default = status(400)
+        async with Exporter(KEY, base_url=server.url, spool=str(tmp_path)) as exporter:
+            exporter.push(model_event(event_id="m"))
+            exporter.push(Event(event_type="tool", event_id="t"))
+            assert (await exporter.flush()).rejected == 2
+        server.default = created()
+        before = len(server.requests)
+
+        finished = await run(*replay(tmp_path, "--all"), HH_API_KEY=KEY)
+
+        assert finished.status == 0
+        sent = {r.events[0]["event_id"]: r.path for r in server.requests[before:]}
+        assert sent == {"m": "/events/model/batch", "t": "/events/batch"}
 
     async def test_a_refused_key_stops_it(self, letters: Path, server: ScriptedServer) -> None:
         """
