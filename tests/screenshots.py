@@ -1,8 +1,9 @@
 """
 The pictures of the collector's page in README and docs/: `python -m tests.screenshots`.
 
-They show the sample of `hh-exporter demo`, told as an hour of work; nothing else
-has a part in them but the clock.
+They show what `hh-exporter demo` sends, told as an hour of work: a conversation of its
+sample, and the session of its agent, which comes last. Nothing else has a part in them
+but the clock.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import attrs
 
 from hh_exporter import Exporter
 from hh_exporter._cli._sample import sample
+from hh_exporter._cli._trace import agent_trace
 from hh_exporter._clock import SystemClock
 from hh_exporter._collector import Collector
 from tests.browser import Browser, find_chromium, started_browser
@@ -27,6 +29,8 @@ SIZE = (1440, 900)
 HOUR = 3600.0
 VIEWS = {"light": "", "dark": "&by=model&tab=session"}
 """What is shown beside the range and the event, by colour scheme."""
+BEHIND = {"light": 9, "dark": 2}
+"""How many events came after the one that is open: all of the agent, or after its reply."""
 LAST = 219
 """The last event of the sample to be sent: it answers in a chat with tools."""
 APART = 4_000
@@ -69,6 +73,9 @@ async def fill(collector: Collector, clock: PastClock) -> None:
             await exporter.flush()
             at += burst
     clock.ago = 0.0
+    async with Exporter(base_url=collector.url, dialect="v1") as exporter:
+        for step in agent_trace(clock.wall() * 1000):
+            exporter.push(step)
 
 
 async def take(browser: Browser, url: str, scheme: str, event: int) -> bytes:
@@ -114,7 +121,8 @@ async def main() -> None:
         await fill(collector, clock)
         with started_browser(*found) as browser:
             for scheme in VIEWS:
-                picture = await take(browser, collector.url, scheme, await collector.count())
+                event = await collector.count() - BEHIND[scheme]
+                picture = await take(browser, collector.url, scheme, event)
                 (DOCS / f"collector-{scheme}.png").write_bytes(squeezed(picture))
 
 
