@@ -56,11 +56,11 @@ def test_the_examples_do_as_they_say(tmp_path: Path) -> None:
     assert ended.pop("test_no_shutdown_delivers_what_was_pushed") == "FAILED", said
     tests = re.findall(r"def (test_\w+)", "".join(FILES.values()))
     assert ended == dict.fromkeys(tests, "PASSED"), said
-    assert len(tests) == 5
+    assert len(tests) == 6
 
 
 def test_no_example_goes_untested() -> None:
     """
     Every Python block of the page is a file of the above.
     """
-    assert PAGE.count("```python") == len(FILES) == 4
+    assert PAGE.count("```python") == len(FILES) == 5
