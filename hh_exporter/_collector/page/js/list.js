@@ -57,12 +57,12 @@ export class List extends EventTarget {
   constructor(section, rows) {
     super();
     this.#rows = rows;
-    this.#space = make("div", { class: "list-space", role: "rowgroup" });
+    this.#space = make("div", { class: "list-space", role: "presentation" });
     this.#body = make(
       "div",
       {
         class: "list-body",
-        role: "presentation",
+        role: "rowgroup", // what can have the focus can't be presentational
         tabindex: -1, // what scrolls is else a stop of its own
         on: { scroll: () => this.#draw() },
       },
