@@ -200,6 +200,30 @@ async def test_what_is_said_later_shows(page: Browser, collector: Collector) -> 
     )
 
 
+async def test_the_open_event_follows_its_updates(page: Browser, collector: Collector) -> None:
+    """
+    Feedback on it shows where it is read, in the tab that is open.
+    """
+    await send(collector, TRACE[2])
+    await page.click(FIRST_ROW)
+    await page.click("#tab-parameters")
+    await page.find('.status[data-state="live"]')
+    assert await page.run("return document.activeElement.id") == "tab-parameters"
+
+    async with (
+        ClientSession(collector.url) as client,
+        client.put("/v1/events/search", json={"feedback": {"rating": 5}}) as answer,
+    ):
+        assert answer.status == 200
+
+    await page.until(
+        "return [...document.querySelectorAll('.section-title')]"
+        ".some((title) => title.textContent === 'Feedback')"
+    )
+    assert await page.text('[role=tab][aria-selected="true"]') == "Details"
+    assert await page.run("return document.activeElement.id") == "tab-parameters"
+
+
 async def test_it_is_walked_by_keys(page: Browser, collector: Collector) -> None:
     """
     As the ARIA pattern says: one stop of the tab key, arrows within, left and right to fold.
@@ -365,6 +389,7 @@ async def test_another_session_has_its_own_tree(page: Browser, collector: Collec
     other = "caf77ace-3417-4da4-944d-f4a0688f3c24"
     await send(collector, *TRACE)
     await send(collector, step("chain", "other", "none", 0, 1, session_id=other))
+    await page.until("return document.querySelectorAll('.row').length === 6")
     await open_tree(page)
     assert await page.run(TREE) == ["other"]
 

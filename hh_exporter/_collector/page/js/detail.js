@@ -62,17 +62,20 @@ export class Detail extends EventTarget {
     await this.#read(id, this.#reading.signal);
   }
 
-  /** Show what is known now of some events, if they are of the session that is shown. */
+  /** Show what is known now of some events: of the open one, and of those of its session. */
   update(rows) {
     this.#session?.update(rows);
+    if (this.#shown !== null && rows.some(({ id }) => id === this.id))
+      this.#read(this.id, this.#reading.signal);
   }
 
   async #read(id, signal) {
     try {
       const text = await readText(`/api/events/${id}`, { signal });
       if (signal.aborted) return;
+      const isSame = this.#shown !== null; // and more is known of it
       this.#shown = { ...JSON.parse(text), text };
-      this.#draw();
+      this.#draw(isSame);
     } catch (error) {
       if (signal.aborted) return;
       if (!(error instanceof ApiError)) throw error;
@@ -82,10 +85,11 @@ export class Detail extends EventTarget {
     }
   }
 
-  #draw() {
+  #draw(isSame) {
     const { summary } = this.#shown;
     const hadFocus = this.#panel.contains(document.activeElement);
     const wasInTree = document.activeElement.matches(".tree-row");
+    const focusedId = document.activeElement.id;
     const scrollTop = this.#content?.scrollTop ?? 0;
     const tabs = make("div", {
       class: "tabs",
@@ -107,12 +111,12 @@ export class Detail extends EventTarget {
       this.#content,
     );
     this.#drawTab();
-    if (this.#session?.element.isConnected) {
-      this.#content.scrollTop = scrollTop;
-      this.#session.tree.reveal();
-      if (wasInTree) this.#session.tree.focus();
-    }
-    if (hadFocus && !wasInTree) this.#content.focus({ preventScroll: true });
+    const isSession = this.#session?.element.isConnected;
+    if (isSame || isSession) this.#content.scrollTop = scrollTop;
+    if (isSession && !isSame) this.#session.tree.reveal();
+    if (isSession && wasInTree) this.#session.tree.focus();
+    else if (hadFocus)
+      (document.getElementById(focusedId) ?? this.#content).focus({ preventScroll: true });
   }
 
   #makeBar(title, type = "model") {

@@ -70,6 +70,7 @@ export class Session extends EventTarget {
 
   /** Mark the event that is open, wherever it stands. */
   markOpen(id) {
+    if (id === this.#openId) return;
     this.#openId = id;
     this.tree.markOpen(id);
   }
