@@ -35,7 +35,7 @@ from hh_exporter.events import EVENT_TYPES
 
 __all__ = ["dead_letters_command", "find_letters", "revive"]
 
-_UPDATE = "update"
+_UPDATES = "updates"
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _COLUMNS = ("id", "died", "kind", "why", "bytes", "event_id")
 
@@ -108,7 +108,7 @@ def show_command(letter_id: str, directory: str | None, as_json: bool) -> None:
         speaker = "what is damaged" if letter.reason == DropReason.DAMAGED else "the server said"
         click.echo(f"\n{speaker}:\n{printable(letter.answer)}")
     text = orjson.dumps(event, option=orjson.OPT_INDENT_2).decode()
-    what = "update" if row.kind == _UPDATE else "event"
+    what = "update" if row.kind == "update" else "event"
     click.echo(f"\nthe {what}:\n{printable(text)}")
 
 
@@ -351,8 +351,8 @@ def _tell(counts: Collection[Count], unsent: bool, aside: int) -> str:
 
 
 def _kind_of(letter: Letter) -> str:
-    if letter.route.partition(" ")[0] == _UPDATE:
-        return _UPDATE
+    if letter.route == _UPDATES:
+        return "update"
     event = _parse(letter.data)
     if not isinstance(event, dict):
         return "unknown"

@@ -144,7 +144,7 @@ class TestList:
             (b'{"model":"m"}', "", "model"),
             (b'{"event_type":"session"}', "", "session"),
             (b'{"event_type":"tool"}', "others", "tool"),
-            (b'{"event_id":"e","feedback":{}}', "update e", "update"),
+            (b'{"event_id":"e","feedback":{}}', "updates", "update"),
             (b'{"event_type":["tool"]}', "others", "unknown"),
             (b"[]", "", "unknown"),
             (b"\xff", "", "unknown"),
