@@ -89,8 +89,8 @@ class Tally:
     """
 
     total: int
-    awaited: Counter[str] | None = None
-    """How many of each id are meant; None means every event."""
+    awaited: Counter[tuple[str, bool]] | None = None
+    """How many events of each id, or updates of them, are meant; None means all."""
     outcomes: Counter[Outcome] = Factory(Counter)
     reasons: dict[Outcome, Counter[str]] = Factory(lambda: {one: Counter() for one in Outcome})
     requests: int = 0
@@ -99,7 +99,8 @@ class Tally:
     def note(self, settlement: Settlement) -> None:
         if settlement.reason in _STAYS:
             return
-        count = sum(map(self._is_meant, settlement.event_ids))
+        told = ((event_id, settlement.is_update) for event_id in settlement.event_ids)
+        count = sum(map(self._is_meant, told))
         self.outcomes[settlement.outcome] += count
         why = settlement.reason or f"HTTP {settlement.status}"
         self.reasons[settlement.outcome][str(why)] += count
@@ -132,11 +133,11 @@ class Tally:
         for name, number in attrs.asdict(self.summary()).items():
             yield name, f"{number:,}", remarks.get(name, "")
 
-    def _is_meant(self, event_id: str) -> bool:
+    def _is_meant(self, one: tuple[str, bool]) -> bool:
         if self.awaited is None:
             return True
-        self.awaited[event_id] -= 1
-        return self.awaited[event_id] >= 0
+        self.awaited[one] -= 1
+        return self.awaited[one] >= 0
 
 
 def deliver(

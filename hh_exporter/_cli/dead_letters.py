@@ -29,13 +29,13 @@ from hh_exporter._cli._report import Report, print_columns, printable
 from hh_exporter._cli._spools import Count, Spool, find_directory, tell_count, tell_time
 from hh_exporter._clock import SystemClock
 from hh_exporter._outcomes import DropReason
+from hh_exporter._records import UPDATES
 from hh_exporter._spool.file import SpoolFile
 from hh_exporter._spool.kept import Letter, Match
 from hh_exporter.events import EVENT_TYPES
 
 __all__ = ["dead_letters_command", "find_letters", "revive"]
 
-_UPDATES = "updates"
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _COLUMNS = ("id", "died", "kind", "why", "bytes", "event_id")
 
@@ -238,7 +238,9 @@ def find_letters(spool: Spool, ids: Collection[str] | None) -> dict[Path, list[i
     return {path: sorted(set(numbers)) for path, numbers in wanted.items()}
 
 
-def revive(spool: Spool, wanted: Mapping[Path, Collection[int] | None]) -> Counter[str]:
+def revive(
+    spool: Spool, wanted: Mapping[Path, Collection[int] | None]
+) -> Counter[tuple[str, bool]]:
     """
     Make records again of the letters that have these numbers, or of all of a file.
 
@@ -246,18 +248,18 @@ def revive(spool: Spool, wanted: Mapping[Path, Collection[int] | None]) -> Count
     live process holds are left as they are, and `spool.held` names them.
 
     Returns:
-        How many there were of each event id.
+        How many there were of each event id, and whether they are updates of that event.
     """
 
-    def do(file: SpoolFile) -> list[str]:
+    def do(file: SpoolFile) -> list[tuple[str, bool]]:
         numbers = wanted[file.path]
         if numbers is None:
             numbers = file.letter_ids()
         letters = [letter for n in numbers if (letter := file.letter(n)) is not None]
         revived = set(file.revive([letter.id for letter in letters]))
-        return [letter.event_id for letter in letters if letter.id in revived]
+        return [(x.event_id, x.route == UPDATES) for x in letters if x.id in revived]
 
-    return Counter(id_ for ids in spool.take(wanted, do).values() for id_ in ids)
+    return Counter(one for some in spool.take(wanted, do).values() for one in some)
 
 
 @frozen(kw_only=True)
@@ -351,7 +353,7 @@ def _tell(counts: Collection[Count], unsent: bool, aside: int) -> str:
 
 
 def _kind_of(letter: Letter) -> str:
-    if letter.route == _UPDATES:
+    if letter.route == UPDATES:
         return "update"
     event = _parse(letter.data)
     if not isinstance(event, dict):

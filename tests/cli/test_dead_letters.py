@@ -12,14 +12,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
+import orjson
 import pytest
 
 from hh_exporter import Event, Exporter
 from hh_exporter._cli._report import Report, printable
 from hh_exporter._cli._spools import Spool
 from hh_exporter._cli.dead_letters import find_letters, revive
+from hh_exporter._records import UPDATES
 from hh_exporter._spool.file import SpoolFile
-from hh_exporter._spool.kept import Letter
+from hh_exporter._spool.kept import Identity, Letter
 from tests.builders import make_letter, make_spooled
 from tests.command import Finished, call, finish, run, started
 from tests.scripted_server import ScriptedServer, created, hang, refuse_if, status
@@ -403,7 +405,7 @@ class TestReviving:
 
         found = revive(some, find_letters(some, wanted))
 
-        assert found == Counter(names[i] for i in revived)
+        assert found == Counter((names[i], False) for i in revived)
         assert ids(spool) == [i for i in names if i not in revived]
         assert sum(some.look(lambda file: file.count).values()) == len(revived)
         assert some.is_complete
@@ -415,7 +417,7 @@ class TestReviving:
         """
         some = Spool(spool, Report())
 
-        assert revive(some, find_letters(some, None)) == {"new": 1}
+        assert revive(some, find_letters(some, None)) == {("new", False): 1}
         assert some.held == ["aaaa11.spool"]
 
     def test_what_is_gone_meanwhile_is_not_counted(self, spool: Path) -> None:
@@ -424,7 +426,7 @@ class TestReviving:
         """
         some = Spool(spool, Report())
 
-        assert revive(some, {spool / "aaaa11.spool": [1, 7]}) == {"old": 1}
+        assert revive(some, {spool / "aaaa11.spool": [1, 7]}) == {("old", False): 1}
 
 
 @pytest.fixture
@@ -508,15 +510,47 @@ class TestReplay:
         async with Exporter(KEY, base_url=server.url, spool=str(tmp_path)) as exporter:
             exporter.push(model_event(event_id="m"))
             exporter.push(Event(event_type="tool", event_id="t"))
-            assert (await exporter.flush()).rejected == 2
+            exporter.update("before", feedback={"rating": 5})
+            assert (await exporter.flush()).rejected == 3
         server.default = created()
         before = len(server.requests)
 
         finished = await run(*replay(tmp_path, "--all"), HH_API_KEY=KEY)
 
         assert finished.status == 0
-        sent = {r.events[0]["event_id"]: r.path for r in server.requests[before:]}
+        assert json.loads(finished.stdout)["delivered"] == 3
+        requests = server.requests[before:]
+        sent = {r.events[0]["event_id"]: r.path for r in requests if r.method == "POST"}
         assert sent == {"m": "/events/model/batch", "t": "/events/batch"}
+        [update] = [r for r in requests if r.method == "PUT"]
+        assert update.path == "/events"
+        assert orjson.loads(update.body) == {"event_id": "before", "feedback": {"rating": 5}}
+
+    async def test_an_event_is_told_from_its_updates(
+        self, tmp_path: Path, server: ScriptedServer
+    ) -> None:
+        """
+        The update alone is meant; its event, which waits in the same file, is not counted.
+        """
+        leave(tmp_path / "aaaa11.spool", server.url, records=["r"])
+        file = SpoolFile.adopt(
+            tmp_path / "aaaa11.spool", Identity(base_url=server.url, dialect="legacy", api_key=KEY)
+        )
+        assert file is not None
+        update = attrs.evolve(make_letter("r", b'{"event_id":"r","metrics":{}}'), route=UPDATES)
+        with file.transaction():
+            file.bury([attrs.evolve(update, pushed_at=time.time())])
+        file.close()
+
+        finished = await run(*replay(tmp_path, "--all"), HH_API_KEY=KEY)
+
+        assert finished.status == 0
+        assert json.loads(finished.stdout)["delivered"] == 1
+        assert finished.stderr == "1 other event waited in the same spool: 1 delivered too\n"
+        assert [(r.method, r.path) for r in server.requests] == [
+            ("POST", "/events/model/batch"),
+            ("PUT", "/events"),
+        ]
 
     async def test_a_refused_key_stops_it(self, letters: Path, server: ScriptedServer) -> None:
         """
