@@ -14,10 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import ClientSession
 
-from hh_exporter import BatchLimits, ConfigError, DropReason, Exporter, ExporterError, RetryPolicy
-from hh_exporter.events import SessionProperties
+from hh_exporter import (
+    BatchLimits,
+    ConfigError,
+    DropReason,
+    Event,
+    Exporter,
+    ExporterError,
+    RetryPolicy,
+    SessionProperties,
+)
 from hh_exporter.testing import FakeClock, Kit, assert_balanced
 from tests.support import model_event, push_all
 
@@ -66,22 +73,16 @@ async def test_events_are_told_apart_by_kind(kit: Kit, dialect: str) -> None:
     exporter = kit.make_exporter(dialect=dialect)
     push_all(exporter, "a")
     await exporter.flush()
-    prefix = "" if dialect == "legacy" else "/v1"
-    tool = {"event_type": "tool", "event_id": "b", "inputs": {}}
-    said = {"event_id": "b", "feedback": {"rating": 5}}
-    async with ClientSession(kit.url) as client:
-        async with client.post(f"{prefix}/events/batch", json={"events": [tool]}) as answer:
-            assert answer.status == 200
-        path = "/events" if dialect == "legacy" else "/v1/events/b"
-        async with client.put(path, json=said) as answer:
-            assert answer.status == 200
-        async with client.put(path.replace("/b", "/c"), json={"event_id": "c"}) as answer:
-            assert answer.status == 404
+    exporter.push(Event(event_type="tool", event_id="b"))
+    exporter.update("b", feedback={"rating": 5})
+    exporter.update("unknown", feedback={"rating": 1})
+    assert (await exporter.flush()).rejected == 1
 
     assert [event["event_id"] for event in kit.events()] == ["a", "b"]
     assert [event["event_id"] for event in kit.events("model")] == ["a"]
-    assert kit.events(kind="tool") == [{**tool, "feedback": {"rating": 5}}]
-    assert kit.updates() == [said]
+    [tool] = kit.events(kind="tool")
+    assert (tool["event_id"], tool["feedback"]) == ("b", {"rating": 5})
+    assert kit.updates() == [{"event_id": "b", "feedback": {"rating": 5}}]
 
 
 def test_a_kind_that_is_none_is_refused(kit: Kit) -> None:
