@@ -4,6 +4,7 @@ A session on the collector's page: a tree of its events on one time axis.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import pytest
@@ -148,6 +149,35 @@ async def test_an_agent_is_one_tree(page: Browser, collector: Collector, dialect
         ],
     )
     assert await page.texts(".tree-row.is-error .bar-name") == ["geocode"]
+
+
+@pytest.mark.parametrize("dialect", ["legacy", "v1"])
+async def test_blocks_are_one_tree(page: Browser, collector: Collector, dialect: Dialect) -> None:
+    """
+    As a program writes them: tools that run side by side within a step, each with a call.
+    """
+
+    async def chunks() -> AsyncIterator[str]:
+        yield "Hello"
+
+    async with Exporter(base_url=collector.url, dialect=dialect) as exporter:
+
+        async def use(name: str) -> None:
+            with exporter.trace(name, event_type="tool"):
+                await asyncio.sleep(0)
+                with exporter.record(model="gpt-4o", event_name=f"{name}/score"):
+                    await asyncio.sleep(0)
+
+        with exporter.session("support chat"), exporter.trace("answer") as step:
+            await asyncio.gather(use("search"), use("lookup"))
+            with exporter.record(model="gpt-4o", event_name="reply") as call:
+                assert [chunk async for chunk in call.stream(chunks())] == ["Hello"]
+        assert exporter.update(step.event_id or "", feedback={"rating": 5})
+
+    await open_tree(page)
+
+    tree = ["answer", "  search", "    search/score", "  lookup", "    lookup/score", "  reply"]
+    await page.until(IS_TREE, tree if dialect == "legacy" else ["support chat", *tree])
 
 
 async def test_a_session_event_comes_first(page: Browser, collector: Collector) -> None:

@@ -13,14 +13,15 @@
  */
 
 /**
- * Make the tree of these events; those of one parent are in the order in which they began.
+ * Make the tree of these events; those of one parent are in the order in which they began, but
+ * for the session's own, which comes first.
  *
  * @returns {Node[]} those at the top
  */
 export function growTree(events) {
   const nodes = events
     .map((event) => ({ event, parent: null, children: [], place: 0 }))
-    .sort((a, b) => a.event.start - b.event.start || rank(a) - rank(b) || a.event.id - b.event.id);
+    .sort((a, b) => rank(a) - rank(b) || a.event.start - b.event.start || a.event.id - b.event.id);
   const byId = new Map();
   for (const [place, node] of nodes.entries()) {
     node.place = place;
@@ -61,9 +62,9 @@ export function unfold(top, folded) {
   return seen;
 }
 
-/** A session is before what began with it. */
+/** The session's own event is first: it may be stamped when the first of the others ends. */
 function rank({ event }) {
-  return event.type === "session" ? 0 : 1;
+  return event.event_id === event.session_id ? 0 : 1;
 }
 
 /** Take its parent from the first of each circle. */
