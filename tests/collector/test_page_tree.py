@@ -44,6 +44,12 @@ return [...document.querySelectorAll('.bar')]
 """Where each begins and how long it is, in percent of the axis."""
 STOPS = "return document.querySelectorAll('.tree-row[tabindex=\"0\"]').length"
 ROWS = "return document.querySelectorAll('.tree-row').length"
+FRAME = "return new Promise((seen) => requestAnimationFrame(() => setTimeout(seen)))"
+BACK = f"""
+document.getElementById("tab-session").click();
+return new Promise((seen) => requestAnimationFrame(() => seen((() => {{ {TREE} }})())));
+"""
+"""Goes to the tree, and reads what the first frame has of it."""
 TITLE = "return document.querySelector('.detail h2')?.textContent === arguments[0]"
 TOO_WIDE = (
     "const e = document.querySelector('.detail-content');"
@@ -308,8 +314,9 @@ async def test_a_click_folds_or_opens(page: Browser, collector: Collector) -> No
 
     assert await page.run(TREE) == ["answer", "  plan", "  search", "  lookup"]
     await page.click("#tab-conversation")
-    await page.click("#tab-session")
-    assert await page.run(TREE) == ["answer", "  plan", "  search", "  lookup"]
+    await page.gone(".tree-row")
+    await page.run(FRAME)  # in which what has no style any more is measured
+    assert await page.run(BACK) == ["answer", "  plan", "  search", "  lookup"]
 
 
 async def test_what_a_tool_did_is_read_first(page: Browser, collector: Collector) -> None:

@@ -171,6 +171,7 @@ export class Tree extends EventTarget {
   }
 
   #measure() {
+    if (!this.element.isConnected) return; // another tab is shown, where it has no style
     this.#height = parseFloat(getComputedStyle(this.element).getPropertyValue("--row-height"));
     this.element.style.height = `${this.#seen.length * this.#height}px`;
     this.#draw();
