@@ -151,8 +151,6 @@ class Exporter(Calls, Unique):
         in_child(self, Exporter._build_again)
         if isinstance(self, Blocking):
             self._life.live_in_thread()
-            if copy is not None:
-                copy.life.live_in_thread()
         self._queue, self._settler = self._life.queue, self._life.settler
         self._keeper, self._spooler = self._life.keeper, self._life.spooler
 
