@@ -39,7 +39,7 @@ _REASONS: Final = {
 }
 
 
-@define(kw_only=True)
+@define(kw_only=True, repr=False)
 class Choice:
     """
     One message of an answer.
@@ -52,7 +52,7 @@ class Choice:
     """What else is said of it."""
 
 
-@define(kw_only=True)
+@define(kw_only=True, repr=False)
 class Answer:
     """
     A whole response.
@@ -71,7 +71,7 @@ class Answer:
     """What else it says, by the API's names."""
 
 
-@define
+@define(repr=False)
 class Message:
     """
     A message that is put together from the parts that APIs split it into.

@@ -105,7 +105,7 @@ _DELTAS: Final = {
 """By type: the member that has the text, and the member of the block that it belongs to."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class AnthropicChunks:
     """
     Events of this API: a message without content, then its blocks, then how it ended.

@@ -81,7 +81,7 @@ def _usage(usage: Any) -> Json | None:
     return present({**found, **pruned(usage)})
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class ChatChunks:
     """
     Chunks of this API: each has something more of one message or several.

@@ -65,7 +65,7 @@ class Room:
         return self.left >= 0
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Text:
     """
     A text that comes in pieces, which are joined now and then: each takes more than it says.

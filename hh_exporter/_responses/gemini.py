@@ -122,7 +122,7 @@ def _usage(usage: Any) -> Json | None:
     )
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class GeminiChunks:
     """
     Chunks of this API: each is a response that has more parts.

@@ -27,7 +27,7 @@ End: TypeAlias = Literal["complete", "stopped", "cancelled", "failed"]
 _ASSEMBLIES: Final = (ChatChunks, ResponsesChunks, AnthropicChunks, GeminiChunks)
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Reading:
     """
     The first token of a stream, its end, and the response that it is so far.

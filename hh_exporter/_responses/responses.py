@@ -143,7 +143,7 @@ _TEXTS: Final = {
 """By type of event: the member of the item."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class ResponsesChunks:
     """
     Events of this API: the last one has the whole response, those before it the items so far.

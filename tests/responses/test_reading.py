@@ -183,3 +183,29 @@ def test_the_pieces_of_a_long_text_are_in_order(exporter: Exporter) -> None:
     call = stream(exporter, map(chat, pieces))
 
     assert call.response["content"] == "".join(pieces)
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        "canary",
+        chat("canary"),
+        {"type": "message_start", "message": {"id": "canary"}},
+        {"type": "response.created", "response": {"id": "canary"}},
+        {"candidates": [{"content": {"parts": [{"text": "canary"}]}}]},
+    ],
+    ids=["text", "chat", "anthropic", "responses", "gemini"],
+)
+def test_what_is_kept_shows_in_no_repr(exporter: Exporter, chunk: Any) -> None:
+    """
+    Neither in that of the stream that is read, nor of what holds the response so far.
+    """
+    with exporter.record(model="a-model") as call:
+        read = call.stream([chunk])
+        next(read)
+        reading = call._reading
+
+    assert reading is not None
+    assert "canary" in str(reading.whole())
+    shown = [read, call, reading, reading._assembly, reading._text]
+    assert "canary" not in "".join(map(repr, shown))
