@@ -12,7 +12,7 @@ from asyncio import CancelledError
 from collections.abc import Callable
 from typing import Any
 
-from attrs import Factory, define, field
+from attrs import Factory, define
 
 from hh_exporter._clock import Clock
 from hh_exporter._outside import let_through
@@ -38,21 +38,41 @@ class Blocks:
     """Those that have not ended, in this process; changed one by one, any thread."""
 
 
-@define(eq=False)
-class Block:
+class Block(Scope):
     """
-    One block of code, from its begin to its end.
+    One block of code, from its begin to its end: a scope, too, if what runs inside belongs to it.
     """
 
+    __slots__ = ("_began_at", "_began_now", "_blocks", "_push", "event")
     event: Any
-    """A ModelEvent or an Event."""
-    _session: SessionProperties | None
+    """A ModelEvent or an Event; None once it has ended."""
     _blocks: Blocks
     _push: Callable[[Any, SessionProperties | None], object]
-    scope: Scope | None = field(default=None, init=False)
-    """What is inside of it, while it is open; None where that is not told of it."""
-    _began_at: float | None = field(default=None, init=False)
-    _began_now: float = field(init=False)
+    _began_at: float | None
+    _began_now: float
+
+    def __init__(
+        self,
+        event: Any,
+        session: SessionProperties | None,
+        blocks: Blocks,
+        push: Callable[[Any, SessionProperties | None], object],
+    ) -> None:
+        """
+        Prepare a block. By hand, since each call of a decorated function pays for it.
+
+        Args:
+            event: The event.
+            session: The session that it belongs to, unless the event or a scope says another.
+            blocks: Those of its exporter.
+            push: That of its exporter.
+        """
+        self.event = event
+        self.session = session
+        self.is_open = False
+        self._blocks = blocks
+        self._push = push
+        self._began_at = None
 
     def begin(self, encloses: bool, frame: int = 0, in_steps: bool = False) -> None:
         """
@@ -60,32 +80,32 @@ class Block:
 
         Args:
             encloses: Whether what runs inside belongs to it.
-            frame: See `Scope`.
+            frame: See `Scope.open`.
             in_steps: See there, too.
         """
         blocks, event = self._blocks, self.event
         try:
-            outer = current(blocks.owner)
-            if event.event_id is None:
-                event.event_id = new_id()
-            if event.session_id is None:
-                if self._session is not None:
-                    event.session_id = self._session.session_id
+            owner = blocks.owner
+            outer = current(owner)
+            event_id, session_id = event.event_id, event.session_id
+            if event_id is None:
+                event.event_id = event_id = new_id()
+            if session_id is None:
+                if self.session is not None:
+                    session_id = self.session.session_id
                 elif outer is not None:
-                    event.session_id = outer.session_id
+                    session_id = outer.session_id
                 elif encloses:  # or the server would make one for each event inside
-                    is_session = getattr(event, "event_type", None) == "session"
-                    event.session_id = event.event_id if is_session else new_id()
-            session_id = event.session_id
+                    session_id = event_id if event.event_type == "session" else new_id()
+                event.session_id = session_id
             if outer is not None and outer.session_id == session_id:
-                if self._session is None:
-                    self._session = outer.session
+                if self.session is None:
+                    self.session = outer.session
                 if event.parent_id is None:
                     event.parent_id = outer.event_id
             if encloses:
-                self.scope = Scope(
-                    blocks.owner, self._session, session_id, event.event_id, outer, frame, in_steps
-                )
+                self.owner, self.session_id, self.event_id = owner, session_id, event_id
+                self.open(outer, frame, in_steps)
             clock = blocks.clock
             self._began_at, self._began_now = clock.wall() * 1000, clock.now()
             if type(event) is ModelCall:
@@ -98,21 +118,22 @@ class Block:
         """
         Push the event, unless that was done when its exporter closed; *exc* becomes its error.
         """
-        if self.scope is not None:
-            self.scope.close()
+        if self.is_open:
+            self.close()
         try:
             self._blocks.open.remove(self)
         except KeyError:
-            return
-        # The reader of a stream may stop early: that is not an error of the call.
-        self.push(None if exc is None or isinstance(exc, GeneratorExit) else _describe(exc))
+            pass
+        else:
+            # The reader of a stream may stop early: that is not an error of the call.
+            self.push(None if exc is None or isinstance(exc, GeneratorExit) else _describe(exc))
+        self.event = self._push = self._blocks = None  # type: ignore[assignment]
 
     def push(self, error: str | None) -> None:
         """
         Push the event as it is now, with *error* unless it has one.
         """
-        event = self.event
-        began_at = self._began_at
+        event, began_at = self.event, self._began_at
         if began_at is not None:
             # From the monotonic clock: the other may be set back meanwhile.
             took = (self._blocks.clock.now() - self._began_now) * 1000
@@ -129,9 +150,9 @@ class Block:
             event.error = error
         if event.session_id is None and event.parent_id is None and current(self._blocks.owner):
             with nowhere():  # where it began; where it ends is no place of its own
-                self._push(event, self._session)
+                self._push(event, self.session)
         else:
-            self._push(event, self._session)
+            self._push(event, self.session)
         if is_call:
             give_back(event)
 

@@ -124,7 +124,8 @@ class Recording(Generic[EventT]):
                     _take_messages(event, inputs)
                 if event.inputs is None:
                     event.inputs = inputs
-            call = _Call(event, session, blocks, push, output)
+            call = _Call(event, session, blocks, push)
+            call._output = output
             if is_generator:
                 call.expect_items()
             call.begin(encloses, 0, is_generator)
@@ -133,20 +134,21 @@ class Recording(Generic[EventT]):
         return begin
 
 
-@define(eq=False)
 class _Call(Block):
     """
     One call of a decorated function.
     """
 
+    __slots__ = ("_output", "_yielded")
     _output: str
     """The field of the event that takes the result; empty if none does."""
-    _yielded: Yielded | None = field(default=None, init=False)
+    _yielded: Yielded | None
 
     def expect_items(self) -> None:
         """
         Have the event hold what the generator yields, so far as it came at each moment.
         """
+        self._yielded = None
         if self._output and getattr(self.event, self._output) is None:
             self._yielded = Yielded()
             items: Any = self._yielded.items
@@ -155,7 +157,7 @@ class _Call(Block):
             )
 
     def steps(self) -> AbstractContextManager[None]:
-        return nullcontext() if self.scope is None else Steps(self.scope)
+        return Steps(self) if self.is_open else nullcontext()
 
     def note(self, item: object) -> None:
         if self._yielded is not None:

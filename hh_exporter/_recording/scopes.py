@@ -42,7 +42,7 @@ class Scope:
     """
     One session or step that is open, or was when a task began that still runs.
 
-    Holds ids and not the event or the exporter, which no context may keep alive.
+    Holds, once it has ended, neither the event nor the exporter: no context may keep these alive.
     """
 
     __slots__ = (
@@ -76,25 +76,21 @@ class Scope:
         session: SessionProperties | None,
         session_id: str | None,
         event_id: str | None,
-        outer: Scope | None,
-        frame: int = 0,
-        in_steps: bool = False,
     ) -> None:
+        self.owner = owner
+        self.session = session
+        self.session_id = session_id
+        self.event_id = event_id
+
+    def open(self, outer: Scope | None, frame: int = 0, in_steps: bool = False) -> None:
         """
-        Enclose what runs from here on. By hand, at half of what attrs would cost each step.
+        Enclose what runs from here on.
 
         Args:
-            owner, session, session_id, event_id: What it holds.
             outer: What `current` says at this point.
             frame: What `frame_of_generator` says.
             in_steps: Whether it encloses only what runs in `Steps` of it.
         """
-        self.owner, self.session, self.session_id, self.event_id = (
-            owner,
-            session,
-            session_id,
-            event_id,
-        )
         self.is_open = True
         self._home = home = here()
         self._frame = frame
@@ -103,7 +99,10 @@ class Scope:
         while before is not None and not before.is_open and before._home is home:
             before = before._before  # it ended elsewhere, and nothing here can belong to it
         self._before = before
-        self._others = before if before is None or before.owner is not owner else before._others
+        if before is None or before.owner is not self.owner:
+            self._others = before
+        else:
+            self._others = before._others
         if frame:
             _in_generators.setdefault(frame, []).append(self)
         self._token = None if in_steps else _newest.set(self)
@@ -244,5 +243,6 @@ def here() -> object:
     return _threads.token
 
 
-_NOWHERE = Scope(None, None, None, None, None, in_steps=True)
+_NOWHERE = Scope(None, None, None, None)
 """Belongs to nobody, and nothing that encloses it counts."""
+_NOWHERE.open(None, in_steps=True)

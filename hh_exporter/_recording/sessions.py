@@ -73,7 +73,7 @@ class SessionBlock:
         is_same = outer is not None and outer.session_id == session.session_id
         event_id = outer.event_id if outer is not None and is_same else None
         announced = None if self._is_known else session
-        owner, session_id = self._owner, session.session_id
-        scope = Scope(owner, announced, session_id, event_id, outer, frame_of_generator(frame))
+        scope = Scope(self._owner, announced, session.session_id, event_id)
+        scope.open(outer, frame_of_generator(frame))
         self._entered.add(scope)
         return session
