@@ -7,8 +7,8 @@ in the context that it set it in and in no other.
 
 Two things the variable alone would get wrong. A generator shares its consumer's context: a
 scope that is opened in the body of one is found by its frame, which must be on the stack. And
-a scope that ended in another context than it began in is still what the variable holds there:
-the task or thread that opened it passes over it, while those that were started inside keep it.
+a scope that ended in another context than it began in is still what the variable holds there,
+so it counts for nobody; one that ended in its own still counts for what was started inside.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Scope:
 
     __slots__ = (
         *("owner", "session", "session_id", "event_id", "is_open"),
-        *("_home", "_frame", "_outer", "_before", "_others", "_token"),
+        *("_is_left", "_frame", "_home", "_outer", "_before", "_others", "_token"),
     )
     owner: object
     """Stands for the exporter."""
@@ -57,10 +57,12 @@ class Scope:
     event_id: str | None
     """The step that events inside have as their parent; None directly in a session."""
     is_open: bool
-    _home: object
-    """The task, or the thread, that opened it."""
+    _is_left: bool
+    """Whether it ended, and the context that it began in may still hold it."""
     _frame: int
     """Id of the frame of the generator that opened it."""
+    _home: object
+    """The task, or the thread, that it was opened in, if that was by a generator."""
     _outer: Scope | None
     """The scope of the same owner that encloses it."""
     _before: Scope | None
@@ -92,18 +94,19 @@ class Scope:
             in_steps: Whether it encloses only what runs in `Steps` of it.
         """
         self.is_open = True
-        self._home = home = here()
+        self._is_left = False
         self._frame = frame
         self._outer = outer
         before = _newest.get()
-        while before is not None and not before.is_open and before._home is home:
-            before = before._before  # it ended elsewhere, and nothing here can belong to it
+        while before is not None and before._is_left:
+            before = before._before
         self._before = before
         if before is None or before.owner is not self.owner:
             self._others = before
         else:
             self._others = before._others
         if frame:
+            self._home = here()
             _in_generators.setdefault(frame, []).append(self)
         self._token = None if in_steps else _newest.set(self)
 
@@ -118,23 +121,41 @@ class Scope:
             if not scopes:
                 del _in_generators[self._frame]
         token, self._token = self._token, None  # it holds the context, which holds this
-        if token is not None:
-            if _newest.get() is not self:
-                return
-            try:
-                _newest.reset(token)
-            except ValueError:  # in a copy of the context that it began in
-                _newest.set(self._before)
-                return
+        if token is not None and not self._leave(token):
+            self._is_left = True
+            return
         # What goes on finds this one first, and needs only what others have around it: a task
         # that starts the next one inside its scope, without end, must leave no chain behind.
         self._outer, self._before = None, self._others
 
-    def _reaches(self, home: object) -> bool:
+    def _leave(self, token: Token[Scope | None]) -> bool:
         """
-        Whether it encloses what runs in *home*, in whose context it was found.
+        Take it out of the context; False if that is not the one that it began in.
         """
-        return self._home is not home or (self.is_open and not self._frame)
+        newest = _newest.get()
+        if newest is self:
+            try:
+                _newest.reset(token)
+            except ValueError:  # a copy
+                _newest.set(self._before)
+                return False
+            if _newest.get() is not self._before:  # which has ended since
+                _newest.set(self._before)
+            return True
+        while newest is not None and newest._before is not self:
+            newest = newest._before
+        if newest is None:
+            return False
+        newest._before = self._before  # one that a generator opened, and that is still open
+        return True
+
+    def _reaches(self) -> bool:
+        """
+        Whether it encloses what runs here, in whose context it was found.
+        """
+        if self.is_open and self._frame:
+            return self._home is not here()  # or it would be on the stack
+        return not self._is_left
 
     def _is_inside(self, other: Scope) -> bool:
         scope: Scope | None = self
@@ -160,8 +181,7 @@ def _find(owner: object, newest: Scope | None) -> Scope | None:
     if newest is _NOWHERE:
         return None
     on_stack = _find_on_stack(owner) if _in_generators else None
-    home = here()
-    while newest is not None and not (newest.owner is owner and newest._reaches(home)):
+    while newest is not None and not (newest.owner is owner and newest._reaches()):
         newest = newest._before
     if on_stack is None or (newest is not None and newest._is_inside(on_stack)):
         return newest

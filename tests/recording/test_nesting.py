@@ -504,6 +504,32 @@ async def test_a_generator_in_its_reader_s_step_stays_in_its_own(
     }
 
 
+async def test_a_generator_may_outlive_the_step_that_it_began_in(recorder: Recorder) -> None:
+    """
+    It goes on in its own; nothing is left of either, in whatever order they end.
+    """
+    for make in (steps, asteps):
+        with recorder.trace("outer") as outer:
+            items: Any = make(recorder, "g", 2)
+            await drain_one(items)
+            task = asyncio.create_task(look(recorder))
+        assert recorder.parent is None
+        await drain_one(items)
+        assert recorder.parent is None
+        await drain_one(items)
+        assert [value for value in copy_context().values() if isinstance(value, Scope)] == []
+        assert await task in (outer.event_id, recorder.pushed[-1].event_id)
+        assert recorder.tree == {"g0": "g", "g1": "g", "g": "outer", "outer": None}
+
+
+async def look(recorder: Recorder) -> str | None:
+    return recorder.parent
+
+
+async def drain_one(items: Any) -> None:
+    _ = next(items, None) if isinstance(items, Iterator) else await anext(items, None)
+
+
 def test_generators_within_generators(recorder: Recorder) -> None:
     """
     What one calls or delegates to is in its step, and has no other.
