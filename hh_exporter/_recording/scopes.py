@@ -245,12 +245,7 @@ def frame_of_generator(frame: FrameType | None) -> int:
     return 0 if driver is frame or is_active else id(frame)
 
 
-class _Threads(threading.local):
-    def __init__(self) -> None:
-        self.token = object()  # idents are used again
-
-
-_threads = _Threads()
+_threads = threading.local()  # not of a class of ours, which a sandbox would refuse
 
 
 def here() -> object:
@@ -260,7 +255,11 @@ def here() -> object:
     loop = _get_running_loop()
     if loop is not None and (task := asyncio.current_task(loop)) is not None:
         return ref(task)  # the same object each time, while one is held
-    return _threads.token
+    try:
+        return _threads.token
+    except AttributeError:
+        _threads.token = token = object()  # idents are used again
+        return token
 
 
 _NOWHERE = Scope(None, None, None, None)

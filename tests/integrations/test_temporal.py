@@ -130,8 +130,11 @@ from temporalio import workflow
 class Careless:
     @workflow.run
     async def run(self, words):
-        with telemetry.exporter.record(model="m", event_id="recorded"):
-            pass
+        with telemetry.exporter.session(session_id="s"):
+            async with telemetry.exporter.trace("t", event_id="traced"):
+                with telemetry.exporter.record(model="m", event_id="recorded"):
+                    pass
+        telemetry.call()
         taken = telemetry.exporter.push(telemetry.ModelEvent(model="m", event_id="pushed"))
         refused = []
         for wait in (telemetry.exporter.flush, telemetry.exporter.aclose, telemetry.exporter.start):
@@ -163,7 +166,10 @@ async def test_a_workflow_that_records_harms_nobody(
     """
     (tmp_path / "careless.py").write_text(WORKFLOW.format(imports=imports))
     (tmp_path / "telemetry.py").write_text(
-        "from hh_exporter import Exporter, ModelEvent\nexporter = Exporter()"
+        "from hh_exporter import Exporter, ModelEvent\n"
+        "exporter = Exporter()\n"
+        "@exporter.trace(event_id='called')\n"
+        "def call(): pass"
     )
     source = """
 import careless
@@ -182,5 +188,6 @@ asyncio.run(main())
 
     assert done.status == 0, done.stderr
     assert done.stdout == f"{is_sent} ExporterError ExporterError ExporterError\n"
-    assert server.created_ids == (["recorded", "pushed"] if is_sent else []) + ["later"]
+    sent = {"recorded", "traced", "called", "pushed"} if is_sent else set()
+    assert set(server.created_ids) == sent | {"later"}
     assert ("hh_exporter: push failed with RestrictedWorkflowAccessError" in done.stderr) != is_sent
