@@ -453,7 +453,9 @@ async def test_however_a_program_ends_all_is_delivered(server: ScriptedServer, e
     source, code = ENDS[end]
     indented = source if source.startswith("\n") else f"        {source}\n"
 
-    done = await run_program(MAKE + indented, server.url, PYTHONDEVMODE="1")
+    # Not in the development mode, where asyncio complains about a slow machine, too.
+    warnings = {"PYTHONWARNINGS": "always::ResourceWarning"}
+    done = await run_program(MAKE + indented, server.url, **warnings)
 
     assert done.status == code, done.stderr
     assert "hh_exporter: " not in done.stderr
