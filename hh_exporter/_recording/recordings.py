@@ -43,7 +43,7 @@ class Recording(Generic[EventT]):
     """The class of the event."""
     _call: str
     """What the user called, for errors."""
-    _fields: dict[str, Any]
+    _fields: dict[str, Any] = field(repr=False)
     """The fields of the event that were given."""
     _session: SessionProperties | None
     _captures_inputs: bool
