@@ -326,7 +326,7 @@ class Exporter(Calls, Unique):
         """
         Stop accepting events, and deliver what is queued until a deadline.
 
-        What `record` still times is pushed first, as it is, with the error "cancelled".
+        What `record` and `trace` still time is pushed first, with the error "cancelled".
         What is left then is dropped as `closed`, or waits in the spool. A second call
         waits for the first and returns the same. If its task is cancelled, that is the
         deadline, unless another call waits: what is left is dropped, or on disk, before
