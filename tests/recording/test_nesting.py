@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
 from contextvars import Context, copy_context
 from typing import Any
+from weakref import ref
 
 import pytest
 
@@ -273,6 +274,29 @@ async def test_a_step_that_is_cancelled_leaves_nothing(
         ("inner", "cancelled"),
         ("outer", None),
     ]
+
+
+async def test_no_context_keeps_an_exporter(clock: FakeClock) -> None:
+    """
+    A task that outlives its step has the ids of that, and neither its event nor its exporter.
+    """
+    recorder = Recorder(clock)
+    may_end = asyncio.Event()
+    with recorder.trace("a", inputs={"q": (payload := Payload())}), recorder.session("b"):
+        task = asyncio.create_task(may_end.wait())
+        await settle()
+
+    gone: list[ref[Any]] = [ref(recorder), ref(payload)]
+    del recorder, payload
+    gc.collect()
+    assert [was() for was in gone] == [None, None]
+
+    may_end.set()
+    await task
+
+
+class Payload:
+    pass
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="needs Python 3.12")
