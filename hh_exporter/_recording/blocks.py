@@ -57,15 +57,23 @@ class Block(Scope):
         session: SessionProperties | None,
         blocks: Blocks,
         push: Callable[[Any, SessionProperties | None], object],
+        encloses: bool,
+        frame: int = 0,
+        in_steps: bool = False,
     ) -> None:
         """
-        Prepare a block. By hand, since each call of a decorated function pays for it.
+        Begin: find the session and the parent of the event, and start the clock.
+
+        By hand and all in one, since each call of a decorated function pays for it.
 
         Args:
             event: The event.
             session: The session that it belongs to, unless the event or a scope says another.
             blocks: Those of its exporter.
             push: That of its exporter.
+            encloses: Whether what runs inside belongs to it.
+            frame: See `Scope.open`.
+            in_steps: See there, too.
         """
         self.event = event
         self.session = session
@@ -73,17 +81,6 @@ class Block(Scope):
         self._blocks = blocks
         self._push = push
         self._began_at = None
-
-    def begin(self, encloses: bool, frame: int = 0, in_steps: bool = False) -> None:
-        """
-        Find the session and the parent of the event, and start the clock.
-
-        Args:
-            encloses: Whether what runs inside belongs to it.
-            frame: See `Scope.open`.
-            in_steps: See there, too.
-        """
-        blocks, event = self._blocks, self.event
         try:
             owner = blocks.owner
             outer = current(owner)
@@ -91,15 +88,15 @@ class Block(Scope):
             if event_id is None:
                 event.event_id = event_id = new_id()
             if session_id is None:
-                if self.session is not None:
-                    session_id = self.session.session_id
+                if session is not None:
+                    session_id = session.session_id
                 elif outer is not None:
                     session_id = outer.session_id
                 elif encloses:  # or the server would make one for each event inside
                     session_id = event_id if event.event_type == "session" else new_id()
                 event.session_id = session_id
             if outer is not None and outer.session_id == session_id:
-                if self.session is None:
+                if session is None:
                     self.session = outer.session
                 if event.parent_id is None:
                     event.parent_id = outer.event_id

@@ -88,11 +88,9 @@ class Recording(Generic[EventT]):
 
     def _enter(self, frame: FrameType) -> EventT:
         event = self._first.pop() if self._first else self._cls(**self._fields)
-        block = Block(event, self._session, self._blocks, self._push)
-        if self._encloses:
-            block.begin(True, frame_of_generator(frame))
-        else:
-            block.begin(False)
+        encloses = self._encloses
+        step_of = frame_of_generator(frame) if encloses else 0
+        block = Block(event, self._session, self._blocks, self._push, encloses, step_of)
         self._entered.add(block)
         return event
 
@@ -124,11 +122,9 @@ class Recording(Generic[EventT]):
                     _take_messages(event, inputs)
                 if event.inputs is None:
                     event.inputs = inputs
-            call = _Call(event, session, blocks, push)
-            call._output = output
-            if is_generator:
-                call.expect_items()
-            call.begin(encloses, 0, is_generator)
+            yielded = _expect_items(event, output) if is_generator else None
+            call = _Call(event, session, blocks, push, encloses, 0, is_generator)
+            call._output, call._yielded = output, yielded
             return call
 
         return begin
@@ -143,18 +139,7 @@ class _Call(Block):
     _output: str
     """The field of the event that takes the result; empty if none does."""
     _yielded: Yielded | None
-
-    def expect_items(self) -> None:
-        """
-        Have the event hold what the generator yields, so far as it came at each moment.
-        """
-        self._yielded = None
-        if self._output and getattr(self.event, self._output) is None:
-            self._yielded = Yielded()
-            items: Any = self._yielded.items
-            setattr(
-                self.event, self._output, {"result": items} if self._output == "outputs" else items
-            )
+    """What it has yielded, if that is the result."""
 
     def steps(self) -> AbstractContextManager[None]:
         return Steps(self) if self.is_open else nullcontext()
@@ -167,10 +152,21 @@ class _Call(Block):
         event, output = self.event, self._output
         if output == "outputs":
             if event.outputs is None:
-                event.outputs = as_object(result)
+                event.outputs = result if type(result) is dict else as_object(result)
         elif output and event.response is None:
             event.response = result
         self.end()
+
+
+def _expect_items(event: Any, output: str) -> Yielded | None:
+    """
+    Have *event* hold what a generator yields, so far as it came at each moment.
+    """
+    if not output or getattr(event, output) is not None:
+        return None
+    yielded = Yielded()
+    setattr(event, output, {"result": yielded.items} if output == "outputs" else yielded.items)
+    return yielded
 
 
 def _take_messages(event: ModelEvent, inputs: dict[str, Any]) -> None:
