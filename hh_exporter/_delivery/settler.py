@@ -57,8 +57,6 @@ class _Episode:
     Losses of one kind that follow each other closely.
     """
 
-    noun: str
-    """What was lost."""
     last: float
     unsaid: int = 0
     """Losses since the last message."""
@@ -77,7 +75,8 @@ class Settler:
     spooler: Spooler | None = None
     is_silent: bool = False
     """Whether to log nothing."""
-    _episodes: dict[str, _Episode] = Factory(dict)
+    _episodes: dict[tuple[str, str], _Episode] = Factory(dict)
+    """By what was lost, an event or an update, and how."""
     _lost: OrderedDict[str, None] = Factory(OrderedDict)
     """The latest events that were rejected or dropped."""
     _callback_failed: bool = field(default=False, init=False)
@@ -251,8 +250,8 @@ class Settler:
         with self.queue.lock:
             episodes = tuple(self._episodes.items())
             self._episodes.clear()
-        for kind, episode in episodes:
-            _say_unsaid(kind, episode)
+        for (noun, kind), episode in episodes:
+            _say_unsaid(noun, kind, episode)
 
     def _note_lost(self, event_ids: tuple[str, ...], outcome: Outcome) -> None:
         lost = self._lost
@@ -287,14 +286,14 @@ class Settler:
             return
         now = self.clock.now()
         with self.queue.lock:
-            episode = self._episodes.get(kind)
+            episode = self._episodes.get((noun, kind))
             if episode is not None and now - episode.last < _EPISODE_GAP:
                 episode.last = now
                 episode.unsaid += count
                 return
-            self._episodes[kind] = _Episode(noun, now)
+            self._episodes[noun, kind] = _Episode(now)
         if episode is not None:
-            _say_unsaid(kind, episode)
+            _say_unsaid(noun, kind, episode)
         if len(self._episodes) > _MAX_EPISODES:
             self.say_rest()
         log.warning("hh_exporter: %d %s %s", count, _in_number(noun, count), kind, extra=extra)
@@ -312,10 +311,9 @@ class Settler:
                 log.error("hh_exporter: on_outcome raised %s; logged once", type(exc).__name__)  # noqa: TRY400
 
 
-def _say_unsaid(kind: str, episode: _Episode) -> None:
-    if episode.unsaid:
-        noun = _in_number(episode.noun, episode.unsaid)
-        log.warning("hh_exporter: %d more %s %s", episode.unsaid, noun, kind)
+def _say_unsaid(noun: str, kind: str, episode: _Episode) -> None:
+    if count := episode.unsaid:
+        log.warning("hh_exporter: %d more %s %s", count, _in_number(noun, count), kind)
 
 
 def _in_number(noun: str, count: int) -> str:

@@ -264,6 +264,23 @@ def test_losses_of_different_kinds_are_different_episodes(clock: FakeClock, line
     assert len(lines.texts) == 5
 
 
+def test_updates_are_counted_apart_from_events(clock: FakeClock, lines: Lines) -> None:
+    """
+    A loss of one is not told as more of the others.
+    """
+    settler = make_settler(clock)
+    for is_update in (False, True, True, False, True):
+        settler.refuse("e", DropReason.CLOSED, is_update=is_update)
+    settler.say_rest()
+
+    assert [text.split(" dropped")[0] for text in lines.texts] == [
+        "1 event",
+        "1 update",
+        "1 more event",
+        "2 more updates",
+    ]
+
+
 def test_the_rest_is_said_at_the_end(clock: FakeClock, lines: Lines) -> None:
     """
     What no line has told yet is told once, and the next loss begins anew.
