@@ -59,11 +59,11 @@ NO_EVENTS = [
     *lines_with("event_id", 5, {}, [], True),
     *lines_with("duration", "long", {}, False),
     *(line(start_time="2024-01-01"), line(error={}), line(session_id=1), line(template="x")),
+    *lines_with("event_type", 5, "tools", {}),
 ]
-"""Lines that hold no model event, as the command says of each."""
+"""Lines that hold no event, as the command says of each."""
 
 MISFITS = [
-    *lines_with("event_type", 5, "tools", None, {}),
     *lines_with("children_ids", {}, [1], "x"),
     *lines_with("project_id", 5, None, []),
     *(line(model_name=5), line(model_version={})),
@@ -76,7 +76,13 @@ ODD_EVENTS = [
     *(line(tools={}), line(tools={"type": "function"}), line(tool_choice={"type": "x"})),
     *lines_with("tool_choice", 5, [], True, [[{}]]),
     *(line(messages=[{}]), line(messages=[{"content": None}]), line(usage={}), line(response={})),
-    *(line(event_type="tool"), line(children_ids=["a"]), line(success=True), line(events=[])),
+    *(
+        line(event_type="tool"),
+        line(event_type=None),
+        line(children_ids=["a"]),
+        line(success=True),
+        line(events=[]),
+    ),
     *(line(event_id=""), line(event_id="good-0 "), line(session_id=""), line(parent_id="\0")),
     *(line(inputs={"": {"": [None]}}), line(metadata={"__proto__": 1, "metadata": {}})),
     *(line(**{"": 1}), line(**{"\0": "\0"}), line(**{"model ": 1})),
@@ -173,6 +179,7 @@ async def test_no_line_harms_another(dialect: str, tmp_path: Path) -> None:
             *("send", "--json", "--dialect", dialect, "--url", collector.url),
             str(tmp_path / "lines"),
             HH_EXPORTER_RETRY_BASE="0.001",
+            HH_EXPORTER_BATCH_MAX_EVENTS="10",  # so that good ones follow the bad
         )
         stored = await stored_in(collector)
     summary = json.loads(finished.stdout)
