@@ -117,7 +117,7 @@ class Picker:
         """
         Have updates wait on disk, behind their events that were moved there.
         """
-        for record in self.queue.part_with(self._updates.take_those_of(tuple(away))):
+        for record in self.queue.part_with(self._updates.take_those_of(away)):
             self._updates.add(record)  # there is no room: it waits here
 
     def _is_held(self, event_id: str) -> bool:

@@ -3,13 +3,14 @@ Updates of events that wait to be sent, each behind its event.
 
 Pure, as the batcher is. All updates of one event that wait by the time one is due go out in
 one request, in the order in which they were made. None goes while its event, or an earlier
-update of it, is on the way: then it would be overtaken.
+update of it, is on the way: then it would be overtaken. Of thousands that wait, only the first
+that nothing holds up are looked at.
 """
 
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container
 from operator import attrgetter
 
 from attrs import Factory, define
@@ -33,10 +34,19 @@ class Updates:
     """Whether an event, or an update of it, is on the way; asked for the id of the event."""
     _waiting: dict[str, list[Record]] = Factory(dict)
     """By the id of their event, each in order of admission."""
+    _is_sorted: bool = True
+    """Whether the events are in the order of their first updates, too."""
     count: int = 0
 
     def add(self, record: Record) -> None:
-        insort(self._waiting.setdefault(record.event_id, []), record, key=_order)
+        records = self._waiting.get(record.event_id)
+        if records is None:
+            last = next(reversed(self._waiting.values()), None)
+            self._is_sorted &= last is None or last[0].seq < record.seq
+            self._waiting[record.event_id] = [record]
+        else:
+            insort(records, record, key=_order)
+            self._is_sorted &= records[0] is not record
         self.count += 1
 
     def pop(self, now: float, *, up_to_seq: float = 0) -> Batch | None:
@@ -46,7 +56,8 @@ class Updates:
         They are due when one has waited for `linger`, or was admitted as number *up_to_seq*
         or before.
         """
-        for event_id, records in self._free():
+        if (first := self._first()) is not None:
+            event_id, records = first
             if records[0].seq <= up_to_seq or now >= self._due_at(records):
                 return self._take(event_id, records)
         return None
@@ -55,16 +66,18 @@ class Updates:
         """
         Say when one has waited long enough; None without one that may be sent.
         """
-        return min((self._due_at(records) for _, records in self._free()), default=None)
+        return None if (first := self._first()) is None else self._due_at(first[1])
 
-    def take_those_of(self, event_ids: Iterable[str]) -> list[Record]:
+    def take_those_of(self, event_ids: Container[str]) -> list[Record]:
         """
         Give up those of these events.
 
         Returns:
             Their records.
         """
-        taken = [record for i in event_ids for record in self._waiting.pop(i, ())]
+        waiting = self._waiting
+        found = [i for i in waiting if i in event_ids]
+        taken = [record for i in found for record in waiting.pop(i)]
         self.count -= len(taken)
         return taken
 
@@ -72,23 +85,29 @@ class Updates:
         """
         Give up all of them; returns their records.
         """
-        return self.take_those_of(tuple(self._waiting))
+        return self.take_those_of(self._waiting.keys())
 
     def _take(self, event_id: str, records: list[Record]) -> Batch:
         count = self._fitting(records)
         taken, left = records[:count], records[count:]
         if left:
             self._waiting[event_id] = left
+            self._is_sorted = False
         else:
             del self._waiting[event_id]
         self.count -= count
         return Batch(tuple(taken), route=UPDATES)
 
-    def _free(self) -> Iterator[tuple[str, list[Record]]]:
+    def _first(self) -> tuple[str, list[Record]] | None:
         """
-        List those that nothing holds up.
+        Find those that were admitted first, and are due first, of what nothing holds up.
+
+        Without a look at the others: thousands may wait.
         """
-        return (item for item in self._waiting.items() if not self.is_held(item[0]))
+        if not self._is_sorted:
+            self._waiting = dict(sorted(self._waiting.items(), key=lambda item: item[1][0].seq))
+            self._is_sorted = True
+        return next((item for item in self._waiting.items() if not self.is_held(item[0])), None)
 
     def _due_at(self, records: list[Record]) -> float:
         return records[0].pushed_at + self.limits.linger
