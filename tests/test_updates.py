@@ -302,6 +302,21 @@ async def test_an_update_of_a_lost_event_is_dropped(
     assert (lost.event_ids, lost.is_update) == (("e1",), True)
 
 
+async def test_an_update_of_what_was_left_out_on_purpose_is_no_warning(
+    make_exporter: MakeExporter, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    A loss of nothing: with `sample_rate` most feedback would be one.
+    """
+    exporter = await make_exporter(sample_rate=0.0)
+    exporter.push(Event(event_type="tool", event_id="e1"))
+    exporter.update("e1", feedback={"rating": 5})
+    await exporter.flush()
+
+    assert exporter.stats().dropped_by_reason[DropReason.EVENT_LOST] == 1
+    assert caplog.messages == []
+
+
 async def test_an_event_that_is_pushed_again_may_be_updated(
     exporter: Exporter, server: ScriptedServer, clock: FakeClock
 ) -> None:

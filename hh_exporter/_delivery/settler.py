@@ -77,8 +77,8 @@ class Settler:
     """Whether to log nothing."""
     _episodes: dict[tuple[str, str], _Episode] = Factory(dict)
     """By what was lost, an event or an update, and how."""
-    _lost: OrderedDict[str, None] = Factory(OrderedDict)
-    """The latest events that were rejected or dropped."""
+    _lost: OrderedDict[str, DropReason | None] = Factory(OrderedDict)
+    """The latest events that were dropped, and why, or rejected."""
     _callback_failed: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -225,11 +225,15 @@ class Settler:
             counted: How many of them a log message has counted already.
         """
         if not is_update:
-            self._note_lost(event_ids, outcome)
+            self._note_lost(event_ids, outcome, reason)
             if outcome is Outcome.DROPPED and reason is not DropReason.TOO_LARGE:
                 self.sessions.reopen(event_ids)
         unsaid = len(event_ids) - counted
-        if unsaid and outcome is not Outcome.DELIVERED and reason not in _INTENDED:
+        if reason is DropReason.EVENT_LOST:
+            is_intended = _INTENDED.issuperset(map(self._lost.get, event_ids))
+        else:
+            is_intended = reason in _INTENDED
+        if unsaid and outcome is not Outcome.DELIVERED and not is_intended:
             noun = "update" if is_update else "event"
             self._warn(unsaid, noun, outcome, reason, status, detail)
         if self.on_outcome is not None:
@@ -253,10 +257,12 @@ class Settler:
         for (noun, kind), episode in episodes:
             _say_unsaid(noun, kind, episode)
 
-    def _note_lost(self, event_ids: tuple[str, ...], outcome: Outcome) -> None:
+    def _note_lost(
+        self, event_ids: tuple[str, ...], outcome: Outcome, reason: DropReason | None
+    ) -> None:
         lost = self._lost
         if outcome is not Outcome.DELIVERED:
-            lost.update(dict.fromkeys(event_ids))
+            lost.update(dict.fromkeys(event_ids, reason))
             while len(lost) > _REMEMBERED:
                 lost.popitem(last=False)  # one step, unlike next and del
         elif lost:
