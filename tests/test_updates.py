@@ -471,6 +471,7 @@ async def test_outputs_are_hidden(make_exporter: MakeExporter, server: ScriptedS
     [
         ("e1", {}, "must say something"),
         ("", {"feedback": {"a": 1}}, "event_id: must name an event"),
+        ("..", {"feedback": {"a": 1}}, "event_id: must name an event"),
         (5, {"feedback": {"a": 1}}, "event_id: must be a string"),
         ("e1", {"duration": "long"}, "duration: must be a number"),
     ],

@@ -51,6 +51,8 @@ _session_scalars = Scalars(SessionProperties, required="session_id")
 _PLAIN = frozenset({ModelEvent, ModelCall, Event})
 """Whose fields are read as they are; a subclass of the user's may run code of its own."""
 _TIMES = ("start_time", "end_time", "duration")
+_NO_IDS = ("", ".", "..")
+"""What names no event in the path of a URL: such segments are removed from it (RFC 3986 §5.2.4)."""
 
 # A time zone and the fields of a dataclass may be Python code; legalize makes both plain.
 _OPTIONS = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
@@ -134,7 +136,7 @@ class Codec:
         if not issubclass(type(update), EventUpdate):
             raise wrong_type("update", "an EventUpdate", update)
         draft = self._make_plain(EventUpdate, _update_scalars.check(update))
-        if not draft.event_id:
+        if draft.event_id in _NO_IDS:
             raise EncodeError(DropReason.INVALID, "event_id: must name an event")
         return draft
 
