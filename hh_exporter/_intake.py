@@ -268,7 +268,8 @@ def _id_of(event: AnyEvent | EventUpdate) -> str:
         return new_id()
     if type(own) is str and own.isascii() and own:
         return own
-    text = legalize(own) if isinstance(own, str) else ""
+    # Not isinstance, which asks the object itself what it is.
+    text = legalize(own) if issubclass(type(own), str) else ""
     return text if isinstance(text, str) and text else new_id()
 
 

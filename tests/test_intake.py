@@ -176,9 +176,11 @@ def test_an_event_that_can_not_be_looked_at_harms_itself(
     with offline() as exporter:
         assert not exporter.push(HostileEvent(model="m"))
         assert not exporter.push(model_event(), HostileSession())
+        assert not exporter.push(model_event(event_id=HostileSession()))
+        assert not exporter.update(HostileSession(), metrics={"score": 1})  # type: ignore[arg-type]
         assert exporter.push(model_event())
 
-        assert exporter.stats().dropped_by_reason == {DropReason.UNENCODABLE: 2}
+        assert exporter.stats().dropped_by_reason == {DropReason.UNENCODABLE: 4}
     assert SECRET not in caplog.text
 
 
