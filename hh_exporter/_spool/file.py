@@ -45,6 +45,7 @@ from hh_exporter._spool.schema import (
     look,
     read_version,
     set_up,
+    show,
     upgrade,
     wait_for_disk,
 )
@@ -197,7 +198,7 @@ class SpoolFile(Marks):
             if db is None:
                 return None
             undo.callback(db.close)
-            if not read_version(path, db, can_upgrade=False):
+            if not show(path, db):
                 return None
             file = cls(db, last_change(path), path, None)
             file._read_all()

@@ -30,6 +30,7 @@ __all__ = [
     "look",
     "read_version",
     "set_up",
+    "show",
     "upgrade",
     "wait_for_disk",
 ]
@@ -80,6 +81,14 @@ _STEPS: Final[tuple[tuple[str, ...], ...]] = (
     ),
 )
 """What makes each version of the schema of the one before it; `user_version` counts them."""
+
+_SEEN_AS: Final[dict[int, tuple[str, ...]]] = {
+    1: (
+        "CREATE TEMP VIEW records AS SELECT *, '' AS route FROM main.records",
+        "CREATE TEMP VIEW letters AS SELECT *, '' AS route FROM main.letters",
+    ),
+}
+"""What shows a reader tables of an older version as they will be, in a connection of its own."""
 
 _NO_VALUE: Final = "NULL value in "
 """How SQLite begins to say that a column of a row is empty which must not be."""
@@ -249,13 +258,12 @@ def _code(error: sqlite3.Error) -> int:
     return getattr(error, "sqlite_errorcode", 0)  # what Python finds by itself has none
 
 
-def read_version(path: Path, db: sqlite3.Connection, *, can_upgrade: bool = True) -> int:
+def read_version(path: Path, db: sqlite3.Connection) -> int:
     """
     Read the version of its schema; 0 if it has no contents.
 
     Raises:
-        SpoolError: It is of a newer version, of an older one that must not be upgraded, or no
-            spool file.
+        SpoolError: It is of a newer version, or no spool file.
         sqlite3.DatabaseError: Its version is damaged.
     """
     application_id, version, tables = db.execute(
@@ -271,12 +279,20 @@ def read_version(path: Path, db: sqlite3.Connection, *, can_upgrade: bool = True
             f"{path} is of a newer version of hh_exporter (schema {version}; this one knows "
             f"{len(_STEPS)}), and is left unchanged: that version can send its events"
         )
-    if 0 < version < len(_STEPS) and not can_upgrade:
-        raise SpoolError(
-            f"{path} is of an older version of hh_exporter: an exporter that takes it over "
-            "upgrades it"
-        )
     return int(version)
+
+
+def show(path: Path, db: sqlite3.Connection) -> int:
+    """
+    Have a reader see a file as if it were of this version; the file is left as it is.
+
+    Returns and raises as `read_version` does.
+    """
+    version = read_version(path, db)
+    if 0 < version < len(_STEPS):
+        for statement in _SEEN_AS[version]:
+            db.execute(statement)
+    return version
 
 
 def upgrade(db: sqlite3.Connection, version: int) -> None:

@@ -18,7 +18,7 @@ from attrs import frozen
 
 from hh_exporter._spool.columns import LETTERS, RECORDS
 from hh_exporter._spool.kept import Identity
-from hh_exporter._spool.schema import is_corrupt, look, read_version
+from hh_exporter._spool.schema import is_corrupt, look, read_version, show
 from hh_exporter.exceptions import SpoolError
 
 __all__ = [
@@ -113,7 +113,7 @@ def glance(path: Path) -> Glance | None:
     if db is None:
         return None
     with closing(db):
-        if not read_version(path, db, can_upgrade=False):
+        if not show(path, db):
             return None
         (count,) = db.execute("SELECT count(*) FROM records").fetchone()
         oldest = [

@@ -692,17 +692,21 @@ class TestLife:
             SpoolFile.adopt(path, IDENTITY)
         assert path.exists()
 
+    def test_any_older_version_can_be_looked_at(self) -> None:
+        """
+        As all that come before this one can be upgraded.
+        """
+        assert sorted(schema._SEEN_AS) == list(range(1, len(schema._STEPS)))
+
     def test_an_older_version_is_upgraded_by_its_next_holder(
         self, left: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """
-        Each step that it lacks is taken once, and what was in it stays; to look takes none.
+        Each step that it lacks is taken once, and what was in it stays.
         """
         step = ("ALTER TABLE letters ADD COLUMN note TEXT DEFAULT 'new'",)
         monkeypatch.setattr(schema, "_STEPS", (*schema._STEPS, step))
 
-        with pytest.raises(SpoolError, match="older version"):
-            SpoolFile.peek(left)
         for _ in range(2):
             file = adopt(left)
             notes = file._db.execute("SELECT note FROM letters").fetchall()
@@ -711,16 +715,23 @@ class TestLife:
             assert (event_ids(file), notes, version) == (["a", "b"], [("new",)], (latest,))
             file.close()
 
-    def test_what_was_written_without_a_route_has_the_main_one(self, left: Path) -> None:
+    @pytest.mark.parametrize("is_looked_at", [False, True], ids=["adopt", "peek"])
+    def test_what_was_written_without_a_route_has_the_main_one(
+        self, left: Path, is_looked_at: bool
+    ) -> None:
         """
-        A file of the first version held model events alone.
+        A file of the first version held model events alone; to look at it leaves it as it is.
         """
         with closing(sqlite3.connect(left)) as db:
             for table in ("records", "letters"):
                 db.execute(f"ALTER TABLE {table} DROP COLUMN route")
             db.execute("PRAGMA user_version = 1")
+        before = left.read_bytes()
+        seen = seals.glance(left)
 
-        file = adopt(left)
+        file = SpoolFile.peek(left) if is_looked_at else adopt(left)
+
+        assert file
 
         records = [file.record(id_) for id_ in file.ids()]
         assert [(r.event_id, r.route) for r in records if r] == [("a", MAIN), ("b", MAIN)]
@@ -728,6 +739,9 @@ class TestLife:
         assert letters
         assert {letter.route for letter in letters if letter} == {MAIN}
         file.close()
+        assert (left.read_bytes() == before) is is_looked_at
+        assert seen
+        assert seen.count == 2
 
     def test_an_upgrade_that_fails_changes_nothing(
         self, left: Path, monkeypatch: pytest.MonkeyPatch
