@@ -154,16 +154,15 @@ class Batcher:
         for record in waiting:
             self.add(record)
 
-    def holds(self, event_id: str) -> bool:
+    @property
+    def event_ids(self) -> set[str]:
         """
-        Whether an event of that id is here.
+        The ids of all events that are here.
         """
         drafts = (*self._full, *self._open.values())
-        return any(event_id in draft.records for draft in drafts) or any(
-            record.event_id == event_id
-            for waiting in self._announcing.values()
-            for record in waiting
-        )
+        ids = set(chain(*(draft.records for draft in drafts)))
+        ids.update(record.event_id for record in chain(*self._announcing.values()))
+        return ids
 
     def due_at(self) -> float | None:
         """

@@ -101,8 +101,6 @@ class Delivery:
     """Whether one event, or a session's properties, were too large by themselves."""
     accepted_before: int = 0
     """How many answers had created events when it began."""
-    _event_ids: frozenset[str] | None = field(default=None, init=False)
-    """Of its records, once somebody has asked."""
 
     def __attrs_post_init__(self) -> None:
         self.pending = dict.fromkeys(self.records)
@@ -140,11 +138,3 @@ class Delivery:
         records = tuple(self.pending)
         self.pending.clear()
         return records
-
-    def holds(self, event_id: str) -> bool:
-        """
-        Whether it has, or had, an event of that id, or an update of it.
-        """
-        if self._event_ids is None:
-            self._event_ids = frozenset([record.event_id for record in self.records])
-        return event_id in self._event_ids

@@ -8,7 +8,8 @@ follow it go back too: so they never overtake it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import chain
 
 from attrs import define, field
 
@@ -16,7 +17,7 @@ from hh_exporter._delivery.batcher import Batcher
 from hh_exporter._delivery.probing import Prober
 from hh_exporter._delivery.updates import Updates
 from hh_exporter._queue.queue import RecordQueue
-from hh_exporter._records import UPDATES, Batch
+from hh_exporter._records import UPDATES, Batch, Record
 
 __all__ = ["Picker"]
 
@@ -33,13 +34,13 @@ class Picker:
     queue: RecordQueue
     batcher: Batcher
     prober: Prober
-    is_under_way: Callable[[str], bool]
-    """Whether a delivery has an event of that id, or an update of it."""
+    under_way: Callable[[], Iterable[Record]]
+    """Lists the records that deliveries have, or had."""
     _updates: Updates = field(init=False)
     _is_turn_of_updates: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._updates = Updates(self.batcher.limits, self._is_held)
+        self._updates = Updates(self.batcher.limits)
 
     def pick(self, now: float, *, up_to_seq: float) -> Batch | None:
         """
@@ -78,9 +79,8 @@ class Picker:
         batch_at = self.batcher.due_at()
         if not self._updates.count:
             return batch_at
-        return min(
-            (at for at in (batch_at, self._updates.due_at()) if at is not None), default=None
-        )
+        update_at = self._updates.due_at(self._held())
+        return min((at for at in (batch_at, update_at) if at is not None), default=None)
 
     def recall_updates(self) -> None:
         """
@@ -104,12 +104,12 @@ class Picker:
                 (updates if record.route == UPDATES else batcher).add(record)
         if self.queue.followed.away:
             self._send_after(self.queue.followed.away)
-        batch = None
-        if updates.count and self._is_turn_of_updates:
-            batch = updates.pop(now, up_to_seq=up_to_seq)
-        batch = batch or batcher.pop(now, up_to_seq=up_to_seq)
-        if batch is None and updates.count and not self._is_turn_of_updates:
-            batch = updates.pop(now, up_to_seq=up_to_seq)
+        if not updates.count:
+            batch = batcher.pop(now, up_to_seq=up_to_seq)
+        elif self._is_turn_of_updates:
+            batch = self._pop_updates(now, up_to_seq) or batcher.pop(now, up_to_seq=up_to_seq)
+        else:
+            batch = batcher.pop(now, up_to_seq=up_to_seq) or self._pop_updates(now, up_to_seq)
         self._is_turn_of_updates = batch is not None and batch.route != UPDATES
         return batch
 
@@ -120,13 +120,13 @@ class Picker:
         for record in self.queue.part_with(self._updates.take_those_of(away)):
             self._updates.add(record)  # there is no room: it waits here
 
-    def _is_held(self, event_id: str) -> bool:
+    def _pop_updates(self, now: float, up_to_seq: float) -> Batch | None:
+        return self._updates.pop(now, self._held(), up_to_seq=up_to_seq)
+
+    def _held(self) -> set[str]:
         """
-        Whether an event, or an update of it, must have its outcome before the next update.
+        List the ids of events that must have their outcome, or an update its own, before the next.
         """
-        return (
-            event_id in self.queue.followed.away
-            or self.batcher.holds(event_id)
-            or self.is_under_way(event_id)
-            or any(record.event_id == event_id for record in self.prober.aside)
-        )
+        ids = self.batcher.event_ids | self.queue.followed.away
+        ids.update(record.event_id for record in chain(self.under_way(), self.prober.aside))
+        return ids

@@ -10,7 +10,7 @@ that nothing holds up are looked at.
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Callable, Container
+from collections.abc import Container
 from operator import attrgetter
 
 from attrs import Factory, define
@@ -30,8 +30,6 @@ class Updates:
     """
 
     limits: BatchLimits
-    is_held: Callable[[str], bool]
-    """Whether an event, or an update of it, is on the way; asked for the id of the event."""
     _waiting: dict[str, list[Record]] = Factory(dict)
     """By the id of their event, each in order of admission."""
     _is_sorted: bool = True
@@ -49,24 +47,29 @@ class Updates:
             self._is_sorted &= records[0] is not record
         self.count += 1
 
-    def pop(self, now: float, *, up_to_seq: float = 0) -> Batch | None:
+    def pop(self, now: float, held: Container[str], *, up_to_seq: float = 0) -> Batch | None:
         """
         Take those of one event that are due at *now*, as many as fit a batch.
 
         They are due when one has waited for `linger`, or was admitted as number *up_to_seq*
         or before.
+
+        Args:
+            now: The time.
+            held: Ids of the events that are on the way, or have an update that is.
+            up_to_seq: See above.
         """
-        if (first := self._first()) is not None:
+        if (first := self._first(held)) is not None:
             event_id, records = first
             if records[0].seq <= up_to_seq or now >= self._due_at(records):
                 return self._take(event_id, records)
         return None
 
-    def due_at(self) -> float | None:
+    def due_at(self, held: Container[str]) -> float | None:
         """
-        Say when one has waited long enough; None without one that may be sent.
+        Say when one has waited long enough; None without one that may be sent, see `pop`.
         """
-        return None if (first := self._first()) is None else self._due_at(first[1])
+        return None if (first := self._first(held)) is None else self._due_at(first[1])
 
     def take_those_of(self, event_ids: Container[str]) -> list[Record]:
         """
@@ -98,7 +101,7 @@ class Updates:
         self.count -= count
         return Batch(tuple(taken), route=UPDATES)
 
-    def _first(self) -> tuple[str, list[Record]] | None:
+    def _first(self, held: Container[str]) -> tuple[str, list[Record]] | None:
         """
         Find those that were admitted first, and are due first, of what nothing holds up.
 
@@ -107,7 +110,7 @@ class Updates:
         if not self._is_sorted:
             self._waiting = dict(sorted(self._waiting.items(), key=lambda item: item[1][0].seq))
             self._is_sorted = True
-        return next((item for item in self._waiting.items() if not self.is_held(item[0])), None)
+        return next((item for item in self._waiting.items() if item[0] not in held), None)
 
     def _due_at(self, records: list[Record]) -> float:
         return records[0].pushed_at + self.limits.linger

@@ -13,7 +13,8 @@ import asyncio
 import contextvars
 import traceback
 from asyncio import CancelledError, TaskGroup
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import chain
 from math import inf
 
 from attrs import Factory, define, field
@@ -33,6 +34,7 @@ from hh_exporter._log import get_log
 from hh_exporter._outside import comes_from_outside
 from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._queue.watches import Watch
+from hh_exporter._records import Record
 from hh_exporter._transport.http import Transport
 
 __all__ = ["LAST_CALL", "Worker"]
@@ -90,7 +92,7 @@ class Worker:
             queue=self.queue,
             batcher=self.batcher,
             prober=self.prober,
-            is_under_way=self._is_under_way,
+            under_way=self._under_way,
         )
 
     # For the exporter, in the worker's loop unless a method says otherwise.
@@ -300,8 +302,8 @@ class Worker:
             self._in_hand[delivery] = None
         return delivery
 
-    def _is_under_way(self, event_id: str) -> bool:
-        return any(d.holds(event_id) for d in (*self._in_hand, *self.deliverer.singles))
+    def _under_way(self) -> Iterator[Record]:
+        return chain(*(d.records for d in (*self._in_hand, *self.deliverer.singles)))
 
     def _end_all(self, _: object = None) -> None:
         """

@@ -4,6 +4,8 @@ Updates that wait for their turn.
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from hh_exporter import BatchLimits
 from hh_exporter._delivery.updates import Updates
 from hh_exporter._records import UPDATES, Record
@@ -17,12 +19,12 @@ def update(event_id: str, seq: int, pushed_at: float = 0.0) -> Record:
     return record
 
 
-def taken(updates: Updates, now: float) -> list[int]:
+def taken(updates: Updates, now: float, held: Container[str] = ()) -> list[int]:
     """
     Take all that is due; returns the places of it in the order.
     """
     found = []
-    while (batch := updates.pop(now)) is not None:
+    while (batch := updates.pop(now, held)) is not None:
         found += [record.seq for record in batch.records]
     return found
 
@@ -33,17 +35,18 @@ def test_the_oldest_is_looked_at_alone() -> None:
     """
     asked = []
 
-    def is_held(event_id: str) -> bool:
-        asked.append(event_id)
-        return False
+    class Held:
+        def __contains__(self, event_id: object) -> bool:
+            asked.append(event_id)
+            return False
 
-    updates = Updates(LIMITS, is_held)
+    updates, held = Updates(LIMITS), Held()
     for seq in range(1, 1000):
         updates.add(update(f"e{seq}", seq))
 
-    assert updates.pop(0.5) is None
-    assert updates.due_at() == 1.0
-    assert updates.pop(1.0) is not None
+    assert updates.pop(0.5, held) is None
+    assert updates.due_at(held) == 1.0
+    assert updates.pop(1.0, held) is not None
     assert asked == ["e1"] * 3
 
 
@@ -51,11 +54,11 @@ def test_what_comes_back_takes_its_place() -> None:
     """
     By the order of admission: also before what was pulled already.
     """
-    updates = Updates(LIMITS, lambda _: False)
+    updates = Updates(LIMITS)
     for seq in (5, 3, 1, 4, 2):
         updates.add(update(f"e{seq}", seq, pushed_at=float(seq)))
 
-    assert updates.due_at() == 2.0
+    assert updates.due_at(()) == 2.0
     assert taken(updates, 3.0) == [1, 2]
     assert taken(updates, 6.0) == [3, 4, 5]
 
@@ -64,7 +67,7 @@ def test_what_fits_no_batch_waits_behind_others() -> None:
     """
     The rest of one event's updates leaves as the first of it says.
     """
-    updates = Updates(LIMITS, lambda _: False)
+    updates = Updates(LIMITS)
     for event_id, seq in (("a", 1), ("a", 2), ("b", 3), ("a", 4), ("a", 5)):
         updates.add(update(event_id, seq))
 
@@ -75,7 +78,7 @@ def test_an_earlier_update_of_the_same_event_brings_it_forward() -> None:
     """
     It was on disk, say.
     """
-    updates = Updates(LIMITS, lambda _: False)
+    updates = Updates(LIMITS)
     for event_id, seq in (("a", 2), ("b", 3), ("b", 1)):
         updates.add(update(event_id, seq))
 
@@ -87,12 +90,12 @@ def test_what_is_held_holds_nothing_else_up() -> None:
     It is sent once its event has an outcome.
     """
     held = {"a"}
-    updates = Updates(LIMITS, held.__contains__)
+    updates = Updates(LIMITS)
     for event_id, seq in (("a", 1), ("b", 2)):
         updates.add(update(event_id, seq))
 
-    assert taken(updates, 1.0) == [2]
-    assert updates.due_at() is None
+    assert taken(updates, 1.0, held) == [2]
+    assert updates.due_at(held) is None
     held.clear()
-    assert taken(updates, 1.0) == [1]
+    assert taken(updates, 1.0, held) == [1]
     assert updates.count == 0
