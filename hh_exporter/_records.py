@@ -20,10 +20,10 @@ __all__ = [
     "UPDATES",
     "Batch",
     "Loss",
-    "Lost",
     "Record",
     "Session",
     "Spot",
+    "Subject",
     "total_bytes",
 ]
 
@@ -128,16 +128,16 @@ class Loss:
 
 
 @frozen
-class Lost:
+class Subject:
     """
-    What is told of a record that was dropped on disk.
+    What a record is about: an event itself, or an update of it.
     """
 
     event_id: str
     is_update: bool
 
     @classmethod
-    def of(cls, record: _Named) -> Lost:
+    def of(cls, record: _Named) -> Subject:
         return cls(record.event_id, record.route == UPDATES)
 
 

@@ -28,6 +28,7 @@ from hh_exporter._dialects.registry import DIALECTS
 from hh_exporter._environment import Settings
 from hh_exporter._exporter import Exporter
 from hh_exporter._outcomes import DropReason, Outcome, Settlement
+from hh_exporter._records import Subject
 from hh_exporter._settings.kinds import seconds
 
 __all__ = [
@@ -89,8 +90,8 @@ class Tally:
     """
 
     total: int
-    awaited: Counter[tuple[str, bool]] | None = None
-    """How many events of each id, or updates of them, are meant; None means all."""
+    awaited: Counter[Subject] | None = None
+    """How many records are meant of each subject; None means all."""
     outcomes: Counter[Outcome] = Factory(Counter)
     reasons: dict[Outcome, Counter[str]] = Factory(lambda: {one: Counter() for one in Outcome})
     requests: int = 0
@@ -99,8 +100,8 @@ class Tally:
     def note(self, settlement: Settlement) -> None:
         if settlement.reason in _STAYS:
             return
-        told = ((event_id, settlement.is_update) for event_id in settlement.event_ids)
-        count = sum(map(self._is_meant, told))
+        is_update = settlement.is_update
+        count = sum(self._is_meant(Subject(i, is_update)) for i in settlement.event_ids)
         self.outcomes[settlement.outcome] += count
         why = settlement.reason or f"HTTP {settlement.status}"
         self.reasons[settlement.outcome][str(why)] += count
@@ -133,11 +134,11 @@ class Tally:
         for name, number in attrs.asdict(self.summary()).items():
             yield name, f"{number:,}", remarks.get(name, "")
 
-    def _is_meant(self, one: tuple[str, bool]) -> bool:
+    def _is_meant(self, subject: Subject) -> bool:
         if self.awaited is None:
             return True
-        self.awaited[one] -= 1
-        return self.awaited[one] >= 0
+        self.awaited[subject] -= 1
+        return self.awaited[subject] >= 0
 
 
 def deliver(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from hh_exporter._cli._report import Report, print_columns, printable
 from hh_exporter._cli._spools import Count, Spool, find_directory, tell_count, tell_time
 from hh_exporter._clock import SystemClock
 from hh_exporter._outcomes import DropReason
-from hh_exporter._records import UPDATES
+from hh_exporter._records import UPDATES, Subject
 from hh_exporter._spool.file import SpoolFile
 from hh_exporter._spool.kept import Letter, Match
 from hh_exporter.events import EVENT_TYPES
@@ -238,9 +239,7 @@ def find_letters(spool: Spool, ids: Collection[str] | None) -> dict[Path, list[i
     return {path: sorted(set(numbers)) for path, numbers in wanted.items()}
 
 
-def revive(
-    spool: Spool, wanted: Mapping[Path, Collection[int] | None]
-) -> Counter[tuple[str, bool]]:
+def revive(spool: Spool, wanted: Mapping[Path, Collection[int] | None]) -> Counter[Subject]:
     """
     Make records again of the letters that have these numbers, or of all of a file.
 
@@ -248,18 +247,18 @@ def revive(
     live process holds are left as they are, and `spool.held` names them.
 
     Returns:
-        How many there were of each event id, and whether they are updates of that event.
+        How many there were of each subject.
     """
 
-    def do(file: SpoolFile) -> list[tuple[str, bool]]:
+    def do(file: SpoolFile) -> list[Subject]:
         numbers = wanted[file.path]
         if numbers is None:
             numbers = file.letter_ids()
         letters = [letter for n in numbers if (letter := file.letter(n)) is not None]
         revived = set(file.revive([letter.id for letter in letters]))
-        return [(x.event_id, x.route == UPDATES) for x in letters if x.id in revived]
+        return [Subject.of(letter) for letter in letters if letter.id in revived]
 
-    return Counter(one for some in spool.take(wanted, do).values() for one in some)
+    return Counter(chain(*spool.take(wanted, do).values()))
 
 
 @frozen(kw_only=True)

@@ -19,7 +19,7 @@ from hh_exporter._log import get_log
 from hh_exporter._outcomes import DropReason, Outcome, Settlement
 from hh_exporter._outside import comes_from_outside
 from hh_exporter._queue.queue import RecordQueue
-from hh_exporter._records import UPDATES, Loss, Lost, Record
+from hh_exporter._records import UPDATES, Loss, Record, Subject
 from hh_exporter._sessions import Sessions
 
 if TYPE_CHECKING:  # SQLite and the spool are loaded where one is wanted
@@ -130,7 +130,7 @@ class Settler:
         self.queue.refuse(reason)
         self.announce((event_id,), Outcome.DROPPED, reason, detail=detail, is_update=is_update)
 
-    def lose(self, lost: Sequence[Lost], reason: DropReason) -> None:
+    def lose(self, lost: Sequence[Subject], reason: DropReason) -> None:
         """
         Announce what was dropped on disk.
         """

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from attrs import Factory, define
 
-from hh_exporter._records import UPDATES, Lost, Record
+from hh_exporter._records import UPDATES, Record, Subject
 
 __all__ = ["Followed"]
 
@@ -59,7 +59,7 @@ class Followed:
                 if record.route == UPDATES:
                     self.forget(record.event_id)
 
-    def lose(self, lost: Iterable[Lost]) -> None:
+    def lose(self, lost: Iterable[Subject]) -> None:
         """
         Note what was dropped on disk; nothing comes back if that is not known.
         """

@@ -23,7 +23,7 @@ from hh_exporter._queue.ledger import Due, Ledger
 from hh_exporter._queue.overflow import Overflow
 from hh_exporter._queue.waking import Woken, wake, waking
 from hh_exporter._queue.watches import Watch
-from hh_exporter._records import Loss, Lost, Record
+from hh_exporter._records import Loss, Record, Subject
 from hh_exporter._settings.queue import QueueLimits
 from hh_exporter.exceptions import ExporterError
 
@@ -198,7 +198,7 @@ class RecordQueue:
             self.overflow.alone(self.ledger.recover, count)
 
     @waking
-    def lose(self, seqs: Sequence[int], reason: DropReason, lost: Sequence[Lost] = ()) -> None:
+    def lose(self, seqs: Sequence[int], reason: DropReason, lost: Sequence[Subject] = ()) -> None:
         """
         Count records that are dropped on disk.
 

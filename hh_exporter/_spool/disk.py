@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 
 from attrs import define, evolve, field
 
-from hh_exporter._records import Lost, Spot
+from hh_exporter._records import Spot, Subject
 from hh_exporter._spool.files import Files
 from hh_exporter._spool.held import Held
 from hh_exporter._spool.kept import Letter, SpooledRecord
@@ -128,7 +128,9 @@ class Disk(Files):
         if self._ours is not None:
             self._begin(self._ours).file.redate(first, last, step)
 
-    def expire(self, now: float, max_age: float, limit: int) -> tuple[list[tuple[int, Lost]], int]:
+    def expire(
+        self, now: float, max_age: float, limit: int
+    ) -> tuple[list[tuple[int, Subject]], int]:
         """
         Delete dead letters, and records that are not in memory, which are too old.
 
@@ -140,8 +142,7 @@ class Disk(Files):
             limit: About how many of each to delete.
 
         Returns:
-            The records' places in the order and what is told of them, and how many letters
-            that were.
+            The records' places in the order and subjects, and how many letters that were.
         """
         held = self._ours
         if held is None:
@@ -149,7 +150,7 @@ class Disk(Files):
         file, spared = self._begin(held).file, held.loaded
         file.bound_age(now)
         records, letters = file.expire(now - max_age, limit + len(spared), spared=spared)
-        return [(held.order(id_, seq), lost) for id_, seq, lost in records], letters
+        return [(held.order(id_, seq), subject) for id_, seq, subject in records], letters
 
     def make_room(self, size: int, max_bytes: int) -> int:
         """

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from attrs import define, field
 
-from hh_exporter._records import Lost
+from hh_exporter._records import Subject
 from hh_exporter._spool.kept import Identity
 from hh_exporter._spool.marks import Marks, find_mark
 from hh_exporter._spool.place import (
@@ -75,8 +75,8 @@ class SpoolFile(Marks):
     """Which files it is."""
     _sizes: tuple[int, int] = field(default=(0, 0), init=False)
     """Bytes of it and of its log when it was last written to."""
-    odd: list[Lost] = field(factory=list, init=False)
-    """The event ids of records that were damaged when it was taken over: dead letters now."""
+    odd: list[Subject] = field(factory=list, init=False)
+    """The subjects of records that were damaged when it was taken over: dead letters now."""
 
     @classmethod
     def create(cls, directory: Path, identity: Identity, *, fsync: bool = False) -> SpoolFile:

@@ -15,7 +15,7 @@ from threading import RLock
 
 from attrs import define, field
 
-from hh_exporter._records import Lost
+from hh_exporter._records import Subject
 from hh_exporter._spool.file import SpoolFile
 from hh_exporter._spool.held import Held
 from hh_exporter._spool.idle import forget, make_lock
@@ -56,8 +56,8 @@ class Files:
     """The one that is written to."""
     _left: dict[Path, int] = field(factory=dict, init=False)
     """How many records waited in each file of ours when it was closed."""
-    odd: list[Lost] = field(factory=list, init=False)
-    """The event ids of records that were damaged when `take_over` opened their files."""
+    odd: list[Subject] = field(factory=list, init=False)
+    """The subjects of records that were damaged when `take_over` opened their files."""
     _at_work: RLock = field(factory=make_lock, init=False)
     """Held while SQLite is."""
 

@@ -14,7 +14,7 @@ from attrs import define
 from hh_exporter._outcomes import DropReason
 from hh_exporter._outside import let_through
 from hh_exporter._queue.queue import RecordQueue
-from hh_exporter._records import Lost
+from hh_exporter._records import Subject
 from hh_exporter._spool.disk import Disk
 from hh_exporter._spool.shift import Shift
 
@@ -23,7 +23,7 @@ __all__ = ["Finder"]
 
 class _Lose(Protocol):
     def __call__(
-        self, seqs: Sequence[int], reason: DropReason, lost: Sequence[Lost] = (), /
+        self, seqs: Sequence[int], reason: DropReason, lost: Sequence[Subject] = (), /
     ) -> None: ...
 
 

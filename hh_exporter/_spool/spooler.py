@@ -19,7 +19,7 @@ from hh_exporter._log import get_log
 from hh_exporter._outcomes import DropReason, Outcome
 from hh_exporter._outside import let_through
 from hh_exporter._queue.queue import RecordQueue
-from hh_exporter._records import Lost, Record
+from hh_exporter._records import Record, Subject
 from hh_exporter._sessions import Sessions
 from hh_exporter._settings.spool import Spool
 from hh_exporter._spool.behind import catch_up, write_again
@@ -359,7 +359,7 @@ class Spooler:
     def _store(self, record: Record, *, is_loaded: bool) -> Callable[[], object] | None:
         before = record.spot
         if before is not None and before.file is not None and not is_loaded:
-            return self.writer.accept(Unload(before, record.seq, Lost.of(record)))
+            return self.writer.accept(Unload(before, record.seq, Subject.of(record)))
         work = Store(record, self._rows.to_row(record), is_loaded=is_loaded)
         hand_over = self.writer.accept(work)
         if hand_over is None:

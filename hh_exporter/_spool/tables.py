@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from attrs import define, field
 
-from hh_exporter._records import UPDATES, Lost
+from hh_exporter._records import UPDATES, Subject
 from hh_exporter._spool.ages import Ages
 from hh_exporter._spool.columns import LETTERS, MAX_ID, RECORDS, Columns
 from hh_exporter._spool.kept import Letter, Mark, Match, SpooledRecord
@@ -169,7 +169,7 @@ class Tables(Ages):
 
     def expire(
         self, before: float, limit: int, *, spared: Container[int] = ()
-    ) -> tuple[list[tuple[int, int, Lost]], int]:
+    ) -> tuple[list[tuple[int, int, Subject]], int]:
         """
         Delete what was pushed before a Unix time, the oldest first.
 
@@ -178,8 +178,7 @@ class Tables(Ages):
             spared: Ids of records that stay.
 
         Returns:
-            The records' ids, orders of admission and what is told of them, and how many letters
-            that were.
+            The records' ids, orders of admission and subjects, and how many letters that were.
         """
         rows = self._db.execute(
             f"SELECT id, {', '.join(map(RECORDS.read, ('seq', 'event_id', 'route')))} FROM records "
@@ -187,7 +186,7 @@ class Tables(Ages):
             (before, limit),
         )
         records = [
-            (id_, seq, Lost(event_id, route == UPDATES))
+            (id_, seq, Subject(event_id, route == UPDATES))
             for id_, seq, event_id, route in rows
             if id_ not in spared
         ]
@@ -198,14 +197,14 @@ class Tables(Ages):
         self.remove(id_ for id_, *_ in records)
         return records, self.discard(ids)
 
-    def set_odd_aside(self) -> list[Lost]:
+    def set_odd_aside(self) -> list[Subject]:
         """
         Make dead letters of the records that no exporter wrote so, and letters readable.
 
         Every id is one that the file can continue from then.
 
         Returns:
-            The event ids of these records.
+            The subjects of these records.
         """
         for table in (RECORDS, LETTERS):
             self._renumber(table.table)
@@ -216,7 +215,7 @@ class Tables(Ages):
             if record is not None:
                 self.bury([record.buried(self._latest)])
                 self.remove([id_])
-                odd.append(Lost.of(record))
+                odd.append(Subject.of(record))
         self._db.execute(
             f"UPDATE letters SET ({LETTERS.names}) = (SELECT {LETTERS.values}) "
             f"WHERE NOT ({LETTERS.rules})",

@@ -15,7 +15,7 @@ from typing import Final, Protocol, TypeVar
 from attrs import Factory, define, field
 
 from hh_exporter._outcomes import DropReason
-from hh_exporter._records import Lost, Record, Spot
+from hh_exporter._records import Record, Spot, Subject
 from hh_exporter._spool.disk import Disk
 from hh_exporter._spool.held import Held
 from hh_exporter._spool.kept import EARLIEST, Letter, SpooledRecord
@@ -49,7 +49,7 @@ class Owner(Protocol):
     The owner of the thread, to which steps report.
     """
 
-    def lose(self, seqs: Sequence[int], reason: DropReason, lost: Sequence[Lost]) -> None: ...
+    def lose(self, seqs: Sequence[int], reason: DropReason, lost: Sequence[Subject]) -> None: ...
 
     def owe(self, work: Work) -> None: ...
 
@@ -109,7 +109,7 @@ class Store:
             if self.record.spot is self.spot:
                 self.record.spot = None
             if not self.is_loaded:
-                owner.lose((self.row.seq,), DropReason.SPOOL_FULL, (Lost.of(self.row),))
+                owner.lose((self.row.seq,), DropReason.SPOOL_FULL, (Subject.of(self.row),))
             elif self.on_end is None:
                 owner.fall_behind()
         if self.on_end is not None:
@@ -126,7 +126,7 @@ class Unload:
 
     spot: Spot
     seq: int
-    lost: Lost
+    subject: Subject
     is_gone: bool = field(default=False, init=False)
     """Whether its file is lost."""
     size: int = field(default=0, init=False)
@@ -138,9 +138,9 @@ class Unload:
 
     def end(self, owner: Owner, *, is_done: bool) -> None:
         if self.is_gone:
-            owner.lose((self.seq,), DropReason.PURGED, (self.lost,))
+            owner.lose((self.seq,), DropReason.PURGED, (self.subject,))
         elif self.spot.file is None:  # the commit failed that was to write it
-            owner.lose((self.seq,), DropReason.SPOOL_FULL, (self.lost,))
+            owner.lose((self.seq,), DropReason.SPOOL_FULL, (self.subject,))
         elif not is_done:
             owner.owe(self)
 
@@ -213,7 +213,7 @@ class Load:
             letters = [row.buried(self.now) for row in rows if reason is DropReason.DAMAGED]
             # Deleted once they are counted, by a commit that is tried again until it is done.
             owner.owe(Settle([spot for _, spot in unfit], letters))
-            owner.lose([row.seq for row in rows], reason, [Lost.of(row) for row in rows])
+            owner.lose([row.seq for row in rows], reason, [Subject.of(row) for row in rows])
 
 
 @define(eq=False)
@@ -226,7 +226,7 @@ class Expire:
     """Unix time."""
     max_age: float
     """Seconds after which it is too old."""
-    gone: list[tuple[int, Lost]] = Factory(list)
+    gone: list[tuple[int, Subject]] = Factory(list)
     letters: int = 0
     size: int = 0
 
@@ -236,7 +236,7 @@ class Expire:
     def end(self, owner: Owner, *, is_done: bool) -> None:
         if is_done and (self.gone or self.letters):
             owner.expire()  # there may be more
-            lost = [each for _, each in self.gone]
+            lost = [subject for _, subject in self.gone]
             owner.lose([seq for seq, _ in self.gone], DropReason.EXPIRED, lost)
         else:
             owner.look_around()

@@ -24,7 +24,7 @@ from hh_exporter._clock import Clock
 from hh_exporter._log import get_log
 from hh_exporter._outcomes import DropReason
 from hh_exporter._queue.queue import RecordQueue
-from hh_exporter._records import Lost, Spot
+from hh_exporter._records import Spot, Subject
 from hh_exporter._settings.spool import Spool
 from hh_exporter._spool.disk import Disk
 from hh_exporter._spool.fault import Fault
@@ -60,7 +60,7 @@ class Writer:
     queue: RecordQueue
     rows: Rows
     clock: Clock
-    on_loss: Callable[[Sequence[Lost], DropReason], None] = lambda _, __: None
+    on_loss: Callable[[Sequence[Subject], DropReason], None] = lambda _, __: None
     """Called with records that are dropped on disk; none if their ids are not known."""
     on_letters_lost: Callable[[int, str], None] = lambda _, __: None
     """Called with the number of dead letters that are not kept, and why."""
@@ -354,7 +354,7 @@ class Writer:
         with self.queue.lock:
             self.room.fall_behind(self.clock.now())
 
-    def lose(self, seqs: Sequence[int], reason: DropReason, lost: Sequence[Lost] = ()) -> None:
+    def lose(self, seqs: Sequence[int], reason: DropReason, lost: Sequence[Subject] = ()) -> None:
         """
         Drop records that are on disk alone.
         """

@@ -19,7 +19,7 @@ from hh_exporter import Event, Exporter
 from hh_exporter._cli._report import Report, printable
 from hh_exporter._cli._spools import Spool
 from hh_exporter._cli.dead_letters import find_letters, revive
-from hh_exporter._records import UPDATES
+from hh_exporter._records import UPDATES, Subject
 from hh_exporter._spool.file import SpoolFile
 from hh_exporter._spool.kept import Identity, Letter
 from tests.builders import make_letter, make_spooled
@@ -405,7 +405,7 @@ class TestReviving:
 
         found = revive(some, find_letters(some, wanted))
 
-        assert found == Counter((names[i], False) for i in revived)
+        assert found == Counter(Subject(names[i], False) for i in revived)
         assert ids(spool) == [i for i in names if i not in revived]
         assert sum(some.look(lambda file: file.count).values()) == len(revived)
         assert some.is_complete
@@ -417,7 +417,7 @@ class TestReviving:
         """
         some = Spool(spool, Report())
 
-        assert revive(some, find_letters(some, None)) == {("new", False): 1}
+        assert revive(some, find_letters(some, None)) == {Subject("new", False): 1}
         assert some.held == ["aaaa11.spool"]
 
     def test_what_is_gone_meanwhile_is_not_counted(self, spool: Path) -> None:
@@ -426,7 +426,7 @@ class TestReviving:
         """
         some = Spool(spool, Report())
 
-        assert revive(some, {spool / "aaaa11.spool": [1, 7]}) == {("old", False): 1}
+        assert revive(some, {spool / "aaaa11.spool": [1, 7]}) == {Subject("old", False): 1}
 
 
 @pytest.fixture
