@@ -40,8 +40,6 @@ __all__ = ["Settings", "find_variable", "is_unset", "read_settings", "variables_
 
 log = get_log(__name__)
 
-log = get_log(__name__)
-
 _PREFIX = "HH_EXPORTER"
 _VENDOR = {
     "api_key": ("HH_INGESTION_API_KEY", "HH_PROJECT_API_KEY", "HH_API_KEY"),

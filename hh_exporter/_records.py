@@ -24,6 +24,7 @@ __all__ = [
     "Session",
     "Spot",
     "Subject",
+    "by_seq",
     "total_bytes",
 ]
 
@@ -140,6 +141,9 @@ class Subject:
     def of(cls, record: _Named) -> Subject:
         return cls(record.event_id, record.route == UPDATES)
 
+
+by_seq = attrgetter("seq")
+"""The key by which records are sorted in order of admission."""
 
 _data = attrgetter("data")
 

@@ -14,11 +14,10 @@ from bisect import insort
 from collections import deque
 from itertools import chain
 from math import inf
-from operator import attrgetter
 
 from attrs import Factory, define, field
 
-from hh_exporter._records import MAIN, OTHERS, Batch, Record, Session
+from hh_exporter._records import MAIN, OTHERS, Batch, Record, Session, by_seq
 from hh_exporter._sessions import Sessions
 from hh_exporter._settings.batch import BatchLimits
 
@@ -29,8 +28,6 @@ _MAX_OPEN = 64
 
 _LIMIT_LASTS = 600.0
 """Seconds for which a size limit found at the server is kept; then one request tries again."""
-
-_order = attrgetter("seq")
 
 
 @define(eq=False)
@@ -103,7 +100,7 @@ class Batcher:
             if self.sessions.is_known(session.session_id):
                 session = None
             elif session in self._announcing:
-                insort(self._announcing[session], record, key=_order)
+                insort(self._announcing[session], record, key=by_seq)
                 self._waiting += 1
                 return
         batch = self._open.get(record.route if session is None else session)
@@ -199,7 +196,7 @@ class Batcher:
         self._open.clear()
         self._full.clear()
         self._waiting = 0
-        return sorted(records, key=_order)
+        return sorted(records, key=by_seq)
 
     @property
     def _mixed(self) -> list[_Draft]:

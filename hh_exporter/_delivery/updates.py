@@ -11,16 +11,13 @@ from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Container
-from operator import attrgetter
 
 from attrs import Factory, define
 
-from hh_exporter._records import UPDATES, Batch, Record
+from hh_exporter._records import UPDATES, Batch, Record, by_seq
 from hh_exporter._settings.batch import BatchLimits
 
 __all__ = ["Updates"]
-
-_order = attrgetter("seq")
 
 
 @define(eq=False)
@@ -43,7 +40,7 @@ class Updates:
             self._is_sorted &= last is None or last[0].seq < record.seq
             self._waiting[record.event_id] = [record]
         else:
-            insort(records, record, key=_order)
+            insort(records, record, key=by_seq)
             self._is_sorted &= records[0] is not record
         self.count += 1
 

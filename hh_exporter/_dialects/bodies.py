@@ -7,16 +7,13 @@ Bytes are joined, and never parsed, but for updates that are sent as one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from operator import attrgetter
 from typing import Any
 
 import orjson
 
-from hh_exporter._records import Record, Session
+from hh_exporter._records import Record, Session, by_seq
 
 __all__ = ["merge", "wrap"]
-
-_order = attrgetter("seq")
 
 
 def wrap(head: bytes, records: Sequence[Record], session: Session | None = None) -> bytes:
@@ -41,7 +38,7 @@ def merge(updates: Sequence[Record]) -> bytes:
     if len(updates) == 1:
         return updates[0].data
     merged: dict[str, Any] = {}
-    for record in sorted(updates, key=_order):
+    for record in sorted(updates, key=by_seq):
         for name, said in orjson.loads(record.data).items():
             known = merged.get(name)
             is_joined = isinstance(known, dict) and isinstance(said, dict) and name != "outputs"

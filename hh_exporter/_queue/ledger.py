@@ -14,7 +14,6 @@ from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from math import inf
-from operator import attrgetter
 from typing import TypeAlias
 
 from attrs import Factory, define
@@ -22,11 +21,9 @@ from attrs import Factory, define
 from hh_exporter._outcomes import DropReason, FlushResult, Outcome
 from hh_exporter._queue.requests import Requests
 from hh_exporter._queue.watches import Watch, Watches
-from hh_exporter._records import Record, Session, total_bytes
+from hh_exporter._records import Record, Session, by_seq, total_bytes
 
 __all__ = ["Due", "Ledger"]
-
-_order = attrgetter("seq")
 
 Due: TypeAlias = tuple[float, float]
 _NEVER: Due = (inf, inf)
@@ -250,10 +247,10 @@ class Ledger:
         Put records that are pulled or in flight where they were, at the head or among others.
         """
         at = -1
-        for record in sorted(records, key=_order, reverse=True):
+        for record in sorted(records, key=by_seq, reverse=True):
             size, one = len(record.data), {record}
             if at < 0:
-                at = bisect_left(self.waiting, record.seq, key=_order)
+                at = bisect_left(self.waiting, record.seq, key=by_seq)
             while at and self.waiting[at - 1].seq > record.seq:
                 at -= 1
             # In one step.
