@@ -17,12 +17,10 @@ from attrs import Factory, define
 from hh_exporter._clock import Clock
 from hh_exporter._outside import let_through
 from hh_exporter._recording.scopes import Scope, current, nowhere
-from hh_exporter._responses.call import ModelCall, begin, conclude, give_back
+from hh_exporter._responses.call import CANCELLED, ModelCall, begin, conclude, give_back
 from hh_exporter.events import SessionProperties, new_id
 
 __all__ = ["Block", "Blocks", "end_all"]
-
-_CANCELLED = "cancelled"
 
 
 @define(eq=False)
@@ -164,12 +162,12 @@ def end_all(blocks: set[Block]) -> None:
             block = blocks.pop()
         except KeyError:
             return
-        block.push(_CANCELLED)
+        block.push(CANCELLED)
 
 
 def _describe(exc: BaseException) -> str:
     if isinstance(exc, CancelledError):
-        return _CANCELLED
+        return CANCELLED
     name = type(exc).__name__
     try:
         text = str(exc)

@@ -18,11 +18,12 @@ from hh_exporter._responses.reading import Reading
 from hh_exporter._responses.streams import AsyncChunks, Chunks, pass_on
 from hh_exporter.events import ModelEvent
 
-__all__ = ["ModelCall", "begin", "conclude", "give_back"]
+__all__ = ["CANCELLED", "ModelCall", "begin", "conclude", "give_back"]
 
 T = TypeVar("T")
 
-_CANCELLED: Final = "cancelled"
+CANCELLED: Final = "cancelled"
+"""The error of a block that was cancelled, and the end of a stream that was."""
 
 
 class ModelCall(ModelEvent):
@@ -120,8 +121,8 @@ def conclude(call: ModelCall, error: str | None) -> str | None:
         metadata["stream_cut"] = True
     if reading.end != "complete":
         metadata["stream"] = reading.end or "stopped"
-        if error == _CANCELLED:
-            metadata["stream"], error = _CANCELLED, None
+        if error == CANCELLED:
+            metadata["stream"], error = CANCELLED, None
     call.metrics = with_members(call.metrics, metrics)
     call.metadata = with_members(call.metadata, metadata)
     return error
