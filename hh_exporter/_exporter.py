@@ -16,13 +16,13 @@ from typing import ClassVar, Literal, Self, Unpack
 from hh_exporter._clock import Clock, SystemClock
 from hh_exporter._door import raises_anew
 from hh_exporter._environment import read_settings
-from hh_exporter._life.blocking import Blocking
+from hh_exporter._life.blocking import BlockingMethods
 from hh_exporter._log import get_log
 from hh_exporter._outcomes import FlushResult, Settlement, Stats
 from hh_exporter._outside import let_through
 from hh_exporter._recording.blocks import Blocks
-from hh_exporter._recording.calls import Calls
 from hh_exporter._recording.fields import UpdateFields, build
+from hh_exporter._recording.methods import RecordingMethods
 from hh_exporter._records import Record
 from hh_exporter._settings.batch import BatchLimits
 from hh_exporter._settings.hooks import BeforeSend
@@ -39,7 +39,7 @@ log = get_log(__name__)
 
 
 @raises_anew
-class Exporter(Calls, Unique):
+class Exporter(RecordingMethods, Unique):
     """
     Deliver model events, and the traces around them, to the HoneyHive API in the background.
 
@@ -147,9 +147,9 @@ class Exporter(Calls, Unique):
         parts = assemble(settings, self._clock, self._random, on_outcome, take, owner)
         self._intake, self._life = parts
         self._life.copy = None if copy is None else copy.life
-        self._life.recordings = self._blocks.open = set()  # what was open is a parent's
+        self._life.open_blocks = self._blocks.open = set()  # what was open is a parent's
         in_child(self, Exporter._build_again)
-        if isinstance(self, Blocking):
+        if isinstance(self, BlockingMethods):
             self._life.live_in_thread()
         self._queue, self._settler = self._life.queue, self._life.settler
         self._keeper, self._spooler = self._life.keeper, self._life.spooler
@@ -380,7 +380,7 @@ class Exporter(Calls, Unique):
         return f"<{type(self).__name__} {address} {health}>"
 
 
-class ThreadedExporter(Blocking, Exporter):
+class ThreadedExporter(BlockingMethods, Exporter):
     """
     An exporter for programs without asyncio; `Exporter.in_thread(…)` makes it.
 

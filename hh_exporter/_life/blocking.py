@@ -21,7 +21,7 @@ from hh_exporter.exceptions import ExporterError
 if TYPE_CHECKING:
     from hh_exporter._life.lifetime import Lifetime
 
-__all__ = ["Blocking"]
+__all__ = ["BlockingMethods"]
 
 T = TypeVar("T")
 
@@ -32,7 +32,7 @@ class _NoLoopError(ExporterError):
     """
 
 
-class Blocking(Unique):
+class BlockingMethods(Unique):
     """
     The methods of an exporter that block.
     """

@@ -67,8 +67,8 @@ class Lifetime:
     """What was there when it was closed."""
     closers: int = field(default=0, init=False)
     """How many callers wait for a close; changed under the queue's lock."""
-    recordings: set[Block] = field(factory=set, init=False)
-    """Those whose blocks have not ended."""
+    open_blocks: set[Block] = field(factory=set, init=False)
+    """Blocks of `record` and `trace` that have not ended."""
     on_ended: set[Callable[[], None]] = field(factory=set, init=False)
     """Called once the worker is over. Any thread."""
 
@@ -165,7 +165,7 @@ class Lifetime:
         Push what is being recorded, unless that was done before, and close the queue.
         """
         if not self.queue.closed:
-            end_all(self.recordings)
+            end_all(self.open_blocks)
         self.queue.close()
 
     def open_again(self) -> None:
@@ -199,7 +199,7 @@ class Lifetime:
             Whether there is anything to send, and a loop runs that can; if not,
             *then* is not called.
         """
-        if not (self.queue.has_records or (ends_blocks and self.recordings)):
+        if not (self.queue.has_records or (ends_blocks and self.open_blocks)):
             return False
         worker = self.worker if _get_running_loop() is None else self.keeper.see_to_worker()
         if worker is None or worker.is_over or not worker.loop.is_running():
@@ -215,7 +215,7 @@ class Lifetime:
 
     async def _flush_and_go_on(self, *, ends_blocks: bool) -> None:
         if ends_blocks:
-            end_all(self.recordings)
+            end_all(self.open_blocks)
         await self.flush(self.clock.now() + self.settings.close_timeout)
         # Not if this is cancelled: the loop ends then, and the worker still sends as it does.
         self._go_on()
@@ -243,7 +243,7 @@ class Lifetime:
         if worker is None or not (is_stopped or self.keeper.is_running):
             return None
         # A loop that was stopped has tasks of the program, which go on with it: not for nothing.
-        is_needed = not is_stopped or self.queue.has_records or self.recordings
+        is_needed = not is_stopped or self.queue.has_records or self.open_blocks
         if worker.loop is _get_running_loop() or not is_needed:
             return None
         end = self._end_in_loop(self.clock.now())

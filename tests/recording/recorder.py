@@ -9,7 +9,7 @@ from typing import Any
 
 from hh_exporter import ModelCall, SessionProperties
 from hh_exporter._recording.blocks import Blocks
-from hh_exporter._recording.calls import Calls
+from hh_exporter._recording.methods import RecordingMethods
 from hh_exporter._recording.recordings import Recording
 from hh_exporter._recording.scopes import current
 from tests.support import FakeClock
@@ -17,7 +17,7 @@ from tests.support import FakeClock
 __all__ = ["Recorder"]
 
 
-class Recorder(Calls):
+class Recorder(RecordingMethods):
     """
     Records as an exporter does, and keeps what would be pushed.
     """

@@ -1,5 +1,5 @@
 """
-The calls of an exporter that time what a program does: session, trace and record.
+The methods of an exporter that time what a program does: session, trace and record.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from hh_exporter._recording.sessions import SessionBlock
 from hh_exporter._responses.call import ModelCall
 from hh_exporter.events import Event, SessionProperties
 
-__all__ = ["Calls"]
+__all__ = ["RecordingMethods"]
 
 
-class Calls:
+class RecordingMethods:
     """
-    What `Exporter` has of this wing.
+    The methods of an exporter that record.
     """
 
     _blocks: Blocks
