@@ -152,7 +152,7 @@ class Exporter(RecordingMethods, Unique):
         if isinstance(self, BlockingMethods):
             self._life.live_in_thread()
         self._queue, self._settler = self._life.queue, self._life.settler
-        self._keeper, self._spooler = self._life.keeper, self._life.spooler
+        self._keeper = self._life.keeper
 
     def _build_again(self) -> None:
         """

@@ -150,7 +150,7 @@ async def written(exporter: Exporter) -> None:
     """
     Wait until all that was handed over is on disk.
     """
-    spooler = exporter._spooler
+    spooler = exporter._life.spooler
     assert spooler is not None
     await until(lambda: spooler.writer.room.since is None)
 

@@ -88,7 +88,7 @@ class SpooledBooks(Books):
 
     def weigh_what_is_in_memory(self) -> None:
         super().weigh_what_is_in_memory()
-        spooler = self.exporter._spooler
+        spooler = self.exporter._life.spooler
         assert spooler is not None
         self.let_the_disk_finish()
         stats = self.exporter.stats()
@@ -115,7 +115,7 @@ class SpooledBooks(Books):
         """
         Wait for the spool's thread, without a turn of the loop.
         """
-        spooler = self.exporter._spooler if hasattr(self, "exporter") else None
+        spooler = self.exporter._life.spooler if hasattr(self, "exporter") else None
         if spooler is None:
             return
         writer, mark = spooler.writer, Mark()

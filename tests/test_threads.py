@@ -380,7 +380,7 @@ async def test_a_signal_may_end_a_program_while_a_spool_is_given_work(
         spool = Spool(directory / f"{at}", durable=True)
         exporter = Exporter(KEY, base_url=server.url, spool=spool, close_timeout=600.0)
         await exporter.start()
-        spooler = exporter._spooler
+        spooler = exporter._life.spooler
         assert spooler is not None
         exporter.push(model_event())
 

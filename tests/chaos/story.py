@@ -388,7 +388,7 @@ class Story:
         """
         Turn the loop until nothing happens any more, on disk either: its thread has real time.
         """
-        spooler = self.exporter._spooler
+        spooler = self.exporter._life.spooler
         seen: object = None
         while seen != (
             seen := (

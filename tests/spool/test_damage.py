@@ -276,7 +276,9 @@ async def test_a_damaged_file_of_a_living_process_is_left_to_it(
         holder._db.execute("DELETE FROM meta")
     exporter = await make_exporter(spool=directory)
     await until(
-        lambda: exporter._spooler is not None and exporter._spooler.writer.shift is not None
+        lambda: (
+            exporter._life.spooler is not None and exporter._life.spooler.writer.shift is not None
+        )
     )
     await exporter.aclose()
     holder.close()

@@ -442,13 +442,13 @@ async def test_a_letter_that_could_not_be_written_is_written_later(
         await bury(exporter, clock, ["e0"])
         assert not letters_in(directory)
         assert exporter.stats().health == "degraded"
-        assert exporter._spooler is not None
-        assert exporter._spooler.writer.room.owed > 0
+        assert exporter._life.spooler is not None
+        assert exporter._life.spooler.writer.room.owed > 0
 
     await until(lambda: exporter.stats().dead_letters == 1)
     assert letter_ids(directory) == ["bad-e0"]
     assert exporter.stats().health == "ok"
-    assert exporter._spooler.writer.room.owed == 0
+    assert exporter._life.spooler.writer.room.owed == 0
 
 
 async def test_a_letter_that_is_never_written_is_said(
@@ -471,8 +471,8 @@ async def test_a_letter_that_is_never_written_is_said(
     assert lines("dead letter") == [
         "hh_exporter: 2 dead letters lost: the spool could not be written to before it closed"
     ]
-    assert exporter._spooler is not None
-    assert exporter._spooler.writer.room.owed == 0
+    assert exporter._life.spooler is not None
+    assert exporter._life.spooler.writer.room.owed == 0
 
 
 # A disk that takes longer than a close.

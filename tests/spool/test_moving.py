@@ -99,8 +99,8 @@ def exporter_source(exporter: Exporter) -> Path:
     """
     Say which file is read where it is.
     """
-    assert exporter._spooler is not None
-    source = exporter._spooler.writer.disk.takeover.source
+    assert exporter._life.spooler is not None
+    source = exporter._life.spooler.writer.disk.takeover.source
     assert source is not None
     return source.file.path
 

@@ -56,7 +56,7 @@ async def looked(exporter: Exporter) -> None:
     """
     Wait until the files of others were looked at.
     """
-    spooler = exporter._spooler
+    spooler = exporter._life.spooler
     assert spooler is not None
     await until(lambda: spooler.writer.shift is not None and spooler.writer.shift.is_read)
     await until(lambda: spooler.writer.room.since is None and not spooler.writer.disk.others._paths)

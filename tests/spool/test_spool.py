@@ -964,10 +964,10 @@ async def test_nothing_is_loaded_twice(
     server.default = status(200)
     server.requests.clear()
     second = await make_exporter(spool=directory)
-    assert second._spooler is not None
+    assert second._life.spooler is not None
     with second._queue.lock:  # the thread waits for it between two of its steps
-        second._spooler.load(10, 1_000_000)
-        second._spooler.load(10, 1_000_000)
+        second._life.spooler.load(10, 1_000_000)
+        second._life.spooler.load(10, 1_000_000)
     await come_back(second, clock)
     await written(second)
 
@@ -1068,6 +1068,6 @@ async def test_a_thread_that_cannot_start_is_started_later(
 
     await clock.advance(10.0)
     assert await exporter.put(model_event())
-    await until(lambda: exporter._spooler is not None and exporter._spooler.writer.shift)
+    await until(lambda: exporter._life.spooler is not None and exporter._life.spooler.writer.shift)
     await flushed(exporter, clock)
     assert exporter.stats().delivered == (2 if durable else 3)
