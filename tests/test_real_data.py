@@ -172,14 +172,15 @@ async def test_no_line_harms_another(dialect: str, tmp_path: Path) -> None:
     """
     events = good_events()
     forms = wire_forms(events, dialect)
-    lines = [*mixed(events, NO_EVENTS + ODD_EVENTS + TOO_LARGE + MISFITS)]
+    # Good ones follow those that a server refuses: all of them at the end look like an outage.
+    lines = [*mixed(events, MISFITS + NO_EVENTS + ODD_EVENTS + TOO_LARGE)]
     (tmp_path / "lines").write_bytes(b"\n".join(lines))
     async with Collector() as collector:
         finished = await run(
             *("send", "--json", "--dialect", dialect, "--url", collector.url),
             str(tmp_path / "lines"),
             HH_EXPORTER_RETRY_BASE="0.001",
-            HH_EXPORTER_BATCH_MAX_EVENTS="10",  # so that good ones follow the bad
+            HH_EXPORTER_BATCH_MAX_EVENTS="20",
         )
         stored = await stored_in(collector)
     summary = json.loads(finished.stdout)
@@ -200,7 +201,10 @@ async def test_no_line_harms_another(dialect: str, tmp_path: Path) -> None:
     }
     assert len(stored) == len(events) + len(ODD_EVENTS) + len(MISFITS) - rejected
     assert [
-        e.message for s in stored for e in described(SCHEMAS[dialect], dialect).iter_errors(s.event)
+        e.message
+        for s in stored
+        if s.path != "/events/batch"  # where events of other kinds go; no description is at hand
+        for e in described(SCHEMAS[dialect], dialect).iter_errors(s.event)
     ] == []
     assert finished.status == 1
     assert f"{len(NO_EVENTS) - 20} more invalid lines" in finished.stderr
