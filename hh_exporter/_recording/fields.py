@@ -1,7 +1,8 @@
 """
 The fields of events and sessions as type checkers see them in calls, and at run time.
 
-A test compares these with the classes of `hh_exporter.events`.
+A test compares these with the classes of `hh_exporter.events`. What blocks yield has ids, so
+that they can be passed on as they are.
 """
 
 from __future__ import annotations
@@ -10,13 +11,48 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from difflib import get_close_matches
-from typing import Any, Required, TypedDict, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, Required, TypedDict, TypeVar, get_type_hints
 
-from hh_exporter.events import JsonArray, JsonObject, JsonObjects, JsonValue
+from hh_exporter.events import (
+    Event,
+    JsonArray,
+    JsonObject,
+    JsonObjects,
+    JsonValue,
+    SessionProperties,
+)
 
-__all__ = ["EventFields", "ModelEventFields", "SessionFields", "UpdateFields", "build"]
+__all__ = [
+    "EventFields",
+    "ModelEventFields",
+    "Session",
+    "SessionFields",
+    "Step",
+    "UpdateFields",
+    "build",
+]
 
 T = TypeVar("T")
+
+if TYPE_CHECKING:
+
+    class Step(Event):
+        """
+        The `Event` of a block.
+        """
+
+        event_id: str
+        session_id: str
+
+    class Session(SessionProperties):
+        """
+        The `SessionProperties` of a block.
+        """
+
+        session_id: str
+
+else:
+    Step, Session = Event, SessionProperties
 
 
 class _Payloads(TypedDict, total=False):

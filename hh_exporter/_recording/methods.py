@@ -7,11 +7,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from hh_exporter._recording.blocks import Blocks
-from hh_exporter._recording.fields import EventFields, ModelEventFields, SessionFields
+from hh_exporter._recording.fields import EventFields, ModelEventFields, SessionFields, Step
 from hh_exporter._recording.recordings import FunctionT, Recording
 from hh_exporter._recording.sessions import SessionBlock
 from hh_exporter._responses.call import ModelCall
-from hh_exporter.events import Event, SessionProperties
+from hh_exporter.events import SessionProperties
 
 __all__ = ["RecordingMethods"]
 
@@ -68,7 +68,7 @@ class RecordingMethods:
         capture_inputs: bool = True,
         capture_outputs: bool = True,
         **fields: Unpack[EventFields],
-    ) -> Recording[Event]: ...
+    ) -> Recording[Step]: ...
 
     def trace(
         self,
@@ -113,7 +113,7 @@ class RecordingMethods:
         recording = Recording(
             blocks=self._blocks,
             push=self.push,
-            cls=Event,
+            cls=Step,
             call="trace",
             fields=named,
             session=session,

@@ -19,15 +19,15 @@ from hh_exporter._outside import let_through
 from hh_exporter._recording.blocks import Block, Blocks
 from hh_exporter._recording.capture import Yielded, as_object, list_all, make_binder
 from hh_exporter._recording.entered import Entered
-from hh_exporter._recording.fields import build
+from hh_exporter._recording.fields import Step, build
 from hh_exporter._recording.scopes import Steps, frame_of_generator
 from hh_exporter._recording.wrapping import Begin, name_of, wrap
 from hh_exporter._responses.call import ModelCall
-from hh_exporter.events import Event, ModelEvent, SessionProperties
+from hh_exporter.events import ModelEvent, SessionProperties
 
 __all__ = ["FunctionT", "Recording"]
 
-EventT = TypeVar("EventT", ModelCall, Event)
+EventT = TypeVar("EventT", ModelCall, Step)
 FunctionT = TypeVar("FunctionT", bound="Callable[..., Any] | classmethod[Any, ..., Any]")
 
 
@@ -60,7 +60,7 @@ class Recording(Generic[EventT]):
         """
         Whether what runs inside belongs to it: to a step, and not to a model call.
         """
-        return self._cls is Event
+        return self._cls is Step
 
     # A block.
 
@@ -105,7 +105,7 @@ class Recording(Generic[EventT]):
 
     def _make_begin(self, function: Callable[..., Any], is_generator: bool) -> Begin:
         session, blocks, push, encloses = self._session, self._blocks, self._push, self._encloses
-        cls = Event if encloses else ModelCall
+        cls = Step if encloses else ModelCall
         fields = {"event_name": name_of(function), **self._fields}
         bind = make_binder(function) if self._captures_inputs else None
         output = ("outputs" if encloses else "response") if self._captures_outputs else ""

@@ -9,12 +9,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 from attrs import define, field
 
 from hh_exporter._recording.entered import Entered
-from hh_exporter._recording.fields import build
+from hh_exporter._recording.fields import Session, build
 from hh_exporter._recording.scopes import Scope, current, frame_of_generator
 from hh_exporter.events import SessionProperties, new_id
 
@@ -27,7 +27,7 @@ class SessionBlock:
     A context manager, also an asynchronous one, that yields the session. It can be entered again.
     """
 
-    _session: SessionProperties
+    _session: Session
     _is_known: bool
     """Whether another program has sent its properties, so that its id is all there is."""
     _owner: object
@@ -43,28 +43,28 @@ class SessionBlock:
         if isinstance(given, SessionProperties):
             if fields:
                 raise TypeError("session() takes fields, or a SessionProperties that has them")
-            return cls(given, False, owner)
+            return cls(cast("Session", given), False, owner)
         if given is not None and not isinstance(given, str):
             kind = type(given).__name__
             raise TypeError(f"session() takes a name or a SessionProperties, not a {kind}")
         named = fields if given is None else {"session_name": given, **fields}
-        session = build(SessionProperties, "session", named)
+        session = build(Session, "session", named)
         is_known = "session_id" in fields and len(named) == 1
         return cls(session, is_known, owner)
 
-    def __enter__(self) -> SessionProperties:
+    def __enter__(self) -> Session:
         return self._enter(sys._getframe(1))
 
     def __exit__(self, *exc_info: object) -> None:
         self._entered.take().close()
 
-    async def __aenter__(self) -> SessionProperties:
+    async def __aenter__(self) -> Session:
         return self._enter(sys._getframe(1))
 
     async def __aexit__(self, *exc_info: object) -> None:
         self._entered.take().close()
 
-    def _enter(self, frame: FrameType) -> SessionProperties:
+    def _enter(self, frame: FrameType) -> Session:
         session = self._session
         if session.session_id is None:
             session.session_id = new_id()

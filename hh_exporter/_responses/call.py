@@ -7,7 +7,7 @@ What the block sets itself is never replaced.
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Iterable
-from typing import Any, Final, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 from attrs import fields
 
@@ -41,6 +41,9 @@ class ModelCall(ModelEvent):
     """Of the stream that was given last, until the block ends."""
     _given: Any
     """The response of the block itself, while the event has what was read of it."""
+    if TYPE_CHECKING:
+        event_id: str
+        """Set on entry."""
 
     @overload
     def stream(self, chunks: AsyncIterable[T]) -> AsyncChunks[T]: ...

@@ -113,6 +113,7 @@ async def use(exporter: Exporter, event: ModelEvent) -> None:
         assert_type(same, Exporter)
     with exporter.record(model="gpt-4o", provider="openai", session=session) as recorded:
         assert_type(recorded, ModelCall)
+        assert_type(recorded.event_id, str)
         recorded.response = {"content": "Hi"}
         for text in recorded.stream(["Hi"]):
             assert_type(text, str)
@@ -122,14 +123,19 @@ async def use(exporter: Exporter, event: ModelEvent) -> None:
     async with exporter.record(model="gpt-4o") as recorded:
         assert_type(recorded, ModelCall)
     with exporter.trace("answer", event_type="tool", inputs={"q": 1}) as step:
-        assert_type(step, Event)
+        plain: Event = step
+        exporter.push(plain)
+        assert_type(step.event_id, str)
+        assert_type(step.session_id, str)
         step.outputs = {"hits": []}
+        exporter.update(step.event_id, feedback={"rating": 5})
     async with exporter.trace(session=session, metadata={"a": 1}) as step:
-        assert_type(step, Event)
+        exporter.push(step)
     with exporter.session("chat", user_properties={"plan": "pro"}) as same_session:
-        assert_type(same_session, SessionProperties)
+        assert_type(same_session.session_id, str)
+        exporter.push(event, session=same_session)
     async with exporter.session(session) as same_session:
-        assert_type(same_session, SessionProperties)
+        session = same_session
     with exporter.session(session_id="s"):
         pass
 
