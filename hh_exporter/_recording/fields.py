@@ -128,6 +128,10 @@ class UpdateFields(TypedDict, total=False):
     duration: float | timedelta | None
 
 
+_OPTIONS = dict.fromkeys(("trace", "record"), ("session", "capture_inputs", "capture_outputs"))
+"""What calls take besides fields; a wrong name may mean one of these, too."""
+
+
 def build(cls: type[T], call: str, fields: Mapping[str, Any]) -> T:
     """
     Make an instance of *cls*, one of the classes of `hh_exporter.events`.
@@ -144,6 +148,7 @@ def build(cls: type[T], call: str, fields: Mapping[str, Any]) -> T:
         return cls(**fields)
     except TypeError:
         known = [name for name in get_type_hints(cls) if name[0] != "_"]
+    known += _OPTIONS.get(call, ())
     for name in fields:
         if name not in known:
             near = get_close_matches(name, known, 1)

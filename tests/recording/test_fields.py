@@ -49,6 +49,12 @@ def test_what_calls_take_is_what_the_class_has(fields: Any, cls: type, own: set[
         ("record", {"messages": []}, "record() needs a model, such as record(model='gpt-4o')"),
         ("trace", {"input": {}}, "trace() has no field 'input': did you mean 'inputs'?"),
         ("trace", {"messages": []}, "trace() has no field 'messages'"),
+        ("trace", {"capture_input": 0}, "trace() has no field 'capture_input': did you mean 'c"),
+        (
+            "record",
+            {"model": "m", "sesion": 0},
+            "record() has no field 'sesion': did you mean 'session'?",
+        ),
         ("session", {"sesion_id": "s"}, "session() has no field 'sesion_id': did you mean 'sess"),
         ("session", {"zzz": 1}, "session() has no field 'zzz', but session_name, session_id, sou"),
     ],
