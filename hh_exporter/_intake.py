@@ -16,7 +16,7 @@ from attrs import define, field
 
 from hh_exporter._delivery.settler import Settler
 from hh_exporter._dialects.vendor import to_session_uuid
-from hh_exporter._encoding.codec import Codec, copy_event
+from hh_exporter._encoding.codec import Codec, copy_event, no_event
 from hh_exporter._encoding.privacy import Privacy
 from hh_exporter._outcomes import DropReason
 from hh_exporter._outside import let_through
@@ -93,7 +93,8 @@ class Intake:
             error = exc
         except BaseException as exc:  # a hostile event may raise anything while it is looked at
             let_through(exc)
-            error = _unencodable(exc)
+            is_event = issubclass(type(event), AnyEvent)
+            error = _unencodable(exc) if is_event else no_event(event)
         self.settler.refuse(event_id, error.reason, str(error))
         raise error from None
 

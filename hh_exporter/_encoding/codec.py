@@ -36,7 +36,7 @@ from hh_exporter.events import (
 )
 from hh_exporter.exceptions import EncodeError
 
-__all__ = ["Codec", "copy_event"]
+__all__ = ["Codec", "copy_event", "no_event"]
 
 log = get_log(__name__)
 
@@ -213,8 +213,15 @@ def _class_of(event: object) -> type[AnyEvent]:
     for cls in _scalars:
         if issubclass(type(event), cls):
             return cls
-    name = type(event).__name__
-    raise EncodeError(DropReason.INVALID, f"push takes a ModelEvent or an Event, not a {name}")
+    raise no_event(event)
+
+
+def no_event(thing: object) -> EncodeError:
+    """
+    Say that *thing*, which was pushed, is no event.
+    """
+    name = type(thing).__name__
+    return EncodeError(DropReason.INVALID, f"push takes a ModelEvent or an Event, not a {name}")
 
 
 def copy_event(event: AnyEvent, changes: dict[str, Any]) -> AnyEvent:

@@ -104,10 +104,16 @@ async def test_blocks_of_another_exporter_say_nothing(
     assert sent(server)["e1"] == (None, None)
 
 
-async def test_a_wrong_event_is_dropped_there_as_elsewhere(exporter: Exporter) -> None:
+async def test_a_wrong_event_is_dropped_there_as_elsewhere(
+    exporter: Exporter, caplog: pytest.LogCaptureFixture
+) -> None:
     """
-    push never raises because of data.
+    push never raises because of data; the log says what is wrong.
     """
     with exporter.session("chat"):
         for wrong in (None, {"model": "m"}, object()):
             assert not exporter.push(wrong)  # type: ignore[arg-type]
+
+    said = [record.getMessage() for record in caplog.records]
+    for wrong in ("NoneType", "dict", "object"):
+        assert any(f"push takes a ModelEvent or an Event, not a {wrong}" in each for each in said)
