@@ -336,7 +336,11 @@ async def test_an_event_that_is_pushed_again_may_be_updated(
 
 @pytest.mark.parametrize("code", [400, 404, 405, 422])
 async def test_a_refused_update_harms_nothing_else(
-    make_exporter: MakeExporter, server: ScriptedServer, clock: FakeClock, code: int
+    make_exporter: MakeExporter,
+    server: ScriptedServer,
+    clock: FakeClock,
+    caplog: pytest.LogCaptureFixture,
+    code: int,
 ) -> None:
     """
     A server that does not know the event, or has no such route, refuses the update alone.
@@ -354,6 +358,8 @@ async def test_a_refused_update_harms_nothing_else(
     assert stats.health == "ok"
     refused = [s for s in settlements if s.outcome is Outcome.REJECTED]
     assert all(s.is_update for s in refused)
+    says_why = "1 update rejected: HTTP 404: the server has no event with that id" in caplog.text
+    assert says_why == (code == 404)
 
 
 @pytest.mark.parametrize("code", [500, 503, 429])

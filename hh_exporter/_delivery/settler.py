@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from attrs import Factory, define, field
@@ -279,6 +280,8 @@ class Settler:
         detail: str,
     ) -> None:
         why = detail or (_ADVICE.get(reason, "") if reason else f"HTTP {status}")
+        if noun == "update" and status == HTTPStatus.NOT_FOUND and not reason:
+            why += ": the server has no event with that id"
         what = f"{outcome} ({reason})" if reason else str(outcome)
         kind = f"{what}: {why}" if why else what
         extra = {"hh_events": count, "hh_outcome": str(outcome), "hh_reason": str(reason or "")}
