@@ -21,6 +21,7 @@ from hh_exporter._recording.capture import Yielded, as_object, list_all, make_bi
 from hh_exporter._recording.entered import Entered
 from hh_exporter._recording.fields import Step, build
 from hh_exporter._recording.scopes import Steps, frame_of_generator
+from hh_exporter._recording.unentered import explain
 from hh_exporter._recording.wrapping import Begin, name_of, wrap
 from hh_exporter._responses.call import ModelCall
 from hh_exporter.events import ModelEvent, SessionProperties
@@ -128,6 +129,9 @@ class Recording(Generic[EventT]):
             return call
 
         return begin
+
+
+explain(Recording, ModelCall, Step)
 
 
 class _Call(Block):

@@ -16,6 +16,7 @@ from attrs import define, field
 from hh_exporter._recording.entered import Entered
 from hh_exporter._recording.fields import Session, build
 from hh_exporter._recording.scopes import Scope, current, frame_of_generator
+from hh_exporter._recording.unentered import explain
 from hh_exporter.events import SessionProperties, new_id
 
 __all__ = ["SessionBlock"]
@@ -77,3 +78,6 @@ class SessionBlock:
         scope.open(outer, frame_of_generator(frame))
         self._entered.add(scope)
         return session
+
+
+explain(SessionBlock, Session, call="session")

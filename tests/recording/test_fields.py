@@ -91,3 +91,23 @@ def test_a_name_is_the_first_argument(recorder: Recorder) -> None:
         pass
 
     assert (session.session_name, step.event_name, step.event_type) == ("chat", "a", "chain")
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        ("trace", "outputs"),
+        ("trace", "event_id"),
+        ("record", "response"),
+        ("record", "stream"),
+        ("session", "session_id"),
+    ],
+)
+def test_a_block_that_was_not_entered_says_how_to(recorder: Recorder, call: str, name: str) -> None:
+    """
+    Its event's fields are not there, to read or to set.
+    """
+    block: Any = getattr(recorder, call)(**({"model": "m"} if call == "record" else {}))
+    for use in (lambda: getattr(block, name), lambda: setattr(block, name, {})):
+        with pytest.raises(AttributeError, match=rf"with exporter\.{call}\(…\) as .*\.{name}"):
+            use()
