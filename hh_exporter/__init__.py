@@ -1,5 +1,5 @@
 """
-Asynchronous, buffered export of LLM model events to the HoneyHive API.
+Asynchronous, buffered export of LLM calls and agent traces to the HoneyHive API.
 """
 
 from hh_exporter._exporter import Exporter, ThreadedExporter

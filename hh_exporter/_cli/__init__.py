@@ -25,7 +25,8 @@ __all__ = ["cli"]
 @click.version_option(__version__, message="%(prog)s %(version)s")
 def cli() -> None:
     """
-    Export LLM model events to the HoneyHive API, and look after what is not delivered.
+    Export LLM calls and agent traces to the HoneyHive API, and look after what
+    is not delivered.
     """
 
 

@@ -91,7 +91,7 @@ def collect_command(
     rate_limit: float | None,
 ) -> None:
     """
-    Run a local collector of model events, until Ctrl-C.
+    Run a local collector of events, until Ctrl-C.
 
     It accepts what the HoneyHive API accepts, and shows it on a page. It requires
     no key unless HH_COLLECTOR_API_KEY is set. To send to it, set `--url` or
