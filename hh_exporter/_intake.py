@@ -236,6 +236,7 @@ class Intake:
         own = getattr(event, "session_id", None) or getattr(session, "session_id", None)
         key = own if isinstance(own, str) and own else event_id
         if crc32(key.encode("utf-8", "surrogatepass")) >= self.sample_rate * _CHANCES:
+            self.settler.note_sampled(key)
             raise EncodeError(DropReason.SAMPLED, "left out by sample_rate")
 
 

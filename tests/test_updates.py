@@ -317,6 +317,29 @@ async def test_an_update_of_what_was_left_out_on_purpose_is_no_warning(
     assert caplog.messages == []
 
 
+async def test_an_update_of_a_sampled_session_is_left_out(
+    make_exporter: MakeExporter,
+    server: ScriptedServer,
+    clock: FakeClock,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """
+    As the session was: the server does not have it.
+    """
+    exporter = await make_exporter(sample_rate=0.0)
+    with exporter.session("chat") as session:
+        exporter.push(Event(event_type="tool"))
+    exporter.update(session.session_id, outputs={"resolved": True})
+    await flushed(exporter, clock)
+
+    assert server.requests == []
+    assert assert_balanced(exporter).dropped_by_reason == {
+        DropReason.SAMPLED: 1,
+        DropReason.EVENT_LOST: 1,
+    }
+    assert caplog.records == []
+
+
 async def test_an_event_that_is_pushed_again_may_be_updated(
     exporter: Exporter, server: ScriptedServer, clock: FakeClock
 ) -> None:

@@ -79,7 +79,7 @@ class Settler:
     _episodes: dict[tuple[str, str], _Episode] = Factory(dict)
     """By what was lost, an event or an update, and how."""
     _lost: OrderedDict[str, DropReason | None] = Factory(OrderedDict)
-    """The latest events that were dropped, and why, or rejected."""
+    """The latest events that were dropped, and sessions that were left out, and why; or rejected."""
     _callback_failed: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -147,6 +147,12 @@ class Settler:
         Whether that event was rejected or dropped lately: the server does not have it.
         """
         return event_id in self._lost
+
+    def note_sampled(self, session_id: str) -> None:
+        """
+        Note a session of which nothing is sent, by `sample_rate`: updates of it are left out, too.
+        """
+        self._note_lost((session_id,), Outcome.DROPPED, DropReason.SAMPLED)
 
     def lose_letters(self, count: int, why: str) -> None:
         """
