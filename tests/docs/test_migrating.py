@@ -33,16 +33,25 @@ ROWS = [
 STAMPS = {"event_id", "session_id", "start_time", "end_time"}
 """What our event has that the client leaves to the server."""
 
+TRACERS_OWN = {"trace_id", "span_id", "event_type", "event_name"}
+"""What the tracer repeats in the metadata of each event."""
+OPTIONS = PAGE.split("### The tracer's options")[1].split("\n## ")[0]
+
+THEIR_OPTIONS = """
+from honeyhive.config.models import tracer as of
+for config in (of.TracerConfig, of.SessionConfig, of.EvaluationConfig):
+    print(*config.model_fields)
+"""
 THEIR_FIELDS = """
 from honeyhive.models import components
 print(*components.CreateModelEvent.model_fields)
 """
 
 
-def their_python() -> Path:
-    python = ROOT / ".clients-0/bin/python"
+def their_python(major: int = 0) -> Path:
+    python = ROOT / f".clients-{major}/bin/python"
     if not python.exists():
-        pytest.skip("needs the client honeyhive 0.x")
+        pytest.skip(f"needs the client honeyhive {major}.x")
     return python
 
 
@@ -91,6 +100,114 @@ async def test_both_programs_send_the_same() -> None:
     assert our_session["session_name"] == their_session["session_name"] == "support chat"
 
 
+async def traced(python: str | Path, source: str) -> list[dict[str, Any]]:
+    """
+    Run a program of the page; return its events as they are read, ids replaced by names.
+    """
+    async with Collector() as collector:
+        await run(python, source, collector.url)
+        events = [one.event for one in await stored(collector)]
+        sessions = {one.session_id: one.properties for one in await known_sessions(collector)}
+    names = {event["event_id"]: event["event_name"] for event in events}
+    names |= dict.fromkeys(sessions)  # a session is no step
+    told = []
+    for event in events:
+        metadata = event.get("metadata", {})
+        session = sessions[event["session_id"]]
+        told.append(
+            {
+                "name": event["event_name"],
+                "type": event["event_type"],
+                "parent": names[event.get("parent_id", event["session_id"])],
+                "session": session["session_name"],
+                **{key: event[key] for key in ("inputs", "outputs")},
+                "feedback": event.get("feedback", {}),
+                "metrics": event.get("metrics", {}),
+                "metadata": {k: v for k, v in metadata.items() if k not in TRACERS_OWN},
+                "of_session": {k: session.get(k, {}) for k in ("user_properties", "metadata")},
+            }
+        )
+    return told
+
+
+def an_event(name: str, /, **changes: Any) -> dict[str, Any]:
+    """
+    Say of an event of the page what both tell of it.
+    """
+    return {
+        "name": name,
+        "type": "chain",
+        "parent": None,
+        "session": "support chat",
+        "inputs": {"question": "Where is my parcel?"},
+        "outputs": {"result": "On its way."},
+        "feedback": {},
+        "metrics": {},
+        "metadata": {},
+        "of_session": {"user_properties": {}, "metadata": {}},
+        **changes,
+    }
+
+
+SEARCH = an_event(
+    "search",
+    type="tool",
+    inputs={"q": "parcels"},
+    outputs={"result": ["a page about parcels"]},
+)
+OF_A_PRO = {"user_properties": {"plan": "pro"}, "metadata": {}}
+TOLD = {
+    "nested": [
+        {**SEARCH, "parent": "answer"},
+        an_event(
+            "answer",
+            inputs={"question": "parcels"},
+            outputs={"result": "See a page about parcels."},
+        ),
+    ],
+    "enrich": [{**SEARCH, "metadata": {"index": "pages-7"}, "metrics": {"hits": 1}}],
+    "session": [an_event("answer", of_session={**OF_A_PRO, "metadata": {"solved": True}})],
+    "feedback": [an_event("answer", feedback={"rating": 5})],
+    "sessions": [
+        an_event("answer", session="first chat", of_session=OF_A_PRO),
+        an_event("answer", session="second chat", inputs={"question": "Where is my bill?"}),
+        an_event(
+            "answer", session="first chat", of_session=OF_A_PRO, inputs={"question": "And now?"}
+        ),
+    ],
+}
+"""What both programs of a pattern send, in the order in which it ends."""
+
+
+@pytest.mark.parametrize("pattern", TOLD)
+async def test_our_programs_send_the_trees_of_the_patterns(pattern: str) -> None:
+    """
+    Names, types, parents, sessions, inputs, outputs and what was added later.
+    """
+    assert await traced(sys.executable, FILES[f"{pattern}_after.py"]) == TOLD[pattern]
+
+
+@pytest.mark.parametrize("pattern", TOLD)
+async def test_the_tracers_programs_send_the_same_trees(pattern: str) -> None:
+    """
+    The tracer's program of each pattern is read as ours is.
+    """
+    told = await traced(their_python(1), FILES[f"{pattern}_before.py"])
+
+    assert told == TOLD[pattern]
+
+
+async def test_the_tracers_options_are_those_of_the_table() -> None:
+    """
+    Each option has one row, and each row is of options.
+    """
+    options = (await run(their_python(1), THEIR_OPTIONS)).split()
+    rows = re.findall(r"^\| (`.*?) \|", OPTIONS, re.MULTILINE)
+
+    named = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+    assert sorted(named) == sorted(set(options))
+
+
 async def test_the_clients_fields_are_those_of_the_table() -> None:
     """
     Each field of its CreateModelEvent has a row, and each row with a name is one of them.
@@ -134,4 +251,7 @@ def test_no_example_goes_untested() -> None:
     """
     Every Python block of the page is one of the above.
     """
-    assert PAGE.count("```python") == len(FILES) == 3
+    pairs = {f"{pattern}_{side}.py" for pattern in TOLD for side in ("before", "after")}
+
+    assert PAGE.count("```python") == len(FILES)
+    assert FILES.keys() == {"before.py", "after.py", "traced.py"} | pairs
