@@ -19,7 +19,17 @@ from benchmarks._report import Report, read_report
 
 __all__ = ["main", "summarize"]
 
-NAMES = ("push", "pace", "throughput", "loop_lag", "memory", "shutdown", "scale", "startup")
+NAMES = (
+    "push",
+    "calls",
+    "pace",
+    "throughput",
+    "loop_lag",
+    "memory",
+    "shutdown",
+    "scale",
+    "startup",
+)
 PLOTTED = "throughput"
 ROOT = Path(__file__).parents[1]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gzip
 import re
+import uuid
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
@@ -32,6 +33,9 @@ _EVENT = re.compile(rb'"event_id": ?"([^"]+)"')
 """An event's id. JSON escapes the quotes in a text: none can look like this key."""
 _RUN = re.compile(rb'\r\nContent-Disposition: form-data; name="post\.([0-9a-f-]{36})"\r\n')
 """The head of a run's first part. JSON has no bare line breaks: it can't hold one."""
+
+_SPAN = re.compile(rb'"spanId": ?"([^"]+)"')
+"""A span's id, of OTLP as JSON, which the vendor's tracer sends."""
 
 # What the hosted service tells its client to do.
 _LANGSMITH_INFO = {
@@ -111,6 +115,15 @@ def _read_spans(body: Body) -> Answer:
     return Answer(ids=ids, content=content, content_type=b"application/x-protobuf")
 
 
+def _read_json_spans(body: Body) -> Answer:
+    return Answer(ids=_SPAN.findall(body), content=b"{}")
+
+
+def _start_session(_: Body) -> Answer:
+    ids = ("session_id", "event_id", "org_id", "workspace_id", "project_id")
+    return Answer(content=orjson.dumps(dict.fromkeys(ids, str(uuid.uuid4()))))
+
+
 def _unpack_gzip(body: Body) -> bytes:
     if igzip is not None:
         content: bytes = igzip.decompress(body)  # type: ignore[no-untyped-call]
@@ -133,5 +146,7 @@ _READERS: Mapping[bytes, Callable[[Body], Answer]] = {
     b"GET /info": _read_info,
     b"POST /runs/multipart": _read_runs,
     b"POST /v1/traces": _read_spans,
+    b"POST /opentelemetry/v1/traces": _read_json_spans,
+    b"POST /session/start": _start_session,
 }
 _DECODERS: Mapping[bytes, Callable[[Body], bytes]] = {b"gzip": _unpack_gzip, b"zstd": _unpack_zstd}

@@ -12,9 +12,29 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from benchmarks._peers import aiohttp_alone, honeyhive, langsmith, opentelemetry
-from benchmarks._peers._peer import Emitter, Open, Peer, Send, Start, in_one_go
+from benchmarks._peers._peer import (
+    Emitter,
+    Open,
+    Peer,
+    Send,
+    Start,
+    Trace,
+    Tracing,
+    in_one_go,
+)
 
-__all__ = ["PEERS", "Emitter", "Open", "Peer", "Send", "Start", "in_one_go", "secluded"]
+__all__ = [
+    "PEERS",
+    "Emitter",
+    "Open",
+    "Peer",
+    "Send",
+    "Start",
+    "Trace",
+    "Tracing",
+    "in_one_go",
+    "secluded",
+]
 
 PEERS = (opentelemetry.PEER, langsmith.PEER, honeyhive.PEER, aiohttp_alone.PEER)
 

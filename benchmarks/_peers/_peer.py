@@ -17,7 +17,7 @@ from attrs import frozen
 
 from benchmarks._workload import Fields
 
-__all__ = ["Emitter", "Open", "Peer", "Send", "Start", "in_one_go"]
+__all__ = ["Emitter", "Open", "Peer", "Send", "Start", "Trace", "Tracing", "in_one_go"]
 
 Send: TypeAlias = Callable[[], Awaitable[None]]
 """Sends all events once; how many arrived is for the sink to say."""
@@ -40,6 +40,22 @@ class Emitter:
 
 Open: TypeAlias = Callable[[str, int], AbstractAsyncContextManager[Emitter]]
 """Starts an emitter to the server at the URL, with room for so many events."""
+
+
+@frozen
+class Tracing:
+    """
+    A client that records the calls of functions.
+    """
+
+    decorate: Callable[[Any], Any]
+    """Has each call of a function recorded, with its arguments and its result."""
+    drain: Callable[[], Awaitable[object]]
+    """Waits until all that was recorded is acknowledged."""
+
+
+Trace: TypeAlias = Callable[[str], AbstractAsyncContextManager[Tracing]]
+"""Starts a tracer that sends to the server at the URL."""
 
 
 def in_one_go(open_: Open, make: Callable[..., Any] | None = None) -> Start:
@@ -83,6 +99,10 @@ class Peer:
     start: Start
     open: Open | None = None
     """Starts it as an emitter, if it can be one."""
+    trace: Trace | None = None
+    """Starts it as a tracer, if it can be one."""
+    trace_setting: str = ""
+    """How that is set up."""
     needs: Sequence[str] = ()
     """The distributions to install."""
 
@@ -98,9 +118,19 @@ class Peer:
         """
         Say how it is set up, or why it is not there.
         """
-        if self.missing:
-            return f"not installed: {', '.join(self.missing)}; pip install '.[bench]'"
-        return self.setting
+        return self._absence or self.setting
+
+    @property
+    def trace_description(self) -> str:
+        """
+        Say how it is set up as a tracer, or why it is not there.
+        """
+        return self._absence or self.trace_setting
+
+    @property
+    def _absence(self) -> str:
+        missing = ", ".join(self.missing)
+        return f"not installed: {missing}; pip install '.[bench]'" if missing else ""
 
 
 def _is_installed(distribution: str) -> bool:

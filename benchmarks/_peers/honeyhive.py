@@ -1,5 +1,5 @@
 """
-The vendor's client: its call for batches of events, which it leaves its caller to make.
+The vendor's client: its call for batches of events, which it leaves its caller to make; or @trace.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from benchmarks._peers._peer import Peer, Send
+from benchmarks._peers._peer import Peer, Send, Tracing
 from benchmarks._workload import Fields
 
 __all__ = ["PEER"]
@@ -61,6 +61,19 @@ def _place(fields: Fields) -> Fields:
     }
 
 
+@asynccontextmanager
+async def _trace(url: str) -> AsyncIterator[Tracing]:
+    from honeyhive import HoneyHiveTracer, trace
+
+    tracer = HoneyHiveTracer.init(api_key="benchmarks", server_url=url, session_name="benchmarks")
+
+    async def drain() -> None:
+        tracer.flush()
+
+    yield Tracing(trace(event_type="chain", tracer=tracer), drain)
+    tracer.shutdown()
+
+
 _CONFIG = (
     *("model", "provider", "hyperparameters", "template"),
     *("tools", "tool_choice", "response_format"),
@@ -73,5 +86,7 @@ PEER = Peer(
         "at a time: it has no queue and makes no batches of its own."
     ),
     start=_start,
+    trace=_trace,
+    trace_setting="@trace of its tracer with its defaults, then flush.",
     needs=("honeyhive",),
 )

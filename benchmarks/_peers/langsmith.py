@@ -1,5 +1,5 @@
 """
-LangSmith: a run for each event, by Client.create_run with automatic batches.
+LangSmith: a run for each event, by Client.create_run with automatic batches, or by @traceable.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
-from benchmarks._peers._peer import Emitter, Peer, in_one_go
+from benchmarks._peers._peer import Emitter, Peer, Tracing, in_one_go
 from benchmarks._workload import Fields
 
 __all__ = ["PEER"]
@@ -49,6 +49,22 @@ async def _open(url: str, room: int) -> AsyncIterator[Emitter]:
     client.cleanup()
 
 
+@asynccontextmanager
+async def _trace(url: str) -> AsyncIterator[Tracing]:
+    from langsmith import Client, traceable
+
+    client = Client(api_url=url, api_key="benchmarks", tracing_mode="langsmith")
+
+    async def drain() -> None:
+        client.flush()
+
+    yield Tracing(
+        traceable(client=client, enabled=True, project_name="benchmarks"),
+        drain,
+    )
+    client.cleanup()
+
+
 _PLACED = {"event_name", "messages", "response", "error", "duration"}
 
 PEER = Peer(
@@ -59,5 +75,7 @@ PEER = Peer(
     ),
     start=in_one_go(_open),
     open=_open,
+    trace=_trace,
+    trace_setting="@traceable, with a client of its defaults, then flush.",
     needs=("langsmith",),
 )

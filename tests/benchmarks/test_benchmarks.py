@@ -21,7 +21,7 @@ import orjson
 import pytest
 from attrs import evolve
 
-from benchmarks import pace, push, throughput
+from benchmarks import calls, pace, push, throughput
 from benchmarks.__main__ import NAMES
 from benchmarks._report import Report, Row, Table, read_report
 from benchmarks._rounds import compare, interleave, percentile
@@ -89,6 +89,24 @@ def test_push_has_a_cost_for_each_variant_and_round(sink: Sink, events: list[Fie
     assert f"1 rounds to warm up, then {ROUNDS}." in table.setting
 
 
+def test_calls_has_a_cost_for_each_variant_and_round(sink: Sink, events: list[Fields]) -> None:
+    """
+    The benchmark of calls measures both kinds, and each way to record, and reports all.
+    """
+    kinds = asyncio.run(calls.measure_kinds(events, sink, rounds=ROUNDS, warm_up=0))
+    measured = asyncio.run(calls.measure(sink, (), count=FEW, rounds=ROUNDS, warm_up=0))
+    found = calls.Measured(kinds=kinds, calls=measured)
+    tables = calls.report(events, found, (), count=FEW, warm_up=0).tables
+
+    blocks = [calls.CONSTRUCT, calls.TRACE_BLOCK, calls.RECORD_BLOCK]
+    assert list(kinds) == [calls.MODEL_EVENT, calls.EVENT]
+    assert list(measured[0]) == [calls.FUNCTION, calls.PUSH, calls.TRACE, *blocks]
+    assert list(measured[1]) == [calls.FUNCTION, calls.PUSH, calls.TRACE]
+    assert all(len(figures) == ROUNDS for costs in measured for figures in costs.values())
+    assert [row.name for row in tables[1].rows] == [calls.PUSH, calls.TRACE, *blocks]
+    assert f"{FEW} calls a round" in tables[1].setting
+
+
 @pytest.mark.parametrize("in_thread", [False, True])
 def test_pace_has_the_cost_of_each_call(sink: Sink, events: list[Fields], in_thread: bool) -> None:
     """
@@ -143,10 +161,12 @@ def test_all_variants_of_throughput_send_as_many_requests(sink: Sink, events: li
     "measure",
     [
         lambda sink: push.measure(generate_events(FEW), sink, rounds=1, warm_up=0),
+        lambda sink: calls.measure(sink, (), count=FEW, rounds=1, warm_up=0),
+        lambda sink: calls.measure_kinds(generate_events(FEW), sink, rounds=1, warm_up=0),
         lambda sink: pace.measure(generate_events(FEW), sink, (), count=FEW, rounds=1, warm_up=0),
         lambda sink: throughput.measure(generate_events(FEW), sink, burst=FEW, rounds=1, warm_up=0),
     ],
-    ids=["push", "pace", "throughput"],
+    ids=["push", "calls", "kinds", "pace", "throughput"],
 )
 def test_no_figure_counts_unless_each_event_arrived_once(
     sink: Sink, measure: Measure, faulty: type[Sink]

@@ -14,13 +14,13 @@ import os
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from attrs import evolve
 
-from benchmarks import throughput
+from benchmarks import calls, throughput
 from benchmarks._peers import PEERS, secluded
 from benchmarks._sink import Sink, running_sink
 from benchmarks._wires import read
@@ -44,9 +44,37 @@ def events() -> list[Fields]:
     return generate_events(BURST)
 
 
-def send_twice(number: int, sink: Sink) -> None:
+TRACERS = [number for number, peer in enumerate(PEERS) if peer.trace is not None]
+
+
+async def send_bursts(number: int, sink: Sink) -> None:
+    async with PEERS[number].start(sink.url, generate_events(BURST)) as send:
+        for _ in range(2):
+            await send()
+            sink.expect(BURST)
+
+
+async def record_calls(number: int, sink: Sink) -> None:
     """
-    Send two bursts with a peer, in a process of its own: its threads may outlive it.
+    Record the calls of each function, of which none is lost, and what it returns is.
+    """
+    trace = PEERS[number].trace
+    assert trace is not None
+    async with trace(sink.url) as tracing:
+        for function in calls.FUNCTIONS:
+            decorated = tracing.decorate(function)
+            for _ in range(BURST):
+                result = decorated(*calls.ARGUMENTS)
+                if not isinstance(result, str):
+                    result = await result
+                assert result == "On its way."
+            await tracing.drain()
+            sink.expect(BURST)
+
+
+def in_seclusion(work: Callable[[int, Sink], Any], number: int, sink: Sink) -> None:
+    """
+    Have a peer do *work* in a process of its own: its threads may outlive it.
     """
     reached = set()
 
@@ -54,15 +82,9 @@ def send_twice(number: int, sink: Sink) -> None:
         if event in ("socket.connect", "socket.getaddrinfo"):
             reached.add(arguments[1][0] if event == "socket.connect" else arguments[0])
 
-    async def send() -> None:
-        async with PEERS[number].start(sink.url, generate_events(BURST)) as send:
-            for _ in range(2):
-                await send()
-                sink.expect(BURST)
-
     sys.addaudithook(note)
     with secluded():
-        asyncio.run(send())
+        asyncio.run(work(number, sink))
     assert reached == {"127.0.0.1"}, reached
 
 
@@ -71,9 +93,23 @@ def test_a_peer_delivers_all_events_and_nothing_elsewhere(sink: Sink, number: in
     """
     Each burst of a peer is at the sink, every event once, and it spoke to nobody else.
     """
+    run_secluded(send_bursts, number, sink)
+
+
+@pytest.mark.parametrize("number", TRACERS, ids=[PEERS[number].name for number in TRACERS])
+def test_a_tracer_delivers_all_calls_and_nothing_elsewhere(sink: Sink, number: int) -> None:
+    """
+    Each call that a peer records is at the sink, once, and it spoke to nobody else.
+    """
+    run_secluded(record_calls, number, sink)
+
+
+def run_secluded(work: Callable[[int, Sink], Any], number: int, sink: Sink) -> None:
     if PEERS[number].missing:
         pytest.skip("needs the extra bench")
-    process = multiprocessing.get_context("spawn").Process(target=send_twice, args=(number, sink))
+    process = multiprocessing.get_context("spawn").Process(
+        target=in_seclusion, args=(work, number, sink)
+    )
 
     process.start()
     process.join()
