@@ -79,7 +79,7 @@ class Settler:
     _episodes: dict[tuple[str, str], _Episode] = Factory(dict)
     """By what was lost, an event or an update, and how."""
     _lost: OrderedDict[str, DropReason | None] = Factory(OrderedDict)
-    """The latest events that were dropped, and sessions that were left out, and why; or rejected."""
+    """The latest events that were rejected or dropped, and sessions left out: why, if dropped."""
     _callback_failed: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
