@@ -6,9 +6,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
-from hh_exporter._recording.blocks import Blocks
+from hh_exporter._recording.blocks import Block, Blocks
 from hh_exporter._recording.fields import EventFields, ModelEventFields, SessionFields, Step
 from hh_exporter._recording.recordings import FunctionT, Recording
+from hh_exporter._recording.scopes import step_around
 from hh_exporter._recording.sessions import SessionBlock
 from hh_exporter._responses.call import ModelCall
 from hh_exporter.events import SessionProperties
@@ -121,6 +122,15 @@ class RecordingMethods:
             captures_outputs=capture_outputs,
         )
         return recording if given is None or isinstance(given, str) else recording(given)
+
+    def current_step(self) -> Step | None:
+        """
+        Return the event of the nearest `trace` around the caller, to add to it; None outside.
+
+        So a decorated function can set `metadata`, `metrics` or an id of its own call.
+        """
+        block = step_around(self._blocks.owner)
+        return block.event if isinstance(block, Block) else None
 
     def record(
         self,

@@ -27,7 +27,7 @@ from attrs import define, field
 
 from hh_exporter.events import SessionProperties
 
-__all__ = ["Scope", "Steps", "current", "frame_of_generator", "here", "nowhere"]
+__all__ = ["Scope", "Steps", "current", "frame_of_generator", "here", "nowhere", "step_around"]
 
 _newest: ContextVar[Scope | None] = ContextVar("hh_exporter_scope", default=None)
 
@@ -175,6 +175,16 @@ def current(owner: object) -> Scope | None:
         if newest.owner is owner and newest.is_open:
             return newest
     return _find(owner, newest)
+
+
+def step_around(owner: object) -> Scope | None:
+    """
+    Find the nearest step of *owner* that encloses the caller.
+    """
+    scope = current(owner)
+    while scope is not None and scope.event_id is None:
+        scope = scope._outer
+    return scope
 
 
 def _find(owner: object, newest: Scope | None) -> Scope | None:

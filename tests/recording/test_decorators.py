@@ -23,6 +23,34 @@ from tests.recording.recorder import Recorder
 from tests.support import EPOCH, FakeClock, settle
 
 
+async def test_a_decorated_function_can_add_to_its_step(recorder: Recorder) -> None:
+    """
+    It finds the event of its own call, also in a session within; outside there is none.
+    """
+
+    @recorder.trace(event_type="tool")
+    async def search(q: str) -> list[str]:
+        await asyncio.sleep(0)
+        with recorder.session("other"):
+            step = recorder.current_step()
+        assert step is not None
+        step.metrics = {"hits": len(q)}
+        return [q]
+
+    @recorder.trace
+    def step_of_a_generator() -> Iterator[object]:
+        yield recorder.current_step()
+
+    assert recorder.current_step() is None
+    await asyncio.gather(search("a"), search("bb"))
+    [step] = step_of_a_generator()
+    assert recorder.current_step() is None
+
+    assert step is recorder.pushed[-1]
+    found = {e.inputs["q"]: e.metrics for e in recorder.pushed if e.inputs}
+    assert found == {"a": {"hits": 1}, "bb": {"hits": 2}}
+
+
 def pushed(recorder: Recorder) -> list[tuple[str | None, Any, Any]]:
     """
     List name, inputs and outputs of each event.
