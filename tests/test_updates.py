@@ -420,6 +420,33 @@ async def test_a_bad_one_of_several_is_found(
     assert (stats.delivered, stats.rejected) == (11, 1)
 
 
+@pytest.mark.parametrize("bad", range(5))
+@pytest.mark.parametrize("answer", ["refused", "failed", "too large"])
+async def test_a_bad_one_changes_no_order(
+    exporter: Exporter, server: ScriptedServer, clock: FakeClock, answer: str, bad: int
+) -> None:
+    """
+    What is said last is what counts, also where the updates must be told apart.
+    """
+    failure = b'{"event_ids": [], "errors": ["bad"]}'
+    refusal = {"refused": status(400), "failed": status(500, failure), "too large": status(413)}
+
+    def find(request: Request) -> Scripted:
+        is_bad = request.method == "PUT" and f"n{bad}" in request.json["metadata"]
+        return refusal[answer] if is_bad else created()
+
+    server.default = find
+    for n in range(5):
+        exporter.update("e1", metadata={f"n{n}": n}, outputs={"n": n})
+        exporter.push(model_event())
+    await flushed(exporter, clock)
+
+    accepted = [update["outputs"]["n"] for update in server.updated]
+    assert accepted == sorted(accepted)
+    assert accepted[-1] == (3 if bad == 4 else 4)
+    assert assert_balanced(exporter).delivered == 9
+
+
 # Sessions.
 
 

@@ -186,6 +186,12 @@ class Deliverer:
         """
         Send *parts*, then what each must be divided into: a good half waits for no bad one.
         """
+        if delivery.route == UPDATES:  # in their order: what is said last is what counts
+            for part in parts:
+                if part.is_last and delivery.shipment is not None:
+                    await self.shipper.pause(delivery.shipment)
+                await self._send_all(delivery, await self._send(delivery, part))
+            return
         divided = [await self._send(delivery, self._as_it_stands(part)) for part in parts]
         is_outage = self.shipper.breaker.accepted == delivery.accepted_before
         if is_outage and len(delivery.last) >= SETBACKS_IN_A_ROW:
@@ -254,6 +260,8 @@ class Deliverer:
             delivery.fitting = min(delivery.fitting, size // 2 + announced)
         if verdict.rest in REFUSED and not verdict.created:
             await self._wait_for_turn(delivery)
+        if delivery.route == UPDATES:
+            return divided
         delivery.last += [new for new in divided if new.is_last]
         return [new for new in divided if not new.is_last]
 
