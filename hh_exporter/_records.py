@@ -91,7 +91,7 @@ class Record:
     route: str = MAIN
     """The way to the server that it shares with all records of a batch."""
     seq: int = field(default=0, init=False)
-    """Order of admission; a flush waits for all up to its own."""
+    """Order of admission, below 0 for what was inherited; a flush waits for all up to its own."""
     tried_for: float = field(default=0.0, init=False)
     """Seconds for which deliveries failed with it, pauses not counted."""
     failed_at: int | None = field(default=None, init=False)

@@ -267,6 +267,29 @@ async def test_the_next_process_sends_what_is_left(
     assert order(server) == ["e1", "update of e1"]
 
 
+async def test_what_is_put_back_keeps_its_order(
+    build_exporter: BuildExporter, server: ScriptedServer, clock: FakeClock, tmp_path: Path
+) -> None:
+    """
+    Also what an earlier process left: an outage puts it back as often as it likes.
+    """
+    server.default = unavailable()
+    async with build_exporter(spool=tmp_path) as first:
+        for n in range(6):
+            first.update("e1", outputs={"n": n})
+        await first.aclose(0.0)
+    async with build_exporter(spool=tmp_path, batch=BatchLimits(max_events=2)) as second:
+        async with asyncio.timeout(PATIENCE):  # the disk is no part of that clock
+            while second.stats().breaker == "closed":
+                await clock.advance(0.5)
+            server.default = created()
+            while second.stats().delivered < 6:
+                await clock.advance(0.5)
+
+    accepted = [update["outputs"]["n"] for update in server.updated]
+    assert accepted == [1, 3, 5]
+
+
 # Whose event is lost.
 
 

@@ -73,7 +73,7 @@ class Disk(Files):
         """
         if self.has(spot):
             held = _held_at(spot)
-            if seq:
+            if seq > 0:
                 self._begin(held).file.set_seq(spot.id, seq)
             held.note(spot.id, is_loaded=False)
 

@@ -132,9 +132,11 @@ class Held:
 
     def order(self, id_: int, seq: int) -> int:
         """
-        Say which place in our order of admission a record has; 0 if none.
+        Say which place in our order of admission a record has.
+
+        What is inherited comes before all else, in the order that it has here: below 0.
         """
-        return seq if id_ > self.inherited else 0
+        return seq if id_ > self.inherited else id_ - self.inherited - 1
 
     def first(self, size: int) -> tuple[list[SpooledRecord], list[Letter]]:
         """

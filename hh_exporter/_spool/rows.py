@@ -73,7 +73,7 @@ class Rows:
             data=record.data,
             pushed_at=self.to_wall(record.pushed_at),
             tried_for=record.tried_for,
-            seq=record.seq,
+            seq=max(0, record.seq),  # another place in the order is this process's own
             session_id=None if session is None else session.session_id,
             session=None if session is None else session.data,
             route=record.route,
