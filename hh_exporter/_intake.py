@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, TypeGuard
 from zlib import crc32
 
 from attrs import define, field
@@ -82,7 +82,9 @@ class Intake:
             if self.queue.closed:
                 raise EncodeError(DropReason.CLOSED, "the exporter is closed")
             scope = current(self.owner)
-            if scope is not None and session is None:
+            if session is not None and _is_session(event):
+                session = None  # it belongs to itself, unless it names another
+            elif scope is not None and session is None:
                 event, session = _place(event, scope)
             if session is None and not self._has_rules:
                 return self.codec.encode(event, event_id)
@@ -248,10 +250,14 @@ def _place(event: AnyEvent, scope: Scope) -> tuple[AnyEvent, SessionProperties |
         The event, or a copy of it, and a session that may still have to be announced.
     """
     is_placed = event.session_id is not None or event.parent_id is not None
-    if is_placed or getattr(event, "event_type", "") == "session":
+    if is_placed or _is_session(event):
         return event, None
     changes = {"session_id": scope.session_id, "parent_id": scope.event_id}
     return copy_event(event, changes), scope.session
+
+
+def _is_session(event: object) -> TypeGuard[Event]:
+    return isinstance(event, Event) and event.event_type == "session"
 
 
 def _id_of(event: AnyEvent | EventUpdate) -> str:
@@ -260,7 +266,7 @@ def _id_of(event: AnyEvent | EventUpdate) -> str:
     """
     try:
         own: Any = event.event_id
-        if isinstance(event, Event) and event.event_type == "session":
+        if _is_session(event):
             named: Any = own or event.session_id
             own = to_session_uuid(named) if named else None
     except BaseException as exc:  # not an event, or a hostile one

@@ -292,6 +292,27 @@ async def test_sessions_are_sampled_whole(
 
 
 @both
+@pytest.mark.parametrize("hooked", [False, True])
+async def test_a_session_event_belongs_to_itself(
+    make_exporter: MakeExporter, server: ScriptedServer, dialect: str, hooked: bool
+) -> None:
+    """
+    Whichever session it is pushed with: that one is not announced by it.
+    """
+    exporter = await make_exporter(before_send=(lambda draft: draft) if hooked else None)
+    exporter.push(
+        Event(event_type="session", event_id=KINDS["session"]),
+        session=SessionProperties(session_name="chat"),
+    )
+    await exporter.flush()
+
+    [request] = server.requests
+    [event] = request.events
+    assert event["session_id"] == event["event_id"] == KINDS["session"]
+    assert "session_properties" not in request.json
+
+
+@both
 @pytest.mark.parametrize("given", ["event_id", "session_id"])
 async def test_a_session_event_has_the_id_of_its_session(
     exporter: Exporter, server: ScriptedServer, given: str
