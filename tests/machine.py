@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import json
 from math import inf, nan
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 from zlib import crc32
 
 import orjson
 from attrs import evolve, frozen
 from hypothesis import strategies as st
 
-from hh_exporter import DropReason, ModelEvent, SessionProperties
+from hh_exporter import DropReason, EventUpdate, ModelEvent, SessionProperties
+from hh_exporter import Event as Step
 from hh_exporter._dialects.dialect import Dialect
 from hh_exporter._dialects.registry import DIALECTS
 from tests.scripted_server import (
@@ -48,24 +49,31 @@ from tests.scripted_server import (
     truncated_headers,
     unavailable,
 )
+from tests.updates import mark_of, marks_of
 
-T = TypeVar("T", ModelEvent, SessionProperties)
+T = TypeVar("T", bound=ModelEvent | Step | SessionProperties)
+AnyEvent: TypeAlias = ModelEvent | Step
 
 __all__ = [
     "ELSEWHERE",
     "HEALTHY",
     "HOSTILE",
+    "KINDS",
     "MARKS",
     "OUTAGES",
     "REPLIES",
     "SESSIONS",
+    "UPDATE_MARKS",
     "WRONG",
+    "WRONG_UPDATES",
+    "AnyEvent",
     "Reply",
     "SetUp",
     "announced_by",
     "failed_by",
     "is_bad",
     "is_refusal",
+    "is_session_event",
     "releases_needed",
     "session_named",
     "set_ups",
@@ -78,6 +86,15 @@ MARKS = (
     *("filtered", "failing", "junk"),
 )
 """Of an event: what the server, then what the hook makes of it; the first is the usual one."""
+
+UPDATE_MARKS = (
+    *("good", "good", "good", "good", "good", "bad", "poison", "changed"),
+    *("filtered", "failing", "junk", "invalid", "too large"),
+)
+"""Of an update: the server refuses one that is bad."""
+
+KINDS = (None, None, "model", "tool", "chain", "session")
+"""Of an event: the type of a plain one; None for a model event."""
 
 SESSIONS = ("plain", "another", "refused", "changed", "filtered", "failing")
 """Of a session, likewise."""
@@ -104,8 +121,7 @@ def before_send(draft: Any) -> Any:
     """
     Do what the mark says.
     """
-    is_event = isinstance(draft, ModelEvent)
-    match draft.event_name if is_event else draft.session_name:
+    match _mark_of(draft):
         case "failing":
             raise LookupError("the hook fails")
         case "junk":
@@ -117,6 +133,15 @@ def before_send(draft: Any) -> Any:
         case "changed":
             draft.user_properties = {"changed": True}
     return draft
+
+
+def _mark_of(draft: Any) -> str | None:
+    if isinstance(draft, SessionProperties):
+        return draft.session_name
+    if isinstance(draft, EventUpdate):
+        return mark_of(draft.feedback)
+    mark: str = draft.event_name
+    return mark
 
 
 class _Hostile:
@@ -179,6 +204,12 @@ WRONG: dict[str, dict[str, Any]] = {
 }
 """What is dropped at once."""
 
+WRONG_UPDATES: dict[str, dict[str, Any]] = {
+    "invalid": {"duration": "long"},
+    "too large": {"user_properties": {"text": "x" * 10_000}},
+}
+"""The same of updates, by their marks."""
+
 
 # How an exporter and its server are set up.
 
@@ -225,7 +256,7 @@ class SetUp:
     # The exporter's side.
 
     def foresee(
-        self, event: ModelEvent, session: SessionProperties | None = None, *, sample: bool = True
+        self, event: AnyEvent, session: SessionProperties | None = None, *, sample: bool = True
     ) -> DropReason | None:
         """
         Say why *event* does not even become a record, None if it does.
@@ -242,12 +273,37 @@ class SetUp:
             return DropReason.HOOK_FAILED
         return DropReason.TOO_LARGE if event.event_name == "too large" else None
 
-    def leaves_out(self, event: ModelEvent, session: SessionProperties | None = None) -> bool:
+    def foresee_update(self, mark: str) -> DropReason | None:
+        """
+        Say why an update does not even become a record, None if it does.
+        """
+        found = {"invalid": DropReason.INVALID, "too large": DropReason.TOO_LARGE}
+        if self.hooked:
+            found |= {
+                "filtered": DropReason.FILTERED,
+                "failing": DropReason.HOOK_FAILED,
+                "junk": DropReason.HOOK_FAILED,
+            }
+        return found.get(mark)
+
+    def foresee_body(self, fields: dict[str, Any], mark: str) -> Event:
+        """
+        Say what the server sees of an update, but for the id of its event.
+        """
+        hidden = {"outputs"} if self.hide_outputs else set()
+        hidden |= {"metadata"} if self.hide_inputs or self.hide_outputs else set()
+        seen = {name: value for name, value in fields.items() if name not in hidden}
+        return seen | ({"user_properties": {"changed": True}} if self.changes(mark) else {})
+
+    def changes(self, mark: str) -> bool:
+        return self.hooked and mark == "changed"
+
+    def leaves_out(self, event: AnyEvent, session: SessionProperties | None = None) -> bool:
         key = _session_id_of(event, session) or event.event_id or ""
         return crc32(key.encode()) >= self.sample_rate * 2**32
 
     def foresee_wire(
-        self, event: ModelEvent, session: SessionProperties | None, wall: float
+        self, event: AnyEvent, session: SessionProperties | None, wall: float
     ) -> Event:
         """
         Say what the server sees of an event that is pushed at *wall*, but for its `feedback`.
@@ -255,11 +311,11 @@ class SetUp:
         seen = evolve(event, feedback=None, session_id=_session_id_of(event, session))
         if self.hooked:
             seen = before_send(seen)
-        wire = self.wire.unstructure(self._hide(seen), now=wall * 1000)
+        wire = self.wire.unstructure(self._hide(seen), event.event_id, now=wall * 1000)
         parsed: Event = json.loads(orjson.dumps(wire))
         return parsed
 
-    def announces(self, event: ModelEvent, session: SessionProperties | None) -> bool:
+    def announces(self, event: AnyEvent, session: SessionProperties | None) -> bool:
         """
         Whether the server is told of *session* before or with *event*.
         """
@@ -301,7 +357,7 @@ class SetUp:
 
         Args:
             request: What it got.
-            is_well: Whether the firewall is down.
+            is_well: Whether the firewall is down, and updates are taken as they are.
         """
         if self.gzip in (400, 415) and "content-encoding" in request.headers:
             return status(self.gzip)
@@ -309,13 +365,20 @@ class SetUp:
         if refused or announced_by(request).get("session_name") == "refused":
             failed = json.dumps({"event_ids": [], "errors": ["no such session"]}).encode()
             return status(self.session_refusal, failed if self.session_refusal == 500 else b"")
-        poisoned = any(event["event_name"] == "poison" for event in request.events)
+        said = marks_of(request.update) if request.update is not None else set()
+        if "bad" in said and not is_well:
+            return status(400)
+        poisoned = "poison" in {*said, *(event["event_name"] for event in request.events)}
         if self.firewall is not None and poisoned and not is_well:
             return status(self.firewall)
         return None
 
 
-def _session_id_of(event: ModelEvent, session: SessionProperties | None) -> str | None:
+def is_session_event(event: AnyEvent) -> bool:
+    return isinstance(event, Step) and event.event_type == "session"
+
+
+def _session_id_of(event: AnyEvent, session: SessionProperties | None) -> str | None:
     return event.session_id or (session.session_id if session is not None else None)
 
 
@@ -406,15 +469,14 @@ def is_refusal(answer: Answer) -> bool:
     return 300 <= answer.status < 500 and answer.status not in (413, 429)
 
 
-def failed_by(answer: Answer, request: Request) -> list[str]:
+def failed_by(answer: Answer, ids: list[str]) -> list[str]:
     """
-    List the events of *request* that *answer* says were tried, and doesn't list as created.
+    List those of *ids*, of one request, that *answer* says were tried, and not that they exist.
     """
     whole = answer.body.startswith(b"{") and answer.body.endswith(b"}")
     said = json.loads(answer.body) if whole else {}
     if not said.get("errors"):
         return []
-    ids = [event["event_id"] for event in request.events]
     return [event_id for event_id in ids if event_id not in said["event_ids"]]
 
 

@@ -99,6 +99,7 @@ class Request:
         body: The bytes as sent, compressed if the client compressed them.
         json: The parsed body.
         events: The events in it; empty at a path that takes none.
+        update: What it adds to an event; None unless it is a PUT.
         connection: Which TCP connection brought it; the first is 1.
     """
 
@@ -109,6 +110,7 @@ class Request:
     body: bytes = field(repr=False)
     json: Any = field(repr=False)
     events: list[Event] = field(repr=False)
+    update: Event | None = field(repr=False)
     connection: int
 
 
@@ -154,6 +156,7 @@ class Answer:
         headers: In addition to Content-Type and Content-Length. With
             `("Connection", "close")` the server closes after the answer.
         stores: The events that exist from now on, whatever the answer says.
+        update: What is true of an event from now on, likewise.
     """
 
     status: int = 200
@@ -161,6 +164,7 @@ class Answer:
     content_type: str = "application/json"
     headers: tuple[tuple[str, str], ...] = ()
     stores: tuple[Stored, ...] = ()
+    update: Event | None = field(default=None, repr=False)
     manner: Manner = Manner.WHOLE
 
     @property
@@ -412,12 +416,14 @@ class ScriptedServer(Listener):
         default: What answers once the script is used up.
         created: Every event stored, in order, duplicates included, each with
             the event_id under which the server has it.
+        updated: Every update stored, in order, duplicates included.
         requests: Every lawful request, in order of arrival.
         failures: What clients did wrong. Clear it if that was the point.
     """
 
     default: Scripted = field(factory=created)
     created: list[Event] = field(init=False, factory=list)
+    updated: list[Event] = field(init=False, factory=list)
     requests: list[Request] = field(init=False, factory=list)
     failures: list[str] = field(init=False, factory=list)
     _script: deque[Scripted] = field(init=False, factory=deque)
@@ -509,6 +515,8 @@ class ScriptedServer(Listener):
         for stored in answer.stores:
             self.created.append({**stored.event, "event_id": stored.event_id})
             self._sent_ids[stored.event.get("event_id") or stored.event_id] += 1
+        if answer.update is not None:
+            self.updated.append(answer.update)
         last = request.headers.get("connection", "").lower() == "close"
         return await _send(answer, connection, last=last)
 
@@ -591,6 +599,7 @@ async def _read(connection: Connection) -> Request:
         body=body,
         json=parsed,
         events=_events(path, parsed) if method == "POST" else [],
+        update=parsed if method == "PUT" else None,
         connection=connection.number,
     )
 
@@ -661,7 +670,8 @@ async def _send(answer: Answer, connection: Connection, *, last: bool) -> bool:
 
 def _create(request: Request) -> Answer:
     stores = _under_own_ids(request.events)
-    return Answer(body=_listing(request, [stored.event_id for stored in stores]), stores=stores)
+    ids = [stored.event_id for stored in stores]
+    return Answer(body=_listing(request, ids), stores=stores, update=request.update)
 
 
 def _under_own_ids(events: Iterable[Event]) -> tuple[Stored, ...]:

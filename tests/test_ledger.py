@@ -14,10 +14,11 @@ import logging
 from collections import Counter, defaultdict, deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
-from itertools import chain
+from itertools import chain, cycle
 from math import inf
 from typing import Any, Literal, TypeAlias, TypeVar
 
+import orjson
 import pytest
 from attrs import define, evolve
 from hypothesis import HealthCheck, Phase, note, settings
@@ -36,7 +37,6 @@ from hh_exporter import (
     DropReason,
     Exporter,
     ExporterError,
-    ModelEvent,
     Outcome,
     QueueLimits,
     RetryPolicy,
@@ -44,30 +44,39 @@ from hh_exporter import (
     Settlement,
     Spool,
 )
+from hh_exporter import (
+    Event as Step,
+)
 from hh_exporter._delivery.batcher import Batcher
 from hh_exporter._delivery.parts import Delivery
 from hh_exporter._dialects.vendor import to_session_uuid
-from hh_exporter._records import Record
+from hh_exporter._records import UPDATES, Record
 from tests.conftest import KEY
 from tests.machine import (
     HEALTHY,
     HOSTILE,
+    KINDS,
     MARKS,
     OUTAGES,
     REPLIES,
     SESSIONS,
+    UPDATE_MARKS,
     WRONG,
+    WRONG_UPDATES,
+    AnyEvent,
     Reply,
     SetUp,
     announced_by,
     failed_by,
     is_refusal,
+    is_session_event,
     releases_needed,
     session_named,
     set_ups,
 )
 from tests.scripted_server import Answer, Event, Request, ScriptedServer
 from tests.support import FakeClock, assert_balanced, model_event, settle
+from tests.updates import Updates, numbers_in, say, update_of
 
 T = TypeVar("T")
 Fate: TypeAlias = tuple[Outcome, DropReason | None]
@@ -114,6 +123,8 @@ class Waiting:
 
 
 marks = st.lists(st.sampled_from(MARKS), min_size=2, max_size=8)
+kinds = st.lists(st.sampled_from(KINDS), min_size=1, max_size=4)
+sizes = st.sampled_from([0, 0, 100, 500, 1_000])
 sessions = st.sampled_from([None, None, *SESSIONS])
 durations = st.sampled_from([0.004, 0.25, 1.0, 4.0, 15.0, 60.0, 600.0])
 
@@ -143,10 +154,11 @@ class Books(RuleBasedStateMachine):
         self.is_shaky = False
         self.is_calm = False
         self.is_intact = False
-        self.names = 0
+        self.ids: list[str] = []
+        self.updates = Updates()
 
         self.attempted: Counter[str] = Counter()
-        """How often each event was, or is being, pushed."""
+        """How often each event was, or is being, pushed; its updates count together, as one."""
         self.pushed: Counter[str] = Counter()
         """How often each event was pushed, whether it was accepted or not."""
         self.first_pushed: dict[str, float] = {}
@@ -187,8 +199,8 @@ class Books(RuleBasedStateMachine):
         """Sessions of which the server said that it has them."""
         self.probed: set[str] = set()
         """Events that went out by themselves as a probe: without what their session has to say."""
-        self.unanswered: dict[int, tuple[str, int]] = {}
-        """Paths of the requests on each connection, and how many releases answer them."""
+        self.unanswered: dict[int, tuple[bool, int]] = {}
+        """Whether each connection has a request of one call, and how many releases answer it."""
 
     @initialize(
         set_up=set_ups,
@@ -229,7 +241,8 @@ class Books(RuleBasedStateMachine):
 
     @rule(
         marks=marks,
-        size=st.sampled_from([0, 0, 100, 500, 1_000]),
+        kinds=kinds,
+        size=sizes,
         session=sessions,
         session_id=st.sampled_from([None, None, "session-own"]),
         in_loop=st.booleans(),
@@ -237,21 +250,42 @@ class Books(RuleBasedStateMachine):
     def push(
         self,
         marks: list[str],
+        kinds: list[str | None],
         size: int,
         session: str | None,
         session_id: str | None,
         in_loop: bool,
     ) -> None:
         def push_all() -> None:
-            for mark in marks:
-                self.push_one(self.new_event(mark, size=size, session_id=session_id), session)
+            for mark, kind in zip(marks, cycle(kinds), strict=False):
+                event = self.new_event(mark, kind, size=size, session_id=session_id)
+                self.push_one(event, session)
 
         self.do(push_all, in_loop=in_loop)
 
     @rule(number=st.integers(1, 100))
     def push_an_id_again(self, number: int) -> None:
-        event_id = f"event-{number % self.names + 1}" if self.names else None
+        event_id = self.ids[number % len(self.ids)] if self.ids else None
         self.do(lambda: self.push_one(self.new_event(event_id=event_id)))
+
+    @rule(
+        ago=st.sampled_from([None, 0, 0, 1, 2, 3, 5, 10, 20, 40]),
+        marks=st.lists(st.sampled_from(UPDATE_MARKS), min_size=1, max_size=4),
+        size=sizes,
+        in_loop=st.booleans(),
+    )
+    def update(self, ago: int | None, marks: list[str], size: int, in_loop: bool) -> None:
+        """
+        Update the event that was named *ago* events ago, whatever became of it, or a foreign one.
+        """
+        is_foreign = ago is None or not self.ids
+        event_id = "foreign" if is_foreign else self.ids[-1 - (ago or 0) % len(self.ids)]
+
+        def update_all() -> None:
+            for mark in marks:
+                self.update_one(event_id, mark, size)
+
+        self.do(update_all, in_loop=in_loop)
 
     @rule(
         name=st.sampled_from(sorted(WRONG) + sorted(HOSTILE)),
@@ -266,21 +300,23 @@ class Books(RuleBasedStateMachine):
         else:
             self.do(lambda: self.push_one(event, session))
 
-    @rule(
-        marks=marks,
-        size=st.sampled_from([0, 0, 100, 500, 1_000]),
-        session=sessions,
-    )
-    def put(self, marks: list[str], size: int, session: str | None) -> None:
-        for mark in marks:
-            self.begin("put", self.put_one(self.new_event(mark, size=size), session))
+    @rule(marks=marks, kinds=kinds, size=sizes, session=sessions)
+    def put(
+        self, marks: list[str], kinds: list[str | None], size: int, session: str | None
+    ) -> None:
+        for mark, kind in zip(marks, cycle(kinds), strict=False):
+            self.begin("put", self.put_one(self.new_event(mark, kind, size=size), session))
 
-    @rule(mark=st.sampled_from(MARKS), timeout=st.sampled_from([None, 0.0, 5.0]))
-    def create(self, mark: str, timeout: float | None) -> None:
+    @rule(
+        mark=st.sampled_from(MARKS),
+        kind=st.sampled_from(KINDS),
+        timeout=st.sampled_from([None, 0.0, 5.0]),
+    )
+    def create(self, mark: str, kind: str | None, timeout: float | None) -> None:
         if timeout == 0.0:
             self.excuse()  # it may interrupt itself
         seconds = 30.0 if timeout is None else timeout
-        self.begin("create", self.create_one(self.new_event(mark), timeout), seconds)
+        self.begin("create", self.create_one(self.new_event(mark, kind), timeout), seconds)
 
     @rule(timeout=st.sampled_from([None, 0.0, 2.0, 20.0]))
     def flush(self, timeout: float | None) -> None:
@@ -335,12 +371,19 @@ class Books(RuleBasedStateMachine):
     @rule(
         name=st.sampled_from((*OUTAGES, "down")),
         marks=marks,
+        kinds=kinds,
         session=sessions,
         seconds=durations,
         heals=st.booleans(),
     )
     def break_down(
-        self, name: str, marks: list[str], session: str | None, seconds: float, heals: bool
+        self,
+        name: str,
+        marks: list[str],
+        kinds: list[str | None],
+        session: str | None,
+        seconds: float,
+        heals: bool,
     ) -> None:
         """
         Have an outage, while the program goes on for some time.
@@ -352,7 +395,7 @@ class Books(RuleBasedStateMachine):
             self.stop_the_server(comes_back=False)
         else:
             self.usual = REPLIES[name]
-        self.push(marks, 0, session, None, in_loop=True)
+        self.push(marks, kinds, 0, session, None, in_loop=True)
         self.let_time_pass(seconds)
         if heals:
             self.heal("created")
@@ -412,6 +455,7 @@ class Books(RuleBasedStateMachine):
         assert ledger.waiting_bytes == size_of(queued)
         if worker is not None:
             queued += (*records_in(worker.batcher), *worker.prober.aside)
+            queued += chain(*worker.picker._updates._waiting.values())
             singles = records_of(worker.deliverer.singles)
             flying = records_of(worker._in_hand) + singles
             assert len(worker._in_hand) <= MAX_IN_FLIGHT
@@ -423,15 +467,15 @@ class Books(RuleBasedStateMachine):
         assert ledger.session_bytes == announcements
         assert queue._budget.bytes <= MAX_BYTES + size_of(singles)
 
-    def unanswered_batches(self) -> list[str]:
+    def unanswered_batches(self) -> list[int]:
         """
-        List the batch requests for whose answers somebody still waits.
+        List the connections where somebody waits for the answer to a batch, or to updates.
         """
         connections = {connection.number for connection in self.server._open}
         return [
-            path
-            for connection, (path, releases) in self.unanswered.items()
-            if connection in connections and releases > 0 and path == self.set_up.wire.batch_path()
+            connection
+            for connection, (is_single, releases) in self.unanswered.items()
+            if connection in connections and releases > 0 and not is_single
         ]
 
     def teardown(self) -> None:
@@ -486,7 +530,12 @@ class Books(RuleBasedStateMachine):
         told = Counter({i: ended.pop(i) for i in self.sessions & ended.keys()})
         assert ended == +self.pushed
         assert ended.total() + told.total() == stats.pushed
-        assert len(self.server.created) == self.stored.total()
+        updated = sum(len(numbers_in(body)) for body in self.server.updated)
+        assert len(self.server.created) + updated == self.stored.total()
+        self.updates.check()
+        followed = self.exporter._queue.followed
+        assert not followed._counts, followed
+        assert not followed.away, followed
         for event_id in self.pushed:
             delivered = self.times(event_id, Outcome.DELIVERED)
             stored = self.stored[event_id]
@@ -516,21 +565,24 @@ class Books(RuleBasedStateMachine):
     def new_event(
         self,
         mark: str = "good",
+        kind: str | None = None,
         *,
         event_id: str | None = None,
         size: int = 0,
         **fields: Any,
-    ) -> ModelEvent:
-        self.names += event_id is None
-        event_id = event_id or f"event-{self.names}"
+    ) -> AnyEvent:
+        if event_id is None:
+            event_id = f"event-{len(self.ids) + 1}"
+            event_id = to_session_uuid(event_id) if kind == "session" else event_id
+            self.ids.append(event_id)
         if mark in ("bad", "poison"):
             self.guilty.add(event_id)
-        metadata = {"padding": "x" * size}
-        return model_event(event_id=event_id, event_name=mark, metadata=metadata, **fields)
+        fields |= {"event_id": event_id, "event_name": mark, "metadata": {"padding": "x" * size}}
+        return model_event(**fields) if kind is None else Step(event_type=kind, **fields)
 
     def foresee(
         self,
-        event: ModelEvent,
+        event: AnyEvent,
         session: SessionProperties | None = None,
         *,
         sample: bool = True,
@@ -542,6 +594,8 @@ class Books(RuleBasedStateMachine):
             Why it will be dropped at once; None if it will not.
         """
         event_id = id_of(event)
+        if is_session_event(event):
+            session = None  # it belongs to itself
         self.attempted[event_id] += 1
         self.first_pushed.setdefault(event_id, self.clock.now())
         reason = self.set_up.foresee(event, session, sample=sample)
@@ -570,7 +624,7 @@ class Books(RuleBasedStateMachine):
         if session.session_name == "refused":
             self.guilty.add(session_id)
 
-    def push_one(self, event: ModelEvent, session_name: str | None = None) -> None:
+    def push_one(self, event: AnyEvent, session_name: str | None = None) -> None:
         event_id = id_of(event)
         session = session_named(session_name) if session_name else None
         reason = DropReason.CLOSED if self.is_closed else self.foresee(event, session)
@@ -587,7 +641,29 @@ class Books(RuleBasedStateMachine):
         elif not is_accepted:
             assert fates[-1:] == [(Outcome.DROPPED, DropReason.QUEUE_FULL)], (event_id, fates)
 
-    async def put_one(self, event: ModelEvent, session_name: str | None = None) -> None:
+    def update_one(self, event_id: str, mark: str, size: int) -> None:
+        reason = DropReason.CLOSED if self.is_closed else self.set_up.foresee_update(mark)
+        key = update_of(event_id)
+        fields = say(len(self.updates.made) + 1, mark, size)
+        said = self.set_up.foresee_body(fields, mark)
+        fields |= WRONG_UPDATES.get(mark, {})
+        self.updates.note(event_id, said, due=self.pushed[event_id])
+        if mark in ("bad", "poison"):
+            self.guilty.add(key)
+        self.attempted[key] += 1
+        self.first_pushed.setdefault(key, self.clock.now())
+        if reason is not None:
+            self.foreseen[key, reason] += 1
+        self.is_pushing = True
+        is_accepted = self.exporter.update(event_id, **fields)
+        self.is_pushing = False
+        self.pushed[key] += 1
+        fates = self.outcomes[key][-1:]
+        if not is_accepted:
+            assert fates == [(Outcome.DROPPED, reason or DropReason.QUEUE_FULL)], (key, fates)
+        assert not is_accepted or reason is None, (key, reason)
+
+    async def put_one(self, event: AnyEvent, session_name: str | None = None) -> None:
         session = session_named(session_name) if session_name else None
         with suppress(ExporterError):
             reason = None if self.is_closed else self.foresee(event, session)
@@ -599,7 +675,7 @@ class Books(RuleBasedStateMachine):
                 self.must((Outcome.DROPPED, reason) in fates, f"{event}: {fates}")
             self.must(is_accepted == (reason is None), f"{event}: {reason}")
 
-    async def create_one(self, event: ModelEvent, timeout: float | None) -> None:
+    async def create_one(self, event: AnyEvent, timeout: float | None) -> None:
         event_id = id_of(event)
         self.singles.add(event_id)
         self.under_way.add(event_id)
@@ -630,12 +706,19 @@ class Books(RuleBasedStateMachine):
             while not isinstance(scripted, Answer):
                 scripted = scripted(request)
             answer = scripted
+        is_doubtful = self.is_shaky or not tells
         for stored in answer.stores:
             self.stored[stored.event["event_id"]] += 1
-            self.excused[stored.event["event_id"]] += self.is_shaky or not tells
+            self.excused[stored.event["event_id"]] += is_doubtful
+        if answer.update is not None:
+            self.updates.take(answer.update, is_sure=not is_doubtful)
+            [(key, count)] = Counter(keys_of(request)).items()
+            self.stored[key] += count
+            self.excused[key] += count * is_doubtful
         if not (is_about_gzip and self.set_up.gzip == answer.status):
             self.note_refusal(request, answer)
-        self.unanswered[request.connection] = (request.path, releases_needed(answer))
+        is_single = request.method == "POST" and not request.path.endswith("/batch")
+        self.unanswered[request.connection] = (is_single, releases_needed(answer))
         return answer
 
     def look_at(self, request: Request) -> None:
@@ -649,12 +732,17 @@ class Books(RuleBasedStateMachine):
         session_id = session.get("session_id")
         flags = request.json.keys() & {"is_single_session", "single_session"}
         self.must(len(flags) == bool(session), "a flag without a session, or the other way round")
+        if request.update is not None:
+            self.look_at_update(request.update)
         for event in request.events:
             event_id = event["event_id"]
             delivered = self.times(event_id, Outcome.DELIVERED)
             self.must(delivered < self.known(event_id), f"{event_id} is sent again")
             plain = {name: value for name, value in event.items() if name != "feedback"}
-            self.must(plain in self.wires[event_id], f"not as it was pushed: {event}")
+            self.must(
+                plain in self.wires[event_id],
+                f"not as it was pushed: {event}",
+            )
             if session:
                 self.must(event.get("session_id") == session_id, f"{session_id} with {event}")
             self.announcing[event_id] = session_id
@@ -668,25 +756,41 @@ class Books(RuleBasedStateMachine):
             is_old = session_id in self.announced and not self.is_shaky
             self.must(not is_old, f"{session_id} is announced again")
 
+    def look_at_update(self, body: Event) -> None:
+        """
+        Check that *body* may be sent now.
+        """
+        event_id, numbers = body["event_id"], numbers_in(body)
+        key = update_of(event_id)
+        open_ones = self.known(key) - len(self.outcomes[key])
+        self.must(len(numbers) <= open_ones, f"{key} is sent again")
+        for complaint in self.updates.complain(body, lambda i: len(self.outcomes[i])):
+            self.must(False, complaint)
+        is_there = self.times(event_id, Outcome.DELIVERED) > 0
+        was_pushed = any(self.updates.made[number].due for number in numbers)
+        self.must(is_there or not was_pushed, f"{event_id} was lost, and is updated")
+
     def note_refusal(self, request: Request, answer: Answer) -> None:
         """
         Note which events *answer* gives a reason not to send again.
         """
-        failed = failed_by(answer, request)
+        ids = keys_of(request)
+        failed = failed_by(answer, ids)
         self.failed.update(failed)
         self.refused.update(failed)
         if not is_refusal(answer):
             self.forget_casualties()
-        ids = [event["event_id"] for event in request.events]
         if is_refusal(answer) and answer.status != 400:
             self.doubted.update(ids)
         if len(ids) == 1 and not announced_by(request):  # else it may be the session's fault
             is_fatal = answer.status == 400 or self.doubted[ids[0]] > 1 or ids[0] in self.singles
+            is_fatal |= answer.status == 404 and request.update is not None
             self.refused[ids[0]] += is_refusal(answer) and is_fatal
             self.too_large[ids[0]] += answer.status == 413
 
     def note_outcome(self, settlement: Settlement) -> None:
-        for event_id in settlement.event_ids:
+        ids = settlement.event_ids
+        for event_id in map(update_of, ids) if settlement.is_update else ids:
             self.outcomes[event_id].append((settlement.outcome, settlement.reason))
             if settlement.reason is not None:
                 self.reasons[settlement.reason] += 1
@@ -702,7 +806,7 @@ class Books(RuleBasedStateMachine):
         times = self.times(event_id, outcome, reason)
         match outcome, reason:
             case Outcome.DELIVERED, _:
-                if session_id := self.announcing[event_id]:
+                if session_id := self.announcing.get(event_id):
                     self.announced.add(session_id)
                 due = {self.to_announce[event_id]} if event_id in self.to_announce else set()
                 is_told = due <= self.mentioned or event_id in self.probed
@@ -714,6 +818,8 @@ class Books(RuleBasedStateMachine):
                 return self.is_pushing
             case _, DropReason.CLOSED:
                 return self.is_closed
+            case _, DropReason.EVENT_LOST:
+                return self.is_lost(event_id)
             case _, DropReason.SPOOL_FULL:
                 return self.spool is not None
             case _, DropReason.SEND_FAILED:
@@ -726,6 +832,13 @@ class Books(RuleBasedStateMachine):
             case _, DropReason():
                 return times <= self.foreseen[event_id, reason]
         return False
+
+    def is_lost(self, key: str) -> bool:
+        """
+        Whether the event of these updates was rejected or dropped.
+        """
+        fates = self.outcomes[key.removeprefix(update_of(""))]
+        return any(outcome is not Outcome.DELIVERED for outcome, _ in fates)
 
     def times(self, event_id: str, outcome: Outcome, reason: DropReason | None = None) -> int:
         return self.outcomes[event_id].count((outcome, reason))
@@ -752,7 +865,7 @@ class Books(RuleBasedStateMachine):
 
     def release(self) -> None:
         self.server.release()
-        self.unanswered = {c: (path, n - 1) for c, (path, n) in self.unanswered.items()}
+        self.unanswered = {c: (single, n - 1) for c, (single, n) in self.unanswered.items()}
 
     def excuse(self) -> None:
         """
@@ -761,6 +874,9 @@ class Books(RuleBasedStateMachine):
         Until the network is calm again the same goes for those that are still to come.
         """
         self.is_shaky = True
+        flying = self.exporter._queue.ledger.flying
+        for record in [record for record in flying if record.route == UPDATES]:
+            self.updates.doubt(numbers_in(orjson.loads(record.data)))
         for event_id, stored in self.stored.items():
             if len(self.outcomes[event_id]) < self.known(event_id):
                 unknown = stored - self.times(event_id, Outcome.DELIVERED)
@@ -851,7 +967,7 @@ class Books(RuleBasedStateMachine):
 
         def is_so() -> bool:
             open_ids = {i for i, times in self.pushed.items() if times > len(self.outcomes[i])}
-            return open_ids <= self.guilty
+            return open_ids <= self.guilty | set(map(update_of, self.guilty))
 
         for _ in range(200):
             if is_so():
@@ -883,9 +999,18 @@ class Books(RuleBasedStateMachine):
         raise AssertionError(f"it does not end on a server that is well: {call}")
 
 
-def id_of(event: ModelEvent) -> str:
+def id_of(event: AnyEvent) -> str:
     assert event.event_id is not None
     return event.event_id
+
+
+def keys_of(request: Request) -> list[str]:
+    """
+    List what *request* has: events by their ids, and updates by that of their event.
+    """
+    if request.update is not None:
+        return [update_of(request.update["event_id"])] * len(numbers_in(request.update))
+    return [event["event_id"] for event in request.events]
 
 
 def records_of(deliveries: Iterable[Delivery]) -> list[Record]:
