@@ -79,7 +79,8 @@ def other_host(base_url: str) -> str:
     return others.get(base_url.lower().rstrip("/"), "")
 
 
-_UUID: Final = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
+# Half the time that it takes with re.IGNORECASE.
+_UUID: Final = re.compile("[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 @lru_cache(maxsize=4096)  # push asks for each event
