@@ -99,6 +99,7 @@ async def measure(
     async with AsyncExitStack() as stack:
         stack.enter_context(secluded())
         exporter = await stack.enter_async_context(_idle(sink, count))
+        session = stack.enter_context(exporter.session(session_id=str(uuid.uuid4())))
         # Once for all functions: the vendor's tracer does not start a second time in a process.
         tracers = {
             peer.name: await stack.enter_async_context(peer.trace(sink.url))
@@ -108,7 +109,7 @@ async def measure(
         measured = []
         for function in FUNCTIONS:
             variants = {FUNCTION: partial(_time, function, count)}
-            for name, work in _list_own(exporter, function).items():
+            for name, work in _list_own(exporter, function, session.session_id).items():
                 variants[name] = partial(run, work, exporter.flush)
             for name, tracer in tracers.items():
                 variants[name] = partial(run, tracer.decorate(function), tracer.drain)
@@ -116,7 +117,7 @@ async def measure(
     return measured
 
 
-def _list_own(exporter: Exporter, function: Work) -> dict[str, Work]:
+def _list_own(exporter: Exporter, function: Work, session_id: str | None) -> dict[str, Work]:
     """
     List the ways to record a call with *exporter*, which all send the same.
     """
@@ -125,7 +126,7 @@ def _list_own(exporter: Exporter, function: Work) -> dict[str, Work]:
     ready = Event(
         event_type="chain",
         event_name="look_up",
-        session_id=str(uuid.uuid4()),
+        session_id=session_id,
         inputs=inputs,
         outputs=outputs,
         start_time=1_750_000_000_000.123,
