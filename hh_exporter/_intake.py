@@ -73,7 +73,7 @@ class Intake:
         Raises:
             EncodeError: It is not sent; that is counted and announced.
         """
-        event_id = _id_of(event)
+        event_id = _id_of(event, self.sessions)
         try:
             if self.disabled:
                 if self.copy is not None and not self.queue.closed:
@@ -123,7 +123,7 @@ class Intake:
         Raises:
             EncodeError: It is not sent; that is counted and announced.
         """
-        event_id = _id_of(update)
+        event_id = _id_of(update, self.sessions)
         try:
             if self.disabled:
                 if self.copy is not None and not self.queue.closed:
@@ -143,7 +143,9 @@ class Intake:
 
     def _encode_update(self, update: EventUpdate) -> Record:
         draft = self.codec.draft_update(update)
-        if self.sessions.has(draft.event_id):
+        scope = current(self.owner)
+        is_around = scope is not None and scope.session_id == draft.event_id
+        if is_around or self.sessions.has(draft.event_id):
             draft.event_id = to_session_uuid(draft.event_id)
         if self.privacy.before_send is not None:
             draft = self.codec.draft_update(self.privacy.call(draft))
@@ -161,7 +163,7 @@ class Intake:
             event = self.privacy.call(self.codec.draft(event, event_id, session_id))
             session_id = None  # the draft had it
             if event.event_id is not None:
-                event_id = _id_of(event)
+                event_id = _id_of(event, self.sessions)
         if self.privacy.hides:
             event = self.privacy.hide(self.codec.check(event))
         record = self.codec.encode(event, event_id, session_id)
@@ -260,7 +262,7 @@ def _is_session(event: object) -> TypeGuard[Event]:
     return isinstance(event, Event) and event.event_type == "session"
 
 
-def _id_of(event: AnyEvent | EventUpdate) -> str:
+def _id_of(event: AnyEvent | EventUpdate, sessions: Sessions) -> str:
     """
     Take the event's own id, or make one where it has none that can be used.
     """
@@ -269,6 +271,8 @@ def _id_of(event: AnyEvent | EventUpdate) -> str:
         if _is_session(event):
             named: Any = own or event.session_id
             own = to_session_uuid(named) if named else None
+            if own != named:
+                sessions.name(named)
     except BaseException as exc:  # not an event, or a hostile one
         let_through(exc)
         own = None

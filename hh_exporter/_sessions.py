@@ -36,6 +36,8 @@ class Sessions:
     _known: OrderedDict[str, None] = Factory(OrderedDict)
     _opened: OrderedDict[str, str] = Factory(OrderedDict)
     """Ids of sessions by the ids of their own events, of those that were queued."""
+    _named: OrderedDict[str, None] = Factory(OrderedDict)
+    """Of those that the program pushed as events, the ids that it gave them."""
     is_silent: bool = field(default=False, kw_only=True)
     """Whether to log nothing."""
     _logged: set[str] = Factory(set)
@@ -48,9 +50,17 @@ class Sessions:
 
     def has(self, session_id: str) -> bool:
         """
-        Whether it is one of those that were announced, or are to be.
+        Whether it is one of those that were announced, are to be, or were pushed as events.
         """
-        return session_id in self._known or session_id in self._pending
+        return any(session_id in ids for ids in (self._known, self._pending, self._named))
+
+    def name(self, session_id: str) -> None:
+        """
+        Note a session that is pushed as an event.
+        """
+        self._named[session_id] = None
+        while len(self._named) > _REMEMBERED:
+            self._named.popitem(last=False)
 
     def find(self, session_id: str) -> Session | None:
         """

@@ -494,6 +494,37 @@ async def test_a_session_is_updated_once_it_is_there(dialect: str) -> None:
 
 
 @both
+async def test_a_session_that_is_pushed_as_an_event_is_updated_by_its_id(
+    exporter: Exporter, server: ScriptedServer, dialect: str
+) -> None:
+    """
+    The id under which the event went is the UUID that the server knows.
+    """
+    exporter.push(Event(event_type="session", session_id="chat 1"))
+    exporter.update("chat 1", feedback={"rating": 5})
+    await exporter.flush()
+
+    chat = to_session_uuid("chat 1")
+    assert order(server) == [chat, f"update of {chat}"]
+
+
+@both
+async def test_a_session_of_another_program_is_updated_inside_its_block(
+    exporter: Exporter, server: ScriptedServer, dialect: str
+) -> None:
+    """
+    By the id that both know; elsewhere it might be that of an event.
+    """
+    with exporter.session(session_id="chat 1") as session:
+        assert session.session_id
+        exporter.update(session.session_id, feedback={"rating": 5})
+    exporter.update("chat 1", feedback={"rating": 4})
+    await exporter.flush()
+
+    assert [event_id for event_id, _ in updates(server)] == [to_session_uuid("chat 1"), "chat 1"]
+
+
+@both
 async def test_the_collector_has_it(dialect: str) -> None:
     """
     Beside what the event said.
