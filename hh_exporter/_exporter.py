@@ -11,7 +11,7 @@ import os
 from asyncio import _get_running_loop
 from collections.abc import Callable
 from ssl import SSLContext
-from typing import ClassVar, Literal, Self, Unpack
+from typing import TYPE_CHECKING, ClassVar, Literal, Self, Unpack
 
 from hh_exporter._clock import Clock, SystemClock
 from hh_exporter._door import raises_anew
@@ -356,6 +356,13 @@ class Exporter(RecordingMethods, Unique):
         from hh_exporter._life.signals import install
 
         install()
+
+    if not TYPE_CHECKING:
+
+        def __enter__(self):
+            raise TypeError("use `async with`; without asyncio, create it by Exporter.in_thread()")
+
+        __exit__ = __enter__
 
     async def __aenter__(self) -> Self:
         await self.start()

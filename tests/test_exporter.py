@@ -1081,3 +1081,12 @@ def test_an_exception_can_be_copied(error: ExporterError) -> None:
     """
     for other in (copy.copy(error), copy.deepcopy(error), pickle.loads(pickle.dumps(error))):
         assert (type(other), str(other), vars(other)) == (type(error), str(error), vars(error))
+
+
+def test_a_plain_with_says_what_to_write(build_exporter: BuildExporter) -> None:
+    """
+    Scripts without asyncio try it first.
+    """
+    exporter: Any = build_exporter()
+    with pytest.raises(TypeError, match=r"use `async with`; .* Exporter\.in_thread\(\)"), exporter:
+        pass
