@@ -14,6 +14,8 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
+from hh_exporter._records import MAIN, OTHERS, UPDATES
+
 __all__ = ["LETTERS", "MAX_ID", "RECORDS", "Columns", "to_text"]
 
 MAX_ID: Final = 2**53
@@ -66,6 +68,11 @@ def _number(name: str, kind: str, least: int, most: str, other: str) -> _Column:
 
 def _time(name: str) -> _Column:
     return _number(name, "real", 0, _MOST, _LATEST)
+
+
+_ROUTE: Final = _Column(
+    "route", f"(typeof(route) = 'text' AND route IN {(MAIN, OTHERS, UPDATES)})", f"'{MAIN}'"
+)
 
 
 @frozen
@@ -135,7 +142,7 @@ RECORDS: Final = Columns(
         _optional(_text("session_id")),
         _optional(_blob("session")),
         _blob("data"),
-        _text("route"),
+        _ROUTE,
     ),
 )
 LETTERS: Final = Columns(
@@ -149,6 +156,6 @@ LETTERS: Final = Columns(
         _optional(_number("status", "integer", 100, "999", "NULL")),
         _text("answer"),
         _blob("data"),
-        _text("route"),
+        _ROUTE,
     ),
 )

@@ -50,6 +50,8 @@ ROWS = {
     "data is cut": "data = substr(data, 1, length(data) - 1)",
     "data is a list": "data = CAST('[]' AS BLOB)",
     "data is no text": "data = x'ff'",
+    "route is none of ours": "route = 'elsewhere'",
+    "route is bytes": "route = x'ff'",
 }
 """What of the second record is not as an exporter writes it."""
 
