@@ -10,9 +10,10 @@ from typing import Any, Final
 import orjson
 from attrs import define, field
 
-from hh_exporter._responses.answer import (
-    Answer,
+from hh_exporter._responses.chunks import Room, Text, members, settled
+from hh_exporter._responses.completion import (
     Choice,
+    Completion,
     Json,
     Message,
     add_up,
@@ -22,7 +23,6 @@ from hh_exporter._responses.answer import (
     present,
     pruned,
 )
-from hh_exporter._responses.chunks import Room, Text, members, settled
 from hh_exporter._values.legalize import legalize
 
 __all__ = ["AnthropicChunks", "read"]
@@ -31,7 +31,7 @@ _KNOWN: Final = ("type", "role", "content", "stop_reason", "usage", "id", "model
 _READ, _WRITTEN = "cache_read_input_tokens", "cache_creation_input_tokens"
 
 
-def read(response: Json) -> Answer | None:
+def read(response: Json) -> Completion | None:
     """
     Read a response, if it is one of this API.
     """
@@ -44,7 +44,7 @@ def read(response: Json) -> Answer | None:
     for block in content:
         _add(message, block)
     reason = one_word(response["stop_reason"])
-    return Answer(
+    return Completion(
         choices=[Choice(message=message.build(), reason=reason)],
         usage=_usage(response.get("usage")),
         id=response.get("id"),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 from attrs import fields
 
 from hh_exporter._clock import Clock
-from hh_exporter._responses.answer import Json
+from hh_exporter._responses.completion import Json
 from hh_exporter._responses.filling import fill, fill_from, with_members
 from hh_exporter._responses.reading import Reading
 from hh_exporter._responses.streams import AsyncChunks, Chunks, pass_on

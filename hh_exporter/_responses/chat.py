@@ -11,9 +11,10 @@ from typing import Any
 
 from attrs import define, field
 
-from hh_exporter._responses.answer import (
-    Answer,
+from hh_exporter._responses.chunks import Room, members, merge, note, settled
+from hh_exporter._responses.completion import (
     Choice,
+    Completion,
     Json,
     detail,
     error_of,
@@ -21,13 +22,12 @@ from hh_exporter._responses.answer import (
     present,
     pruned,
 )
-from hh_exporter._responses.chunks import Room, members, merge, note, settled
 from hh_exporter._values.legalize import legalize
 
 __all__ = ["ChatChunks", "read"]
 
 
-def read(response: Json) -> Answer | None:
+def read(response: Json) -> Completion | None:
     """
     Read a response, if it is one of this API.
     """
@@ -38,7 +38,7 @@ def read(response: Json) -> Answer | None:
     known = [choice for choice in read if choice is not None]
     if len(known) < len(read):
         return None
-    return Answer(
+    return Completion(
         choices=known,
         usage=_usage(response.get("usage")),
         id=response.get("id"),

@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from attrs import define, field
 
-from hh_exporter._responses.answer import Json
+from hh_exporter._responses.completion import Json
 
 __all__ = ["MAX_CHARACTERS", "Assembly", "Room", "Text", "members", "merge", "note", "settled"]
 

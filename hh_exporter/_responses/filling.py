@@ -13,8 +13,8 @@ from attrs import fields
 
 from hh_exporter._outside import let_through
 from hh_exporter._responses import anthropic, chat, gemini, responses
-from hh_exporter._responses.answer import Answer, Choice, Json, present, pruned
 from hh_exporter._responses.chunks import members
+from hh_exporter._responses.completion import Choice, Completion, Json, present, pruned
 from hh_exporter._values.legalize import legalize
 from hh_exporter.events import ModelEvent
 
@@ -79,8 +79,8 @@ def fill_from(event: ModelEvent, whole: Json) -> None:
 def _fill_from(event: ModelEvent, whole: Any) -> None:
     if not _NAMES.isdisjoint(whole):
         for name, read in _READERS.items():
-            if name in whole and (answer := read(whole)) is not None:
-                _apply(event, whole, answer)
+            if name in whole and (completion := read(whole)) is not None:
+                _apply(event, whole, completion)
                 return
     if event.usage is None and type(usage := whole.get("usage")) is dict:
         event.usage = usage
@@ -99,29 +99,23 @@ def _fill_from_object(event: ModelEvent, response: Any) -> None:
         event.usage = usage
 
 
-def _apply(event: ModelEvent, whole: Json, answer: Answer) -> None:
-    first, *more = answer.choices
+def _apply(event: ModelEvent, whole: Json, completion: Completion) -> None:
+    choices = completion.choices
+    first, *more = choices
     if event.response is whole:
         message = first.message
         if more:
-            message = {**message, "choices": [_listed(c, n) for n, c in enumerate(answer.choices)]}
+            message = {**message, "choices": [_listed(c, n) for n, c in enumerate(choices)]}
         event.response = message
-    if event.usage is None:
-        event.usage = answer.usage
-    if event.error is None:
-        event.error = answer.error
-    if event.tools is None:
-        event.tools = answer.tools
-    if event.tool_choice is None:
-        event.tool_choice = answer.tool_choice
-    if event.hyperparameters is None:
-        event.hyperparameters = answer.hyperparameters
-    reasons = [choice.reason for choice in answer.choices]
+    for name in ("usage", "error", "tools", "tool_choice", "hyperparameters"):
+        if getattr(event, name) is None:
+            setattr(event, name, getattr(completion, name))
+    reasons = [choice.reason for choice in choices]
     found = {
-        "response_id": answer.id,
-        "response_model": None if answer.model == event.model else answer.model,
+        "response_id": completion.id,
+        "response_model": None if completion.model == event.model else completion.model,
         "finish_reason": first.reason if reasons.count(first.reason) == len(reasons) else reasons,
-        **answer.others,
+        **completion.others,
         **({} if more else first.others),
     }
     event.metadata = with_members(event.metadata, present(pruned(found)))

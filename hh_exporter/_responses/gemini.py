@@ -9,9 +9,10 @@ from typing import Any, Final
 
 from attrs import define, field
 
-from hh_exporter._responses.answer import (
-    Answer,
+from hh_exporter._responses.chunks import Room, Text, members, note, settled
+from hh_exporter._responses.completion import (
     Choice,
+    Completion,
     Json,
     Message,
     add_up,
@@ -19,23 +20,21 @@ from hh_exporter._responses.answer import (
     present,
     pruned,
 )
-from hh_exporter._responses.chunks import Room, Text, members, note, settled
 from hh_exporter._values.legalize import legalize
 
 __all__ = ["GeminiChunks", "read"]
 
-_KNOWN: Final = (
-    *("candidates", "usage_metadata", "response_id", "model_version"),
-    *("sdk_http_response", "automatic_function_calling_history", "parsed"),
-)
+_UNKEPT: Final = ("candidates", "sdk_http_response", "automatic_function_calling_history", "parsed")
 """The last three are made by the client, of what was sent and what else is here."""
+
+_KNOWN: Final = (*_UNKEPT, "usage_metadata", "response_id", "model_version")
 
 _UPPER: Final = re.compile("[A-Z]")
 
 _TEXT: Final = ("text", "thought", "thought_signature")
 
 
-def read(response: Json) -> Answer | None:
+def read(response: Json) -> Completion | None:
     """
     Read a response, if it is one of this API.
     """
@@ -48,7 +47,7 @@ def read(response: Json) -> Answer | None:
         choices = [Choice(message=Message().build(), reason=reason)]
     else:
         return None
-    return Answer(
+    return Completion(
         choices=choices,
         usage=_usage(response.get("usage_metadata")),
         id=response.get("response_id"),
@@ -174,9 +173,6 @@ class GeminiChunks:
         ]
         plain: Json = legalize({**self._head, "candidates": candidates})
         return plain
-
-
-_UNKEPT: Final = ("candidates", "sdk_http_response", "automatic_function_calling_history", "parsed")
 
 
 def _add_text(parts: list[Any], added: Json, room: Room) -> None:

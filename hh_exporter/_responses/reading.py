@@ -13,10 +13,10 @@ from attrs import define, field
 
 from hh_exporter._clock import Clock
 from hh_exporter._outside import let_through
-from hh_exporter._responses.answer import Json
 from hh_exporter._responses.anthropic import AnthropicChunks
 from hh_exporter._responses.chat import ChatChunks
 from hh_exporter._responses.chunks import Assembly, Room, Text, members
+from hh_exporter._responses.completion import Json
 from hh_exporter._responses.gemini import GeminiChunks
 from hh_exporter._responses.responses import ResponsesChunks
 

@@ -8,9 +8,10 @@ from typing import Any, Final
 
 from attrs import define, field
 
-from hh_exporter._responses.answer import (
-    Answer,
+from hh_exporter._responses.chunks import Room, Text, members, settled
+from hh_exporter._responses.completion import (
     Choice,
+    Completion,
     Json,
     Message,
     detail,
@@ -19,7 +20,6 @@ from hh_exporter._responses.answer import (
     present,
     pruned,
 )
-from hh_exporter._responses.chunks import Room, Text, members, settled
 from hh_exporter._values.legalize import legalize
 
 __all__ = ["ResponsesChunks", "read"]
@@ -33,7 +33,7 @@ _PARAMETERS: Final = (
 """What the response repeats of the request."""
 
 
-def read(response: Json) -> Answer | None:
+def read(response: Json) -> Completion | None:
     """
     Read a response, if it is one of this API.
     """
@@ -47,7 +47,7 @@ def read(response: Json) -> Answer | None:
     reason = incomplete.get("reason") if type(incomplete) is dict else None
     if reason is None and response.get("status") == "completed":
         reason = "tool_calls" if message.has_calls else "stop"
-    return Answer(
+    return Completion(
         choices=[Choice(message=message.build(), reason=one_word(reason))],
         usage=_usage(response.get("usage")),
         id=response.get("id"),

@@ -14,8 +14,8 @@ import orjson
 from attrs import define, field
 
 __all__ = [
-    "Answer",
     "Choice",
+    "Completion",
     "Json",
     "Message",
     "add_up",
@@ -42,7 +42,7 @@ _REASONS: Final = {
 @define(kw_only=True, repr=False)
 class Choice:
     """
-    One message of an answer.
+    One message of a completion.
     """
 
     message: Json
@@ -53,7 +53,7 @@ class Choice:
 
 
 @define(kw_only=True, repr=False)
-class Answer:
+class Completion:
     """
     A whole response.
     """
