@@ -1,9 +1,9 @@
 """
 A copy of each event for a second server, such as a collector on the developer's machine.
 
-An exporter in small, beside the real one: a queue, a worker and a life of its own, in the same
-loops. It has no key, no spool and no say: nothing that happens to it is counted, costs the real
-one an event, or holds its callers for longer than a second. It logs one line in its life.
+A small exporter beside the real one, with a queue, a worker and a life of its own in the same
+event loops. It has no key and no spool. Whatever happens to it is not counted, costs the real
+exporter no event, and holds up no caller for longer than a second. It logs one line at most.
 """
 
 from __future__ import annotations
@@ -127,13 +127,16 @@ class Copy:
         # Not by evolve, which takes as long as an ordinary push.
         copy = Record(record.event_id, record.data, record.pushed_at, session, record.route)
         queue = self.life.queue
-        queue.offer(copy) if copy.route != UPDATES else queue.offer_update(copy)
+        if copy.route == UPDATES:
+            queue.offer_update(copy)
+        else:
+            queue.offer(copy)
         if not self.life.keeper.is_running:
             self.life.keeper.see_to_worker()
 
     def _find_session(self, session: Session) -> Session | None:
         """
-        Find what is still to be announced here of the session of a record.
+        Find the session of a record, if this server does not have its properties yet.
         """
         if self._sessions.is_known(session.session_id):
             return None

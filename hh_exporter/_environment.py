@@ -69,7 +69,7 @@ def _is_base_url(value: Any) -> bool:
 
 def _place(address: str) -> tuple[object, ...]:
     """
-    Reduce *address* to what says which server it is; one on this machine has several names.
+    Reduce *address* to what identifies the server; this machine has several names.
     """
     url = urlsplit(address)
     host = url.hostname or ""
@@ -187,7 +187,7 @@ class Settings:
 
     def warn(self) -> None:
         """
-        Log what is allowed, but hardly meant.
+        Log settings that are allowed but probably not intended.
         """
         if self.disabled_reason and not self.disabled:
             log.warning(

@@ -50,7 +50,7 @@ class Sessions:
 
     def has(self, session_id: str) -> bool:
         """
-        Whether it is one of those that were announced, are to be, or were pushed as events.
+        Whether the session was announced, is to be, or was pushed as an event.
         """
         return any(session_id in ids for ids in (self._known, self._pending, self._named))
 

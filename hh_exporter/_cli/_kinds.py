@@ -27,7 +27,7 @@ _EXPORTED = {"event", "event_id", "session_id", "path", "time"}
 @define(eq=False)
 class LineParser:
     """
-    Makes events of lines, whatever dialect they are sent in.
+    Makes events of lines, for either dialect.
     """
 
     _converter: Any = field(factory=lambda: LegacyDialect().converter, init=False)

@@ -1,9 +1,9 @@
 """
 What goes out next: a batch of events, or the updates of one event.
 
-It owns all that was pulled from the queue and is not taken by a delivery. Events and
-updates take turns. Whatever of them goes back to the queue or to disk, the updates that
-follow it go back too: so they never overtake it.
+It owns the records that were pulled from the queue and not taken by a delivery. Events and
+updates take turns. When an event goes back to the queue or to disk, so do the updates that
+were pulled: an update never overtakes its event.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from hh_exporter._records import UPDATES, Batch, Record
 __all__ = ["Picker"]
 
 _MAX_UPDATES = 10_000
-"""Updates that are pulled, at most; the others wait in the queue."""
+"""How many updates are pulled at most; the others wait in the queue."""
 
 
 @define(eq=False, kw_only=True)
 class Picker:
     """
-    The choice of one worker. Used under the queue's lock, but for what says when to look again.
+    What one worker sends next. Used under the queue's lock, except `room` and `due_at`.
     """
 
     queue: RecordQueue
@@ -44,9 +44,9 @@ class Picker:
 
     def pick(self, now: float, *, up_to_seq: float) -> Batch | None:
         """
-        Take the next batch that is due, whether or not it may leave.
+        Take the next batch that is due, whether or not it may be sent.
 
-        Once nothing else is due, those that stepped aside have their turn.
+        Records that stepped aside have their turn once nothing else is due.
         """
         batch = self._pick(now, up_to_seq)
         if batch is None and self.prober.aside:
@@ -84,14 +84,14 @@ class Picker:
 
     def recall_updates(self) -> None:
         """
-        Queue updates again: their events may have been put back, and come first.
+        Put the updates back in the queue, where their events may be in front of them.
         """
         if self._updates.count:
             self.queue.put_back(self._updates.clear())
 
     def clear(self) -> None:
         """
-        Give up all that was pulled, which is back in the queue.
+        Forget what was pulled: it is back in the queue.
         """
         self.batcher.clear()
         self._updates.clear()
@@ -115,7 +115,7 @@ class Picker:
 
     def _send_after(self, away: set[str]) -> None:
         """
-        Have updates wait on disk, behind their events that were moved there.
+        Move updates to disk, behind their events that were moved there.
         """
         for record in self.queue.part_with(self._updates.take_those_of(away)):
             self._updates.add(record)  # there is no room: it waits here
@@ -125,7 +125,7 @@ class Picker:
 
     def _held(self) -> set[str]:
         """
-        List the ids of events that must have their outcome, or an update its own, before the next.
+        List the ids of events whose updates must wait: the event, or an update, is on the way.
         """
         ids = self.batcher.event_ids | self.queue.followed.away
         ids.update(record.event_id for record in chain(self.under_way(), self.prober.aside))

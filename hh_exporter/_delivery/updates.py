@@ -48,12 +48,12 @@ class Updates:
         """
         Take those of one event that are due at *now*, as many as fit a batch.
 
-        They are due when one has waited for `linger`, or was admitted as number *up_to_seq*
-        or before.
+        They are due once the first has waited for `linger`, or if it was admitted as number
+        *up_to_seq* or before.
 
         Args:
             now: The time.
-            held: Ids of the events that are on the way, or have an update that is.
+            held: Ids of the events that are on the way, or have an update on the way.
             up_to_seq: See above.
         """
         if (first := self._first(held)) is not None:
@@ -64,13 +64,13 @@ class Updates:
 
     def due_at(self, held: Container[str]) -> float | None:
         """
-        Say when one has waited long enough; None without one that may be sent, see `pop`.
+        Say when the next is due; None if none may be sent. For *held* see `pop`.
         """
         return None if (first := self._first(held)) is None else self._due_at(first[1])
 
     def take_those_of(self, event_ids: Container[str]) -> list[Record]:
         """
-        Give up those of these events.
+        Remove the updates of these events.
 
         Returns:
             Their records.
@@ -83,7 +83,7 @@ class Updates:
 
     def clear(self) -> list[Record]:
         """
-        Give up all of them; returns their records.
+        Remove all updates; returns their records.
         """
         return self.take_those_of(self._waiting.keys())
 
@@ -100,9 +100,9 @@ class Updates:
 
     def _first(self, held: Container[str]) -> tuple[str, list[Record]] | None:
         """
-        Find those that were admitted first, and are due first, of what nothing holds up.
+        Find the updates that were admitted first, and so are due first, of an event not held.
 
-        Without a look at the others: thousands may wait.
+        It looks no further: thousands may wait.
         """
         if not self._is_sorted:
             self._waiting = dict(sorted(self._waiting.items(), key=lambda item: item[1][0].seq))
@@ -114,7 +114,7 @@ class Updates:
 
     def _fitting(self, records: list[Record]) -> int:
         """
-        Count how many go into one body; joined they are no larger than apart.
+        Count how many fit one body; merged they are no larger than apart.
         """
         size = 0
         for count, record in enumerate(records):

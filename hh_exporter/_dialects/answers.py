@@ -82,7 +82,7 @@ def read_answer(answer: Answer, event_ids: Collection[str], *, is_update: bool =
         return verdict(Rest.FAILED)
     rest, hint = _read_status(status)
     if is_update and status in _UNKNOWN:
-        rest = Rest.INVALID  # an event that the server does not know says nothing about us
+        rest = Rest.INVALID  # the server does not know the event: our address and key may be fine
     if status == HTTPStatus.NOT_FOUND:
         # The API itself answers so for a key that is invalid, revoked or expired.
         hint = _CHECK_KEY_FIRST if read_error(answer.body) else _CHECK_ROUTE_FIRST

@@ -31,9 +31,10 @@ def wrap(head: bytes, records: Sequence[Record], session: Session | None = None)
 
 def merge(updates: Sequence[Record]) -> bytes:
     """
-    Make the body that says what *updates* of one event say one after the other.
+    Make one body of all *updates* of one event.
 
-    As the server merges them (PUT /v1/events/{id}): objects key by key, but `outputs` as a whole.
+    They are merged as the server merges them (PUT /v1/events/{id}): objects key by key, but
+    `outputs` as a whole.
     """
     if len(updates) == 1:
         return updates[0].data

@@ -38,7 +38,7 @@ def is_texts(value: Any) -> bool:
 
 def take_misfits(objects: dict[str, Any]) -> dict[str, Any]:
     """
-    Take what is no object out of *objects*.
+    Remove the values that are not objects from *objects*, and return them.
     """
     taken = {n: require_plain(value) for n, value in objects.items() if type(value) is not dict}
     for name in taken:

@@ -1,7 +1,8 @@
 """
-How a record enters a queue that is full: it waits for its place in the line.
+How a record enters a queue that is full: it waits in line.
 
-Whatever ends the wait, the place is given up, and with it what is on disk of the record.
+However the wait ends, the record's place in the line is given up, and so is its copy on disk
+if it was not admitted.
 """
 
 from __future__ import annotations

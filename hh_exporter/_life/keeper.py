@@ -84,7 +84,7 @@ class Keeper:
 
     def _start_thread(self) -> LoopThread | None:
         """
-        Start a thread, unless one could not be started just now: not each push shall try.
+        Start a thread, unless that failed a moment ago: not every push should try.
         """
         if self.clock.now() < self._start_at:
             return None

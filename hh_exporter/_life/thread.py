@@ -1,8 +1,8 @@
 """
 An event loop in a daemon thread of its own, for programs that have none.
 
-It runs before `start_thread` returns, and ends with the worker that it was started for. To start
-one takes no lock of ours and calls nothing of the program, so a signal handler or a finaliser may.
+It runs before `start_thread` returns, and ends with the worker that it was started for. Starting
+one takes no lock of ours and calls no code of the program, so signal handlers and finalisers may.
 """
 
 from __future__ import annotations

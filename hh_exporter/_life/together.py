@@ -1,8 +1,8 @@
 """
-Flush and close an exporter, and the copies of its events after it.
+Flush and close an exporter, and then the copies of its events.
 
-Copies get what time is left, but no more than they were given for all, and none once they failed:
-they may hold nothing up for long.
+Copies get the time that is left, but no more than their own `close_timeout`, and none once they
+failed.
 """
 
 from __future__ import annotations

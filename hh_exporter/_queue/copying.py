@@ -1,8 +1,8 @@
 """
-A queue that has what comes in copied.
+A queue that passes on a copy of each record that comes in.
 
-Whatever is queued, dropped or sent past the queue is copied once, after the queue has done its
-part, and without its lock. What comes back from disk was copied when it was pushed.
+A record is copied once, whether it is queued, dropped or sent past the queue: after the queue has
+done its part, and without its lock. What comes back from disk was copied when it was pushed.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Which events must come first: those that have updates, and were moved to disk before these.
+Events that have updates, and which of them were moved to disk before their updates.
 
 An update is queued behind its event, or behind all that is on disk. So it can overtake its
 event in one way only: if the event is moved to disk after the update was pushed. Used under
@@ -24,7 +24,7 @@ class Followed:
     """
 
     away: set[str] = Factory(set)
-    """Ids of those that were moved to disk since, and have not come back."""
+    """Ids of those that were moved to disk and have not come back."""
     _counts: dict[str, int] = Factory(dict)
     """How many updates each event has, in memory and on disk."""
 

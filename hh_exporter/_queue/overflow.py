@@ -96,7 +96,10 @@ class Overflow:
 
     def follow(self, newcomer: Record) -> bool:
         """
-        Have a record that is pushed wait on disk, behind all that does; whether it can.
+        Move a new record to disk, behind what waits there.
+
+        Returns:
+            Whether there is room for it.
         """
         newcomer.seq = self.ledger.pushed + self.ledger.recovered + 1  # the disk keeps it
         if (hand_over := self.spool(newcomer)) is None:

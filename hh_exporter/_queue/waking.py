@@ -32,7 +32,7 @@ def wake(those: Iterable[Woken]) -> None:
 
 def waking(method: M) -> M:
     """
-    Wake those that may wait for what *method* did, if an exception from outside ends it.
+    Wrap a method of the queue: if an exception from outside ends it, all who wait are woken.
     """
 
     @wraps(method)

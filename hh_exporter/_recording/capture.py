@@ -1,5 +1,5 @@
 """
-What a decorated function was given, and what came of it, as payloads of an event.
+The arguments and the result of a decorated function, as payloads of an event.
 
 Costs little more than the dict that holds it: how a function takes its arguments is compiled
 once, and nothing is encoded here. No method of a value is called, so none can break the call.

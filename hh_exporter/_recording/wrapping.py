@@ -1,8 +1,8 @@
 """
 A function of any kind, with a block around each of its calls.
 
-What is made is of the same kind as the function, and does for its caller what that does: the
-same results and exceptions, and for generators the same sends, throws and ends.
+The wrapper is of the same kind as the function and behaves the same for its caller: the same
+results and exceptions, and for generators the same values sent, thrown and returned.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ def _add(message: Message, block: Any) -> None:
 
 def _usage(usage: Any) -> Json | None:
     """
-    Read token counts: this API's input tokens are those that the cache had no part in.
+    Read token counts: this API counts cached tokens apart from its input tokens.
     """
     if type(usage) is not dict:
         return None

@@ -95,7 +95,7 @@ def begin(call: ModelCall, clock: Clock, now: float) -> None:
 
 def conclude(call: ModelCall, error: str | None) -> str | None:
     """
-    Fill in what the response of *call* says and its stream has shown, as its block ends.
+    Fill in *call* from its response and its stream, at the end of its block.
 
     Once it is pushed, `give_back` returns the response to the block.
 

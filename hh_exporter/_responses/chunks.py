@@ -68,7 +68,7 @@ class Room:
 @define(eq=False, repr=False)
 class Text:
     """
-    A text that comes in pieces, which are joined now and then: each takes more than it says.
+    A text that comes in pieces; they are joined now and then, since each has an overhead.
     """
 
     _joined: list[str] = field(factory=list, init=False)
@@ -107,7 +107,7 @@ def members(value: Any) -> Json:
 
 def note(head: Json, held: Json, *without: str) -> None:
     """
-    Note in *head* what a chunk says of the whole response: the last one that does counts.
+    Note in *head* what a chunk says about the whole response; later chunks win.
     """
     for name, value in held.items():
         if value and name not in without and (name in head or len(head) < _MOST_MEMBERS):
@@ -135,7 +135,7 @@ def merge(place: Json, delta: Json, room: Room) -> None:
 
 def _grown(place: Json, name: str, kind: type[T]) -> T:
     """
-    Return the member that grows; one of another kind grows no more.
+    Return the member to add to; if it has another type, a new one that is thrown away.
     """
     value = place.setdefault(name, kind())
     return value if type(value) is kind else kind()

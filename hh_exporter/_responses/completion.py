@@ -1,8 +1,8 @@
 """
-What a response says, in the words that all APIs share.
+A response in the form that all APIs are brought to.
 
-Readers are given plain data and look at nothing else: a member of another type than they
-expect is no member that they know, and stays where it is.
+Readers are given plain data. A member that has another type than they expect is treated as one
+that they don't know, and stays where it is.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class Message:
 
     def add_part(self, part: object) -> None:
         """
-        Add what is neither text nor thought nor call of a function, as it is.
+        Add a part of another kind, as it is.
         """
         self._content.append(part)
 
@@ -135,7 +135,7 @@ def _joined(content: list[Any]) -> Any:
 
 def pruned(value: Any) -> Any:
     """
-    Copy *value* without the members at any depth that say nothing, which clients' objects have.
+    Copy *value* without members that are None, at any depth, which clients' objects have.
     """
     if type(value) is dict:
         return {
@@ -148,7 +148,7 @@ def pruned(value: Any) -> Any:
 
 def detail(counts: Json, name: str, member: str) -> Any:
     """
-    Read a count of which others are the sum.
+    Read one of the counts that a total is made of.
     """
     details = counts.get(name)
     return details.get(member) if type(details) is dict else None
@@ -156,7 +156,7 @@ def detail(counts: Json, name: str, member: str) -> Any:
 
 def present(members: Json, *known: str) -> Json:
     """
-    Copy the members that say something, but for those *known* already.
+    Copy the members, except None, empty containers and those *known* already.
     """
     return {
         name: value
@@ -167,7 +167,7 @@ def present(members: Json, *known: str) -> Json:
 
 def error_of(error: Any) -> str | None:
     """
-    Put in one line what an API says of a failure.
+    Write the error that an API reports in one line.
     """
     if type(error) is not dict:
         return error if isinstance(error, str) and error else None
@@ -177,7 +177,7 @@ def error_of(error: Any) -> str | None:
 
 def one_word(reason: object) -> Any:
     """
-    Say why an answer ended in the word that OpenAI has for it, if there is one.
+    Translate a finish reason to OpenAI's word for it, if there is one.
     """
     return _REASONS.get(reason, reason) if isinstance(reason, str) else reason
 

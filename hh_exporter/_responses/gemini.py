@@ -58,7 +58,7 @@ def read(response: Json) -> Completion | None:
 
 def snake(members: Json) -> Json:
     """
-    Name the members as the clients for Python do; the REST API says `usageMetadata`.
+    Rename the members from camelCase, as the REST API has them, to the Python client's names.
     """
     return {n if n.islower() else _UPPER.sub(_lowered, n): v for n, v in members.items()}
 

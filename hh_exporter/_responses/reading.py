@@ -1,7 +1,7 @@
 """
-What is learnt from the chunks of one stream while they pass.
+The reading of one stream: its first token, its end, and the response it adds up to.
 
-Nothing that a chunk is or does reaches the reader of the stream.
+Whatever a chunk is, looking at it raises nothing for the reader of the stream.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """
 A client's stream, passed on while it is read.
 
-The reader sees what it would see without: the same chunks and exceptions, and the stream is
-closed when the reader closes it. There is no generator in between, which an event loop would
-close in a task of its own.
+The reader gets the same chunks and exceptions as without us, and the stream is closed when the
+reader closes it. There is no generator in between: an event loop would close that in a task of
+its own.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ T = TypeVar("T")
 @define(eq=False)
 class _Passing:
     """
-    A stream, and what is learnt from it.
+    A stream, and the reading that is taken of it.
     """
 
     _source: Any = field(repr=False)
@@ -37,7 +37,7 @@ class _Passing:
 
     def _stop(self) -> list[Any]:
         """
-        End it for its reader, and list what is to be closed, in that order.
+        End the stream for its reader, and list what to close, in that order.
         """
         iterator, source = self._iterator, self._source
         self._source = self._iterator = None

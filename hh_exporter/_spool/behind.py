@@ -49,7 +49,7 @@ def write_again(
     store: Callable[[Record], bool] | None,
 ) -> None:
     """
-    Store again what is in a *file* that is lost.
+    Store again the records in memory whose copy was in a *file* that is lost.
 
     Args:
         queue: What is in memory.
@@ -67,7 +67,7 @@ def write_again(
 
 def _in_memory(queue: RecordQueue) -> tuple[list[Record], list[Record]]:
     """
-    List the records that no delivery has, and those that one has.
+    List the records that are queued, and those in flight.
     """
     ledger = queue.ledger
     return [*ledger.pulled, *tuple(ledger.waiting)], [*ledger.flying]
