@@ -75,6 +75,7 @@ def assemble(
         random: A source of numbers from 0 to 1; default: our own.
         on_outcome: Calls the user's function, if there is one.
         copy: Takes a copy of each record, if there is to be one.
+        owner: What stands for the exporter in the scopes of its sessions and steps.
     """
     private = evolve(settings, before_send=None, on_outcome=None)
     wire = DIALECTS[settings.dialect]()

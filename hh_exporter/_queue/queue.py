@@ -106,7 +106,7 @@ class RecordQueue:
             self.followed.follow(record)
             if self.ledger.spooled and not self.closed and self.overflow.follow(record):
                 return None
-        loss = RecordQueue.offer(self, record)
+        loss = RecordQueue.offer(self, record)  # a subclass has its own
         if loss is not None and loss.records[-1] is record:  # it was not even queued
             with self.lock:
                 self.followed.forget(record.event_id)

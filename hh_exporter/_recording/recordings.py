@@ -105,8 +105,8 @@ class Recording(Generic[EventT]):
         return decorated
 
     def _make_begin(self, function: Callable[..., Any], is_generator: bool) -> Begin:
-        session, blocks, push, encloses = self._session, self._blocks, self._push, self._encloses
-        cls = Step if encloses else ModelCall
+        session, blocks, push = self._session, self._blocks, self._push
+        cls, encloses = self._cls, self._encloses
         fields = {"event_name": name_of(function), **self._fields}
         bind = make_binder(function) if self._captures_inputs else None
         output = ("outputs" if encloses else "response") if self._captures_outputs else ""
