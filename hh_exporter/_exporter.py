@@ -215,6 +215,7 @@ class Exporter(RecordingMethods, Unique):
             True if it was accepted; False if it was dropped, which is counted with its reason.
         """
         update = build(EventUpdate, "update", {"event_id": event_id, **fields})
+        record: Record | None = None
         try:
             record = self._intake.encode_update(update)
             loss = self._queue.offer_update(record)
@@ -225,7 +226,7 @@ class Exporter(RecordingMethods, Unique):
         except Exception as exc:  # as for `push`
             let_through(exc)
             log.error_once("hh_exporter: update failed with %s; logged once", type(exc).__name__)
-            return False
+            return record is not None and record.seq > 0
 
     async def put(self, event: AnyEvent, session: SessionProperties | None = None) -> bool:
         """

@@ -239,3 +239,24 @@ async def test_a_push_is_kept_where_no_worker_can_be_made(
 
     assert caplog.messages == ["hh_exporter: push failed with FileNotFoundError; logged once"]
     assert (await exporter.flush()).delivered == 1
+
+
+async def test_an_update_is_kept_where_no_worker_can_be_made(
+    build_exporter: BuildExporter, server: ScriptedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    It was accepted, as a push is then.
+    """
+    exporter = build_exporter()
+    made = exporter._keeper.make_worker
+
+    def forbid(*_: object) -> Any:
+        raise FileNotFoundError
+
+    exporter._keeper.make_worker = forbid
+    is_taken = exporter.update("e0", feedback={"rating": 5})
+    exporter._keeper.make_worker = made
+
+    assert is_taken
+    assert caplog.messages == ["hh_exporter: update failed with FileNotFoundError; logged once"]
+    assert (await exporter.flush()).delivered == 1
