@@ -195,7 +195,8 @@ class Codec:
         """
         Copy *instance* with nothing but plain data in it, all of its fields within one bound.
         """
-        copies, cut = legalize_fields({a.name: getattr(instance, a.name) for a in fields(cls)})
+        given = {a.name: v for a in fields(cls) if (v := getattr(instance, a.name)) is not None}
+        copies, cut = legalize_fields(given)
         for name in cut:
             if name not in self._logged:
                 self._logged.add(name)
