@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import pytest
 from hypothesis import settings
 
-from hh_exporter import BatchLimits, Exporter
+from hh_exporter import BatchLimits, Exporter, _log
 from hh_exporter._collector import Collector
 from hh_exporter._dialects.registry import DIALECTS
 from tests.browser import Browser, find_chromium, started_browser
@@ -108,6 +108,15 @@ async def page(browser: Browser, collector: Collector) -> AsyncIterator[Browser]
     assert [address for address in asked if not address.startswith(own)] == []
     assert await browser.problems() == []
     await browser.open("about:blank")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_logged_before() -> Iterator[None]:
+    """
+    Have each test log anew what a process logs once.
+    """
+    yield
+    _log._reported.clear()
 
 
 @pytest.fixture(autouse=True)
