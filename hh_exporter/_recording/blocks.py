@@ -57,7 +57,7 @@ class Block(Scope):
         push: Callable[[Any, SessionProperties | None], object],
         encloses: bool,
         frame: int = 0,
-        in_steps: bool = False,
+        is_resumed: bool = False,
     ) -> None:
         """
         Begin: find the session and the parent of the event, and start the clock.
@@ -71,7 +71,7 @@ class Block(Scope):
             push: That of its exporter.
             encloses: Whether what runs inside belongs to it.
             frame: See `Scope.open`.
-            in_steps: See there, too.
+            is_resumed: See there, too.
         """
         self.event = event
         self.session = session
@@ -100,7 +100,7 @@ class Block(Scope):
                     event.parent_id = outer.event_id
             if encloses:
                 self.owner, self.session_id, self.event_id = owner, session_id, event_id
-                self.open(outer, frame, in_steps)
+                self.open(outer, frame, is_resumed)
             clock = blocks.clock
             self._began_at, self._began_now = clock.wall() * 1000, clock.now()
             if type(event) is ModelCall:

@@ -20,7 +20,7 @@ from hh_exporter._recording.blocks import Block, Blocks
 from hh_exporter._recording.capture import Yielded, as_object, list_all, make_binder
 from hh_exporter._recording.entered import Entered
 from hh_exporter._recording.fields import Step, build
-from hh_exporter._recording.scopes import Steps, frame_of_generator
+from hh_exporter._recording.scopes import Resumed, frame_of_generator
 from hh_exporter._recording.unentered import explain
 from hh_exporter._recording.wrapping import Begin, name_of, wrap
 from hh_exporter._responses.call import ModelCall
@@ -145,8 +145,8 @@ class _Call(Block):
     _yielded: Yielded | None
     """What it has yielded, if that is the result."""
 
-    def steps(self) -> AbstractContextManager[None]:
-        return Steps(self) if self.is_open else nullcontext()
+    def resumed(self) -> AbstractContextManager[None]:
+        return Resumed(self) if self.is_open else nullcontext()
 
     def note(self, item: object) -> None:
         if self._yielded is not None:

@@ -27,7 +27,15 @@ from attrs import define, field
 
 from hh_exporter.events import SessionProperties
 
-__all__ = ["Scope", "Steps", "current", "frame_of_generator", "here", "nowhere", "step_around"]
+__all__ = [
+    "Resumed",
+    "Scope",
+    "current",
+    "frame_of_generator",
+    "here",
+    "nowhere",
+    "step_around",
+]
 
 _newest: ContextVar[Scope | None] = ContextVar("hh_exporter_scope", default=None)
 
@@ -84,14 +92,14 @@ class Scope:
         self.session_id = session_id
         self.event_id = event_id
 
-    def open(self, outer: Scope | None, frame: int = 0, in_steps: bool = False) -> None:
+    def open(self, outer: Scope | None, frame: int = 0, is_resumed: bool = False) -> None:
         """
         Enclose what runs from here on.
 
         Args:
             outer: What `current` says at this point.
             frame: What `frame_of_generator` says.
-            in_steps: Whether it encloses only what runs in `Steps` of it.
+            is_resumed: Whether it is a generator's, and encloses only what runs in `Resumed`.
         """
         self.is_open = True
         self._is_left = False
@@ -108,7 +116,7 @@ class Scope:
         if frame:
             self._home = here()
             _in_generators.setdefault(frame, []).append(self)
-        self._token = None if in_steps else _newest.set(self)
+        self._token = None if is_resumed else _newest.set(self)
 
     def close(self) -> None:
         """
@@ -209,9 +217,11 @@ def _find_on_stack(owner: object) -> Scope | None:
 
 
 @define(eq=False)
-class Steps:
+class Resumed:
     """
-    A context manager for each step of a generator: what that does is inside, its reader is not.
+    A context manager for each time that a generator is resumed.
+
+    What the generator does is inside the scope, what its reader does is not.
     """
 
     _inner: Scope | None
@@ -231,20 +241,20 @@ class Steps:
         self._inner = inner
 
 
-def nowhere() -> Steps:
+def nowhere() -> Resumed:
     """
     Have nothing enclose the block.
     """
-    return Steps(_NOWHERE)
+    return Resumed(_NOWHERE)
 
 
 def frame_of_generator(frame: FrameType | None) -> int:
     """
-    Say which frame has to be on the stack of what a block encloses that is entered in *frame*.
+    Find the generator in whose body a block is entered, at *frame*: it encloses what runs there.
 
     Returns:
-        Its id, where the block is entered in the body of a generator; else 0. It is 0 too where
-        contextlib drives the generator, whose block is to enclose what its `with` encloses.
+        The id of the generator's frame; 0 outside generators, and where contextlib drives the
+        generator: then the block encloses what the `with` does.
     """
     while frame is not None and frame.f_code.co_filename == _CONTEXTLIB:
         frame = frame.f_back  # an ExitStack
@@ -274,4 +284,4 @@ def here() -> object:
 
 _NOWHERE = Scope(None, None, None, None)
 """Belongs to nobody, and nothing that encloses it counts."""
-_NOWHERE.open(None, in_steps=True)
+_NOWHERE.open(None, is_resumed=True)

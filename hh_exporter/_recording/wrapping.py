@@ -21,9 +21,9 @@ class Call(Protocol):
     One call of a function, from its begin to its end.
     """
 
-    def steps(self) -> AbstractContextManager[None]:
+    def resumed(self) -> AbstractContextManager[None]:
         """
-        Say what each step of a generator runs in.
+        Make the context in which a generator runs each time that it is resumed.
         """
 
     def note(self, item: object) -> None:
@@ -126,28 +126,28 @@ def _wrap_generator(function: Any, begin: Begin) -> Any:
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         one = begin(args, kwargs)
-        steps = one.steps()
+        resumed = one.resumed()
         try:
-            with steps:
+            with resumed:
                 generator = function(*args, **kwargs)
-            step, given = generator.send, None
+            resume, given = generator.send, None
             while True:
                 try:
-                    with steps:
-                        item = step(given)
+                    with resumed:
+                        item = resume(given)
                 except StopIteration as stop:
                     one.end()
                     return stop.value
                 one.note(item)
                 try:
-                    step, given = generator.send, (yield item)
+                    resume, given = generator.send, (yield item)
                 except GeneratorExit:
-                    with steps:
+                    with resumed:
                         value = generator.close()
                     one.end()
                     return value
                 except BaseException as exc:  # the reader's, for the generator to handle
-                    step, given = generator.throw, exc
+                    resume, given = generator.throw, exc
         except BaseException as exc:
             given = None  # it may be this exception, which refers to this frame
             one.end(exc)
@@ -160,28 +160,28 @@ def _wrap_async_generator(function: Any, begin: Begin) -> Any:
     @wraps(function)
     async def call(*args: Any, **kwargs: Any) -> Any:
         one = begin(args, kwargs)
-        steps = one.steps()
+        resumed = one.resumed()
         try:
-            with steps:
+            with resumed:
                 generator = function(*args, **kwargs)
-            step, given = generator.asend, None
+            resume, given = generator.asend, None
             while True:
                 try:
-                    with steps:
-                        item = await step(given)
+                    with resumed:
+                        item = await resume(given)
                 except StopAsyncIteration:
                     one.end()
                     return
                 one.note(item)
                 try:
-                    step, given = generator.asend, (yield item)
+                    resume, given = generator.asend, (yield item)
                 except GeneratorExit:
-                    with steps:
+                    with resumed:
                         await generator.aclose()
                     one.end()
                     return
                 except BaseException as exc:
-                    step, given = generator.athrow, exc
+                    resume, given = generator.athrow, exc
         except BaseException as exc:
             given = None
             one.end(exc)
