@@ -83,93 +83,80 @@ def agent_trace(now: float) -> list[AnyEvent]:
         metrics={"steps": 3},
     )
     top = str(answer.event_id)
-    address = session.step(
-        "chain",
-        "agent/address",
+    reply = session.call(
+        "agent/reply",
         top,
-        950,
-        2_400,
-        inputs={"address": _ADDRESS},
-        outputs={"ok": True},
+        3_380,
+        1_900,
+        messages=[question],
+        response={"role": "assistant", "content": _ANSWER},
+        usage={"prompt_tokens": 655, "completion_tokens": 41, "total_tokens": 696},
+        cost=0.00205,
+        metrics={"time_to_first_token": 410},
     )
+    whole = Event(
+        event_type="session",
+        event_name="support chat",
+        event_id=session.session_id,
+        session_id=session.session_id,
+        source="production",
+        start_time=session.began,
+        end_time=session.began + _LENGTH,
+        duration=_LENGTH,
+        user_properties={"user_id": "u_0427", "plan": "team"},
+    )
+    plan, order = _plan(session, top, question), _look_up_order(session, top)
+    return [plan, order, *_check_address(session, top), reply, answer, whole]
+
+
+def _plan(session: _Session, parent_id: str, question: dict[str, str]) -> ModelEvent:
+    return session.call(
+        "agent/plan",
+        parent_id,
+        30,
+        900,
+        messages=[question],
+        response={
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [
+                _tool_call("lookup_order", f'{{"order_id": "{_ORDER}"}}'),
+                _tool_call("check_address", f'{{"address": "{_ADDRESS}"}}'),
+            ],
+        },
+        usage={"prompt_tokens": 412, "completion_tokens": 46, "total_tokens": 458},
+        cost=0.00149,
+    )
+
+
+def _look_up_order(session: _Session, parent_id: str) -> Event:
+    return session.step(
+        "tool",
+        "lookup_order",
+        parent_id,
+        940,
+        1_300,
+        inputs={"order_id": _ORDER},
+        outputs={"status": "at depot", "depot": "Mill Lane", "title": "Rucksack 35 l"},
+    )
+
+
+def _check_address(session: _Session, parent_id: str) -> list[Event]:
+    """
+    Make a chain, behind its three tools: the first one times out.
+    """
+    given, place = {"address": _ADDRESS}, {"lat": 53.41, "lon": -2.99}
+    chain = session.step(
+        "chain", "agent/address", parent_id, 950, 2_400, inputs=given, outputs={"ok": True}
+    )
+    inside = str(chain.event_id)
+    error = "TimeoutError: no answer within 1 s"
+    zone = {"zone": "north-west", "served": True}
     return [
-        session.call(
-            "agent/plan",
-            top,
-            30,
-            900,
-            messages=[question],
-            response={
-                "role": "assistant",
-                "content": None,
-                "tool_calls": [
-                    _tool_call("lookup_order", f'{{"order_id": "{_ORDER}"}}'),
-                    _tool_call("check_address", f'{{"address": "{_ADDRESS}"}}'),
-                ],
-            },
-            usage={"prompt_tokens": 412, "completion_tokens": 46, "total_tokens": 458},
-            cost=0.00149,
-        ),
-        session.step(
-            "tool",
-            "lookup_order",
-            top,
-            940,
-            1_300,
-            inputs={"order_id": _ORDER},
-            outputs={"status": "at depot", "depot": "Mill Lane", "title": "Rucksack 35 l"},
-        ),
-        session.step(
-            "tool",
-            "geocode",
-            str(address.event_id),
-            960,
-            1_000,
-            inputs={"address": _ADDRESS},
-            error="TimeoutError: no answer within 1 s",
-        ),
-        session.step(
-            "tool",
-            "geocode",
-            str(address.event_id),
-            2_010,
-            640,
-            inputs={"address": _ADDRESS},
-            outputs={"lat": 53.41, "lon": -2.99},
-        ),
-        session.step(
-            "tool",
-            "delivery_zone",
-            str(address.event_id),
-            2_660,
-            680,
-            inputs={"lat": 53.41, "lon": -2.99},
-            outputs={"zone": "north-west", "served": True},
-        ),
-        address,
-        session.call(
-            "agent/reply",
-            top,
-            3_380,
-            1_900,
-            messages=[question],
-            response={"role": "assistant", "content": _ANSWER},
-            usage={"prompt_tokens": 655, "completion_tokens": 41, "total_tokens": 696},
-            cost=0.00205,
-            metrics={"time_to_first_token": 410},
-        ),
-        answer,
-        Event(
-            event_type="session",
-            event_name="support chat",
-            event_id=session.session_id,
-            session_id=session.session_id,
-            source="production",
-            start_time=session.began,
-            end_time=session.began + _LENGTH,
-            duration=_LENGTH,
-            user_properties={"user_id": "u_0427", "plan": "team"},
-        ),
+        session.step("tool", "geocode", inside, 960, 1_000, inputs=given, error=error),
+        session.step("tool", "geocode", inside, 2_010, 640, inputs=given, outputs=place),
+        session.step("tool", "delivery_zone", inside, 2_660, 680, inputs=place, outputs=zone),
+        chain,
     ]
 
 
