@@ -53,7 +53,7 @@ class RecordingMethods:
         Raises:
             TypeError: There is no such field.
         """
-        return SessionBlock.make(given, fields, self._blocks.owner)
+        return SessionBlock.make(given, fields, self._blocks)
 
     @overload
     def trace(self, function: FunctionT, /) -> FunctionT: ...

@@ -792,3 +792,24 @@ async def test_the_worker_inherits_nothing(make_exporter: MakeExporter) -> None:
     assert not [
         scope for held in seen for scope in held.values() if type(scope).__name__ == "Scope"
     ]
+
+
+async def test_a_session_begins_where_its_block_does(recorder: Recorder, clock: FakeClock) -> None:
+    """
+    Not when the first event inside ends. One that another program may have begun says nothing.
+    """
+    began = clock.wall() * 1000
+    with recorder.session("chat") as session:
+        await clock.advance(2.0)
+        with recorder.call():
+            pass
+    with recorder.session(session) as again:
+        assert again is session
+    with recorder.session("chat", session_id="s") as joined:
+        pass
+    with recorder.session("chat", start_time=5) as timed:
+        pass
+
+    assert recorder.sessions[0] is session
+    assert session.start_time == began
+    assert (joined.start_time, timed.start_time) == (None, 5)
