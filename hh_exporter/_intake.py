@@ -84,8 +84,10 @@ class Intake:
             scope = current(self.owner)
             if session is not None and _is_session(event):
                 session = None  # it belongs to itself, unless it names another
-            elif scope is not None and session is None:
-                event, session = _place(event, scope)
+            elif scope is not None and session is None and not _is_placed(event):
+                if not self._has_rules and event.extra is None and self._has_told(scope):
+                    return self.codec.encode(event, event_id, scope.session_id, scope.event_id)
+                event, session = _place(event, scope), scope.session
             if session is None and not self._has_rules:
                 return self.codec.encode(event, event_id)
             if sample:
@@ -99,6 +101,15 @@ class Intake:
             error = _unencodable(exc) if is_event else no_event(event)
         self.settler.refuse(event_id, error.reason, str(error))
         raise error from None
+
+    def _has_told(self, scope: Scope) -> bool:
+        """
+        Whether nothing of the session of *scope* is still to be announced.
+        """
+        session_id = scope.session_id
+        return scope.session is None or (
+            type(session_id) is str and self.sessions.is_known(session_id)
+        )
 
     def _copy_alone(
         self, event: AnyEvent, event_id: str, session: SessionProperties | None, *, sample: bool
@@ -244,18 +255,18 @@ class Intake:
             raise EncodeError(DropReason.SAMPLED, "left out by sample_rate")
 
 
-def _place(event: AnyEvent, scope: Scope) -> tuple[AnyEvent, SessionProperties | None]:
+def _is_placed(event: AnyEvent) -> bool:
     """
-    Have an event that names no session and no parent belong to the step or session around it.
+    Whether an event belongs where it says, and not to the step or session around it.
+    """
+    return event.session_id is not None or event.parent_id is not None or _is_session(event)
 
-    Returns:
-        The event, or a copy of it, and a session that may still have to be announced.
+
+def _place(event: AnyEvent, scope: Scope) -> AnyEvent:
     """
-    is_placed = event.session_id is not None or event.parent_id is not None
-    if is_placed or _is_session(event):
-        return event, None
-    changes = {"session_id": scope.session_id, "parent_id": scope.event_id}
-    return copy_event(event, changes), scope.session
+    Make a copy of *event* that says that it belongs to *scope*.
+    """
+    return copy_event(event, {"session_id": scope.session_id, "parent_id": scope.event_id})
 
 
 def _is_session(event: object) -> TypeGuard[Event]:

@@ -103,6 +103,7 @@ class Dialect(Protocol):
         now: float | None = None,
         project: str | None = None,
         source: str | None = None,
+        parent_id: str | None = None,
     ) -> dict[str, Any]:
         """
         Map *event* to the wire's shape, without touching it.

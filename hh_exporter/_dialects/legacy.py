@@ -78,6 +78,7 @@ class LegacyDialect:
         now: float | None = None,
         project: str | None = None,
         source: str | None = None,
+        parent_id: str | None = None,
     ) -> dict[str, Any]:
         if isinstance(event, Event):
             wire = unstructure_event(event, event_id)
@@ -88,7 +89,7 @@ class LegacyDialect:
             if event.extra:
                 wire = {**require_plain(event.extra), **wire}
         wire.setdefault("project", project or "default")
-        stamp(wire, event_id, session_id, source, now)
+        stamp(wire, event_id, session_id, source, now, parent_id)
         return wire
 
     def unstructure_update(self, update: EventUpdate) -> dict[str, Any]:

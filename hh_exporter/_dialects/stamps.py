@@ -21,9 +21,10 @@ def stamp(
     session_id: str | None,
     source: str | None,
     now: float | None,
+    parent_id: str | None = None,
 ) -> None:
     """
-    Add the id, fill in session and source where *wire* leaves them open, and derive its times.
+    Add the id, fill in session, parent and source where *wire* leaves them open, and its times.
 
     Last, when all else has its place: an id of a session that is no UUID is kept in `metadata`.
     """
@@ -31,6 +32,8 @@ def stamp(
         wire["event_id"] = event_id
     if session_id is not None:
         wire.setdefault("session_id", session_id)
+    if parent_id is not None:
+        wire.setdefault("parent_id", parent_id)
     if source is not None:
         wire.setdefault("source", source)
     if "session_id" in wire:

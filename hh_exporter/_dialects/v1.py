@@ -142,13 +142,14 @@ class V1Dialect:
         now: float | None = None,
         project: str | None = None,
         source: str | None = None,
+        parent_id: str | None = None,
     ) -> dict[str, Any]:
         if isinstance(event, Event):
             wire = unstructure_event(event, event_id)
             wire.pop("project", None)
         else:
             wire = _unstructure_model_event(event)
-        stamp(wire, event_id, session_id, source, now)
+        stamp(wire, event_id, session_id, source, now, parent_id)
         return wire
 
     def unstructure_update(self, update: EventUpdate) -> dict[str, Any]:

@@ -73,7 +73,13 @@ class Codec:
     _logged: set[str] = field(factory=set, init=False, repr=False)
     """What was logged already, once for each exporter and process."""
 
-    def encode(self, event: AnyEvent, event_id: str, session_id: str | None = None) -> Record:
+    def encode(
+        self,
+        event: AnyEvent,
+        event_id: str,
+        session_id: str | None = None,
+        parent_id: str | None = None,
+    ) -> Record:
         """
         Make the record of *event* as it is now, leaving the event as it is.
 
@@ -81,6 +87,7 @@ class Codec:
             event: Anything; what is neither class is refused as `invalid`.
             event_id: The id under which it goes.
             session_id: The session that it belongs to, unless it names one itself.
+            parent_id: The step that it belongs to, likewise.
 
         Raises:
             EncodeError: The event can't be sent; its reason says why.
@@ -90,10 +97,10 @@ class Codec:
             event = self.check(event)
         route = self.dialect.event_route if isinstance(event, Event) else MAIN
         try:
-            raw = self._dump(event, event_id, session_id)
+            raw = self._dump(event, event_id, session_id, parent_id)
         except BaseException as exc:  # whatever odd values raise while they are looked at
             let_through(exc)
-            raw = self._dump_odd(event, event_id, session_id)
+            raw = self._dump_odd(event, event_id, session_id, parent_id)
         return self._record(event_id, raw, route)
 
     def _record(self, event_id: str, raw: bytes, route: str) -> Record:
@@ -163,22 +170,30 @@ class Codec:
         """
         return self.dialect.describe(draft, self.clock.wall() * 1000, self.source)
 
-    def _dump_odd(self, event: AnyEvent, event_id: str, session_id: str | None) -> bytes:
+    def _dump_odd(
+        self, event: AnyEvent, event_id: str, session_id: str | None, parent_id: str | None
+    ) -> bytes:
         """
         Try again with scalars that are made plain, then with plain payloads too.
         """
         checked = self.check(event)
         if checked is not event:
             try:
-                return self._dump(checked, event_id, session_id)
+                return self._dump(checked, event_id, session_id, parent_id)
             except BaseException as exc:  # the payloads are odd too
                 let_through(exc)
-        return self._dump(self._make_plain(_class_of(checked), checked), event_id, session_id)
+        return self._dump(
+            self._make_plain(_class_of(checked), checked), event_id, session_id, parent_id
+        )
 
-    def _dump(self, event: AnyEvent, event_id: str, session_id: str | None) -> bytes:
+    def _dump(
+        self, event: AnyEvent, event_id: str, session_id: str | None, parent_id: str | None
+    ) -> bytes:
         now = self.clock.wall() * 1000
         # By position: names would cost as much as the clock.
-        wire = self.dialect.unstructure(event, event_id, session_id, now, self.project, self.source)
+        wire = self.dialect.unstructure(
+            event, event_id, session_id, now, self.project, self.source, parent_id
+        )
         if wire["start_time"] < SECONDS:
             self._warn_of_seconds()
         return orjson.dumps(wire, None, _OPTIONS)
