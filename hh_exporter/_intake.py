@@ -85,7 +85,7 @@ class Intake:
             if session is not None and _is_session(event):
                 session = None  # it belongs to itself, unless it names another
             elif scope is not None and session is None and not _is_placed(event):
-                if not self._has_rules and event.extra is None and self._has_told(scope):
+                if not self._has_rules and self._has_told(scope):
                     return self.codec.encode(event, event_id, scope.session_id, scope.event_id)
                 event, session = _place(event, scope), scope.session
             if session is None and not self._has_rules:

@@ -4,6 +4,8 @@ Events that are pushed inside a session or a step belong there, too.
 
 from __future__ import annotations
 
+from uuid import NAMESPACE_URL, uuid5
+
 import pytest
 
 from hh_exporter import Event, Exporter, SessionProperties
@@ -46,6 +48,30 @@ async def test_what_is_pushed_belongs_to_the_blocks_around_it(
     assert found["e2"] == found["e3"] == (session.session_id, step.event_id)
     assert found["e4"] == (None, None)
     assert event.session_id is None
+
+
+@both
+async def test_later_events_belong_there_as_the_first_does(
+    exporter: Exporter, server: ScriptedServer, dialect: str
+) -> None:
+    """
+    Also once the session's properties are sent: with odd payloads, and with extra keys.
+    """
+    with exporter.session("chat") as session:
+        exporter.push(model_event(event_id="e1"))
+        await exporter.flush()
+        with exporter.trace("step") as step:
+            exporter.push(model_event(event_id="e2"))
+            exporter.push(Event(event_type="tool", event_id="e3", inputs={"odd": object()}))
+            exporter.push(model_event(event_id="e4", extra={"children_ids": ["c"]}))
+    with exporter.session(session_id="chat 7"), exporter.trace("other") as other:
+        exporter.push(model_event(event_id="e5"))
+    await exporter.flush()
+
+    found = sent(server)
+    assert found["e1"] == (session.session_id, None)
+    assert found["e2"] == found["e3"] == found["e4"] == (session.session_id, step.event_id)
+    assert found["e5"] == (str(uuid5(NAMESPACE_URL, "chat 7")), other.event_id)
 
 
 @both
