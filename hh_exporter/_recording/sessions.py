@@ -55,7 +55,7 @@ class SessionBlock:
         named = fields if given is None else {"session_name": given, **fields}
         session = build(Session, "session", named)
         is_known = "session_id" in fields and len(named) == 1
-        return cls(session, is_known, "session_id" not in fields, blocks)
+        return cls(session, is_known, fields.get("session_id") is None, blocks)
 
     def __enter__(self) -> Session:
         return self._enter(sys._getframe(1))

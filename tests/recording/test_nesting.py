@@ -799,7 +799,7 @@ async def test_a_session_begins_where_its_block_does(recorder: Recorder, clock: 
     Not when the first event inside ends. One that another program may have begun says nothing.
     """
     began = clock.wall() * 1000
-    with recorder.session("chat") as session:
+    with recorder.session("chat", session_id=None) as session:
         await clock.advance(2.0)
         with recorder.call():
             pass
