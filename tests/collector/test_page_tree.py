@@ -144,14 +144,14 @@ async def test_an_agent_is_one_tree(page: Browser, collector: Collector, dialect
         IS_TREE,
         [
             "support chat",
-            "agent/answer",
-            "  agent/plan",
-            "  lookup_order",
-            "  agent/address",
-            "    geocode",
-            "    geocode",
-            "    delivery_zone",
-            "  agent/reply",
+            "  agent/answer",
+            "    agent/plan",
+            "    lookup_order",
+            "    agent/address",
+            "      geocode",
+            "      geocode",
+            "      delivery_zone",
+            "    agent/reply",
         ],
     )
     assert await page.texts(".tree-row.is-error .bar-name") == ["geocode"]
@@ -183,18 +183,19 @@ async def test_blocks_are_one_tree(page: Browser, collector: Collector, dialect:
     await open_tree(page)
 
     tree = ["answer", "  search", "    search/score", "  lookup", "    lookup/score", "  reply"]
-    await page.until(IS_TREE, tree if dialect == "legacy" else ["support chat", *tree])
+    below = ["support chat", *(f"  {name}" for name in tree)]
+    await page.until(IS_TREE, tree if dialect == "legacy" else below)
 
 
-async def test_a_session_event_comes_first(page: Browser, collector: Collector) -> None:
+async def test_a_session_event_is_the_root(page: Browser, collector: Collector) -> None:
     """
-    What names it as parent stands beside it, as where the session is no event.
+    What names it as parent, or no parent that is there, stands below it.
     """
     await send(collector, *TRACE, step("session", "support chat", "", 0, 1000, event_id=SESSION))
 
     await open_tree(page)
 
-    assert await page.run(TREE) == ["support chat", *SHOWN]
+    assert await page.run(TREE) == ["support chat", *(f"  {name}" for name in SHOWN)]
 
 
 async def test_events_find_their_places_as_they_arrive(page: Browser, collector: Collector) -> None:

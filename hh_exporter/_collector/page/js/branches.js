@@ -1,8 +1,8 @@
 /*
  * The events of a session as a tree: who led to whom.
  *
- * Whatever is sent is a tree: an event whose parent is the session, is not here, or is one of
- * those that it led to itself, stands at the top. Nothing here touches the document.
+ * Whatever is sent is a tree. An event whose parent is the session, or is not here, stands below
+ * the session's own event, or at the top if there is none. Nothing here touches the document.
  */
 
 /**
@@ -13,8 +13,8 @@
  */
 
 /**
- * Make the tree of these events; those of one parent are in the order in which they began, but
- * for the session's own, which comes first.
+ * Make the tree of these events; those of one parent are in the order in which they began, and
+ * one of those that led to itself stands at the top.
  *
  * @returns {Node[]} those at the top
  */
@@ -31,7 +31,8 @@ export function growTree(events) {
   }
   for (const node of nodes) {
     const { parent_id: parentId, session_id: sessionId } = node.event;
-    if (parentId !== null && parentId !== sessionId) node.parent = byId.get(parentId) ?? null;
+    const root = byId.get(sessionId) ?? null;
+    if (node !== root) node.parent = byId.get(parentId) ?? root;
   }
   cutCircles(nodes);
   const top = [];
