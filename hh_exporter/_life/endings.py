@@ -24,7 +24,7 @@ from hh_exporter._life.stopped import StoppedLoop, interruptible
 from hh_exporter._log import get_log
 from hh_exporter._outside import comes_from_outside
 
-__all__ = ["forget_all", "living", "save_all", "see_to_the_end", "see_to_the_end_of_a_child"]
+__all__ = ["forget_all", "living", "save_all", "see_to_the_end"]
 
 log = get_log(__name__)
 
@@ -42,9 +42,10 @@ def see_to_the_end(life: Lifetime) -> None:
     Have what *life* still holds when the process ends sent, spooled or reported.
     """
     _living.add(life)
+    life.keeper.on_thread = _see_to_the_end_of_a_child
 
 
-def see_to_the_end_of_a_child() -> None:
+def _see_to_the_end_of_a_child() -> None:
     """
     Do that for all, if this process is a child of multiprocessing; not before it runs its target.
     """

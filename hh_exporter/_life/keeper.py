@@ -51,6 +51,8 @@ class Keeper:
     """Called once a worker is over, and what it held is back in the queue."""
     on_loopless: Callable[[], None]
     """Called where an event is pushed and no loop runs."""
+    on_thread: Callable[[], None] = field(default=lambda: None, init=False)
+    """Called once a thread was started for a worker."""
     has_thread: bool = field(default=False, init=False)
     """Whether the worker lives in a thread of its own, not in a loop of the program's."""
     worker: Worker | None = field(default=None, init=False)
@@ -91,6 +93,8 @@ class Keeper:
         started = start_thread()
         if started is None:
             self._start_at = self.clock.now() + _START_AGAIN
+        else:
+            self.on_thread()
         return started
 
     @property

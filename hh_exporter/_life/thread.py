@@ -110,7 +110,4 @@ def start_thread() -> LoopThread | None:
             type(exc).__name__,
         )
         return None
-    from hh_exporter._life.endings import see_to_the_end_of_a_child  # which imports this module
-
-    see_to_the_end_of_a_child()
     return thread
