@@ -18,7 +18,7 @@ from attrs import define, field
 from hh_exporter._outside import let_through
 from hh_exporter._recording.blocks import Block, Blocks
 from hh_exporter._recording.capture import Yielded, as_object, list_all, make_binder
-from hh_exporter._recording.entered import Entered
+from hh_exporter._recording.entries import Entries
 from hh_exporter._recording.fields import Step, build
 from hh_exporter._recording.scopes import Resumed, frame_of_generator
 from hh_exporter._recording.unentered import explain
@@ -51,7 +51,7 @@ class Recording(Generic[EventT]):
     _captures_outputs: bool
     _first: list[EventT] = field(init=False)
     """An event that is made at once, which checks the names of the fields, for the first entry."""
-    _entered: Entered[Block] = field(factory=Entered, init=False)
+    _entries: Entries[Block] = field(factory=Entries, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._first = [build(self._cls, self._call, self._fields)]
@@ -74,7 +74,7 @@ class Recording(Generic[EventT]):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._entered.take().end(exc)
+        self._entries.take().end(exc)
 
     async def __aenter__(self) -> EventT:
         return self._enter(sys._getframe(1))
@@ -85,14 +85,14 @@ class Recording(Generic[EventT]):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._entered.take().end(exc)
+        self._entries.take().end(exc)
 
     def _enter(self, frame: FrameType) -> EventT:
         event = self._first.pop() if self._first else self._cls(**self._fields)
         encloses = self._encloses
         step_of = frame_of_generator(frame) if encloses else 0
         block = Block(event, self._session, self._blocks, self._push, encloses, step_of)
-        self._entered.add(block)
+        self._entries.add(block)
         return event
 
     # A decorator.

@@ -15,7 +15,7 @@ from attrs import define, field
 
 from hh_exporter._outside import let_through
 from hh_exporter._recording.blocks import Blocks
-from hh_exporter._recording.entered import Entered
+from hh_exporter._recording.entries import Entries
 from hh_exporter._recording.fields import Session, build
 from hh_exporter._recording.scopes import Scope, current, frame_of_generator
 from hh_exporter._recording.unentered import explain
@@ -36,7 +36,7 @@ class SessionBlock:
     _is_new: bool
     """Whether it begins here, which its own event would say only when its first event ends."""
     _blocks: Blocks
-    _entered: Entered[Scope] = field(factory=Entered, init=False)
+    _entries: Entries[Scope] = field(factory=Entries, init=False)
 
     @classmethod
     def make(
@@ -61,13 +61,13 @@ class SessionBlock:
         return self._enter(sys._getframe(1))
 
     def __exit__(self, *exc_info: object) -> None:
-        self._entered.take().close()
+        self._entries.take().close()
 
     async def __aenter__(self) -> Session:
         return self._enter(sys._getframe(1))
 
     async def __aexit__(self, *exc_info: object) -> None:
-        self._entered.take().close()
+        self._entries.take().close()
 
     def _enter(self, frame: FrameType) -> Session:
         session = self._session
@@ -86,7 +86,7 @@ class SessionBlock:
         announced = None if self._is_known else session
         scope = Scope(owner, announced, session.session_id, event_id)
         scope.open(outer, frame_of_generator(frame))
-        self._entered.add(scope)
+        self._entries.add(scope)
         return session
 
 

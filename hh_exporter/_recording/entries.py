@@ -1,5 +1,5 @@
 """
-Which block ends, where one context manager was entered several times.
+The entries of one context manager, which may be entered several times before it is left.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from attrs import define, field
 
 from hh_exporter._recording.scopes import here
 
-__all__ = ["Entered"]
+__all__ = ["Entries"]
 
 T = TypeVar("T")
 
 
 @define(eq=False)
-class Entered(Generic[T]):
+class Entries(Generic[T]):
     """
-    What was made on each entry, by tasks and threads that may share the context manager.
+    What each entry made, by the tasks and threads that share the context manager.
     """
 
     _made: list[tuple[object, T]] = field(factory=list)
@@ -31,7 +31,7 @@ class Entered(Generic[T]):
 
     def take(self) -> T:
         """
-        Take what the last entry of this task or thread made; if there is none, the last of all.
+        Take what the last entry by this task or thread made, or else the last entry of all.
         """
         made = self._made
         if len(made) > 1:
