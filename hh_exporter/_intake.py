@@ -90,7 +90,7 @@ class Intake:
                 event, session = _place(event, scope), scope.session
             if session is None and not self._has_rules:
                 return self.codec.encode(event, event_id)
-            if sample:
+            if sample and self._has_rules:
                 self._sample(event, session, event_id)
             return self._encode_with_care(event, event_id, session)
         except EncodeError as exc:
