@@ -34,14 +34,14 @@ def update_of(event_id: str) -> str:
     return f"update of {event_id}"
 
 
-def say(number: int, mark: str = "good", size: int = 0) -> dict[str, Any]:
+def say(number: int, mark: str = "good", padding: str = "") -> dict[str, Any]:
     """
     Make the fields of an update.
     """
     return {
         "feedback": {f"{mark}-{number}": number, "last": number},
         "outputs": {"last": number},
-        "metadata": {"last": number, "padding": "x" * size},
+        "metadata": {"last": number, "padding": padding},
         "duration": number,
     }
 

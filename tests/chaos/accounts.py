@@ -11,7 +11,8 @@ from __future__ import annotations
 import gzip
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import count
 from math import inf
 from typing import Any
 
@@ -21,8 +22,9 @@ from hh_exporter import DropReason, Exporter, Outcome, Settlement, Stats
 from tests.chaos.proxy import Exchange
 from tests.scripted_server import Answer, Request
 from tests.support import assert_balanced
+from tests.updates import numbers_in, update_of
 
-__all__ = ["Accounts", "Letter"]
+__all__ = ["Accounts", "Letter", "name_of"]
 
 SETBACKS_IN_A_ROW = 5
 """How many events may end badly in a row, by docs/responses.md."""
@@ -47,6 +49,7 @@ class Accounts:
         pushed: Whether the server has a reason of its own to refuse each event.
         settlements: Each event and what was said of it, in order.
         stored: How often the server stored each event.
+        updates: The updates of each event, by their numbers in the order of the calls.
         sessions: Which of them are sessions: one that the queue has no room for is pushed
             again with the next of its events.
     """
@@ -56,7 +59,9 @@ class Accounts:
     pushed: dict[str, bool] = field(init=False, factory=dict)
     settlements: list[tuple[str, Settlement]] = field(init=False, factory=list)
     stored: Counter[str] = field(init=False, factory=Counter)
+    updates: defaultdict[str, list[int]] = field(init=False, factory=lambda: defaultdict(list))
     sessions: set[str] = field(init=False, factory=set)
+    _numbers: Iterator[int] = field(init=False, factory=lambda: count(1))
     _outages: set[int] = field(init=False, factory=set)
     """Exchanges that may not end what they leave open: so much came to nothing before."""
 
@@ -74,17 +79,29 @@ class Accounts:
         self.sessions.add(event_id)
         self.pushed.setdefault(event_id, False)
 
+    def note_update(self, event_id: str) -> int:
+        """
+        Note an update of an event before it is pushed; returns its number. Any thread.
+        """
+        number = next(self._numbers)
+        self.updates[event_id].append(number)
+        return number
+
     def note_outcome(self, settlement: Settlement) -> None:
         """
         Note what on_outcome is told. Any thread.
         """
-        self.settlements.extend((event_id, settlement) for event_id in settlement.event_ids)
+        ids = settlement.event_ids
+        names = map(update_of, ids) if settlement.is_update else ids
+        self.settlements.extend((name, settlement) for name in names)
 
     def note_answer(self, request: Request, answer: Answer) -> None:
         """
         Note what the server has from now on.
         """
         self.stored.update(stored.event["event_id"] for stored in answer.stores)
+        if answer.update is not None:
+            self.stored.update(map(name_of, numbers_in(answer.update)))
 
     def look(self, exporter: Exporter, *, is_alone: bool = True) -> Stats:
         """
@@ -121,7 +138,11 @@ class Accounts:
             for event_id in self.pushed
             for complaint in self._complain(event_id, fates[event_id], letters[event_id])
         ]
-        found += [f"{i}: never pushed" for i in {*fates, *letters} - self.pushed.keys()]
+        names = self.pushed.keys() | {*map(update_of, self.updates)}
+        names |= {name_of(n) for numbers in self.updates.values() for n in numbers}
+        found += [f"{i}: never pushed" for i in {*fates, *letters} - names]
+        for event_id in self.updates:
+            found += [f"{event_id}: {said}" for said in self._doubt(event_id, fates, letters)]
         assert not found, "\n".join([f"{len(found)} complaints, the first are:", *found[:5]])
 
     def _complain(
@@ -166,6 +187,60 @@ class Accounts:
                     yield "never refused as too large"
             case _, reason if reason not in EXPECTED_LOSSES:
                 yield f"dropped as {reason}"
+
+    def _doubt(
+        self,
+        event_id: str,
+        fates: Mapping[str, Sequence[Settlement]],
+        letters: Mapping[str, Sequence[Letter]],
+    ) -> Iterator[str]:
+        """
+        List what is wrong with the updates of one event, whose outcomes are told by number alone.
+        """
+        ended = fates.get(update_of(event_id), ())
+        told, sure, refused, too_large = 0, 0, 0, 0
+        for number in self.updates[event_id]:
+            name = name_of(number)
+            own = letters.get(name, ())
+            telling = [letter for letter in own if name in letter.told]
+            certain = [letter for letter in telling if not self._is_doubtful(letter.exchange)]
+            heard = [letter for letter in own if letter.exchange.status is not None]
+            if certain and own[-1] is not certain[0]:
+                yield f"{name} is sent again, after an answer that told of it"
+            if not len(certain) <= self.stored[name] <= len(own):
+                yield f"the server does not have {name} as often as the wire says"
+            told, sure = told + bool(telling), sure + bool(certain)
+            refused += bool(heard and not certain and heard[-1].speaks_against(name))
+            too_large += any(n.exchange.status == 413 and n.ids == (name,) for n in own)
+            yield from self._order(event_id, number, letters)
+
+        said = Counter((fate.outcome, fate.reason) for fate in ended)
+        if len(ended) != len(self.updates[event_id]):
+            yield f"{len(ended)} outcomes of {len(self.updates[event_id])} updates"
+        if not sure <= said[Outcome.DELIVERED, None] <= told:
+            yield f"answers told of {sure} to {told} updates, not of {said}"
+        if said[Outcome.REJECTED, None] > refused:
+            yield f"{refused} updates were refused, not {said}"
+        if said[Outcome.DROPPED, DropReason.TOO_LARGE] > too_large:
+            yield f"{too_large} updates were too large, not {said}"
+        is_lost = any(fate.outcome is not Outcome.DELIVERED for fate in fates.get(event_id, ()))
+        expected = EXPECTED_LOSSES | ({DropReason.EVENT_LOST} if is_lost else set())
+        for reason in {fate.reason for fate in ended} - {None} - expected:
+            yield f"updates are dropped as {reason}"
+
+    def _order(
+        self, event_id: str, number: int, letters: Mapping[str, Sequence[Letter]]
+    ) -> Iterator[str]:
+        """
+        List what an update has overtaken: its event, or an earlier update that came later.
+        """
+        for letter in letters.get(name_of(number), ()):
+            if event_id in self.pushed and not _is_told(event_id, letters, letter):
+                yield f"{name_of(number)} overtakes its event"
+            for later in self.updates[event_id]:
+                name = name_of(later)
+                if later > number and name not in letter.ids and _is_told(name, letters, letter):
+                    yield f"{name_of(number)} comes behind {name}"
 
     def _question(
         self, event_id: str, fate: Settlement, letters: Sequence[Letter]
@@ -213,7 +288,7 @@ class Letter:
 
     @classmethod
     def read(cls, exchange: Exchange) -> Letter:
-        ids = tuple(event["event_id"] for event in _find_events(exchange.request))
+        ids = tuple(_find_names(exchange.request))
         said = _load(exchange.body)
         told: Iterable[str] = said.get("event_ids") or ()
         if exchange.status is None:
@@ -230,6 +305,10 @@ class Letter:
         is_failure = self.exchange.status is not None and self.exchange.status >= 300
         return is_failure and bool(self.said.get("event_ids")) and not self.told
 
+    @property
+    def is_update(self) -> bool:
+        return self.exchange.request.startswith(b"PUT ")
+
     def speaks_against(self, event_id: str) -> str:
         """
         Say why this may be the last word against an event; empty if it may not.
@@ -238,7 +317,8 @@ class Letter:
         is_lone = self.ids == (event_id,)
         if event_id in self.told or status is None:
             return ""
-        if status in (400, 422) and is_lone and self.exchange.body is not None:
+        refusals = (400, 422, 404, 405, 410) if self.is_update else (400, 422)
+        if status in refusals and is_lone and self.exchange.body is not None:
             return "refused"
         if self.is_ambiguous:
             return "ambiguous"
@@ -258,6 +338,34 @@ class Letter:
         )
 
 
+def name_of(number: int) -> str:
+    """
+    Name an update, as `Letter.ids` has it.
+    """
+    return f"update {number}"
+
+
+def _is_told(name: str, letters: Mapping[str, Sequence[Letter]], before: Letter) -> bool:
+    """
+    Whether an answer told of *name* before *before* was sent.
+    """
+    one = before.exchange
+    return any(
+        name in n.told and n.exchange.number < one.number and n.exchange.ended <= one.began
+        for n in letters.get(name, ())
+    )
+
+
+def _find_names(request: bytes) -> list[str]:
+    """
+    List the events of a request by their ids, or the updates by their numbers.
+    """
+    events = _find_events(request)
+    if request.startswith(b"PUT "):
+        return [name_of(number) for body in events for number in numbers_in(body)]
+    return [event["event_id"] for event in events]
+
+
 def _find_events(request: bytes) -> list[dict[str, Any]]:
     head, _, body = request.partition(b"\r\n\r\n")
     if b"\r\ncontent-length: %d\r\n" % len(body) not in head.lower() + b"\r\n":
@@ -266,7 +374,7 @@ def _find_events(request: bytes) -> list[dict[str, Any]]:
         body = gzip.decompress(body)
     parsed = json.loads(body)
     events = parsed.get("model_events") or parsed.get("events")
-    return events or [parsed.get("model_event", parsed)]
+    return events or [parsed.get("model_event") or parsed.get("event") or parsed]
 
 
 def _load(body: bytes | None) -> dict[str, Any]:

@@ -18,8 +18,8 @@ from attrs import define, field, frozen
 from hh_exporter import (
     BatchLimits,
     DeliveryError,
+    Event,
     Exporter,
-    ModelEvent,
     QueueLimits,
     RetryPolicy,
     SessionProperties,
@@ -27,9 +27,10 @@ from hh_exporter import (
 from hh_exporter._dialects.vendor import to_session_uuid
 from tests.chaos.accounts import Accounts
 from tests.chaos.proxy import Certificates, Fault, FaultProxy, Greeting, Kind
-from tests.machine import HEALTHY, OUTAGES, REPLIES
+from tests.machine import HEALTHY, KINDS, OUTAGES, REPLIES, AnyEvent
 from tests.scripted_server import Answer, Request, ScriptedServer
 from tests.support import FakeClock, model_event, settle, until
+from tests.updates import say
 
 __all__ = ["MakeExporter", "Phase", "Story", "answer_from", "plan", "spoil"]
 
@@ -90,6 +91,7 @@ def plan(seed: int, *, tls: bool) -> tuple[Phase, ...]:
         *(("push",) * 20),
         *(("push_bad",) * 5),
         *(("push_of_session", "put") * 2),
+        *(("update",) * 6),
         *("create", "flush"),
     )
     return tuple(
@@ -153,6 +155,7 @@ class Story:
         join: Waits for others that push; None if the program is alone.
         calls: What the program awaits, and by when it must have returned.
         errors: What its calls raised.
+        entering: Events whose put or create has not returned: they are perhaps not admitted yet.
     """
 
     seed: int
@@ -172,6 +175,7 @@ class Story:
     phase: Phase = field(init=False, default=CALM)
     calls: dict[asyncio.Task[Any], float] = field(init=False, factory=dict)
     errors: list[DeliveryError] = field(init=False, factory=list)
+    entering: set[str] = field(init=False, factory=set)
 
     def __attrs_post_init__(self) -> None:
         self.phases = plan(self.seed, tls=self.certificates is not None)
@@ -276,27 +280,57 @@ class Story:
         if is_lost or self.exporter._intake.sessions.is_known(session_id):
             self.accounts.note_session(told)
 
+    def update(self) -> None:
+        """
+        Update one of the latest events, often more than once, or one that somebody else pushed.
+        """
+        random = self._random("update", len(self.accounts.settlements))
+        latest = tuple(self.accounts.pushed)[-random.choice((1, 3, 10, 100)) :]
+        event_id = random.choice(("foreign", *(i for i in latest if i not in self.entering)))
+        for _ in range(random.choice((1, 1, 2, 3))):
+            number = self.accounts.note_update(event_id)
+            self.exporter.update(event_id, **say(number, padding=self.secret))
+
     def put(self) -> None:
-        self._call(self.exporter.put(self._new_event()))
+        event = self._new_event()
+        self.entering.add(str(event.event_id))
+        self._call(self._put(event))
 
     def create(self) -> None:
-        self._call(self._create(), 3 * REQUEST_TIMEOUT)
+        event = self._new_event()
+        self.entering.add(str(event.event_id))
+        self._call(self._create(event), 3 * REQUEST_TIMEOUT)
 
     def flush(self) -> None:
         seconds = self._random("flush", len(self.accounts.pushed)).choice((0.0, 2.0, 20.0))
         self._call(self.exporter.flush(seconds), seconds)
 
-    async def _create(self) -> None:
+    async def _put(self, event: AnyEvent) -> None:
         try:
-            await self.exporter.create_model_event(self._new_event())
+            await self.exporter.put(event)
+        finally:
+            self.entering.discard(str(event.event_id))
+
+    async def _create(self, event: AnyEvent) -> None:
+        try:
+            await self.exporter.create_model_event(event)
         except DeliveryError as error:
             self.errors.append(error)
+        finally:
+            self.entering.discard(str(event.event_id))
 
-    def _new_event(self, name: str = "good") -> ModelEvent:
+    def _new_event(self, name: str = "good") -> AnyEvent:
         number = len(self.accounts.pushed)
+        random = self._random("kind", number)
+        kind = random.choice(KINDS)
         event_id = f"event-{number}"
+        if kind == "session":
+            event_id = to_session_uuid(event_id)
         self.accounts.note_push(event_id, is_bad=name == "bad")
         padding = "x" * self._random("padding", number).choice((0, 0, 0, 700, 3_000))
+        if kind is not None:
+            inputs = {"padding": padding, "said": self.secret}
+            return Event(event_type=kind, event_id=event_id, event_name=name, inputs=inputs)
         return model_event(
             event_id=event_id,
             event_name=name,

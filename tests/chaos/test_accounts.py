@@ -4,19 +4,22 @@ The audit finds lies: a check that nothing can fail would prove nothing.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
 from attrs import define, evolve
 
 from hh_exporter import DropReason, Outcome, Settlement
-from tests.chaos.accounts import Accounts
+from tests.chaos.accounts import Accounts, name_of
 from tests.chaos.proxy import Exchange, Fault
 from tests.scripted_server import ERROR_TEXT
+from tests.updates import merge, say
 
 REQUEST = b"POST /events/model/batch HTTP/1.1\r\nContent-Length: %d\r\n\r\n%b"
 ANSWER = b"HTTP/1.1 %d Whatever\r\nContent-Type: application/json\r\n\r\n%b"
 PARTLY = b'{"event_ids":["good"],"errors":["%b"]}' % ERROR_TEXT.encode()
+UPDATE = b"PUT /events HTTP/1.1\r\nContent-Length: %d\r\n\r\n%b"
 FAILED = b'{"event_ids":[],"errors":["%b"]}' % ERROR_TEXT.encode()
 
 
@@ -33,6 +36,17 @@ def exchange(status: int, body: bytes, *event_ids: str, passed: float = 1.0) -> 
         passed=int(len(answer) * passed),
         began=0.0,
         ended=1.0,
+    )
+
+
+def put(*numbers: int) -> Exchange:
+    """
+    An exchange of merged updates, later than all others.
+    """
+    sent = json.dumps(merge({"event_id": "good", **say(number)} for number in numbers)).encode()
+    one = exchange(200, b"{}")
+    return evolve(
+        one, request=UPDATE % (len(sent), sent), number=min(numbers), began=1.0, ended=1.0
     )
 
 
@@ -60,7 +74,11 @@ class Case:
         accounts.note_outcome(fate(Outcome.REJECTED, "bad", status=500))
         lost = exchange(500, PARTLY, "good", "bad", passed=0.1)
         mixed = exchange(500, PARTLY, "good", "bad")
-        return cls(accounts, [lost, mixed, exchange(500, FAILED, "bad")])
+        numbers = [accounts.note_update("good") for _ in range(3)]
+        accounts.stored.update(map(name_of, numbers))
+        delivered = fate(Outcome.DELIVERED, *["good"] * 3)
+        accounts.note_outcome(evolve(delivered, is_update=True))
+        return cls(accounts, [lost, mixed, exchange(500, FAILED, "bad"), put(1, 2), put(3)])
 
     def replace(self, event_id: str, *fates: Settlement) -> None:
         kept = [(i, s) for i, s in self.accounts.settlements if i != event_id]
@@ -86,7 +104,17 @@ LIES: dict[str, Callable[[Case], object]] = {
         "bad", fate(Outcome.REJECTED, "bad", status=400)
     ),
     "nothing wrong with it": lambda case: case.accounts.pushed.update(bad=False),
-    "without a second chance": lambda case: case.wire.pop(),
+    "without a second chance": lambda case: case.wire.pop(2),
+    "2 outcomes of 3 updates": lambda case: case.accounts.settlements.pop(),
+    "update 3 is sent again": lambda case: case.wire.append(evolve(put(3), number=4)),
+    "of 2 to 2 updates": lambda case: case.wire.pop(),
+    "does not have update 1": lambda case: case.accounts.stored.update({name_of(1): 1}),
+    "update 1 comes behind update 3": lambda case: case.wire.append(evolve(put(1), number=4)),
+    "overtakes its event": lambda case: case.wire.insert(0, evolve(put(2), began=0.0)),
+    "dropped as event_lost": lambda case: case.replace(
+        "update of good",
+        evolve(fate(Outcome.DROPPED, "good"), reason=DropReason.EVENT_LOST, is_update=True),
+    ),
     "sent again, after an answer that told": lambda case: case.wire.append(
         exchange(503, b"", "good")
     ),

@@ -21,13 +21,14 @@ from statistics import median
 import pytest
 from attrs import asdict, frozen
 
-from hh_exporter import BatchLimits, Exporter, QueueLimits, RetryPolicy, Settlement, Spool
+from hh_exporter import BatchLimits, Event, Exporter, QueueLimits, RetryPolicy, Settlement, Spool
 from hh_exporter._clock import SystemClock
 from tests.chaos.accounts import Accounts
 from tests.chaos.proxy import FaultProxy
 from tests.chaos.story import NETWORKS, answer_from, spoil
 from tests.scripted_server import Answer, Request, ScriptedServer
 from tests.support import assert_balanced, model_event
+from tests.updates import say
 
 MINUTES = float(os.environ.get("CHAOS_MINUTES", "10"))
 SEED = int(os.environ.get("CHAOS_SEED", "0"))
@@ -146,7 +147,12 @@ class Soak:
         event_id = f"event-{self.pushed}"
         is_bad = self.random.random() < 0.02
         self.accounts.note_push(event_id, is_bad=is_bad)
-        exporter.push(model_event(event_id=event_id, event_name="bad" if is_bad else "good"))
+        name = "bad" if is_bad else "good"
+        if self.pushed % 3:
+            exporter.push(model_event(event_id=event_id, event_name=name))
+        else:
+            exporter.push(Event(event_type="tool", event_id=event_id, event_name=name))
+            exporter.update(event_id, **say(self.accounts.note_update(event_id)))
 
     async def settle(self, exporter: Exporter) -> None:
         """
@@ -164,6 +170,7 @@ class Soak:
         self.proxy.exchanges.clear()
         self.server.requests.clear()
         self.server.created.clear()
+        self.server.updated.clear()
         self.server._sent_ids.clear()
 
 

@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 from attrs import define, field
 
-from hh_exporter import Exporter, Spool
+from hh_exporter import Event, Exporter, ModelEvent, Spool
 from tests.chaos.story import Story
 from tests.crowds import THREADS, Bomb, handled, switching_often, threads
 from tests.support import model_event, until
+from tests.updates import say
 
 A_STEP = 4
 """How many events each thread pushes in a second of the story."""
@@ -40,7 +41,12 @@ class Storm:
         if not self.is_over:
             event_id = f"{origin}-{next(self.numbers)}"
             self.story.accounts.note_push(event_id)
-            self.story.exporter.push(model_event(event_id=event_id, event_name="good"))
+            event: ModelEvent | Event = model_event(event_id=event_id, event_name="good")
+            if len(self.story.accounts.pushed) % 2:
+                event = Event(event_type="tool", event_id=event_id, event_name="good")
+            self.story.exporter.push(event)
+            number = self.story.accounts.note_update(event_id)
+            self.story.exporter.update(event_id, **say(number))
 
     def run(self, number: int) -> None:
         for i in count():
