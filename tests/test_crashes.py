@@ -1,5 +1,5 @@
 """
-With a durable spool, `kill -9` loses nothing that put acknowledged.
+With a durable spool, `kill -9` loses nothing that put acknowledged, and no update that is on disk.
 
 Real processes, real time: each round a process takes over what the one before
 left, sends and writes, and is killed at a moment of chance.
@@ -33,14 +33,25 @@ WRITERS = 5
 
 PROGRAM = """
 import asyncio, sys
-from hh_exporter import BatchLimits, Exporter, ModelEvent, QueueLimits, RetryPolicy, Spool
+from time import monotonic
+from hh_exporter import (
+    BatchLimits, Event, Exporter, ModelEvent, QueueLimits, RetryPolicy, Spool
+)
 
 async def write(exporter, name):
     number = 0
     while True:
         event_id = f"{name}-{number}"
-        if await exporter.put(ModelEvent(model="m", event_id=event_id, error="x" * 3000)):
+        event = ModelEvent(model="m", event_id=event_id, error="x" * 3000)
+        if number % 2:
+            event = Event(event_type="tool", event_id=event_id, error="x" * 3000)
+        if await exporter.put(event):
             print(event_id, flush=True)
+        exporter.update(event_id, outputs={"of": event_id})
+        updated_at = monotonic()
+        while monotonic() - exporter.stats().commit_lag <= updated_at:  # it is not on disk
+            await asyncio.sleep(0.005)
+        print(f"update:{event_id}", flush=True)
         number += 1
 
 async def main(url, directory, name, writers):
@@ -64,7 +75,9 @@ async def test_what_put_acknowledged_survives_kill_9(
     server: ScriptedServer, tmp_path: Path, rounds: int
 ) -> None:
     """
-    Each event that a killed process acknowledged is at the server in the end.
+    Each event that a killed process acknowledged is at the server in the end, of either route.
+
+    Updates have no put: they are acknowledged once nothing waits for the disk that is as old.
     """
     random = Random(rounds)
     directory = tmp_path / "spool"
@@ -98,6 +111,8 @@ async def test_what_put_acknowledged_survives_kill_9(
         assert not exporter.stats().dropped
 
     acknowledged.discard("")
-    assert acknowledged <= set(server.created_ids)
+    updates = {f"update:{update['event_id']}" for update in server.updated}
+    assert acknowledged <= {*server.created_ids, *updates}
+    assert updates & acknowledged
     assert len(acknowledged) > rounds * WRITERS
     assert not list_files(directory)
