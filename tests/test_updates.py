@@ -290,6 +290,32 @@ async def test_what_is_put_back_keeps_its_order(
     assert accepted == [1, 3, 5]
 
 
+async def test_what_a_firewall_dislikes_holds_up_nothing_on_disk(
+    make_exporter: MakeExporter, server: ScriptedServer, clock: FakeClock, tmp_path: Path
+) -> None:
+    """
+    Updates that wait behind one that probes in vain step aside with it.
+    """
+    exporter = await make_exporter(
+        spool=Spool(tmp_path),
+        queue=QueueLimits(max_events=4),
+        batch=BatchLimits(max_events=2, linger=0.1),
+    )
+
+    def answer(request: Request) -> Scripted:
+        is_disliked = request.update is not None and request.update["event_id"] == "e1"
+        return status(500) if is_disliked else created()
+
+    server.default = answer
+    for n in range(10):
+        exporter.update("e1" if n < 4 else "e2", outputs={"n": n})
+    async with asyncio.timeout(PATIENCE):
+        while exporter.stats().delivered < 6:
+            await clock.advance(5.0)
+
+    assert {update["event_id"] for update in server.updated} == {"e2"}
+
+
 # Whose event is lost.
 
 

@@ -8,7 +8,7 @@ were pulled: an update never overtakes its event.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 
 from attrs import define, field
@@ -82,6 +82,19 @@ class Picker:
         update_at = self._updates.due_at(self._held())
         return min((at for at in (batch_at, update_at) if at is not None), default=None)
 
+    def step_aside(self, records: Sequence[Record]) -> None:
+        """
+        Have records of a probe that failed step aside, and the updates that wait behind them.
+
+        Those have no probe of their own, and would hold up what waits on disk for its turn.
+        """
+        self.prober.step_aside(records)
+        self.recall_updates()
+        aside = {record.event_id for record in self.prober.aside}
+        if self.queue.followed.follows(aside):
+            self._pull()
+            self.prober.aside += self._updates.take_those_of(aside)
+
     def recall_updates(self) -> None:
         """
         Put the updates back in the queue, where their events may be in front of them.
@@ -99,9 +112,7 @@ class Picker:
 
     def _pick(self, now: float, up_to_seq: float) -> Batch | None:
         batcher, updates = self.batcher, self._updates
-        while (room := self.room) and (records := self.queue.pull(room)):
-            for record in records:
-                (updates if record.route == UPDATES else batcher).add(record)
+        self._pull()
         if self.queue.followed.away:
             self._send_after(self.queue.followed.away)
         if not updates.count:
@@ -112,6 +123,12 @@ class Picker:
             batch = batcher.pop(now, up_to_seq=up_to_seq) or self._pop_updates(now, up_to_seq)
         self._is_turn_of_updates = batch is not None and batch.route != UPDATES
         return batch
+
+    def _pull(self) -> None:
+        batcher, updates = self.batcher, self._updates
+        while (room := self.room) and (records := self.queue.pull(room)):
+            for record in records:
+                (updates if record.route == UPDATES else batcher).add(record)
 
     def _send_after(self, away: set[str]) -> None:
         """

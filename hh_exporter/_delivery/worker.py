@@ -319,7 +319,7 @@ class Worker:
             if delivery.is_probe:
                 self.breaker.end_probe(self.clock.now())
             if delivery.is_probe and self.breaker.is_blocked:
-                self.prober.step_aside(left)
+                self.picker.step_aside(left)
             else:
                 self.queue.put_back(left)
             if left:

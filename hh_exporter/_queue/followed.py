@@ -34,6 +34,12 @@ class Followed:
         """
         self._counts[update.event_id] = self._counts.get(update.event_id, 0) + 1
 
+    def follows(self, event_ids: Iterable[str]) -> bool:
+        """
+        Whether any of these has updates without an outcome.
+        """
+        return bool(self._counts) and not self._counts.keys().isdisjoint(event_ids)
+
     def part(self, record: Record) -> None:
         """
         Note that *record* has left memory for the disk.
