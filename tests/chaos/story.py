@@ -286,7 +286,9 @@ class Story:
         """
         random = self._random("update", len(self.accounts.settlements))
         latest = tuple(self.accounts.pushed)[-random.choice((1, 3, 10, 100)) :]
-        event_id = random.choice(("foreign", *(i for i in latest if i not in self.entering)))
+        event_id = random.choice(
+            (f"foreign-{random.randrange(20)}", *(i for i in latest if i not in self.entering))
+        )
         for _ in range(random.choice((1, 1, 2, 3))):
             number = self.accounts.note_update(event_id)
             self.exporter.update(event_id, **say(number, padding=self.secret))
