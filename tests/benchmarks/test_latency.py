@@ -23,6 +23,9 @@ from benchmarks._load import running_load
 from benchmarks._sink import Received, Sink, running_sink
 from benchmarks._workload import Fields, generate_events
 
+# These run programs for half a minute: where the benchmarks themselves are run.
+pytest.importorskip("matplotlib", reason="needs the extra bench")
+
 FEW = 7
 """Events of a workload."""
 ROUNDS = 2

@@ -19,6 +19,9 @@ from benchmarks._sink import Received, Sink, running_sink
 from benchmarks._workload import Fields, generate_events
 from hh_exporter import QueueLimits
 
+# These run programs for half a minute: where the benchmarks themselves are run.
+pytest.importorskip("matplotlib", reason="needs the extra bench")
+
 ROUNDS = 2
 FEW = 7
 """Events of a workload."""
