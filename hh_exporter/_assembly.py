@@ -81,7 +81,7 @@ def assemble(
     wire = DIALECTS[settings.dialect]()
     sessions = Sessions()
     limits = settings.queue
-    queue = RecordQueue(limits) if copy is None else CopyingQueue(limits, copy=copy)
+    queue = RecordQueue(limits) if copy is None else CopyingQueue(limits=limits, copy=copy)
     spooler = _make_spooler(settings, queue, sessions, clock)
     settler = Settler(
         queue=queue, clock=clock, on_outcome=on_outcome, sessions=sessions, spooler=spooler
