@@ -142,7 +142,9 @@ async def test_a_plain_script_sends_what_it_recorded_when_it_is_told_to_end(
             await rest(program)
             done = await program.ended()
 
-    assert asked(server) == notes.questions("begun")
+    begun = notes.questions("begun")
+    assert begun <= asked(server)
+    assert (asked(server) - begun).total() <= 1  # which was cut off before its model began
     assert not server.duplicates()
     assert [event["error"] for event in server.created if event.get("error")] == [error]
     assert done.status == status
