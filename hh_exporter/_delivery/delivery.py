@@ -32,7 +32,7 @@ from hh_exporter._delivery.judging import (
 from hh_exporter._delivery.parts import Delivery, Part
 from hh_exporter._delivery.settler import Settler
 from hh_exporter._delivery.shipping import Shipment, Shipper
-from hh_exporter._dialects.dialect import Answer, Dialect
+from hh_exporter._dialects.dialect import Answer, Dialect, method_of
 from hh_exporter._log import get_log
 from hh_exporter._outcomes import DropReason, Outcome, Rest, Verdict
 from hh_exporter._outside import comes_from_outside
@@ -288,7 +288,7 @@ class Deliverer:
             return verdict
 
         return Shipment(
-            method=self.dialect.method(delivery.route),
+            method=method_of(delivery.route),
             path=self.dialect.batch_path(delivery.route, part.records[0].event_id),
             pack=lambda: self.dialect.wrap(
                 delivery.among(part.records), self._as_it_stands(part).announced, delivery.route

@@ -14,10 +14,10 @@ from attrs import field, frozen
 from cattrs import Converter
 
 from hh_exporter._outcomes import Verdict
-from hh_exporter._records import MAIN, Record, Session
-from hh_exporter.events import AnyEvent, EventUpdate, SessionProperties
+from hh_exporter._records import MAIN, UPDATES, Record, Session
+from hh_exporter.events import AnyEvent, SessionProperties
 
-__all__ = ["Answer", "Dialect"]
+__all__ = ["Answer", "Dialect", "method_of"]
 
 _BLANK = b" \t\r\n\f\v\0\xef\xbb\xbf\xfe\xff"
 """White space, and the bytes of a byte order mark in any encoding."""
@@ -51,6 +51,13 @@ class Answer:
         return self.content_type == "text/html" or self.body.lstrip(_BLANK).startswith(b"<")
 
 
+def method_of(route: str) -> str:
+    """
+    Say how batches of records of *route* are sent, in every dialect.
+    """
+    return "PUT" if route == UPDATES else "POST"
+
+
 class Dialect(Protocol):
     """
     One way in which the server speaks of events.
@@ -63,11 +70,6 @@ class Dialect(Protocol):
     def event_route(self) -> str:
         """
         The route of each `Event`; that of a ModelEvent is `MAIN`.
-        """
-
-    def method(self, route: str = MAIN) -> str:
-        """
-        Say how batches of records of *route* are sent: by POST, or by PUT.
         """
 
     def batch_path(self, route: str = MAIN, event_id: str = "") -> str:
@@ -115,11 +117,6 @@ class Dialect(Protocol):
         Raises:
             TypeError: A payload that it looks into is not plain data; plain
                 data of whatever shape never raises.
-        """
-
-    def unstructure_update(self, update: EventUpdate) -> dict[str, Any]:
-        """
-        Map *update* to the wire's shape, without touching it; raises as `unstructure` does.
         """
 
     def describe(

@@ -19,12 +19,12 @@ from hh_exporter._dialects.answers import read_answer, read_single_answer
 from hh_exporter._dialects.bodies import merge, wrap
 from hh_exporter._dialects.converter import make_converter, present_fields
 from hh_exporter._dialects.dialect import Answer
-from hh_exporter._dialects.kinds import unstructure_event, unstructure_update
+from hh_exporter._dialects.kinds import unstructure_event
 from hh_exporter._dialects.shapes import require_plain
 from hh_exporter._dialects.stamps import settle_session, stamp
 from hh_exporter._outcomes import Verdict
 from hh_exporter._records import MAIN, OTHERS, UPDATES, Record, Session
-from hh_exporter.events import AnyEvent, Event, EventUpdate, ModelEvent, SessionProperties
+from hh_exporter.events import AnyEvent, Event, ModelEvent, SessionProperties
 
 __all__ = ["LegacyDialect"]
 
@@ -61,9 +61,6 @@ class LegacyDialect:
     def converter(self) -> Converter:
         return _converter()
 
-    def method(self, route: str = MAIN) -> str:
-        return "PUT" if route == UPDATES else "POST"
-
     def batch_path(self, route: str = MAIN, event_id: str = "") -> str:
         return _BATCH_PATHS[route]
 
@@ -91,9 +88,6 @@ class LegacyDialect:
         wire.setdefault("project", project or "default")
         stamp(wire, event_id, session_id, source, now, parent_id)
         return wire
-
-    def unstructure_update(self, update: EventUpdate) -> dict[str, Any]:
-        return unstructure_update(update)
 
     def describe(
         self,

@@ -21,7 +21,7 @@ from hh_exporter._dialects.answers import read_answer, read_single_answer
 from hh_exporter._dialects.bodies import merge, wrap
 from hh_exporter._dialects.converter import make_converter, present_fields
 from hh_exporter._dialects.dialect import Answer
-from hh_exporter._dialects.kinds import unstructure_event, unstructure_update
+from hh_exporter._dialects.kinds import unstructure_event
 from hh_exporter._dialects.shapes import (
     are_equal,
     file_into,
@@ -37,7 +37,6 @@ from hh_exporter.events import (
     CreateModelEventBatchRequestBody,
     CreateModelEventRequestBody,
     Event,
-    EventUpdate,
     ModelEvent,
     SessionProperties,
     new_id,
@@ -125,9 +124,6 @@ class V1Dialect:
     def converter(self) -> Converter:
         return _converter()
 
-    def method(self, route: str = MAIN) -> str:
-        return "PUT" if route == UPDATES else "POST"
-
     def batch_path(self, route: str = MAIN, event_id: str = "") -> str:
         return f"/v1/events/{quote(event_id, '')}" if route == UPDATES else "/v1/events/batch"
 
@@ -151,9 +147,6 @@ class V1Dialect:
             wire = _unstructure_model_event(event)
         stamp(wire, event_id, session_id, source, now, parent_id)
         return wire
-
-    def unstructure_update(self, update: EventUpdate) -> dict[str, Any]:
-        return unstructure_update(update)
 
     def describe(
         self,

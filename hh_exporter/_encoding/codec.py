@@ -17,6 +17,7 @@ from attrs import define, field, fields
 
 from hh_exporter._clock import Clock
 from hh_exporter._dialects.dialect import Dialect
+from hh_exporter._dialects.kinds import unstructure_update
 from hh_exporter._encoding.scalars import Scalars, copy_fields, wrong_type
 from hh_exporter._log import get_log
 from hh_exporter._outcomes import DropReason
@@ -151,7 +152,7 @@ class Codec:
         """
         Make the record of an update that `draft_update` returned.
         """
-        wire = self.dialect.unstructure_update(draft)
+        wire = unstructure_update(draft)
         if wire.keys() == {"event_id"}:
             raise EncodeError(DropReason.INVALID, "an update must say something of its event")
         return self._record(draft.event_id, orjson.dumps(wire, None, _OPTIONS), UPDATES)
