@@ -40,6 +40,7 @@ from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._records import Record
 from hh_exporter._sessions import Sessions
 from hh_exporter._settings.batch import MAX_BODY_BYTES
+from hh_exporter._settings.queue import QueueLimits
 from hh_exporter._transport.http import Transport
 from hh_exporter._transport.resolver import Addresses
 
@@ -58,10 +59,10 @@ draw = _random.random
 def assemble(
     settings: Settings,
     clock: Clock,
-    random: Callable[[], float] | None = None,
-    on_outcome: Callable[[Settlement], None] | None = None,
-    copy: Callable[[Record], None] | None = None,
-    owner: object = None,
+    random: Callable[[], float] | None,
+    on_outcome: Callable[[Settlement], None] | None,
+    copy: Callable[[Record], None] | None,
+    owner: object,
 ) -> tuple[Intake, Lifetime]:
     """
     Make what takes events in, and what delivers them.
@@ -72,7 +73,7 @@ def assemble(
     Args:
         settings: The exporter's settings, checked.
         clock: The source of time.
-        random: A source of numbers from 0 to 1; default: our own.
+        random: A source of numbers from 0 to 1; None for our own.
         on_outcome: Calls the user's function, if there is one.
         copy: Takes a copy of each record, if there is to be one.
         owner: What stands for the exporter in the scopes of its sessions and steps.
@@ -80,8 +81,7 @@ def assemble(
     private = evolve(settings, before_send=None, on_outcome=None)
     wire = DIALECTS[settings.dialect]()
     sessions = Sessions()
-    limits = settings.queue
-    queue = RecordQueue(limits) if copy is None else CopyingQueue(limits=limits, copy=copy)
+    queue = _make_queue(settings.queue, copy)
     spooler = _make_spooler(settings, queue, sessions, clock)
     settler = Settler(
         queue=queue, clock=clock, on_outcome=on_outcome, sessions=sessions, spooler=spooler
@@ -91,11 +91,7 @@ def assemble(
         settler=settler,
         codec=_make_codec(settings, wire, clock),
         sessions=sessions,
-        privacy=Privacy(
-            before_send=settings.before_send,
-            hide_inputs=settings.hide_inputs,
-            hide_outputs=settings.hide_outputs,
-        ),
+        privacy=_make_privacy(settings),
         sample_rate=settings.sample_rate,
         owner=owner,
         disabled=settings.disabled_reason,
@@ -121,6 +117,18 @@ def assemble(
     )
     see_to_the_end(life)
     return intake, life
+
+
+def _make_queue(limits: QueueLimits, copy: Callable[[Record], None] | None) -> RecordQueue:
+    return RecordQueue(limits) if copy is None else CopyingQueue(limits=limits, copy=copy)
+
+
+def _make_privacy(settings: Settings) -> Privacy:
+    return Privacy(
+        before_send=settings.before_send,
+        hide_inputs=settings.hide_inputs,
+        hide_outputs=settings.hide_outputs,
+    )
 
 
 def _make_codec(settings: Settings, dialect: Dialect, clock: Clock) -> Codec:
