@@ -29,10 +29,10 @@ FLOORS: list[set[str]] = [
     {"_delivery"},
     {"_environment", "_spool"},
     {"_encoding", "_queue", "_transport"},
-    {"_dialects", "_door", "_recording", "_sessions", "_settings"},
+    {"_dialects", "_door", "_recording", "_sessions", "_settings", "_spans"},
     {"_responses"},
     {"_bell", "_records", "events", "exceptions"},
-    {"_clock", "_fake_clock", "_log", "_outcomes", "_spans", "_unique", "_values", "_version"},
+    {"_clock", "_fake_clock", "_log", "_outcomes", "_unique", "_values", "_version"},
     {"_outside"},
 ]
 """
@@ -42,7 +42,7 @@ rooms of lower floors, and none beside it.
 
 COLLECTOR = "_collector"
 """A program beside the exporter: no part of the exporter imports it, and it needs few of them."""
-COLLECTOR_USES = {"_clock", "_spans", "_values", "_version", "events", "exceptions"}
+COLLECTOR_USES = {"_clock", "_dialects", "_spans", "_values", "_version", "events", "exceptions"}
 COLLECTOR_USERS = {"_cli", "testing"}
 
 OPEN = {"_cli", "_collector", "integrations"}

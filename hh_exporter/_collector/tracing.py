@@ -6,7 +6,7 @@ The answers are those of OTLP/HTTP, in the encoding of the request.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 from attrs import frozen
@@ -23,6 +23,7 @@ from hh_exporter._collector.otlp import (
 from hh_exporter._collector.rows import EventRow, SessionRow
 from hh_exporter._collector.sessions import described_by
 from hh_exporter._collector.validation import TRACES
+from hh_exporter._dialects.registry import DIALECTS
 from hh_exporter._spans.mapping import event_of
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class Tracing:
         """
         spans = call.body[::2] if call.is_partial else call.body
         time = int(self.clock.wall() * 1000)
-        events = [event_of(span) for span in spans]
+        events = [_wire(span) for span in spans]
         sessions = [one for one in map(described_by, events) if one is not None]
         rows = [
             EventRow(
@@ -80,6 +81,18 @@ class Tracing:
     def _read(self, request: web.Request) -> AbstractAsyncContextManager[list[Span]]:
         is_protobuf = request.content_type == _PROTOBUF
         return self.calls.bodies.take(request, _protobuf_spans if is_protobuf else _json_spans)
+
+
+def _wire(span: Span) -> dict[str, Any]:
+    """
+    Make the event of *span* as the API has it: one without a parent is its session's child.
+    """
+    wire = DIALECTS["v1"]().unstructure(event_of(span))
+    if wire["event_type"] == "session":
+        wire["event_id"] = wire["session_id"]
+    else:
+        wire.setdefault("parent_id", wire["session_id"])
+    return wire
 
 
 def _json_spans(text: bytes | bytearray) -> list[Span]:

@@ -6,7 +6,7 @@ Those that no family reads are left over, so that nothing of a span is lost.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeAlias
 
 import orjson
@@ -35,19 +35,35 @@ def data_of(value: object) -> Any:
 @define(eq=False)
 class Attributes:
     """
-    Attributes by name, which remembers those that were taken.
+    Attributes by name, from which those that are read are taken away.
     """
 
-    values: Mapping[str, Any] = field(repr=False)
-    _read: set[str] = field(factory=set, init=False)
+    left: Json = field(repr=False)
+    """Those that nobody has read, some of them perhaps None."""
 
     def take(self, *names: str) -> Any:
         """
         Return the first of *names* that has a value, None if none has; all of them are read.
         """
-        self._read.update(names)
-        present = (self.values[name] for name in names if self.values.get(name) is not None)
-        return next(present, None)
+        found = None
+        for name in names:
+            value = self.left.pop(name, None)
+            if found is None:
+                found = value
+        return found
+
+    def take_all(self, names: Iterable[tuple[str, str]]) -> Json:
+        """
+        Return the values of those that have one: pairs of the key in what is returned, and a name.
+        """
+        pop = self.left.pop
+        return {key: value for key, name in names if (value := pop(name, None)) is not None}
+
+    def has_below(self, prefixes: tuple[str, ...]) -> bool:
+        """
+        Whether the name of any that is left begins with one of *prefixes*.
+        """
+        return any(name.startswith(prefixes) for name in self.left)
 
     def take_below(self, prefix: str, read: Callable[[object], Any] = data_of) -> Any:
         """
@@ -57,22 +73,12 @@ class Attributes:
         itself is JSON text of all of it or, if something is below, the member "". None if
         there is nothing. *read* makes data of each value.
         """
-        below = {
-            name.removeprefix(f"{prefix}."): value
-            for name, value in self.values.items()
-            if name.startswith(f"{prefix}.")
-        }
-        self._read.update(f"{prefix}.{name}" for name in below)
+        names = [name for name in self.left if name.startswith(f"{prefix}.")]
+        below = {name.removeprefix(f"{prefix}."): self.left.pop(name) for name in names}
         whole = self.take(prefix)
         if below and whole is not None:
             below[""] = whole
         return _joined(below.items(), read) if below else read(whole)
-
-    def left_over(self) -> Json:
-        """
-        Return what has not been read.
-        """
-        return {name: value for name, value in self.values.items() if name not in self._read}
 
 
 def _joined(values: Iterable[tuple[str, object]], read: Callable[[object], Any]) -> Any:

@@ -1,50 +1,51 @@
 """
 The attributes `gen_ai.*` of the OpenTelemetry GenAI semantic conventions, and their older names.
 
-They go where the API's examples have them: messages to `inputs.chat_history`, the
-answer to `outputs`, model and provider to `config`, token counts to `metadata`.
+Several instrumentations write them, each in its own way: OpenTelemetry's own, OpenLLMetry,
+pydantic-ai, LiteLLM and the anthropic client. Behaviour of each is noted where it is read.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 from hh_exporter._spans.attributes import data_of
 from hh_exporter._spans.messages import answer_of, chat_of
+from hh_exporter._spans.parts import Parts, present
 
 if TYPE_CHECKING:
     from hh_exporter._spans.attributes import Attributes
 
-__all__ = ["read"]
+__all__ = ["MARKS", "PREFIXES", "read"]
 
-Json: TypeAlias = dict[str, Any]
+MARKS: Final = ("gen_ai.operation.name", "llm.request.type", "traceloop.span.kind")
+"""One of these is on each span of a step."""
+PREFIXES: Final = ("gen_ai.", "llm.", "traceloop.", "session.id", "operation.cost")
 
 _TYPES: Final = {
     "chat": "model",
     "text_completion": "model",
     "generate_content": "model",
-    "embeddings": "model",
     "invoke_agent": "chain",
     "create_agent": "chain",
     "invoke_workflow": "chain",
+    "execute_task": "chain",
     "execute_tool": "tool",
+    "embeddings": "tool",
     "retrieval": "tool",
+    "fetch_response": "tool",
 }
-"""By `gen_ai.operation.name`; PyPI honeyhive 1.7.0 has this table and says that the API does."""
+"""By `gen_ai.operation.name`. What reads a stored answer, or embeds, is no call of a model."""
 
-_OLDER_TYPES: Final = {"chat": "model", "completion": "model", "embedding": "model"}
+_OLDER_TYPES: Final = {"chat": "model", "completion": "model", "embedding": "tool"}
 """By `llm.request.type`, of OpenLLMetry as npm honeyhive 1.0.42 has it."""
 
-_PARAMETERS: Final = (
-    "temperature",
-    "top_p",
-    "top_k",
-    "max_tokens",
-    "seed",
-    "stop_sequences",
-    "frequency_penalty",
-    "presence_penalty",
-    "choice.count",
+_PARAMETERS: Final = tuple(
+    (name, f"gen_ai.request.{name}")
+    for name in (
+        *("temperature", "top_p", "top_k", "max_tokens", "seed", "stop_sequences"),
+        *("frequency_penalty", "presence_penalty", "choice.count"),
+    )
 )
 
 _TOKENS: Final = {
@@ -63,17 +64,17 @@ _TOKENS: Final = {
     ),
 }
 
-_NAMED: Final = {
-    "response_id": "gen_ai.response.id",
-    "tool_name": "gen_ai.tool.name",
-    "tool_call_id": "gen_ai.tool.call.id",
-    "agent_name": "gen_ai.agent.name",
-}
+_NAMED: Final = (
+    ("response_id", "gen_ai.response.id"),
+    ("tool_name", "gen_ai.tool.name"),
+    ("tool_call_id", "gen_ai.tool.call.id"),
+    ("agent_name", "gen_ai.agent.name"),
+)
 
 
-def read(attributes: Attributes) -> Json:
+def read(attributes: Attributes) -> Parts:
     """
-    Read the attributes of these conventions; {} for a span that doesn't follow them.
+    Read the attributes of these conventions.
     """
     operation = attributes.take("gen_ai.operation.name")
     older = attributes.take("llm.request.type")
@@ -81,69 +82,66 @@ def read(attributes: Attributes) -> Json:
     if kind is None and isinstance(older, str):
         kind = _OLDER_TYPES.get(older)
     session = attributes.take("gen_ai.conversation.id", "session.id")
-    event = {
+    requested = attributes.take("gen_ai.request.model")
+    answered = attributes.take("gen_ai.response.model")
+    usage = _usage(attributes)
+    cost = attributes.take("operation.cost", "gen_ai.cost.total_cost")
+    parts: Parts = {
         "event_type": kind,
         "session_id": session if isinstance(session, str) and session else None,
-        "inputs": _inputs(attributes),
-        "outputs": _outputs(attributes),
-        "config": _config(attributes),
-        "metadata": _metadata(attributes, operation),
+        "model": requested if answered is None else answered,
+        "provider": attributes.take("gen_ai.provider.name", "gen_ai.system"),
+        "messages": _messages(attributes) or None,
+        "response": _response(attributes) or None,
+        "inputs": _one("arguments", data_of(attributes.take("gen_ai.tool.call.arguments"))),
+        "outputs": _one("result", data_of(attributes.take("gen_ai.tool.call.result"))),
+        "hyperparameters": attributes.take_all(_PARAMETERS) or None,
+        "tools": data_of(attributes.take("gen_ai.tool.definitions")),
+        "usage": usage or None,
+        "cost": cost if usage or cost else None,  # tracers write 0.0 if there is no usage
+        "metadata": _metadata(attributes, operation, None if answered is None else requested),
     }
-    return {key: value for key, value in event.items() if value}
+    return present(parts)
 
 
-def _inputs(attributes: Attributes) -> Json:
+def _messages(attributes: Attributes) -> Any:
     instructions = data_of(attributes.take("gen_ai.system_instructions"))
     messages = data_of(attributes.take("gen_ai.input.messages"))
     older = _in_order(attributes.take_below("gen_ai.prompt"))
-    chat = chat_of(messages if messages is not None else older, instructions)
-    arguments = data_of(attributes.take("gen_ai.tool.call.arguments"))
-    return _present({"chat_history": chat or None, "arguments": arguments})
+    return chat_of(messages if messages is not None else older, instructions)
 
 
-def _outputs(attributes: Attributes) -> Json:
+def _response(attributes: Attributes) -> Any:
     messages = data_of(attributes.take("gen_ai.output.messages"))
     older = _in_order(attributes.take_below("gen_ai.completion"))
-    result = data_of(attributes.take("gen_ai.tool.call.result"))
-    return answer_of(messages if messages is not None else older) | _present({"result": result})
+    return answer_of(messages if messages is not None else older)
 
 
-def _config(attributes: Attributes) -> Json:
-    requested = attributes.take("gen_ai.request.model")
-    answered = attributes.take("gen_ai.response.model")
-    parameters = {name: attributes.take(f"gen_ai.request.{name}") for name in _PARAMETERS}
-    config = {
-        "model": requested if answered is None else answered,
-        "provider": attributes.take("gen_ai.provider.name", "gen_ai.system"),
-        "hyperparameters": _present(parameters) or None,
-        "tools": data_of(attributes.take("gen_ai.tool.definitions")),
-    }
-    if answered is not None and requested not in (None, answered):
-        config["requested_model"] = requested
-    return _present(config)
-
-
-def _metadata(attributes: Attributes, operation: object) -> Json:
-    tokens = {key: attributes.take(*names) for key, names in _TOKENS.items()}
-    if tokens["total_tokens"] is None:
-        both = (tokens["prompt_tokens"], tokens["completion_tokens"])
+def _usage(attributes: Attributes) -> Parts:
+    tokens = present({key: attributes.take(*names) for key, names in _TOKENS.items()})
+    if tokens and "total_tokens" not in tokens:
+        both = (tokens.get("prompt_tokens"), tokens.get("completion_tokens"))
         if all(type(one) is int for one in both):
             tokens["total_tokens"] = sum(both)
+    return tokens
+
+
+def _metadata(attributes: Attributes, operation: object, requested: object) -> Parts:
     reasons = data_of(attributes.take("gen_ai.response.finish_reasons"))
-    if isinstance(reasons, list) and len(reasons) == 1:
+    if isinstance(reasons, list | tuple) and len(reasons) == 1:
         [reasons] = reasons
-    named = {key: attributes.take(name) for key, name in _NAMED.items()}
-    cost = attributes.take("operation.cost", "gen_ai.cost.total_cost")
-    has_tokens = any(tokens.values())
-    return _present(
+    return present(
         {
             "operation": operation,
-            **named,
-            **tokens,
-            "cost": cost if has_tokens or cost else None,  # tracers write 0.0 if there is no usage
+            **attributes.take_all(_NAMED),
+            "requested_model": requested,
             "finish_reason": reasons,
         }
     )
+
+
+def _one(name: str, value: Any) -> Parts | None:
+    return None if value is None else {name: value}
 
 
 def _in_order(messages: Any) -> Any:
@@ -153,7 +151,3 @@ def _in_order(messages: Any) -> Any:
     if isinstance(messages, dict) and all(number.isdecimal() for number in messages):
         return [messages[number] for number in sorted(messages, key=lambda text: (len(text), text))]
     return messages
-
-
-def _present(values: Json) -> Json:
-    return {key: value for key, value in values.items() if value is not None}

@@ -7,16 +7,20 @@ apart, one attribute a value; Python writes lists as JSON text, npm null as "nul
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from hh_exporter._spans.attributes import data_of
 
 if TYPE_CHECKING:
     from hh_exporter._spans.attributes import Attributes
 
-__all__ = ["read"]
+__all__ = ["MARK", "PREFIXES", "read"]
 
 Json: TypeAlias = dict[str, Any]
+
+MARK: Final = "honeyhive_event_type"
+"""What spans of steps have, and others of these tracers have not."""
+PREFIXES: Final = ("honeyhive", "traceloop.association.properties.")
 
 _OBJECTS = ("inputs", "outputs", "config", "metadata", "metrics", "feedback", "user_properties")
 _TYPES = ("model", "tool", "chain", "session")

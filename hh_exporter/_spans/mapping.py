@@ -1,76 +1,105 @@
 """
-One event for each span.
+One event for each span: a ModelEvent of a call of a model, an Event of any other step.
 
-Each family of instrumentation has a module with a function `read`, which takes
-the attributes that it knows and returns a part of an event. FAMILIES lists them;
-what a later one says counts more. Attributes that none knows become metadata.
+Each family of instrumentation has a module with a function `read`, which takes the attributes
+that it knows and returns parts: fields of a ModelEvent, and `event_type`. A span has one main
+family, by the attribute that only this one writes; what the main family leaves open, the
+conventions of OpenTelemetry may say, and what the vendor's own tracers say counts more than
+either. Attributes that none knows become metadata, under their names.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
 from uuid import UUID, uuid5
 
-from hh_exporter._spans import genai, honeyhive
+from hh_exporter._spans import genai, honeyhive, langfuse, openinference
 from hh_exporter._spans.attributes import Attributes
+from hh_exporter._spans.parts import Parts, joined
+from hh_exporter.events import AnyEvent, Event, ModelEvent
 
 if TYPE_CHECKING:
     from hh_exporter._spans.span import Span
 
-__all__ = ["FAMILIES", "event_of"]
+__all__ = ["MARKS", "event_id_of", "event_of"]
 
-Json: TypeAlias = dict[str, Any]
+_FAMILIES: Final[dict[str, Callable[[Attributes], Parts]]] = {
+    openinference.MARK: openinference.read,
+    langfuse.MARK: langfuse.read,
+}
+"""By the attribute that each span of the family has."""
 
-FAMILIES: Final = (genai.read, honeyhive.read)
+MARKS: Final = (*_FAMILIES, *genai.MARKS, honeyhive.MARK)
+"""A span with none of these attributes is no step of an LLM program."""
 
 _DEFAULT_TYPE: Final = "tool"
 """Of a span that names no type, as PyPI honeyhive 1.7.0 decides."""
+_NAMELESS: Final = "unknown"
 _MILLION: Final = 1_000_000
 
+_IN_CONFIG: Final = (
+    *("model", "provider", "hyperparameters", "template"),
+    *("tools", "tool_choice", "response_format"),
+)
+"""Where the vendor's examples have these fields, which an Event has not."""
 
-def event_of(span: Span) -> Json:
+
+def event_of(span: Span) -> AnyEvent:
     """
-    Make the v1 event that *span* is.
+    Make the event that *span* is.
 
     Its id and its parent's follow from the span's, so a span that is read twice has one
     id. A span without a session is in the session of its trace.
     """
-    attributes = Attributes(span.attributes)
-    event = _base(span)
-    for read in FAMILIES:
-        for key, value in read(attributes).items():
-            known = event.get(key)
-            if isinstance(known, dict) and isinstance(value, dict):
-                event[key] = {**known, **value}
-            else:
-                event[key] = value
-    event["metadata"] = {**attributes.left_over(), **event["metadata"]}
+    attributes = Attributes(dict(span.attributes))
+    parts: Parts = {}
+    for mark, read in _FAMILIES.items():
+        if mark in attributes.left:
+            parts = read(attributes)
+            break
+    if attributes.has_below(genai.PREFIXES):
+        parts = joined(genai.read(attributes), parts)
+    if attributes.has_below(honeyhive.PREFIXES):
+        parts = joined(parts, honeyhive.read(attributes))
+    parts = joined(_base(span), parts)
+    parts["metadata"] = {**attributes.left, **parts["metadata"]}
     error = _error(span)
     if error is not None:
-        event.setdefault("error", error)
-    if event["event_type"] == "session":
-        event["event_id"] = event["session_id"]  # as the API has it
-        event.pop("parent_id", None)
-    elif span.parent_id is None:
-        event["parent_id"] = event["session_id"]
-    return event
+        parts.setdefault("error", error)
+    kind = parts.pop("event_type", _DEFAULT_TYPE)
+    if kind == "model":
+        return ModelEvent(**{"model": _NAMELESS, **parts})
+    if kind == "session":
+        parts["event_id"] = parts["session_id"]  # as the API has it
+        parts.pop("parent_id", None)
+    return _plain_event(kind, parts)
 
 
-def _base(span: Span) -> Json:
-    base: Json = {
-        "event_type": _DEFAULT_TYPE,
-        "event_name": span.name or "unknown",
-        "event_id": _id(span, span.span_id),
+def event_id_of(trace_id: str, span_id: str) -> str:
+    """
+    Name the event that a span becomes, by the hexadecimal ids that the span has.
+    """
+    return str(uuid5(UUID(hex=trace_id), span_id))
+
+
+def _base(span: Span) -> Parts:
+    metadata = {"trace_id": span.trace_id, "span_id": span.span_id}
+    if span.scope:
+        metadata["scope"] = (
+            f"{span.scope}@{span.scope_version}" if span.scope_version else span.scope
+        )
+    base: Parts = {
+        "event_name": span.name or _NAMELESS,
+        "event_id": event_id_of(span.trace_id, span.span_id),
         "session_id": str(UUID(hex=span.trace_id)),
         "start_time": span.start // _MILLION,
         "end_time": span.end // _MILLION,
         "duration": max(0, span.end - span.start) / _MILLION,
-        "inputs": {},
-        "outputs": {},
-        "metadata": {"trace_id": span.trace_id, "span_id": span.span_id},
+        "metadata": metadata,
     }
     if span.parent_id is not None:
-        base["parent_id"] = _id(span, span.parent_id)
+        base["parent_id"] = event_id_of(span.trace_id, span.parent_id)
     source = span.resource.get("deployment.environment.name")
     source = source or span.resource.get("deployment.environment")
     if isinstance(source, str):
@@ -78,8 +107,20 @@ def _base(span: Span) -> Json:
     return base
 
 
-def _id(span: Span, span_id: str) -> str:
-    return str(uuid5(UUID(hex=span.trace_id), span_id))
+def _plain_event(kind: str, parts: Parts) -> Event:
+    """
+    Make an Event, which has its messages, its model and its usage where the API has them.
+    """
+    pop = parts.pop
+    config = {name: pop(name) for name in _IN_CONFIG if name in parts}
+    moved: Parts = {
+        "inputs": {"chat_history": pop("messages")} if "messages" in parts else {},
+        "outputs": pop("response", {}),
+        "config": config,
+        "metadata": {**pop("usage", {}), **({"cost": pop("cost")} if "cost" in parts else {})},
+    }
+    parts = joined({name: value for name, value in moved.items() if value}, parts)
+    return Event(event_type=kind, **parts)
 
 
 def _error(span: Span) -> str | None:

@@ -32,6 +32,9 @@ class Span:
     parent_id: str | None = None
     """The span id of its parent; None for the first span of a trace."""
     name: str
+    scope: str = ""
+    """The name of the instrumentation that made it."""
+    scope_version: str = ""
     start: int
     """In nanoseconds since 1970."""
     end: int

@@ -10,7 +10,8 @@ from uuid import UUID
 
 import pytest
 
-from hh_exporter._spans.mapping import event_of
+from hh_exporter._dialects.v1 import V1Dialect
+from hh_exporter._spans.mapping import event_of as made_of
 from hh_exporter._spans.span import Span
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -26,6 +27,13 @@ def span(**fields: Any) -> Span:
         "end": 1_700_000_000_820_500_000,
     }
     return Span(**{"trace_id": TRACE, "span_id": SPAN, **ordinary, **fields})
+
+
+def event_of(span: Span) -> dict[str, Any]:
+    """
+    Make the event of *span* as the v1 dialect has it.
+    """
+    return V1Dialect().unstructure(made_of(span))
 
 
 def read(**attributes: Any) -> dict[str, Any]:
@@ -53,12 +61,10 @@ class TestEverySpan:
             "event_type": "tool",
             "event_name": "work",
             "session_id": str(UUID(TRACE)),
-            "parent_id": str(UUID(TRACE)),
             "start_time": 1_700_000_000_000,
             "end_time": 1_700_000_000_820,
             "duration": 820.5,
             "inputs": {},
-            "outputs": {},
             "metadata": {"trace_id": TRACE, "span_id": SPAN},
         }
 
@@ -166,10 +172,14 @@ class TestHoneyHive:
         """
         It has the session's id, and no parent.
         """
-        event = read(honeyhive_event_type="session", honeyhive__session_id="s")
+        event = made_of(
+            span(
+                parent_id=PARENT,
+                attributes={"honeyhive_event_type": "session", "honeyhive.session_id": "s"},
+            )
+        )
 
-        assert (event["event_id"], event["session_id"]) == ("s", "s")
-        assert "parent_id" not in event
+        assert (event.event_id, event.session_id, event.parent_id) == ("s", "s", None)
 
     def test_a_name_of_many_dots_is_no_deep_object(self) -> None:
         """
@@ -249,7 +259,7 @@ class TestGenAi:
         )
 
         assert event["event_type"] == "model"
-        assert event["session_id"] == "talk"
+        assert event["metadata"]["session_key"] == "talk"
         call = {"name": "find", "arguments": '{"n":7}'}
         assert event["inputs"]["chat_history"] == [
             {"role": "system", "content": "Be short."},
@@ -264,13 +274,13 @@ class TestGenAi:
         assert event["outputs"] == {"role": "assistant", "content": "In Bern."}
         assert event["config"] == {
             "model": "gpt-4o-2024-08-06",
-            "requested_model": "gpt-4o",
             "provider": "openai",
             "hyperparameters": {"temperature": 0.2},
         }
         counts = {"prompt_tokens": 11, "completion_tokens": 5, "total_tokens": 16}
         assert event["metadata"].items() >= {**counts, "cache_read_tokens": 8}.items()
         assert event["metadata"]["finish_reason"] == "stop"
+        assert event["metadata"]["requested_model"] == "gpt-4o"
 
     def test_several_answers_are_choices(self) -> None:
         """
@@ -314,7 +324,7 @@ class TestGenAi:
         ("operation", "kind"),
         [
             ("generate_content", "model"),
-            ("embeddings", "model"),
+            ("embeddings", "tool"),
             ("invoke_agent", "chain"),
             ("execute_tool", "tool"),
             ("of tomorrow", "tool"),
