@@ -14,9 +14,11 @@ from hh_exporter._spans.messages import answer_of, chat_of
 from hh_exporter._spans.parts import Parts, present
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from hh_exporter._spans.attributes import Attributes
 
-__all__ = ["MARKS", "PREFIXES", "read"]
+__all__ = ["MARKS", "PREFIXES", "kind_of", "read"]
 
 MARKS: Final = ("gen_ai.operation.name", "llm.request.type", "traceloop.span.kind")
 """One of these is on each span of a step."""
@@ -72,15 +74,24 @@ _NAMED: Final = (
 )
 
 
+def kind_of(attributes: Mapping[str, Any]) -> str | None:
+    """
+    Say of which type the event of a span is; None if these conventions don't say.
+    """
+    operation, older = attributes.get("gen_ai.operation.name"), attributes.get("llm.request.type")
+    kind = _TYPES.get(operation) if isinstance(operation, str) else None
+    if kind is None and isinstance(older, str):
+        kind = _OLDER_TYPES.get(older)
+    return kind
+
+
 def read(attributes: Attributes) -> Parts:
     """
     Read the attributes of these conventions.
     """
+    kind = kind_of(attributes.left)
     operation = attributes.take("gen_ai.operation.name")
-    older = attributes.take("llm.request.type")
-    kind = _TYPES.get(operation) if isinstance(operation, str) else None
-    if kind is None and isinstance(older, str):
-        kind = _OLDER_TYPES.get(older)
+    attributes.take("llm.request.type")
     session = attributes.take("gen_ai.conversation.id", "session.id")
     requested = attributes.take("gen_ai.request.model")
     answered = attributes.take("gen_ai.response.model")

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from hh_exporter._spans.attributes import data_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from hh_exporter._spans.attributes import Attributes
 
-__all__ = ["MARK", "PREFIXES", "read"]
+__all__ = ["MARK", "PREFIXES", "kind_of", "read"]
 
 Json: TypeAlias = dict[str, Any]
 
@@ -34,14 +36,24 @@ _IGNORED = (
 _RUN = ("run_id", "dataset_id", "datapoint_id")
 
 
+def kind_of(attributes: Mapping[str, Any]) -> str | None:
+    """
+    Say of which type the event of a span of this family is; None if it doesn't say.
+    """
+    kind = attributes.get(MARK)
+    kind = kind.lower() if isinstance(kind, str) else None
+    return kind if kind in _TYPES else None
+
+
 def read(attributes: Attributes) -> Json:
     """
     Read the attributes of HoneyHive's tracers; {} for other spans.
     """
     event: Json = {}
-    kind = attributes.take("honeyhive_event_type")
-    if isinstance(kind, str) and kind.lower() in _TYPES:
-        event["event_type"] = kind.lower()
+    kind = kind_of(attributes.left)
+    attributes.take(MARK)
+    if kind is not None:
+        event["event_type"] = kind
     for key, names in {
         "event_id": ("honeyhive_event_id",),
         "event_name": ("honeyhive_event_name",),

@@ -10,8 +10,7 @@ either. Attributes that none knows become metadata, under their names.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID, uuid5
 
 from hh_exporter._spans import genai, honeyhive, langfuse, openinference
@@ -20,14 +19,13 @@ from hh_exporter._spans.parts import Parts, joined
 from hh_exporter.events import AnyEvent, Event, ModelEvent
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from hh_exporter._spans.span import Span
 
-__all__ = ["MARKS", "event_id_of", "event_of"]
+__all__ = ["MARKS", "event_id_of", "event_of", "kind_of"]
 
-_FAMILIES: Final[dict[str, Callable[[Attributes], Parts]]] = {
-    openinference.MARK: openinference.read,
-    langfuse.MARK: langfuse.read,
-}
+_FAMILIES: Final = {openinference.MARK: openinference, langfuse.MARK: langfuse}
 """By the attribute that each span of the family has."""
 
 MARKS: Final = (*_FAMILIES, *genai.MARKS, honeyhive.MARK)
@@ -54,9 +52,9 @@ def event_of(span: Span) -> AnyEvent:
     """
     attributes = Attributes(dict(span.attributes))
     parts: Parts = {}
-    for mark, read in _FAMILIES.items():
+    for mark, family in _FAMILIES.items():
         if mark in attributes.left:
-            parts = read(attributes)
+            parts = family.read(attributes)
             break
     if attributes.has_below(genai.PREFIXES):
         parts = joined(genai.read(attributes), parts)
@@ -74,6 +72,19 @@ def event_of(span: Span) -> AnyEvent:
         parts["event_id"] = parts["session_id"]  # as the API has it
         parts.pop("parent_id", None)
     return _plain_event(kind, parts)
+
+
+def kind_of(attributes: Mapping[str, Any]) -> str | None:
+    """
+    Say of which type the event of a span with *attributes* is; None if it is no step.
+    """
+    if all(mark not in attributes for mark in MARKS):
+        return None
+    kind = honeyhive.kind_of(attributes)
+    for mark, family in _FAMILIES.items():
+        if kind is None and mark in attributes:
+            kind = family.kind_of(attributes)
+    return kind or genai.kind_of(attributes) or _DEFAULT_TYPE
 
 
 def event_id_of(trace_id: str, span_id: str) -> str:

@@ -4,23 +4,34 @@ The attributes of OpenInference: one attribute a field, `llm.*`, `input.value` a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from hh_exporter._spans.parts import Parts, present
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from hh_exporter._spans.attributes import Attributes
 
-__all__ = ["MARK", "read"]
+__all__ = ["MARK", "kind_of", "read"]
 
 MARK: Final = "openinference.span.kind"
 
 _TYPES: Final = {"LLM": "model", "CHAIN": "chain", "AGENT": "chain"}
 
 
+def kind_of(attributes: Mapping[str, Any]) -> str:
+    """
+    Say of which type the event of a span of this family is.
+    """
+    kind = attributes.get(MARK)
+    return _TYPES.get(kind, "tool") if isinstance(kind, str) else "tool"
+
+
 def read(attributes: Attributes) -> Parts:
     """
     Read the attributes of a span of this family.
     """
-    kind = attributes.take(MARK)
-    return present({"event_type": _TYPES.get(kind, "tool") if isinstance(kind, str) else None})
+    kind = kind_of(attributes.left)
+    attributes.take(MARK)
+    return present({"event_type": kind})
