@@ -53,8 +53,7 @@ class Exporter(RecordingMethods, Unique):
             machine needs none; without a key for any other server the exporter
             is disabled and logs a warning.
         base_url: Address of the API; default "https://api.dp1.us.honeyhive.ai".
-        dialect: "legacy" (default) for /events/model[/batch], "v1" for
-            /v1/events[/batch].
+        dialect: "legacy" (default): /events/model[/batch]; "v1": /v1/events[/batch].
         project: The project of events that name none.
         source: The source of events that name none, such as "production".
         queue: The budget for events in memory.
@@ -144,15 +143,14 @@ class Exporter(RecordingMethods, Unique):
             on_outcome = weakly(self, lambda exporter: exporter._settings.on_outcome)
         copy = Copy.of(settings, self._clock, self._random)
         take, owner = None if copy is None else copy.take, self._blocks.owner
-        parts = assemble(settings, self._clock, self._random, on_outcome, take, owner)
-        self._intake, self._life = parts
-        self._life.copy = None if copy is None else copy.life
-        self._life.open_blocks = self._blocks.open = set()  # what was open is a parent's
+        self._intake, life = assemble(settings, self._clock, self._random, on_outcome, take, owner)
+        self._life, self._queue, self._settler = life, life.queue, life.settler
+        self._keeper = life.keeper
+        life.copy = None if copy is None else copy.life
+        life.open_blocks = self._blocks.open = set()  # what was open is a parent's
         in_child(self, Exporter._build_again)
         if isinstance(self, BlockingMethods):
-            self._life.live_in_thread()
-        self._queue, self._settler = self._life.queue, self._life.settler
-        self._keeper = self._life.keeper
+            life.live_in_thread()
 
     def _build_again(self) -> None:
         """
@@ -282,6 +280,8 @@ class Exporter(RecordingMethods, Unique):
         """
         self._life.check_loop()
         self._queue.check_open()
+        from hh_exporter._life.single import deliver_one
+
         seconds = 3 * self._settings.request_timeout if timeout is None else timeout
         deadline = self._clock.now() + seconds
         try:
@@ -290,7 +290,7 @@ class Exporter(RecordingMethods, Unique):
             raise DeliveryError(f"the event was not sent: {exc}", reason=exc.reason) from None
         self._intake.announce(record)
         record.session = None  # a request for one event has no room for its properties
-        return await self._life.deliver_one(record, deadline)
+        return await deliver_one(self._life, record, deadline)
 
     async def start(self) -> None:
         """

@@ -28,7 +28,7 @@ FLOORS: list[set[str]] = [
     {"_intake", "_life"},
     {"_delivery"},
     {"_environment", "_spool"},
-    {"_encoding", "_queue", "_transport"},
+    {"_capture", "_encoding", "_queue", "_transport"},
     {"_dialects", "_door", "_recording", "_sessions", "_settings", "_spans"},
     {"_responses"},
     {"_bell", "_records", "events", "exceptions"},

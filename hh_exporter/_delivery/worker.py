@@ -70,6 +70,8 @@ class Worker:
     recovery: Recovery | None
     on_over: Callable[[], None]
     """Called when the task has ended and everything it held is back in the queue."""
+    on_last_call: Callable[[], None] = lambda: None
+    """Called when the task was cancelled, before what is queued then is sent."""
     is_serving: bool = False
     is_over: bool = False
     fault: str = ""
@@ -159,8 +161,7 @@ class Worker:
         """
         Put all that is in hand back into the queue, for a worker of another loop.
 
-        Any thread, once this worker's loop no longer runs. If it runs again after
-        all, the worker ends without sending.
+        Any thread, once its loop no longer runs. If that runs again, it ends without sending.
         """
         self._take_back()
         self._closing = self._waits.begin(self._bell, -inf)
@@ -183,6 +184,7 @@ class Worker:
             await turn()
             await self._serve_through_faults()
         except CancelledError:
+            self.on_last_call()
             self._take_back()
             asked = inf if self._closing is None else self._closing.deadline.at
             self._is_last_call = self._closing is None

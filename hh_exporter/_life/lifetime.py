@@ -18,20 +18,19 @@ from typing import TYPE_CHECKING
 from attrs import Factory, define, field
 
 from hh_exporter._bell import Bell
-from hh_exporter._clock import Clock, Deadline, let_arrive, within
+from hh_exporter._clock import Clock, let_arrive
 from hh_exporter._delivery.settler import Settler
 from hh_exporter._delivery.worker import Worker
 from hh_exporter._environment import Settings
 from hh_exporter._life.books import read_books, read_health
+from hh_exporter._life.feeds import Feeds
 from hh_exporter._life.keeper import Keeper
 from hh_exporter._life.leftovers import Leftovers
 from hh_exporter._life.loops import check_loop, run_in
-from hh_exporter._outcomes import DropReason, FlushResult, Settlement, Stats
+from hh_exporter._outcomes import FlushResult, Settlement, Stats
 from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._queue.watches import Watch
 from hh_exporter._recording.blocks import Block, end_all
-from hh_exporter._records import Record
-from hh_exporter.exceptions import DeliveryError
 
 if TYPE_CHECKING:  # SQLite and the spool are loaded where one is wanted
     from hh_exporter._spool.spooler import Spooler
@@ -67,6 +66,8 @@ class Lifetime:
     """What was there when it was closed."""
     closers: int = field(default=0, init=False)
     """How many callers wait for a close; changed under the queue's lock."""
+    feeds: Feeds = field(factory=Feeds, init=False)
+    """What pushes later, unless this ends or is flushed before."""
     open_blocks: set[Block] = field(factory=set, init=False)
     """Blocks of `record` and `trace` that have not ended."""
     on_ended: set[Callable[[], None]] = field(factory=set, init=False)
@@ -80,14 +81,26 @@ class Lifetime:
             queue=self.queue,
             leftovers=self.leftovers,
             clock=self.clock,
-            make_worker=self.make_worker,
+            make_worker=self._make_worker,
             on_over=self._on_worker_over,
             on_loopless=self._on_loopless,
         )
 
+    def _make_worker(self, loop: asyncio.AbstractEventLoop, on_over: Callable[[], None]) -> Worker:
+        worker = self.make_worker(loop, on_over)
+        worker.on_last_call = self.feeds.give
+        return worker
+
     @property
     def worker(self) -> Worker | None:
         return self.keeper.worker
+
+    @property
+    def holds(self) -> bool:
+        """
+        Whether anything has no outcome yet, or is still to be pushed by a feed.
+        """
+        return bool(self.queue.has_records) or self.feeds.holds()
 
     def live_in_thread(self) -> None:
         """
@@ -134,38 +147,13 @@ class Lifetime:
             self.queue.unwatch(watch)
         return watch.result()
 
-    async def deliver_one(self, record: Record, deadline: float) -> str:
-        """
-        Have the worker send one record by itself; see `Deliverer.deliver_one`.
-        """
-        worker = self.keeper.need_worker()
-
-        async def send() -> str:
-            limit = Deadline(deadline, self.clock.now())
-            with suppress(TimeoutError):
-                async with within(self.clock, limit):
-                    await worker.wait_started()
-            try:
-                return await worker.deliverer.deliver_one(record, limit)
-            finally:
-                worker.ring()
-
-        server_id = await run_in(worker.loop, send(), self.clock, deadline)
-        if server_id is None:
-            if not worker.loop.is_running():
-                worker.deliverer.give_up_singles()
-            raise DeliveryError(
-                "the event could not be delivered: the exporter's event loop does not answer",
-                reason=DropReason.SEND_FAILED,
-            )
-        return server_id
-
     def accept_no_more(self) -> None:
         """
         Push what is being recorded, unless that was done before, and close the queue.
         """
         if not self.queue.closed:
             end_all(self.open_blocks)
+            self.feeds.give()
         self.queue.close()
 
     def open_again(self) -> None:
@@ -199,7 +187,7 @@ class Lifetime:
             Whether there is anything to send, and a loop runs that can; if not,
             *then* is not called.
         """
-        if not (self.queue.has_records or (ends_blocks and self.open_blocks)):
+        if not (self.holds or (ends_blocks and self.open_blocks)):
             return False
         worker = self.worker if _get_running_loop() is None else self.keeper.see_to_worker()
         if worker is None or worker.is_over or not worker.loop.is_running():
@@ -216,6 +204,7 @@ class Lifetime:
     async def _flush_and_go_on(self, *, ends_blocks: bool) -> None:
         if ends_blocks:
             end_all(self.open_blocks)
+        self.feeds.give()
         await self.flush(self.clock.now() + self.settings.close_timeout)
         # Not if this is cancelled: the loop ends then, and the worker still sends as it does.
         self._go_on()
@@ -243,7 +232,7 @@ class Lifetime:
         if worker is None or not (is_stopped or self.keeper.is_running):
             return None
         # A loop that was stopped has tasks of the program, which go on with it: not for nothing.
-        is_needed = not is_stopped or self.queue.has_records or self.open_blocks
+        is_needed = not is_stopped or self.holds or self.open_blocks
         if worker.loop is _get_running_loop() or not is_needed:
             return None
         end = self._end_in_loop(self.clock.now())

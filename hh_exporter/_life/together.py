@@ -21,6 +21,7 @@ async def flush(life: Lifetime, deadline: float | None) -> FlushResult:
     Wait until all records have an outcome, or no more can be delivered by *deadline*. Any loop.
     """
     result = FlushResult(0, 0, 0, 0)
+    await life.feeds.give_in_slices(inf if deadline is None else deadline)
     if life.queue.has_open_records:
         result = await life.flush(deadline)
     copy = life.copy
@@ -35,6 +36,7 @@ async def close(life: Lifetime, deadline: float) -> FlushResult:
 
     If it is cancelled, no more copies are sent.
     """
+    await life.feeds.give_in_slices(deadline)
     copy = life.copy
     if copy is None:
         return await closing.close(life, deadline)

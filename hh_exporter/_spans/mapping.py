@@ -43,12 +43,15 @@ _IN_CONFIG: Final = (
 """Where the vendor's examples have these fields, which an Event has not."""
 
 
-def event_of(span: Span) -> AnyEvent:
+def event_of(span: Span, session_id: str | None = None) -> AnyEvent:
     """
     Make the event that *span* is.
 
-    Its id and its parent's follow from the span's, so a span that is read twice has one
-    id. A span without a session is in the session of its trace.
+    Its id and its parent's follow from the span's, so a span that is read twice has one id.
+
+    Args:
+        span: The span.
+        session_id: The session of a span that names none; default: that of its trace.
     """
     attributes = Attributes(dict(span.attributes))
     parts: Parts = {}
@@ -60,7 +63,7 @@ def event_of(span: Span) -> AnyEvent:
         parts = joined(genai.read(attributes), parts)
     if attributes.has_below(honeyhive.PREFIXES):
         parts = joined(parts, honeyhive.read(attributes))
-    parts = joined(_base(span), parts)
+    parts = joined(_base(span, session_id), parts)
     parts["metadata"] = {**attributes.left, **parts["metadata"]}
     error = _error(span)
     if error is not None:
@@ -94,7 +97,7 @@ def event_id_of(trace_id: str, span_id: str) -> str:
     return str(uuid5(UUID(hex=trace_id), span_id))
 
 
-def _base(span: Span) -> Parts:
+def _base(span: Span, session_id: str | None) -> Parts:
     metadata = {"trace_id": span.trace_id, "span_id": span.span_id}
     if span.scope:
         metadata["scope"] = (
@@ -103,7 +106,7 @@ def _base(span: Span) -> Parts:
     base: Parts = {
         "event_name": span.name or _NAMELESS,
         "event_id": event_id_of(span.trace_id, span.span_id),
-        "session_id": str(UUID(hex=span.trace_id)),
+        "session_id": session_id or str(UUID(hex=span.trace_id)),
         "start_time": span.start // _MILLION,
         "end_time": span.end // _MILLION,
         "duration": max(0, span.end - span.start) / _MILLION,

@@ -71,7 +71,16 @@ NO_EXAMPLES = {
     *("api", "benchmarks", "changelog", "cli"),
     *("collector", "dialects", "extending", "index"),
 }
-OTHERS = {"architecture", "frameworks", "metrics", "migrating", "operations", "testing", "wire"}
+OTHERS = {
+    "architecture",
+    "frameworks",
+    "genai",
+    "metrics",
+    "migrating",
+    "operations",
+    "testing",
+    "wire",
+}
 """Pages whose examples, if any, are run by tests of their own."""
 
 

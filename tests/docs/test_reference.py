@@ -45,7 +45,7 @@ CLI_PAGE = runpy.run_path(str(DOCS / "cli_page.py"))
 COMMANDS: dict[str, click.Command] = CLI_PAGE["COMMANDS"]
 FILL_IN: Callable[[str], str] = CLI_PAGE["fill_in"]
 PARENT: click.Context = CLI_PAGE["PARENT"]
-INTEGRATIONS = ("aiohttp", "asgi", "opentelemetry", "prometheus")
+INTEGRATIONS = ("aiohttp", "asgi", "genai", "opentelemetry", "prometheus")
 """Those that can be imported here; LiteLLM is tested by itself."""
 
 

@@ -1,0 +1,58 @@
+"""
+What holds events back before it pushes them, such as captured spans.
+
+An exporter that is flushed or closed has each of them push what it holds, first.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+from weakref import WeakSet
+
+from attrs import define, field
+
+__all__ = ["Feed", "Feeds"]
+
+
+class Feed(Protocol):
+    """
+    Something that pushes later.
+    """
+
+    def holds(self) -> bool:
+        """
+        Whether there is anything that it has not pushed.
+        """
+
+    def give(self) -> None:
+        """
+        Push all that it holds. Any thread.
+        """
+
+    async def give_in_slices(self, deadline: float) -> None:
+        """
+        Do the same until *deadline*, and let the event loop turn meanwhile.
+        """
+
+
+@define(eq=False)
+class Feeds:
+    """
+    The feeds of one exporter, which are held weakly.
+    """
+
+    _feeds: WeakSet[Feed] = field(factory=WeakSet, init=False)
+
+    def add(self, feed: Feed) -> None:
+        self._feeds.add(feed)
+
+    def holds(self) -> bool:
+        return any(feed.holds() for feed in tuple(self._feeds))
+
+    def give(self) -> None:
+        for feed in tuple(self._feeds):
+            feed.give()
+
+    async def give_in_slices(self, deadline: float) -> None:
+        for feed in tuple(self._feeds):
+            await feed.give_in_slices(deadline)

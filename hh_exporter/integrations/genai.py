@@ -1,0 +1,224 @@
+"""
+OpenTelemetry's spans of LLM clients and frameworks, as events.
+
+`ModelEvents` is a span processor, for a program that has a tracer provider. A span may end in
+the garbage collector, in any thread: `on_end` appends it to a deque, and takes no lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+from weakref import ref
+
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+from opentelemetry.trace import SpanContext, StatusCode
+
+from hh_exporter import ConfigError, DropReason, Exporter
+from hh_exporter._capture.converter import Converter
+from hh_exporter._capture.lineage import Lineage, Started
+from hh_exporter._capture.pump import Pump
+from hh_exporter._life.forks import in_child
+from hh_exporter._log import get_log
+from hh_exporter._recording.scopes import current
+from hh_exporter._spans import span as plain
+from hh_exporter._spans.mapping import MARKS
+from hh_exporter.events import ModelEvent, new_id
+from hh_exporter.integrations._told import claim
+
+__all__ = ["ModelEvents"]
+
+log = get_log(__name__)
+
+_NOTHING: Final[Mapping[str, Any]] = {}
+
+
+class ModelEvents(SpanProcessor):
+    """
+    Push an event for each span of a call of a model, a tool, an agent or a chain.
+
+    Add it to a tracer provider of OpenTelemetry's SDK: `provider.add_span_processor(…)`. Spans
+    of OpenTelemetry's own instrumentations, OpenInference, OpenLLMetry, pydantic-ai, LiteLLM,
+    Langfuse, HoneyHive and the anthropic client are read; all others are passed over. They are
+    read in the exporter's event loop, in slices of a millisecond. A call waits for a second for
+    another span of the same call; `flush` and `aclose` wait for nothing.
+
+    An event is in the `exporter.session` or step that encloses its span, unless the span names
+    a session.
+
+    Args:
+        exporter: Where the events go. It starts as with its first push.
+        only: "model" to push calls of models alone; default: all steps.
+
+    Raises:
+        ConfigError: *only* is something else.
+    """
+
+    def __init__(self, exporter: Exporter, *, only: Literal["model"] | None = None) -> None:
+        if only not in (None, "model"):
+            raise ConfigError(f'only must be "model" or None, not {only!r}')
+        self._exporter = exporter
+        self._only = only
+        self._warned_of_limits = False
+        self._begin()
+
+    def _begin(self) -> None:
+        exporter = self._exporter
+        self._lineage = Lineage(attributes_of=_attributes_of, is_wanted=self._is_wanted)
+        converter = Converter(
+            read=self._read,
+            lineage=self._lineage,
+            push=exporter.push,
+            fail=self._fail,
+            complete=_complete,
+            is_told=lambda response_id: not claim(exporter, response_id, "spans"),
+        )
+        self._pump = Pump(
+            clock=exporter._clock, converter=converter, loop=self._loop, lose=self._lose
+        )
+        self._started, self._inbox = self._lineage.started, self._pump.inbox
+        exporter._life.feeds.add(self._pump)
+        in_child(self, ModelEvents._begin)  # what waited is its parent's
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """
+        Note where a span begins, and have the exporter started if it is not.
+        """
+        context, parent = _context_of(span), span.parent
+        scope = span.instrumentation_scope
+        self._started[context.span_id] = Started(
+            ref(span),
+            context.trace_id,
+            None if parent is None else parent.span_id,
+            "" if scope is None else scope.name,
+            current(self._exporter._blocks.owner),
+        )
+        worker = self._exporter._keeper.worker
+        if worker is None or worker.is_over or worker.loop.is_closed():
+            self._exporter._keeper.see_to_worker()
+        self._pump.see_to_task()
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """
+        Take a span that has ended.
+        """
+        context, parent = _context_of(span), span.parent
+        attributes = _attributes_of(span)
+        for mark in MARKS:
+            if mark in attributes:
+                if (started := self._started.get(context.span_id)) is not None:
+                    started.ended = span
+                self._inbox.add(span)
+                if self._pump.is_asleep:
+                    self._pump.wake()
+                return
+        self._inbox.others.append((context.span_id, None if parent is None else parent.span_id))
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """
+        Push what has ended and, where that can be waited for, have it delivered.
+
+        In the thread of the exporter's event loop nothing can be waited for.
+
+        Returns:
+            Whether all of it has its outcome.
+        """
+        self._pump.give()
+        loop = self._loop()
+        if loop is None or not loop.is_running() or loop is asyncio._get_running_loop():
+            return not self._exporter._queue.has_records
+        seconds = timeout_millis / 1000
+        flush = asyncio.run_coroutine_threadsafe(self._exporter.flush(seconds), loop)
+        try:
+            return flush.result(seconds + 1).left == 0
+        except (TimeoutError, asyncio.CancelledError):
+            return False
+
+    def shutdown(self) -> None:
+        """
+        Push what has ended. The exporter stays open.
+        """
+        self._pump.give()
+
+    def _loop(self) -> asyncio.AbstractEventLoop | None:
+        life = self._exporter._life
+        for each in (life, life.copy):
+            worker = None if each is None else each.keeper.worker
+            if worker is not None and not worker.is_over:
+                return worker.loop
+        return None
+
+    def _is_wanted(self, kind: str | None) -> bool:
+        return kind == "model" or (kind is not None and self._only is None)
+
+    def _read(self, span: ReadableSpan) -> plain.Span:
+        if span.dropped_attributes and not self._warned_of_limits:
+            self._warned_of_limits = True
+            log.warning(
+                "hh_exporter: spans of %s have more attributes than OpenTelemetry keeps, so parts "
+                "of messages are missing: raise OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT",
+                _scope_of(span)[0] or "an instrumentation",
+            )
+        return _plain(span)
+
+    def _fail(self, event_id: str) -> None:
+        self._exporter._settler.refuse(event_id, DropReason.INTERNAL_ERROR, "it can't be read")
+
+    def _lose(self, count: int) -> None:
+        for _ in range(count):
+            self._exporter._settler.refuse(
+                new_id(), DropReason.QUEUE_FULL, "too many spans ended before they could be read"
+            )
+
+
+def _attributes_of(span: ReadableSpan) -> Mapping[str, Any]:
+    attributes = span.attributes
+    # One step, which another thread can't interrupt; each look at the original takes longer.
+    return _NOTHING if attributes is None else attributes.copy()  # type: ignore[attr-defined]
+
+
+def _context_of(span: ReadableSpan) -> SpanContext:
+    context = span.get_span_context()
+    assert context is not None  # noqa: S101 - a span that has begun has one
+    return context
+
+
+def _scope_of(span: ReadableSpan) -> tuple[str, str]:
+    scope = span.instrumentation_scope
+    return ("", "") if scope is None else (scope.name, scope.version or "")
+
+
+def _plain(span: ReadableSpan) -> plain.Span:
+    """
+    Copy what is of use of *span*.
+    """
+    context, parent, status = _context_of(span), span.parent, span.status
+    scope, version = _scope_of(span)
+    exceptions = [event for event in span.events if event.name == "exception"]
+    return plain.Span(
+        trace_id=f"{context.trace_id:032x}",
+        span_id=f"{context.span_id:016x}",
+        parent_id=None if parent is None else f"{parent.span_id:016x}",
+        name=span.name,
+        scope=scope,
+        scope_version=version,
+        start=span.start_time or 0,
+        end=span.end_time or 0,
+        is_error=status.status_code is StatusCode.ERROR,
+        description=status.description or "",
+        attributes=_listed(_attributes_of(span)),
+        resource=span.resource.attributes,
+        exception=_listed(exceptions[-1].attributes or {}) if exceptions else {},
+    )
+
+
+def _listed(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: [*v] if type(v) is tuple else v for k, v in attributes.items()}
+
+
+def _complete(event: ModelEvent) -> None:
+    """
+    Add what can be known of a call without its span.
+    """
