@@ -1,0 +1,3 @@
+"""
+Real clients, frameworks and their instrumentation, which ask a server on this machine.
+"""
