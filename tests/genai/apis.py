@@ -15,7 +15,18 @@ from typing import Any, ClassVar, Final, Protocol, TypeAlias
 
 from attrs import frozen
 
-__all__ = ["APIS", "Answer", "Api", "Call", "Chat", "Failure", "Gemini", "Messages", "Responses"]
+__all__ = [
+    "APIS",
+    "Answer",
+    "Api",
+    "Call",
+    "Chat",
+    "CutError",
+    "Failure",
+    "Gemini",
+    "Messages",
+    "Responses",
+]
 
 Json: TypeAlias = dict[str, Any]
 
@@ -48,15 +59,27 @@ class Answer:
     has_usage: bool = True
     """Whether a stream tells its tokens; Chat Completions also wants to be asked for them."""
     dies_after: int | None = None
-    """The connection breaks after so many pieces of a stream."""
+    """The connection breaks after so many words of a stream."""
     stops_after: int | None = None
-    """The server falls silent after so many pieces of a stream; 0: it does not even begin."""
+    """The server falls silent after so many words of a stream; 0: it does not even begin."""
 
-    def pieces(self) -> list[str]:
+    def words(self) -> Iterator[str]:
         """
         Cut the text into words, as it is streamed.
+
+        Raises:
+            CutError: This is how far the server gets.
         """
-        return re.findall(r"\S+\s*", self.text or "")
+        for number, word in enumerate(re.findall(r"\S+\s*", self.text or "")):
+            if number in (self.dies_after, self.stops_after):
+                raise CutError
+            yield word
+
+
+class CutError(Exception):
+    """
+    The answer ends here, in the middle of its text.
+    """
 
 
 @frozen
@@ -133,8 +156,8 @@ class Chat:
             return {**head, "choices": [choice], "usage": None}
 
         yield chunk({"role": "assistant", "content": "" if answer.text else None, "refusal": None})
-        for piece in answer.pieces():
-            yield chunk({"content": piece})
+        for word in answer.words():
+            yield chunk({"content": word})
         for index, call in enumerate(answer.calls):
             begun = {"name": call.name, "arguments": ""}
             yield chunk({"tool_calls": [{"index": index, **self._call(call), "function": begun}]})
@@ -257,7 +280,7 @@ class Responses:
             if item["type"] == "reasoning":
                 yield from self._thoughts(at, item["summary"][0])
             elif item["type"] == "message":
-                yield from self._words(at, item["content"][0], answer.pieces())
+                yield from self._words(at, item["content"][0], answer.words())
             else:
                 kind = "response.function_call_arguments"
                 yield {"type": f"{kind}.delta", **at, "delta": item["arguments"]}
@@ -281,11 +304,11 @@ class Responses:
         yield {"type": f"{kind}_text.done", **here, "text": part["text"]}
         yield {"type": f"{kind}_part.done", **here, "part": part}
 
-    def _words(self, at: Json, part: Json, pieces: list[str]) -> Iterator[Json]:
+    def _words(self, at: Json, part: Json, words: Iterator[str]) -> Iterator[Json]:
         here, kind = {**at, "content_index": 0}, "response.output_text"
         yield {"type": "response.content_part.added", **here, "part": {**part, "text": ""}}
-        for piece in pieces:
-            yield {"type": f"{kind}.delta", **here, "delta": piece, "logprobs": []}
+        for word in words:
+            yield {"type": f"{kind}.delta", **here, "delta": word, "logprobs": []}
         yield {"type": f"{kind}.done", **here, "text": part["text"], "logprobs": []}
         yield {"type": "response.content_part.done", **here, "part": part}
 
@@ -363,8 +386,8 @@ class Messages:
             yield {"type": "thinking_delta", "thinking": block["thinking"]}
             yield {"type": "signature_delta", "signature": block["signature"]}
         elif block["type"] == "text":
-            for piece in answer.pieces():
-                yield {"type": "text_delta", "text": piece}
+            for word in answer.words():
+                yield {"type": "text_delta", "text": word}
         else:
             text = json.dumps(block["input"])
             for part in ("", text[:4], text[4:]):
@@ -386,15 +409,18 @@ class Gemini:
     }
 
     def whole(self, asked: Json, answer: Answer) -> Json:
-        parts = [*self._thoughts(answer), *self._texts([answer.text]), *self._calls(answer)]
+        parts = [*self._thoughts(answer), *self._texts(answer.text), *self._calls(answer)]
         return self._chunk(self._head(asked), parts, "STOP") | {"usageMetadata": self.USAGE}
 
     def pieces(self, asked: Json, answer: Answer) -> Iterator[Json]:
         head = self._head(asked)
-        parts = [*self._thoughts(answer), *self._texts(answer.pieces()), *self._calls(answer)]
-        for part in parts[:-1]:
-            yield self._chunk(head, [part], None)
-        last = self._chunk(head, parts[-1:], "STOP")
+        for thought in self._thoughts(answer):
+            yield self._chunk(head, [thought], None)
+        for word in answer.words():
+            yield self._chunk(head, self._texts(word), None)
+        for call in self._calls(answer):
+            yield self._chunk(head, [call], None)
+        last = self._chunk(head, self._texts(""), "STOP")
         yield last | ({"usageMetadata": self.USAGE} if answer.has_usage else {})
 
     def failure(self, failure: Failure) -> Json:
@@ -415,8 +441,8 @@ class Gemini:
     def _thoughts(self, answer: Answer) -> list[Json]:
         return [{"text": answer.reasoning, "thought": True}] if answer.reasoning else []
 
-    def _texts(self, texts: list[Any]) -> list[Json]:
-        return [{"text": text} for text in texts if text is not None]
+    def _texts(self, text: str | None) -> list[Json]:
+        return [] if text is None else [{"text": text}]
 
     def _calls(self, answer: Answer) -> list[Json]:
         return [

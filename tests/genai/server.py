@@ -18,7 +18,7 @@ from typing import Any, Final, Self, TypeAlias
 from aiohttp import web
 from attrs import field, frozen
 
-from tests.genai.apis import APIS, Answer, Call, Failure
+from tests.genai.apis import APIS, Answer, Call, CutError, Failure
 
 __all__ = ["Answer", "Asked", "Call", "Failure", "ModelServer"]
 
@@ -49,6 +49,8 @@ class ModelServer:
     def __init__(self) -> None:
         self.asked: list[Asked] = []
         """All requests for an answer, in order of arrival."""
+        self.arrived = threading.Event()
+        """Set by the first of them."""
         self._script = deque[Answer | Failure]()
         self._stored: dict[str, Json] = {}
         """Answers of the Responses API, which can be read again."""
@@ -67,6 +69,7 @@ class ModelServer:
         Forget what was asked, and what was to be answered.
         """
         self.asked.clear()
+        self.arrived.clear()
         self._script.clear()
 
     def __enter__(self) -> Self:
@@ -136,6 +139,7 @@ class ModelServer:
             model, _, method = call.partition(":")
             body |= {"model": model, "stream": method == "streamGenerateContent"}
         self.asked.append(Asked(name, body, request.headers))
+        self.arrived.set()
         return body
 
     async def _stream(
@@ -143,11 +147,12 @@ class ModelServer:
     ) -> web.StreamResponse:
         response = web.StreamResponse(headers={"content-type": "text/event-stream; charset=utf-8"})
         await response.prepare(request)
-        for number, piece in enumerate(APIS[name].pieces(body, answer)):
-            if number in (answer.dies_after, answer.stops_after):
-                return await self._end(request, response, answer)
-            event = f"event: {piece['type']}\n" if "type" in piece else ""
-            await response.write(f"{event}data: {json.dumps(piece)}\n\n".encode())
+        try:
+            for piece in APIS[name].pieces(body, answer):
+                event = f"event: {piece['type']}\n" if "type" in piece else ""
+                await response.write(f"{event}data: {json.dumps(piece)}\n\n".encode())
+        except CutError:
+            return await self._end(request, response, answer)
         if name == "chat":
             await response.write(b"data: [DONE]\n\n")
         return response

@@ -1,0 +1,3 @@
+"""
+Clients and frameworks, each with one way to ask what a scenario asks.
+"""

@@ -1,0 +1,104 @@
+"""
+How a scenario is gone through with any client, sync or async.
+
+What is not read to its end is let go of before the client is closed, as in a program that
+goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import inspect
+import threading
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, suppress
+from typing import Any, Protocol
+
+from tests.genai.scenarios import BEGUN, Ending, Scenario
+from tests.genai.server import ModelServer
+from tests.support import until
+
+__all__ = ["Client", "perform"]
+
+
+class Client(Protocol):
+    """
+    A library that asks models, and the API by which it does.
+    """
+
+    api: str
+
+    def opened(self, models: ModelServer) -> AbstractContextManager[Any]:
+        """
+        Make what asks, and close it at the end of the block.
+        """
+
+    def opened_async(self, models: ModelServer) -> AbstractAsyncContextManager[Any]:
+        """
+        Make what is awaited.
+        """
+
+    def ask(self, opened: Any, scenario: Scenario) -> Any:
+        """
+        Ask: return the answer or its stream or, of what is awaited, what gives that.
+        """
+
+
+def perform(client: Client, scenario: Scenario, models: ModelServer) -> None:
+    """
+    Go through *scenario*; the client must come to the end that it has there.
+    """
+    models.answer(*scenario.answers)
+    try:
+        if scenario.is_async:
+            asyncio.run(_perform(client, scenario, models))
+        else:
+            with client.opened(models) as opened:
+                _call(client, opened, scenario)
+    except Exception:
+        if scenario.ending is not Ending.FAILED or not models.asked:
+            raise
+    else:
+        assert scenario.ending is not Ending.FAILED
+
+
+def _call(client: Client, opened: Any, scenario: Scenario) -> None:
+    answer = client.ask(opened, scenario)
+    if not scenario.streams:
+        return
+    reads_all = scenario.ending in (Ending.READ, Ending.FAILED)
+    for piece in answer:
+        if BEGUN in repr(piece) and not reads_all:
+            break
+    if scenario.ending is Ending.CLOSED:
+        answer.close()
+    del answer, piece
+    gc.collect()
+
+
+async def _perform(client: Client, scenario: Scenario, models: ModelServer) -> None:
+    begun = asyncio.Event()
+    async with client.opened_async(models) as opened:
+        call = asyncio.create_task(_await(client, opened, scenario, begun))
+        if scenario.ending is Ending.CANCELLED:
+            await _under_way(call, begun if scenario.streams else models.arrived)
+            call.cancel()
+        with suppress(asyncio.CancelledError):
+            await call
+        assert call.cancelled() == (scenario.ending is Ending.CANCELLED)
+        del call
+        gc.collect()
+
+
+async def _under_way(call: asyncio.Task[None], begun: asyncio.Event | threading.Event) -> None:
+    await until(lambda: begun.is_set() or call.done())
+
+
+async def _await(client: Client, opened: Any, scenario: Scenario, begun: asyncio.Event) -> None:
+    answer = client.ask(opened, scenario)
+    if inspect.isawaitable(answer):
+        answer = await answer
+    if scenario.streams:
+        async for piece in answer:
+            if BEGUN in repr(piece):
+                begun.set()
