@@ -32,6 +32,14 @@ Json: TypeAlias = dict[str, Any]
 
 CREATED: Final = 1_790_000_000
 
+ANSWERED: Final = {
+    "chat": "-2024-07-18",
+    "responses": "-2024-07-18",
+    "messages": "-20260217",
+    "gemini": "",
+}
+"""What an API adds to the name of the model that was asked for, to say which one answers."""
+
 _numbers = count(1)
 
 
@@ -177,7 +185,7 @@ class Chat:
         return {
             "id": f"chatcmpl-{next(_numbers)}",
             "created": CREATED,
-            "model": f"{asked.get('model', 'deployment')}-2024-07-18",
+            "model": asked.get("model", "deployment") + ANSWERED["chat"],
             "service_tier": "default",
             "system_fingerprint": "fp_1",
         }
@@ -216,7 +224,7 @@ class Responses:
             "instructions": asked.get("instructions"),
             "max_output_tokens": asked.get("max_output_tokens"),
             "metadata": asked.get("metadata") or {},
-            "model": f"{asked.get('model', 'deployment')}-2024-07-18",
+            "model": asked.get("model", "deployment") + ANSWERED["chat"],
             "output": list(self._items(answer)),
             "parallel_tool_calls": True,
             "previous_response_id": asked.get("previous_response_id"),
@@ -332,7 +340,7 @@ class Messages:
             "id": f"msg_{next(_numbers)}",
             "type": "message",
             "role": "assistant",
-            "model": f"{asked['model']}-20250929",
+            "model": asked["model"] + ANSWERED["messages"],
             "content": list(self._blocks(answer)),
             "stop_reason": "tool_use" if answer.calls else "end_turn",
             "stop_sequence": None,
