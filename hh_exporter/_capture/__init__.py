@@ -5,5 +5,6 @@ Knows nothing of OpenTelemetry: a tracer's span is read by a function that it is
 runs where a span begins or ends takes no lock and calls no code of others: a span may end in
 the garbage collector, in any thread.
 
-Others use `converter.Converter`, `lineage.Lineage`, `lineage.Started` and `pump.Pump`.
+Others use `converter.Converter`, `lineage.Lineage`, `lineage.Started`,
+`prices.Prices` and `pump.Pump`.
 """

@@ -19,13 +19,14 @@ from opentelemetry.trace import SpanContext, StatusCode
 from hh_exporter import ConfigError, DropReason, Exporter
 from hh_exporter._capture.converter import Converter
 from hh_exporter._capture.lineage import Lineage, Started
+from hh_exporter._capture.prices import Prices
 from hh_exporter._capture.pump import Pump
 from hh_exporter._life.forks import in_child
 from hh_exporter._log import get_log
 from hh_exporter._recording.scopes import current
 from hh_exporter._spans import span as plain
 from hh_exporter._spans.mapping import MARKS
-from hh_exporter.events import ModelEvent, new_id
+from hh_exporter.events import new_id
 from hh_exporter.integrations._told import claim
 
 __all__ = ["ModelEvents"]
@@ -72,7 +73,7 @@ class ModelEvents(SpanProcessor):
             lineage=self._lineage,
             push=exporter.push,
             fail=self._fail,
-            complete=_complete,
+            complete=Prices().complete,
             is_told=lambda response_id: not claim(exporter, response_id, "spans"),
         )
         self._pump = Pump(
@@ -216,9 +217,3 @@ def _plain(span: ReadableSpan) -> plain.Span:
 
 def _listed(attributes: Mapping[str, Any]) -> dict[str, Any]:
     return {k: [*v] if type(v) is tuple else v for k, v in attributes.items()}
-
-
-def _complete(event: ModelEvent) -> None:
-    """
-    Add what can be known of a call without its span.
-    """
