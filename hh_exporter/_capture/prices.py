@@ -2,8 +2,8 @@
 What a call of a model cost, by the price list of the package `genai-prices`, if it is there.
 
 A cost is right as far as can be known, or it is missing: where the list has no such provider
-or model, or no price for a kind of token that was used. The list takes 0.2 s and 30 MB, so it
-is imported for the first event that needs it; nothing is asked of the network.
+or model. To import the list takes 0.2 s and 30 MB, so that is done when a program starts, not
+in its event loop; nothing is asked of the network.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
-from decimal import Decimal
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -22,11 +21,11 @@ from hh_exporter._log import get_log
 
 if TYPE_CHECKING:
     from genai_prices.data_snapshot import DataSnapshot
-    from genai_prices.types import ModelInfo, ModelPrice, Provider, TieredPrices
+    from genai_prices.types import ModelInfo, Provider, Usage
 
     from hh_exporter.events import ModelEvent
 
-__all__ = ["SOURCE", "Prices", "price_of"]
+__all__ = ["SOURCE", "Prices"]
 
 log = get_log(__name__)
 
@@ -40,13 +39,13 @@ _MAX_KNOWN: Final = 1_000
 _MAX_NAME: Final = 200
 """Characters of a model's name that are logged."""
 
-_MILLION: Final = Decimal(1_000_000)
-_THOUSAND: Final = Decimal(1_000)
-
-_COUNTED: Final = (
-    *("prompt_tokens", "completion_tokens"),
-    *("cache_read_tokens", "cache_write_tokens"),
-)
+_COUNTED: Final = {
+    "prompt_tokens": "input_tokens",
+    "completion_tokens": "output_tokens",
+    "cache_read_tokens": "cache_read_tokens",
+    "cache_write_tokens": "cache_write_tokens",
+}
+"""Our names of counts, and those of the package."""
 
 _CLAIMS: Final = {"azure.ai.inference": "azure", "azure.ai.openai": "azure", "x_ai": "x-ai"}
 """Names of the semantic conventions that the list does not know, or takes for another's."""
@@ -77,43 +76,31 @@ class _Found(NamedTuple):
     """
 
     model: ModelInfo
-    has_tiers: bool
-    """Whether the service tiers of its prices hold for the provider, who may sell another's."""
+    provider: Provider
 
 
 @define(eq=False)
 class Prices:
     """
-    The list, and the models of it that were asked for lately.
+    The list, if it is installed, and the models of it that were asked for lately.
     """
 
     _get_list: Callable[[], DataSnapshot] | None = field(default=None, init=False)
     """Returns the list that the program uses at the moment; None if there is none."""
-    _is_loaded: bool = field(default=False, init=False)
+    _make_usage: Callable[..., Usage] = field(init=False)
     _list: DataSnapshot | None = field(default=None, init=False)
     _known: dict[_Asked, _Found | None] = field(factory=dict, init=False)
     """What `_list` has, None if nothing."""
     _told: set[str] = field(factory=set, init=False)
     """Models about which a line was logged."""
 
-    def would_load(self, event: ModelEvent) -> bool:
-        """
-        Whether `complete` would load the list first, which blocks for 0.2 s.
-        """
-        return not self._is_loaded and _lacks_cost(event) and _is_installed()
-
-    def load(self) -> None:
-        """
-        Import the list, if it is installed. May run in a thread; never raises.
-        """
+    def __attrs_post_init__(self) -> None:
         try:
             if _is_installed():
-                get_list = import_module(_LIST).get_snapshot
-                get_list()
-                self._get_list = get_list
+                self._make_usage = import_module(_PACKAGE).Usage
+                self._get_list = import_module(_LIST).get_snapshot
         except Exception as exc:  # whatever an import runs into
             log.debug("no prices: importing %s raised %s", _PACKAGE, type(exc).__name__)
-        self._is_loaded = True
 
     def complete(self, event: ModelEvent) -> None:
         """
@@ -123,11 +110,7 @@ class Prices:
         it claims counts where the list does not know the address: that of a proxy, or of a
         server of one's own. Prices are those of the event's start. Never raises.
         """
-        if not _lacks_cost(event):
-            return
-        if not self._is_loaded:
-            self.load()
-        if self._get_list is None:
+        if self._get_list is None or not _lacks_cost(event):
             return
         try:
             cost = self._find_cost(event, self._get_list())
@@ -155,10 +138,17 @@ class Prices:
         found = self._known[asked]
         if found is None:
             return None
+        tokens = _tokens(event.usage or {})
+        if tokens is None:
+            return None
         tier = next((metadata[name] for name in _TIERS if name in metadata), _STANDARD)
-        context = {"service_tier": tier} if found.has_tiers and tier != _STANDARD else None
-        cost = price_of(event.usage or {}, found.model.get_prices(_start_of(event), context))
-        return None if cost is None else float(cost)
+        price = found.model.calc_price(
+            self._make_usage(**tokens),
+            found.provider,
+            genai_request_timestamp=_start_of(event),
+            price_context=None if tier == _STANDARD else {"service_tier": tier},
+        )
+        return float(price.total_price) or None  # 0 without a token that has a price
 
     def _tell(self, event: ModelEvent, why: str) -> None:
         model = str(event.model)[:_MAX_NAME]
@@ -193,7 +183,7 @@ def _find_model(prices: DataSnapshot, asked: _Asked) -> _Found | None:
         if provider is not None and name:
             model = provider.find_model(name, all_providers=prices.providers)
             if model is not None:
-                return _Found(model, any(model is own for own in provider.models))
+                return _Found(model, provider)
     return None
 
 
@@ -209,50 +199,21 @@ def _find_provider(prices: DataSnapshot, asked: _Asked) -> Provider | None:
     return None
 
 
-def price_of(usage: Mapping[str, Any], price: ModelPrice) -> Decimal | None:
+def _tokens(usage: Mapping[str, Any]) -> dict[str, int] | None:
     """
-    Multiply the tokens of *usage*, which counts cached ones as input too, by their prices, in USD.
-
-    What has no price of its own counts as plain input. For these kinds of tokens this is what
-    `ModelPrice.calc_price` says, which takes 0.1 ms.
+    Translate the counts of *usage*, in which cached tokens are input, too.
 
     Returns:
-        None without a token, without a count of either side, without a price for one of them,
-        or where audio is counted, whose tokens are among the others.
-
-    Raises:
-        ValueError: A count is no natural number, or there are more cached tokens than input.
+        None without a count of each side, or where audio is counted, whose tokens are among
+        the others and have prices of their own.
     """
-    if "prompt_tokens" not in usage or "completion_tokens" not in usage or _has_audio(usage):
+    if "prompt_tokens" not in usage or "completion_tokens" not in usage:
         return None
-    asked, answered, read, written = counts = [usage.get(name, 0) for name in _COUNTED]
-    if any(type(count) is not int or count < 0 for count in counts) or read + written > asked:
+    if any(count and "audio" in name for name, count in usage.items()):
+        return None
+    tokens = {name: usage[known] for known, name in _COUNTED.items() if known in usage}
+    is_natural = all(type(count) is int and count >= 0 for count in tokens.values())
+    cached = tokens.get("cache_read_tokens", 0) + tokens.get("cache_write_tokens", 0)
+    if not is_natural or cached > tokens["input_tokens"]:
         raise ValueError("these can't be counts of tokens")
-    if not asked + answered:
-        return None
-    prices = vars(price)
-    total, plain = Decimal(0), asked
-    for count, name in ((read, "cache_read_mtok"), (written, "cache_write_mtok")):
-        if count and (rate := prices.get(name)) is not None:
-            total += count * _at(rate, asked)
-            plain -= count
-    for count, name in ((plain, "input_mtok"), (answered, "output_mtok")):
-        if count:
-            if (rate := prices.get(name)) is None:
-                return None  # sold by something else, such as the second
-            total += count * _at(rate, asked)
-    fee: Decimal = prices.get("requests_kcount", Decimal(0))
-    return total / _MILLION + fee / _THOUSAND
-
-
-def _has_audio(usage: Mapping[str, Any]) -> bool:
-    return any(count and "audio" in name for name, count in usage.items())
-
-
-def _at(price: Decimal | TieredPrices, asked: int) -> Decimal:
-    """
-    Choose the price of a tier by the whole input, as it holds for all of it.
-    """
-    if isinstance(price, Decimal):
-        return price
-    return next((tier.price for tier in reversed(price.tiers) if asked > tier.start), price.base)
+    return tokens
