@@ -24,7 +24,7 @@ from hh_exporter._responses.completion import (
 )
 from hh_exporter._values.legalize import legalize
 
-__all__ = ["ChatChunks", "read"]
+__all__ = ["ChatChunks", "read", "usage_of"]
 
 
 def read(response: Json) -> Completion | None:
@@ -40,7 +40,7 @@ def read(response: Json) -> Completion | None:
         return None
     return Completion(
         choices=known,
-        usage=_usage(response.get("usage")),
+        usage=usage_of(response.get("usage")),
         id=response.get("id"),
         model=response.get("model"),
         error=error_of(response.get("error")),
@@ -66,7 +66,7 @@ def _choice(choice: Any) -> Choice | None:
     )
 
 
-def _usage(usage: Any) -> Json | None:
+def usage_of(usage: Any) -> Json | None:
     """
     Read token counts: those of details are inside the others.
     """

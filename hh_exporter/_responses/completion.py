@@ -24,6 +24,8 @@ __all__ = [
     "one_word",
     "present",
     "pruned",
+    "reason_of",
+    "response_of",
 ]
 
 Json: TypeAlias = dict[str, Any]
@@ -51,6 +53,31 @@ class Choice:
     others: Json = field(factory=dict)
     """What else is said of it."""
 
+    def listed(self, number: int) -> Json:
+        """
+        Describe it as the list `choices` of a response does.
+        """
+        said = {"index": number, "message": self.message, "finish_reason": self.reason}
+        return present({**said, **self.others})
+
+
+def response_of(choices: list[Choice]) -> Json:
+    """
+    Make one response of *choices*: the first message, and the list of all if there are several.
+    """
+    message = choices[0].message
+    if len(choices) == 1:
+        return message
+    return {**message, "choices": [choice.listed(n) for n, choice in enumerate(choices)]}
+
+
+def reason_of(choices: list[Choice]) -> Any:
+    """
+    Say why *choices* ended: one reason if they have one, else a list.
+    """
+    reasons = [choice.reason for choice in choices]
+    return reasons[0] if reasons.count(reasons[0]) == len(reasons) else reasons
+
 
 @define(kw_only=True, repr=False)
 class Completion:
@@ -75,8 +102,11 @@ class Completion:
 class Message:
     """
     A message that is put together from the parts that APIs split it into.
+
+    Texts of an assistant are one; those of others, who may say several things, stay parts.
     """
 
+    _role: str = "assistant"
     _content: list[Any] = field(factory=list, init=False)
     _thoughts: list[str] = field(factory=list, init=False)
     _calls: list[Json] = field(factory=list, init=False)
@@ -85,6 +115,10 @@ class Message:
     @property
     def has_calls(self) -> bool:
         return bool(self._calls)
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self._content or self._thoughts or self._calls or self._others)
 
     def add_text(self, text: str) -> None:
         self._content.append(text)
@@ -117,9 +151,10 @@ class Message:
             self._others.setdefault(name, []).extend(items)
 
     def build(self) -> Json:
-        message: Json = {"role": "assistant"}
+        message: Json = {"role": self._role}
         if self._content or not self._calls:
-            message["content"] = _joined(self._content)
+            is_one = self._role == "assistant" or len(self._content) < 2
+            message["content"] = _joined(self._content, is_one)
         if self._thoughts:
             message["reasoning_content"] = "\n".join(self._thoughts)
         if self._calls:
@@ -127,8 +162,8 @@ class Message:
         return message | self._others
 
 
-def _joined(content: list[Any]) -> Any:
-    if all(isinstance(one, str) for one in content):
+def _joined(content: list[Any], is_one: bool) -> Any:
+    if is_one and all(isinstance(one, str) for one in content):
         return "".join(content)
     return [{"type": "text", "text": one} if isinstance(one, str) else one for one in content]
 

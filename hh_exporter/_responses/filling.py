@@ -14,7 +14,14 @@ from attrs import fields
 from hh_exporter._outside import let_through
 from hh_exporter._responses import anthropic, chat, gemini, responses
 from hh_exporter._responses.chunks import members
-from hh_exporter._responses.completion import Choice, Completion, Json, present, pruned
+from hh_exporter._responses.completion import (
+    Completion,
+    Json,
+    present,
+    pruned,
+    reason_of,
+    response_of,
+)
 from hh_exporter._values.legalize import legalize
 from hh_exporter.events import ModelEvent
 
@@ -101,29 +108,19 @@ def _fill_from_object(event: ModelEvent, response: Any) -> None:
 
 def _apply(event: ModelEvent, whole: Json, completion: Completion) -> None:
     choices = completion.choices
-    first, *more = choices
     if event.response is whole:
-        message = first.message
-        if more:
-            message = {**message, "choices": [_listed(c, n) for n, c in enumerate(choices)]}
-        event.response = message
+        event.response = response_of(choices)
     for name in ("usage", "error", "tools", "tool_choice", "hyperparameters"):
         if getattr(event, name) is None:
             setattr(event, name, getattr(completion, name))
-    reasons = [choice.reason for choice in choices]
     found = {
         "response_id": completion.id,
         "response_model": None if completion.model == event.model else completion.model,
-        "finish_reason": first.reason if reasons.count(first.reason) == len(reasons) else reasons,
+        "finish_reason": reason_of(choices),
         **completion.others,
-        **({} if more else first.others),
+        **(choices[0].others if len(choices) == 1 else {}),
     }
     event.metadata = with_members(event.metadata, present(pruned(found)))
-
-
-def _listed(choice: Choice, number: int) -> Json:
-    said = {"index": number, "message": choice.message, "finish_reason": choice.reason}
-    return present({**said, **choice.others})
 
 
 def with_members(payload: Any, added: Json) -> Any:

@@ -22,7 +22,7 @@ from hh_exporter._responses.completion import (
 )
 from hh_exporter._values.legalize import legalize
 
-__all__ = ["ResponsesChunks", "read"]
+__all__ = ["ResponsesChunks", "read", "usage_of"]
 
 _KNOWN: Final = ("object", "output", "usage", "id", "model", "incomplete_details")
 
@@ -49,7 +49,7 @@ def read(response: Json) -> Completion | None:
         reason = "tool_calls" if message.has_calls else "stop"
     return Completion(
         choices=[Choice(message=message.build(), reason=one_word(reason))],
-        usage=_usage(response.get("usage")),
+        usage=usage_of(response.get("usage")),
         id=response.get("id"),
         model=response.get("model"),
         error=error_of(response.get("error")),
@@ -104,7 +104,7 @@ def _add_part(message: Message, part: Any) -> None:
             message.add_part(present(part) if type(part) is dict else part)
 
 
-def _usage(usage: Any) -> Json | None:
+def usage_of(usage: Any) -> Json | None:
     """
     Read token counts: those of details are inside the others.
     """

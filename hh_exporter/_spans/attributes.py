@@ -1,7 +1,8 @@
 """
 The attributes of a span, and which of them have been read.
 
-Those that no family reads are left over, so that nothing of a span is lost.
+What is read is taken away; all that nobody reads is left over, so that nothing of a span is lost
+and nothing is said twice. A value of another type than its reader expects stays, too.
 """
 
 from __future__ import annotations
@@ -40,24 +41,76 @@ class Attributes:
 
     left: Json = field(repr=False)
     """Those that nobody has read, some of them perhaps None."""
+    cut: list[str] = field(factory=list, init=False)
+    """The fields of the event whose JSON text was cut short by a limit of the tracer."""
 
     def take(self, *names: str) -> Any:
         """
-        Return the first of *names* that has a value, None if none has; all of them are read.
+        Return the first of *names* that has a value, None if none has.
+
+        The others are read, too, if they say the same or nothing.
         """
-        found = None
-        for name in names:
-            value = self.left.pop(name, None)
-            if found is None:
-                found = value
+        return self._take(names, _is_anything)
+
+    def take_text(self, *names: str) -> str | None:
+        """
+        Return the first of *names* that has a text, which isn't empty.
+        """
+        found: str | None = self._take(names, _is_text)
         return found
+
+    def take_number(self, *names: str) -> float | None:
+        """
+        Return the first of *names* that has a number.
+        """
+        found: float | None = self._take(names, _is_number)
+        return found
+
+    def _take(self, names: tuple[str, ...], fits: Callable[[object], bool]) -> Any:
+        found = None
+        left = self.left
+        for name in names:
+            if name not in left:
+                continue
+            value = left[name]
+            if found is None and fits(value):
+                found = value
+            elif value is not None and value != "" and value != found:
+                continue
+            del left[name]
+        return found
+
+    def take_json(self, part: str, *names: str) -> Any:
+        """
+        Return the first of *names* that has a value, read as JSON, which it is by convention.
+
+        If its text was cut short, that is noted of *part*, a field of the event, and the text is
+        returned as `{"content": …}`.
+        """
+        value = self.take(*names)
+        data = data_of(value)
+        if data is value and isinstance(value, str) and value[:1] in ("{", "["):
+            self.cut.append(part)
+            return {"content": value}
+        return data
 
     def take_all(self, names: Iterable[tuple[str, str]]) -> Json:
         """
         Return the values of those that have one: pairs of the key in what is returned, and a name.
         """
-        pop = self.left.pop
-        return {key: value for key, name in names if (value := pop(name, None)) is not None}
+        left = self.left
+        found = {}
+        for key, name in names:
+            if name in left and (value := left.pop(name)) is not None:
+                found[key] = value
+        return found
+
+    def drop(self, *names: str) -> None:
+        """
+        Take away what says nothing that isn't said elsewhere.
+        """
+        for name in names:
+            self.left.pop(name, None)
 
     def has_below(self, prefixes: tuple[str, ...]) -> bool:
         """
@@ -79,6 +132,35 @@ class Attributes:
         if below and whole is not None:
             below[""] = whole
         return _joined(below.items(), read) if below else read(whole)
+
+    def take_numbered(self, prefix: str) -> list[Any] | None:
+        """
+        The same of a list, in order, some of whose numbers may be missing; None if it is empty.
+        """
+        start = len(prefix) + 1
+        names = [
+            name
+            for name in self.left
+            if name.startswith(f"{prefix}.") and name[start:].partition(".")[0].isdecimal()
+        ]
+        if not names:
+            return None
+        whole = _joined([(name[start:], self.left.pop(name)) for name in names], data_of)
+        if isinstance(whole, list):
+            return whole
+        return [whole[number] for number in sorted(whole, key=lambda text: (len(text), text))]
+
+
+def _is_anything(value: object) -> bool:
+    return value is not None
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _joined(values: Iterable[tuple[str, object]], read: Callable[[object], Any]) -> Any:

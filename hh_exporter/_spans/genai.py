@@ -2,75 +2,152 @@
 The attributes `gen_ai.*` of the OpenTelemetry GenAI semantic conventions, and their older names.
 
 Several instrumentations write them, each in its own way: OpenTelemetry's own, OpenLLMetry,
-pydantic-ai, LiteLLM and the anthropic client. Behaviour of each is noted where it is read.
+pydantic-ai, LiteLLM and the anthropic client. What only one of them writes is noted where it is
+read.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from hh_exporter._responses.completion import one_word, reason_of, response_of
+from hh_exporter._spans import litellm, steps
 from hh_exporter._spans.attributes import data_of
-from hh_exporter._spans.messages import answer_of, chat_of
+from hh_exporter._spans.messages import chat_of, choices_of
 from hh_exporter._spans.parts import Parts, present
+from hh_exporter._spans.providers import provider_of
+from hh_exporter._spans.tools import tools_of
+from hh_exporter._spans.usage import usage_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from hh_exporter._responses.completion import Choice
     from hh_exporter._spans.attributes import Attributes
+    from hh_exporter._spans.span import Span
 
 __all__ = ["MARKS", "PREFIXES", "kind_of", "read"]
 
 MARKS: Final = ("gen_ai.operation.name", "llm.request.type", "traceloop.span.kind")
 """One of these is on each span of a step."""
-PREFIXES: Final = ("gen_ai.", "llm.", "traceloop.", "session.id", "operation.cost")
+PREFIXES: Final = (
+    *("gen_ai.", "llm.", "traceloop.", "session.id", "user.id"),
+    *("operation.cost", "pydantic_ai."),
+)
 
 _TYPES: Final = {
-    "chat": "model",
-    "text_completion": "model",
-    "generate_content": "model",
-    "invoke_agent": "chain",
-    "create_agent": "chain",
-    "invoke_workflow": "chain",
-    "execute_task": "chain",
-    "execute_tool": "tool",
-    "embeddings": "tool",
-    "retrieval": "tool",
-    "fetch_response": "tool",
+    **dict.fromkeys(("chat", "text_completion", "generate_content"), "model"),
+    **dict.fromkeys(("invoke_agent", "create_agent", "invoke_workflow", "execute_task"), "chain"),
+    **dict.fromkeys(("execute_tool", "embeddings", "retrieval", "fetch_response"), "tool"),
+    # LiteLLM's own words for what it was asked to do
+    **dict.fromkeys(
+        ("completion", "acompletion", "atext_completion", "agenerate_content"), "model"
+    ),
+    **dict.fromkeys(("responses", "aresponses", "anthropic_messages"), "model"),
 }
 """By `gen_ai.operation.name`. What reads a stored answer, or embeds, is no call of a model."""
 
 _OLDER_TYPES: Final = {"chat": "model", "completion": "model", "embedding": "tool"}
 """By `llm.request.type`, of OpenLLMetry as npm honeyhive 1.0.42 has it."""
 
-_PARAMETERS: Final = tuple(
-    (name, f"gen_ai.request.{name}")
-    for name in (
-        *("temperature", "top_p", "top_k", "max_tokens", "seed", "stop_sequences"),
-        *("frequency_penalty", "presence_penalty", "choice.count"),
-    )
+_KINDS: Final = {"workflow": "chain", "task": "chain", "agent": "chain", "tool": "tool"}
+"""By `traceloop.span.kind`."""
+
+_OPENLLMETRY_OPENAI: Final = "opentelemetry.instrumentation.openai.v1"
+"""The scope of spans of which some read a stored answer of OpenAI Responses."""
+
+_PYDANTIC_AI: Final = "pydantic-ai"
+
+_APART: Final = ("gen_ai.prompt.", "gen_ai.completion.", "llm.request.functions.")
+"""Where older instrumentations have one attribute a value."""
+
+_PARAMETERS: Final = (
+    *(
+        (name, f"gen_ai.request.{name}")
+        for name in (
+            *("temperature", "top_p", "top_k", "max_tokens", "max_completion_tokens", "seed"),
+            *("stop_sequences", "frequency_penalty", "presence_penalty", "repetition_penalty"),
+            *("n", "stream", "reasoning_effort", "reasoning_summary"),
+        )
+    ),
+    ("n", "gen_ai.request.choice.count"),
+    ("reasoning_effort", "gen_ai.request.reasoning.level"),
+    *((name, f"llm.{name}") for name in ("top_k", "frequency_penalty", "presence_penalty")),
+    ("stop_sequences", "llm.chat.stop_sequences"),
 )
 
-_TOKENS: Final = {
-    "prompt_tokens": ("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens"),
-    "completion_tokens": ("gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens"),
-    "total_tokens": ("gen_ai.usage.total_tokens", "llm.usage.total_tokens"),
-    "cache_read_tokens": ("gen_ai.usage.cache_read.input_tokens",),
-    "cache_write_tokens": (
-        "gen_ai.usage.cache_write.input_tokens",
-        "gen_ai.usage.cache_creation.input_tokens",
+_THINKING: Final = (
+    ("type", "anthropic.thinking.type"),
+    ("budget_tokens", "anthropic.thinking.budget_tokens"),
+)
+
+_TOKENS: Final = (
+    ("prompt_tokens", ("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens")),
+    ("completion_tokens", ("gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens")),
+    ("total_tokens", ("gen_ai.usage.total_tokens", "llm.usage.total_tokens")),
+    (
+        "cache_read_tokens",
+        (
+            "gen_ai.usage.cache_read.input_tokens",
+            "gen_ai.usage.cache_read_input_tokens",
+            "gen_ai.usage.details.cache_read_tokens",
+            "gen_ai.usage.details.cache_read_input_tokens",
+        ),
     ),
-    "reasoning_tokens": (
-        "gen_ai.usage.reasoning.output_tokens",
-        "gen_ai.usage.reasoning_tokens",
-        "gen_ai.usage.details.reasoning_tokens",
+    (
+        "cache_write_tokens",
+        (
+            "gen_ai.usage.cache_write.input_tokens",
+            "gen_ai.usage.cache_creation.input_tokens",
+            "gen_ai.usage.cache_creation_input_tokens",
+            "gen_ai.usage.details.cache_write_tokens",
+            "gen_ai.usage.details.cache_creation_input_tokens",
+        ),
     ),
-}
+    (
+        "reasoning_tokens",
+        (
+            "gen_ai.usage.reasoning.output_tokens",
+            "gen_ai.usage.reasoning_tokens",
+            "gen_ai.usage.details.reasoning_tokens",
+            "llm.usage.reasoning_tokens",
+        ),
+    ),
+)
+
+_STREAM: Final = ("gen_ai.request.stream", "gen_ai.is_streaming", "llm.is_streaming")
+
+_FIRST_CHUNK: Final = (
+    "gen_ai.response.time_to_first_chunk",
+    "gen_ai.client.operation.time_to_first_chunk",
+)
+
+_SESSION: Final = (
+    *("gen_ai.conversation.id", "session.id"),
+    *("traceloop.association.properties.session_id", "traceloop.association.properties.thread_id"),
+)
+
+_USER: Final = (
+    *("gen_ai.user", "llm.user", "user.id"),
+    "traceloop.association.properties.user_id",
+)
 
 _NAMED: Final = (
-    ("response_id", "gen_ai.response.id"),
-    ("tool_name", "gen_ai.tool.name"),
-    ("tool_call_id", "gen_ai.tool.call.id"),
-    ("agent_name", "gen_ai.agent.name"),
+    ("response_id", ("gen_ai.response.id",)),
+    ("tool_name", ("gen_ai.tool.name",)),
+    ("tool_call_id", ("gen_ai.tool.call.id",)),
+    ("agent_name", ("gen_ai.agent.name", "agent_name")),
+    ("workflow_name", ("gen_ai.workflow.name", "traceloop.workflow.name")),
+    ("task_name", ("gen_ai.task.name", "traceloop.entity.name")),
+)
+"""What metadata names, and the attributes that have it."""
+
+_STEP_NAMES: Final = ("tool_name", "task_name", "agent_name", "workflow_name")
+
+_REASONS: Final = (
+    *("gen_ai.response.finish_reasons", "gen_ai.response.finish_reason"),
+    *("anthropic.message.stop_reason", "gen_ai.response.stop_reason"),
+    *("llm.response.finish_reason", "llm.response.stop_reason"),
 )
 
 
@@ -78,87 +155,158 @@ def kind_of(attributes: Mapping[str, Any]) -> str | None:
     """
     Say of which type the event of a span is; None if these conventions don't say.
     """
-    operation, older = attributes.get("gen_ai.operation.name"), attributes.get("llm.request.type")
-    kind = _TYPES.get(operation) if isinstance(operation, str) else None
-    if kind is None and isinstance(older, str):
-        kind = _OLDER_TYPES.get(older)
-    return kind
+    for mark, kinds in zip(MARKS, (_TYPES, _OLDER_TYPES, _KINDS), strict=True):
+        said = attributes.get(mark)
+        if isinstance(said, str) and (kind := kinds.get(said)) is not None:
+            return kind
+    return None
 
 
-def read(attributes: Attributes) -> Parts:
+def read(attributes: Attributes, span: Span) -> Parts:
     """
     Read the attributes of these conventions.
     """
     kind = kind_of(attributes.left)
-    operation = attributes.take("gen_ai.operation.name")
-    attributes.take("llm.request.type")
-    session = attributes.take("gen_ai.conversation.id", "session.id")
-    requested = attributes.take("gen_ai.request.model")
-    answered = attributes.take("gen_ai.response.model")
-    usage = _usage(attributes)
-    cost = attributes.take("operation.cost", "gen_ai.cost.total_cost")
+    operations = [said for mark in MARKS if (said := attributes.take_text(mark)) is not None]
+    requested = attributes.take_text("gen_ai.request.model", "model_name")
+    answered = attributes.take_text("gen_ai.response.model")
+    if kind == "model" and requested is None and answered and span.scope == _OPENLLMETRY_OPENAI:
+        kind = "tool"  # it reads a stored answer, whose usage its call has told
+    billed = litellm.read(attributes)
+    usage = billed.pop("usage", {}) | usage_of(attributes, _TOKENS)
+    first = attributes.take_number(*_FIRST_CHUNK)
+    is_streamed = _is_stream(attributes) or first is not None
     parts: Parts = {
         "event_type": kind,
-        "session_id": session if isinstance(session, str) and session else None,
-        "model": requested if answered is None else answered,
-        "provider": attributes.take("gen_ai.provider.name", "gen_ai.system"),
-        "messages": _messages(attributes) or None,
-        "response": _response(attributes) or None,
-        "inputs": _one("arguments", data_of(attributes.take("gen_ai.tool.call.arguments"))),
-        "outputs": _one("result", data_of(attributes.take("gen_ai.tool.call.result"))),
-        "hyperparameters": attributes.take_all(_PARAMETERS) or None,
-        "tools": data_of(attributes.take("gen_ai.tool.definitions")),
+        "is_streamed": is_streamed,
+        "session_id": attributes.take_text(*_SESSION),
+        "model": answered or requested,
+        "provider": _provider(attributes, billed.pop("api_base", None)),
+        "hyperparameters": _hyperparameters(attributes, is_streamed) or None,
+        "response_format": _response_format(attributes),
         "usage": usage or None,
-        "cost": cost if usage or cost else None,  # tracers write 0.0 if there is no usage
-        "metadata": _metadata(attributes, operation, None if answered is None else requested),
+        "metrics": None if first is None else {"time_to_first_token": first * 1000},
+        "user_properties": _one("user_id", attributes.take_text(*_USER)),
+        **steps.read(attributes),
     }
+    named = {
+        key: name for key, names in _NAMED if (name := attributes.take_text(*names)) is not None
+    }
+    if kind != "model":
+        parts["event_name"] = _step_name(named, span.name)
+    choices = _take_messages(attributes, parts, is_step=kind != "model")
+    cost = attributes.take_number("operation.cost", "gen_ai.cost.total_cost")
+    if usage or cost:  # tracers write 0.0 if there is no usage
+        parts["cost"] = cost
+    parts["metadata"] = present(
+        {
+            "operation": operations[0] if operations else None,
+            **named,
+            "requested_model": None if requested in (answered, parts["model"]) else requested,
+            "finish_reason": _finish_reason(attributes, choices),
+            "cost_source": None if parts.get("cost") is None else "span",
+        }
+    )
+    if span.scope == _PYDANTIC_AI:
+        attributes.drop("logfire.json_schema", "logfire.msg")
     return present(parts)
 
 
-def _messages(attributes: Attributes) -> Any:
-    instructions = data_of(attributes.take("gen_ai.system_instructions"))
-    messages = data_of(attributes.take("gen_ai.input.messages"))
-    older = _in_order(attributes.take_below("gen_ai.prompt"))
-    return chat_of(messages if messages is not None else older, instructions)
+def _is_stream(attributes: Attributes) -> bool:
+    flags = [attributes.take(name) for name in _STREAM]
+    return any(flag in (True, "True") for flag in flags)
 
 
-def _response(attributes: Attributes) -> Any:
-    messages = data_of(attributes.take("gen_ai.output.messages"))
-    older = _in_order(attributes.take_below("gen_ai.completion"))
-    return answer_of(messages if messages is not None else older)
-
-
-def _usage(attributes: Attributes) -> Parts:
-    tokens = present({key: attributes.take(*names) for key, names in _TOKENS.items()})
-    if tokens and "total_tokens" not in tokens:
-        both = (tokens.get("prompt_tokens"), tokens.get("completion_tokens"))
-        if all(type(one) is int for one in both):
-            tokens["total_tokens"] = sum(both)
-    return tokens
-
-
-def _metadata(attributes: Attributes, operation: object, requested: object) -> Parts:
-    reasons = data_of(attributes.take("gen_ai.response.finish_reasons"))
-    if isinstance(reasons, list | tuple) and len(reasons) == 1:
-        [reasons] = reasons
-    return present(
-        {
-            "operation": operation,
-            **attributes.take_all(_NAMED),
-            "requested_model": requested,
-            "finish_reason": reasons,
-        }
+def _provider(attributes: Attributes, api_base: object) -> str | None:
+    left = attributes.left
+    claim = attributes.take_text("gen_ai.provider.name", "gen_ai.system")
+    return provider_of(
+        claim, left.get("server.address"), left.get("gen_ai.openai.api_base"), api_base
     )
+
+
+def _hyperparameters(attributes: Attributes, is_streamed: bool) -> Parts:
+    found = attributes.take_all(_PARAMETERS)
+    if thinking := attributes.take_all(_THINKING):
+        found["thinking"] = thinking
+    if is_streamed:
+        found["stream"] = True
+    return found
+
+
+def _response_format(attributes: Attributes) -> Parts | None:
+    """
+    Say which form the answer should have; the schema is on OpenLLMetry's spans alone.
+    """
+    kind = attributes.take_text("gen_ai.output.type")
+    schema = attributes.take_json("response_format", "gen_ai.request.structured_output_schema")
+    if schema is not None:
+        return {"type": "json_schema", "json_schema": {"schema": schema}}
+    return _one("type", kind)
+
+
+def _step_name(named: dict[str, str], span_name: str) -> str | None:
+    """
+    Name a step as its program does, if the span is called after it: "execute_tool NAME" or
+    "NAME.tool".
+    """
+    for key in _STEP_NAMES:
+        name = named.get(key)
+        if name is not None and (span_name.endswith(name) or span_name.startswith(f"{name}.")):
+            return name
+    return None
+
+
+def _take_messages(attributes: Attributes, parts: Parts, is_step: bool) -> list[Choice]:
+    """
+    Add messages, response and tools to *parts*, and return the choices that the response is of.
+    """
+    asked = attributes.take_json("messages", "gen_ai.input.messages")
+    answered = attributes.take_json("response", "gen_ai.output.messages")
+    tools = attributes.take_json("tools", "gen_ai.tool.definitions")
+    if attributes.has_below(_APART):
+        older, answers = attributes.take_numbered("gen_ai.prompt"), _completions(attributes)
+        functions = attributes.take_numbered("llm.request.functions")
+        asked = older if asked is None else asked
+        answered = answers if answered is None else litellm.with_calls(answered, answers)
+        tools = functions if tools is None else tools
+    if is_step and asked is None and answered is None:
+        asked, answered = steps.conversation(attributes)
+    instructions = attributes.take_json("messages", "gen_ai.system_instructions")
+    choices = choices_of(answered)
+    parts["messages"] = chat_of(asked, instructions) or None
+    parts["response"] = response_of(choices) if choices else None
+    parts["tools"] = tools_of(tools)
+    return choices
+
+
+def _completions(attributes: Attributes) -> list[Any] | None:
+    """
+    Read the older form of an answer, in which each number is a choice.
+    """
+    answers = attributes.take_numbered("gen_ai.completion")
+    if answers is None:
+        return None
+    return [
+        {"finish_reason": None, **answer} if isinstance(answer, dict) else answer
+        for answer in answers
+    ]
+
+
+def _finish_reason(attributes: Attributes, choices: list[Choice]) -> Any:
+    """
+    Read why the answer ended: one word, or several of several choices.
+    """
+    said = data_of(attributes.take(*_REASONS))  # JSON text, as LiteLLM has it
+    if not said:
+        return reason_of(choices) if choices else None
+    reasons = list(said) if isinstance(said, list | tuple) else [said]
+    words = [one_word(reason) for reason in reasons]
+    if words == ["completed"]:  # LiteLLM's, for OpenAI Responses
+        has_calls = bool(choices) and "tool_calls" in choices[0].message
+        return "tool_calls" if has_calls else "stop"
+    return words[0] if words.count(words[0]) == len(words) else words
 
 
 def _one(name: str, value: Any) -> Parts | None:
     return None if value is None else {name: value}
-
-
-def _in_order(messages: Any) -> Any:
-    """
-    Make a list of messages by number, where one of the numbers is missing.
-    """
-    if isinstance(messages, dict) and all(number.isdecimal() for number in messages):
-        return [messages[number] for number in sorted(messages, key=lambda text: (len(text), text))]
-    return messages

@@ -67,7 +67,7 @@ def read(attributes: Attributes) -> Json:
     duration = attributes.take("honeyhive_duration_ms")
     if isinstance(duration, int | float) and not isinstance(duration, bool):
         event["duration"] = duration
-    attributes.take(*_IGNORED)
+    attributes.drop(*_IGNORED)
     for key in _OBJECTS:
         value = attributes.take_below(f"honeyhive_{key}", _read_value)
         if value is not None:

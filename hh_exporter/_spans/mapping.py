@@ -15,6 +15,7 @@ from uuid import UUID, uuid5
 
 from hh_exporter._spans import genai, honeyhive, langfuse, openinference
 from hh_exporter._spans.attributes import Attributes
+from hh_exporter._spans.endings import conclude
 from hh_exporter._spans.parts import Parts, joined
 from hh_exporter.events import AnyEvent, Event, ModelEvent
 
@@ -60,14 +61,14 @@ def event_of(span: Span, session_id: str | None = None) -> AnyEvent:
             parts = family.read(attributes)
             break
     if attributes.has_below(genai.PREFIXES):
-        parts = joined(genai.read(attributes), parts)
+        parts = joined(genai.read(attributes, span), parts)
     if attributes.has_below(honeyhive.PREFIXES):
         parts = joined(parts, honeyhive.read(attributes))
     parts = joined(_base(span, session_id), parts)
+    conclude(span, attributes, parts)
+    if attributes.cut:
+        parts["metadata"]["cut"] = sorted(set(attributes.cut))
     parts["metadata"] = {**attributes.left, **parts["metadata"]}
-    error = _error(span)
-    if error is not None:
-        parts.setdefault("error", error)
     kind = parts.pop("event_type", _DEFAULT_TYPE)
     if kind == "model":
         return ModelEvent(**{"model": _NAMELESS, **parts})
@@ -135,14 +136,3 @@ def _plain_event(kind: str, parts: Parts) -> Event:
     }
     parts = joined({name: value for name, value in moved.items() if value}, parts)
     return Event(event_type=kind, **parts)
-
-
-def _error(span: Span) -> str | None:
-    """
-    Say what went wrong: the exception, since a description may hold its whole traceback.
-    """
-    if not span.is_error and not span.exception:
-        return None
-    kinds = (span.exception.get("exception.type"), span.attributes.get("error.type"))
-    texts = (span.exception.get("exception.message"), span.description, *kinds)
-    return next((text for text in texts if isinstance(text, str) and text), "error")

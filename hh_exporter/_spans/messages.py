@@ -1,106 +1,218 @@
 """
-Chat messages of the OpenTelemetry GenAI semantic conventions, as the API's examples have them.
+Chat messages of the OpenTelemetry GenAI semantic conventions, in the form of OpenAI's.
 
-A part of an unknown kind stays as it is.
+Instrumentations write the same parts in different ways, so each message is taken apart and put
+together again by the builder that reads clients' responses.
 """
 
 from __future__ import annotations
 
-from contextlib import suppress
-from typing import Any, TypeAlias
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias
 
-import orjson
+from hh_exporter._responses.completion import Choice, Message, one_word
+from hh_exporter._spans.content import part_of, result_of, thought_of
 
-__all__ = ["answer_of", "chat_of"]
+__all__ = ["chat_of", "choices_of"]
 
 Json: TypeAlias = dict[str, Any]
 
+_ROLES: Final = {
+    **dict.fromkeys(("model", "ai", "unknown"), "assistant"),
+    "human": "user",
+}
+"""Other words for roles: of Gemini, LangChain, and of OpenLLMetry where it knows none."""
 
-def chat_of(messages: object, instructions: object = None) -> list[Json]:
+_KNOWN: Final = frozenset(
+    ("role", "parts", "content", "finish_reason", "tool_calls", "function_call")
+)
+"""Members of a message that are read; others are copied, unless they are null."""
+
+
+def chat_of(messages: Any, instructions: Any = None) -> list[Json]:
     """
     Make chat messages of `gen_ai.input.messages` and `gen_ai.system_instructions`.
     """
     chat: list[Json] = []
     if instructions:
-        chat += _split({"role": "system", "parts": instructions})
+        for message in _instructions(instructions):
+            _add(chat, message, "system")
     for message in messages if isinstance(messages, list) else [messages] if messages else []:
-        chat += _split(message)
+        _add(chat, message, "user")
     return chat
 
 
-def answer_of(messages: object) -> Json:
+def choices_of(messages: Any) -> list[Choice]:
     """
-    Make the answer of `gen_ai.output.messages`: the first message, and all if there are several.
+    Make the choices of `gen_ai.output.messages`.
+
+    Each has a finish reason. Messages that have none are items of one answer, as LiteLLM
+    has those of OpenAI Responses.
     """
-    said = chat_of(messages)
-    if not said:
-        return {}
-    choices = {"choices": [{"message": message} for message in said]} if len(said) > 1 else {}
-    return said[0] | choices
+    choices: list[Choice] = []
+    items: list[Any] = []
+    for message in messages if isinstance(messages, list) else [messages] if messages else []:
+        items.append(message)
+        if isinstance(message, dict) and "finish_reason" in message:
+            choices.append(_choice(items, message["finish_reason"]))
+            items = []
+    if items:
+        choices.append(_choice(items, None))
+    return choices
 
 
-def _split(message: object) -> list[Json]:
+def _choice(items: list[Any], reason: Any) -> Choice:
+    whole = _joined(items) if len(items) > 1 else items[0]
+    said: list[Json] = []
+    _add(said, whole, "assistant")
+    *results, message = said  # results of the provider's own tools, if any
+    others = {"results": results} if results else {}
+    return Choice(message=message, reason=one_word(reason) or None, others=others)
+
+
+def _joined(items: list[Any]) -> Json:
     """
-    Make of one message the messages that it is: each result of a tool is one of its own.
+    Make one message of several *items*.
+    """
+    whole: Json = {"role": "assistant", "parts": []}
+    for item in items:
+        if isinstance(item, dict) and isinstance(item.get("parts"), list):
+            whole = {**whole, **item, "parts": whole["parts"] + item["parts"]}
+        else:
+            whole["parts"].append(item)
+    return whole
+
+
+def _instructions(instructions: Any) -> list[Any]:
+    """
+    Make messages of *instructions*: text, parts, or messages, as LiteLLM has them.
+    """
+    if isinstance(instructions, list):
+        if all(isinstance(one, dict) and "parts" in one for one in instructions):
+            return instructions
+        return [{"role": "system", "parts": instructions}]
+    if isinstance(instructions, dict) and instructions.keys() == {"content"}:
+        return [instructions]  # cut short
+    return [{"role": "system", "parts": [instructions]}]
+
+
+def _add(chat: list[Json], message: Any, role: str) -> None:
+    """
+    Add the messages that *message* is: each result of a tool is one of its own.
     """
     if not isinstance(message, dict):
-        return [{"role": "user", "content": message}]
-    role = {"model": "assistant"}.get(message.get("role", "user"), message.get("role", "user"))
-    if "parts" not in message:
-        return [{**message, "role": role}]
-    parts = message["parts"] if isinstance(message["parts"], list) else [message["parts"]]
-    content: list[Any] = []
-    calls: list[Json] = []
-    thoughts: list[str] = []
-    results: list[Json] = []
-    for part in parts:
-        match part:
-            case str(text) | {"type": "text", "content": str(text)}:
-                content.append(text)
-            case {"type": "reasoning" | "thinking", "content": str(text)}:
-                thoughts.append(text)
-            case {"type": "tool_call", "name": name}:
-                calls.append(_call(part, name))
-            case {"type": "tool_call_response"}:
-                results.append(_result(part))
-            case _:
-                content.append(part)
-    whole: Json = {"role": role}
-    if content or not (calls or results):
-        whole["content"] = _content(content)
-    if thoughts:
-        whole["reasoning_content"] = "\n".join(thoughts)
-    if calls:
-        whole["tool_calls"] = calls
-    return results + ([whole] if len(whole) > 1 else [])
-
-
-def _content(content: list[Any]) -> Any:
-    match content:
-        case []:
-            return ""
-        case [str(text)]:
-            return text
+        chat.append({"role": role, "content": message})
+        return
+    said = message.get("role")
+    if isinstance(said, str):
+        role = _ROLES.get(said, said)
+    parts = message["parts"] if "parts" in message else message.get("content")
+    match parts:
+        case [{"type": "text", "content": str(text), **others}] if not others:
+            whole: Json = {"role": role, "content": text}
+        case None if said is None and message.keys().isdisjoint(_KNOWN):
+            chat.append(message)
+            return
+        case str() if message.keys() == {"content"}:  # cut short
+            chat.append(message)
+            return
         case _:
-            return [_as_part(one) for one in content]
+            whole = {}
+    if not whole or not message.keys().isdisjoint(("tool_calls", "function_call")):
+        whole = _put_together(chat, message, parts, role)
+    for name, value in message.items():
+        if name not in _KNOWN and value is not None:
+            whole.setdefault(name, value)
+    if whole:
+        chat.append(whole)
 
 
-def _as_part(one: object) -> object:
-    return {"type": "text", "text": one} if isinstance(one, str) else one
-
-
-def _call(part: Json, name: object) -> Json:
-    arguments = part.get("arguments", {})
-    if not isinstance(arguments, str):
-        with suppress(orjson.JSONEncodeError):  # deeper than orjson writes: they stay an object
-            arguments = orjson.dumps(arguments).decode()
-    return {
-        "id": part.get("id"),
-        "type": "function",
-        "function": {"name": name, "arguments": arguments},
-    }
+def _put_together(chat: list[Json], message: Json, parts: Any, role: str) -> Json:
+    """
+    Make the message of its *parts*, and add results of tools among them to *chat*; {} if
+    there is nothing else.
+    """
+    builder = Message(role)
+    has_results = False
+    for part in parts if isinstance(parts, list) else () if parts is None else (parts,):
+        kind = part.get("type") if isinstance(part, dict) else None
+        if kind == "tool_call_response":
+            has_results = True
+            chat.append(_result(part))
+        elif isinstance(part, str):
+            builder.add_text(part)
+        else:
+            reader = _READERS.get(kind) if isinstance(kind, str) else None
+            if reader is None or not reader(builder, part):
+                builder.add_part(part_of(part))
+    calls = message.get("tool_calls")
+    for call in calls if isinstance(calls, list) else [calls] if calls else []:
+        _add_call(builder, call)
+    if (call := message.get("function_call")) is not None:
+        _add_call(builder, call)
+    return {} if has_results and builder.is_empty else builder.build()
 
 
 def _result(part: Json) -> Json:
-    result = part.get("response", part.get("result"))
-    return {"role": "tool", "tool_call_id": part.get("id"), "content": result}
+    result = part["response"] if "response" in part else part.get("result")
+    message: Json = {"role": "tool", "tool_call_id": part.get("id"), "content": result_of(result)}
+    if part.get("name") is not None:
+        message["name"] = part["name"]
+    return message
+
+
+def _add_call(builder: Message, call: Any) -> None:
+    """
+    Add a call as a message's own member has it: in OpenAI's form, or flat.
+    """
+    match call:
+        case {"function": {"name": name, **function}} if call.get("type", "function") == "function":
+            others = _others(call, "id", "type", "function")
+            builder.add_call(call.get("id"), name, function.get("arguments"), others)
+        case {"name": name}:
+            others = _others(call, "id", "type", "name", "arguments")
+            builder.add_call(call.get("id"), name, call.get("arguments"), others)
+        case _:
+            builder.add_part(call)
+
+
+def _others(part: Json, *known: str) -> Json:
+    return {name: value for name, value in part.items() if name not in known and value is not None}
+
+
+def _text(builder: Message, part: Json) -> bool:
+    """
+    Add a text alone; one of which more is said stays a part.
+    """
+    text = part["content"] if "content" in part else part.get("text")
+    if len(part) > 2 or not isinstance(text, str):
+        return False
+    builder.add_text(text)
+    return True
+
+
+def _thought(builder: Message, part: Json) -> bool:
+    text = thought_of(part.get("content"))
+    if text is None:
+        return False
+    builder.add_thought(text)
+    if len(part) > 2:  # what signs it, such as Anthropic's own blocks have
+        builder.add_to("thinking_blocks", [_others(part, "content")])
+    return True
+
+
+def _call(builder: Message, part: Json) -> bool:
+    if "name" not in part:
+        return False
+    others = _others(part, "id", "type", "name", "arguments")
+    builder.add_call(part.get("id") or None, part["name"], part.get("arguments"), others)
+    return True
+
+
+_READERS: Final[dict[str, Callable[[Message, Json], bool]]] = {
+    "text": _text,
+    "reasoning": _thought,
+    "thinking": _thought,
+    "tool_call": _call,
+}
+"""By type of part: they return whether they could read it."""

@@ -1,5 +1,5 @@
 """
-Parts of an event, by the names of the fields of a ModelEvent and `event_type`.
+Parts of an event, by the names of the fields of a ModelEvent, `event_type`, and `is_streamed`.
 
 What a family does not know is missing there, never None.
 """

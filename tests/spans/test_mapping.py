@@ -286,14 +286,26 @@ class TestGenAi:
         """
         The first of them is the answer.
         """
-        answers = [{"role": "assistant", "parts": ["one"]}, {"role": "assistant", "parts": ["two"]}]
+        answers = [
+            {"role": "assistant", "parts": ["one"], "finish_reason": "stop"},
+            {"role": "assistant", "parts": ["two"], "finish_reason": "length"},
+        ]
         event = read(gen_ai__operation__name="chat", gen_ai__output__messages=json.dumps(answers))
 
         assert event["outputs"]["content"] == "one"
-        assert [choice["message"]["content"] for choice in event["outputs"]["choices"]] == [
-            "one",
-            "two",
+        assert event["outputs"]["choices"] == [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": "one"},
+                "finish_reason": "stop",
+            },
+            {
+                "index": 1,
+                "message": {"role": "assistant", "content": "two"},
+                "finish_reason": "length",
+            },
         ]
+        assert event["metadata"]["finish_reason"] == ["stop", "length"]
 
     def test_older_names_are_read(self) -> None:
         """
@@ -356,7 +368,8 @@ class TestGenAi:
         """
         event = read(gen_ai__operation__name="chat", gen_ai__input__messages='[{"role": "us')
 
-        assert event["inputs"]["chat_history"] == [{"role": "user", "content": '[{"role": "us'}]
+        assert event["inputs"]["chat_history"] == [{"content": '[{"role": "us'}]
+        assert event["metadata"]["cut"] == ["messages"]
 
     def test_deep_text_is_read(self) -> None:
         """
