@@ -23,6 +23,8 @@ Json: TypeAlias = dict[str, Any]
 _MAX_SPANS: Final = 100_000
 _MAX_VALUES: Final = 1_000_000
 _MAX_LEVELS: Final = 32
+_MAX_SCOPE: Final = 1_000
+"""Characters of an instrumentation's name: each of its spans repeats them."""
 _INT64: Final = 2**63
 _ERROR: Final = 2
 """STATUS_CODE_ERROR."""
@@ -41,14 +43,16 @@ def spans_in_json(body: Json) -> list[Span]:
     Raises `OtlpError`, which names fields and never a value.
     """
     found = [
-        (span, resource)
+        (span, origin)
         for one in _objects(body, "resourceSpans")
         for resource in [_json_attributes(_object(one, "resource"))]
-        for scope in _objects(one, "scopeSpans")
-        for span in _objects(scope, "spans")
+        for many in _objects(one, "scopeSpans")
+        for scope in [_object(many, "scope")]
+        for origin in [_origin(resource, _text(scope, "name"), _text(scope, "version"))]
+        for span in _objects(many, "spans")
     ]
     _check_count(len(found))
-    return [_json_span(span, resource) for span, resource in found]
+    return [_json_span(span, origin) for span, origin in found]
 
 
 def spans_in_protobuf(body: bytes | bytearray) -> list[Span]:
@@ -74,11 +78,12 @@ def spans_in_protobuf(body: bytes | bytearray) -> list[Span]:
     _check_count(sum(len(scope.spans) for many in scopes for scope in many))
     reader = _ProtobufReader()
     return [
-        reader.span(span, resource)
+        reader.span(span, origin)
         for one in request.resource_spans
         for resource in [reader.attributes(one.resource.attributes)]
-        for scope in one.scope_spans
-        for span in scope.spans
+        for many in one.scope_spans
+        for origin in [_origin(resource, many.scope.name, many.scope.version)]
+        for span in many.spans
     ]
 
 
@@ -104,7 +109,7 @@ class _ProtobufReader:
 
     _values: int = 0
 
-    def span(self, span: Any, resource: Json) -> Span:
+    def span(self, span: Any, origin: Json) -> Span:
         """
         Read a `Span`.
         """
@@ -120,8 +125,8 @@ class _ProtobufReader:
             is_error=span.status.code == _ERROR,
             description=span.status.message,
             attributes=self.attributes(span.attributes),
-            resource=resource,
             exception=self.attributes(exceptions[-1].attributes) if exceptions else {},
+            **origin,
         )
 
     def attributes(self, pairs: Any) -> Json:
@@ -154,7 +159,16 @@ class _ProtobufReader:
             raise OtlpError(f"must have no more than {_MAX_VALUES:,} values")
 
 
-def _json_span(span: Json, resource: Json) -> Span:
+def _origin(resource: Json, scope: str, version: str) -> Json:
+    """
+    Make the fields of a span that it shares with others: by whom it was made, and where.
+    """
+    if len(scope) > _MAX_SCOPE or len(version) > _MAX_SCOPE:
+        raise OtlpError(f"scope: must have no more than {_MAX_SCOPE:,} characters")
+    return {"resource": resource, "scope": scope, "scope_version": version}
+
+
+def _json_span(span: Json, origin: Json) -> Span:
     status = _object(span, "status")
     exceptions = [one for one in _objects(span, "events") if one.get("name") == "exception"]
     return _span(
@@ -167,8 +181,8 @@ def _json_span(span: Json, resource: Json) -> Span:
         is_error=status.get("code") in (_ERROR, "STATUS_CODE_ERROR"),
         description=_text(status, "message"),
         attributes=_json_attributes(span),
-        resource=resource,
         exception=_json_attributes(exceptions[-1]) if exceptions else {},
+        **origin,
     )
 
 

@@ -121,6 +121,29 @@ class TestJson:
             "infinite": None,
         }
 
+    @pytest.mark.parametrize(
+        ("scope", "told"),
+        [
+            ({"name": "maker", "version": "1.2"}, {"scope": "maker@1.2"}),
+            ({"name": "maker", "version": None}, {"scope": "maker"}),
+            (None, {}),
+        ],
+    )
+    async def test_it_says_who_made_the_span(
+        self, collector: Collector, scope: object, told: dict[str, str]
+    ) -> None:
+        """
+        By the name and version of the instrumentation, if there are any.
+        """
+        body = request_of(SPAN)
+        body["resourceSpans"][0]["scopeSpans"][0]["scope"] = scope
+
+        assert await post(collector, TRACES, body) == (200, {})
+
+        [found] = await stored(collector)
+        ids = {"trace_id": TRACE_ID, "span_id": SPAN["spanId"]}
+        assert found.event["metadata"] == ids | told
+
     async def test_an_error_is_the_last_exception(self, collector: Collector) -> None:
         """
         The status may be a number or its name.
@@ -144,6 +167,10 @@ class TestJson:
             ({"resourceSpans": {}}, "resourceSpans: must be an array"),
             ({"resourceSpans": [1]}, "resourceSpans: must be an array of objects"),
             ({"resourceSpans": [{"resource": 1}]}, "resource: must be an object"),
+            (
+                {"resourceSpans": [{"scopeSpans": [{"scope": {"name": "m" * 1_001}}]}]},
+                "scope: must have no more than 1,000 characters",
+            ),
             (request_of({}), "traceId and spanId: must be 32 and 16 hexadecimal digits"),
             (
                 request_of({**SPAN, "parentSpanId": "x"}),
@@ -238,6 +265,19 @@ class TestProtobuf:
         assert (event["event_name"], event["start_time"], event["duration"]) == ("work", 1, 2.5)
         expected = {"text": "ü", "list": [1, None, True], "object": {"deep": None}}
         assert event["metadata"].items() >= expected.items()
+
+    async def test_it_says_who_made_the_span(self, collector: Collector) -> None:
+        """
+        By the name and version of the instrumentation.
+        """
+        request = protobuf()
+        scope = request.resource_spans[0].scope_spans[0].scope
+        scope.name, scope.version = "maker", "1.2"
+
+        assert (await send(collector, request.SerializeToString()))[0] == 200
+
+        [found] = await stored(collector)
+        assert found.event["metadata"]["scope"] == "maker@1.2"
 
     async def test_what_is_no_protobuf_is_refused(self, collector: Collector) -> None:
         """
