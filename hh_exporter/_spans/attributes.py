@@ -112,6 +112,31 @@ class Attributes:
         for name in names:
             self.left.pop(name, None)
 
+    def take_lists(self, lists: frozenset[str]) -> dict[str, list[Json]]:
+        """
+        Put together lists of objects that were taken apart as `a.list.number.member`, in one pass.
+
+        Args:
+            lists: Their names, each of two words.
+
+        Returns:
+            The members of each object, by list, in the order of the numbers that there are.
+        """
+        found: dict[str, dict[str, Json]] = {}
+        left: Json = {}
+        for name, value in self.left.items():
+            words = name.split(".", 3)
+            if (
+                len(words) == 4
+                and words[2].isdecimal()
+                and (own := f"{words[0]}.{words[1]}") in lists
+            ):
+                found.setdefault(own, {}).setdefault(words[2], {})[words[3]] = value
+            else:
+                left[name] = value
+        self.left = left
+        return {name: [items[n] for n in sorted(items, key=_size)] for name, items in found.items()}
+
     def has_below(self, prefixes: tuple[str, ...]) -> bool:
         """
         Whether the name of any that is left begins with one of *prefixes*.
@@ -149,6 +174,10 @@ class Attributes:
         if isinstance(whole, list):
             return whole
         return [whole[number] for number in sorted(whole, key=lambda text: (len(text), text))]
+
+
+def _size(number: str) -> tuple[int, str]:
+    return len(number), number
 
 
 def _is_anything(value: object) -> bool:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from hh_exporter._spans.attributes import Attributes
+    from hh_exporter._spans.span import Span
 
 __all__ = ["MARK", "kind_of", "read"]
 
@@ -28,7 +29,7 @@ def kind_of(attributes: Mapping[str, Any]) -> str:
     return _TYPES.get(kind, "tool") if isinstance(kind, str) else "tool"
 
 
-def read(attributes: Attributes) -> Parts:
+def read(attributes: Attributes, span: Span) -> Parts:
     """
     Read the attributes of a span of this family.
     """

@@ -58,7 +58,7 @@ def event_of(span: Span, session_id: str | None = None) -> AnyEvent:
     parts: Parts = {}
     for mark, family in _FAMILIES.items():
         if mark in attributes.left:
-            parts = family.read(attributes)
+            parts = family.read(attributes, span)
             break
     if attributes.has_below(genai.PREFIXES):
         parts = joined(genai.read(attributes, span), parts)

@@ -13,11 +13,11 @@ from typing import Any, Final, TypeAlias
 from hh_exporter._responses.completion import Choice, Message, one_word
 from hh_exporter._spans.content import part_of, result_of, thought_of
 
-__all__ = ["chat_of", "choices_of"]
+__all__ = ["ROLES", "chat_of", "choices_of"]
 
 Json: TypeAlias = dict[str, Any]
 
-_ROLES: Final = {
+ROLES: Final = {
     **dict.fromkeys(("model", "ai", "unknown"), "assistant"),
     "human": "user",
 }
@@ -105,7 +105,7 @@ def _add(chat: list[Json], message: Any, role: str) -> None:
         return
     said = message.get("role")
     if isinstance(said, str):
-        role = _ROLES.get(said, said)
+        role = ROLES.get(said, said)
     parts = message["parts"] if "parts" in message else message.get("content")
     match parts:
         case [{"type": "text", "content": str(text), **others}] if not others:

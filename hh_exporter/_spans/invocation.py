@@ -1,0 +1,68 @@
+"""
+What OpenInference has of a request: JSON text of nearly all that the client was given.
+
+What has a place of its own in an event goes there, and what is no parameter goes to the
+metadata or is left out: openai-agents puts its whole response there, and headers may hold keys.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from hh_exporter._spans.parts import Parts, present
+
+if TYPE_CHECKING:
+    from hh_exporter._spans.attributes import Attributes, Json
+
+__all__ = ["invocation_of"]
+
+_NAMES: Final = ("llm.invocation_parameters", "embedding.invocation_parameters")
+
+_APART: Final = ("tool_choice", "response_format")
+_MODELS: Final = ("model", "model_name")
+_REPEATED: Final = ("messages", "input", "instructions", "contents", "system", "tools")
+"""These have attributes of their own, unless they are hidden."""
+_RESPONSE: Final = (
+    *("id", "object", "created_at", "completed_at", "status", "output", "usage", "error"),
+    *("incomplete_details", "access_programs"),
+)
+"""Of a response of OpenAI Responses."""
+_OTHERS: Final = ("_type", "metadata", "user", "base_url", "extra_headers")
+
+_NO_PARAMETERS: Final = frozenset((*_APART, *_MODELS, *_REPEATED, *_RESPONSE, *_OTHERS))
+
+_UNSET: Final[tuple[object, ...]] = (None, {}, [])
+
+
+def invocation_of(attributes: Attributes) -> tuple[Parts, str | None]:
+    """
+    Read the parameters of a request: parts of an event, and the model that was asked for.
+    """
+    given: Json = {}
+    for name in _NAMES:
+        value = attributes.left.get(name)
+        if isinstance(value, str) and value[:1] == "{":
+            given |= attributes.take_json("hyperparameters", name)
+    if not given:
+        return {}, None
+    told, user = given.get("metadata"), given.get("user")
+    is_response = "created_at" in given
+    metadata = {**told} if isinstance(told, dict) else present({"request_metadata": told})
+    if "base_url" in given:
+        metadata["base_url"] = given["base_url"]
+    if is_response:
+        metadata |= present({"response_id": given.get("id"), "status": given.get("status")})
+    parts: Parts = {
+        "hyperparameters": {
+            name: value
+            for name, value in given.items()
+            if name not in _NO_PARAMETERS and value not in _UNSET
+        }
+        or None,
+        **{name: given.get(name) for name in _APART},
+        "user_properties": None if user is None else {"user_id": user},
+        "is_streamed": True if given.get("stream") is True else None,
+        "metadata": metadata,
+    }
+    models = [given[name] for name in _MODELS if isinstance(given.get(name), str)]
+    return present(parts), models[0] if models and not is_response else None

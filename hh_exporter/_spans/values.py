@@ -1,0 +1,93 @@
+"""
+What steps that are no calls of a model were given and what came of them, as OpenInference has it.
+
+A list of documents or texts counts, and the value that repeats it is left out. Of vectors it is
+told how many there were: nobody reads them, and they are most of what a span of embeddings weighs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from hh_exporter._spans.attributes import data_of
+from hh_exporter._spans.parts import Parts, present
+
+if TYPE_CHECKING:
+    from hh_exporter._spans.attributes import Attributes, Json
+
+__all__ = ["inputs_of", "named", "outputs_of"]
+
+_VECTOR: Final = "embedding.vector"
+
+
+def inputs_of(attributes: Attributes, lists: dict[str, list[Json]]) -> Parts | None:
+    """
+    Make the inputs of a step; *lists* are those of its attributes.
+    """
+    value = _take(attributes, "input", "inputs")
+    known = present(
+        {
+            "texts": _texts(lists.get("embedding.embeddings", ())),
+            "query": attributes.take("reranker.query"),
+            "documents": _documents(lists.get("reranker.input_documents", ())),
+        }
+    )
+    return known or named("input", value)
+
+
+def outputs_of(attributes: Attributes, lists: dict[str, list[Json]]) -> Parts | None:
+    """
+    Make what came of a step.
+    """
+    value = _take(attributes, "output", "outputs")
+    found = [
+        *lists.get("retrieval.documents", ()),
+        *lists.get("reranker.output_documents", ()),
+    ]
+    known = present(
+        {"documents": _documents(found), **_vectors(lists.get("embedding.embeddings", ()))}
+    )
+    return known or named("result", value)
+
+
+def named(name: str, value: Any) -> Parts | None:
+    """
+    Return *value*, if it is an object, else an object that has it as *name*.
+    """
+    return value if isinstance(value, dict) or value is None else {name: value}
+
+
+def _take(attributes: Attributes, name: str, part: str) -> Any:
+    is_json = attributes.take(f"{name}.mime_type") == "application/json"
+    value = f"{name}.value"
+    return attributes.take_json(part, value) if is_json else data_of(attributes.take(value))
+
+
+def _texts(embeddings: Any) -> list[Any] | None:
+    texts = [one.pop("embedding.text") for one in embeddings if "embedding.text" in one]
+    return texts or None
+
+
+def _vectors(embeddings: Any) -> Parts:
+    vectors = [one.pop(_VECTOR) for one in embeddings if _VECTOR in one]
+    if not vectors:
+        return {}
+    sizes = {len(one) for one in vectors if isinstance(one, list | tuple)}
+    others = [one for one in embeddings if one]
+    return present(
+        {
+            "vectors": len(vectors),
+            "dimensions": sizes.pop() if len(sizes) == 1 else None,
+            "embeddings": others or None,
+        }
+    )
+
+
+def _documents(documents: Any) -> list[Json] | None:
+    return [
+        {
+            name.removeprefix("document."): data_of(value) if name == "document.metadata" else value
+            for name, value in fields.items()
+        }
+        for fields in documents
+    ] or None
