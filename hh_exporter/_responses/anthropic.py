@@ -25,7 +25,7 @@ from hh_exporter._responses.completion import (
 )
 from hh_exporter._values.legalize import legalize
 
-__all__ = ["AnthropicChunks", "read"]
+__all__ = ["AnthropicChunks", "read", "usage_of"]
 
 _KNOWN: Final = ("type", "role", "content", "stop_reason", "usage", "id", "model")
 _READ, _WRITTEN = "cache_read_input_tokens", "cache_creation_input_tokens"
@@ -46,7 +46,7 @@ def read(response: Json) -> Completion | None:
     reason = one_word(response["stop_reason"])
     return Completion(
         choices=[Choice(message=message.build(), reason=reason)],
-        usage=_usage(response.get("usage")),
+        usage=usage_of(response.get("usage")),
         id=response.get("id"),
         model=response.get("model"),
         error=error_of(response.get("error")),
@@ -71,7 +71,7 @@ def _add(message: Message, block: Any) -> None:
             message.add_part(present(block) if type(block) is dict else block)
 
 
-def _usage(usage: Any) -> Json | None:
+def usage_of(usage: Any) -> Json | None:
     """
     Read token counts: this API counts cached tokens apart from its input tokens.
     """

@@ -22,7 +22,7 @@ from hh_exporter._responses.completion import (
 )
 from hh_exporter._values.legalize import legalize
 
-__all__ = ["GeminiChunks", "read"]
+__all__ = ["GeminiChunks", "read", "usage_of"]
 
 _UNKEPT: Final = ("candidates", "sdk_http_response", "automatic_function_calling_history", "parsed")
 """The last three are made by the client, of what was sent and what else is here."""
@@ -49,7 +49,7 @@ def read(response: Json) -> Completion | None:
         return None
     return Completion(
         choices=choices,
-        usage=_usage(response.get("usage_metadata")),
+        usage=usage_of(response.get("usage_metadata")),
         id=response.get("response_id"),
         model=response.get("model_version"),
         others=present(response, *_KNOWN),
@@ -98,7 +98,7 @@ def _add(message: Message, part: Any) -> None:
             message.add_part(present(part, "thought_signature") if known else part)
 
 
-def _usage(usage: Any) -> Json | None:
+def usage_of(usage: Any) -> Json | None:
     """
     Read token counts: this API's candidates are without thoughts, its prompt without tools' use.
     """

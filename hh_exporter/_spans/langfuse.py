@@ -1,24 +1,61 @@
 """
-The attributes of langfuse's own spans: `langfuse.observation.*`.
+The attributes of langfuse's own spans: `langfuse.observation.*` and `langfuse.trace.*`.
+
+Values are JSON text, or bare text where the value is one; those of metadata are always JSON.
 """
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from hh_exporter._spans.parts import Parts, present
+import orjson
+
+from hh_exporter._responses.completion import one_word, reason_of, response_of
+from hh_exporter._spans.attributes import data_of
+from hh_exporter._spans.counts import counts_of
+from hh_exporter._spans.generations import asked_of, choices_of
+from hh_exporter._spans.parts import Parts, joined, present
+from hh_exporter._spans.providers import provider_of
+from hh_exporter._spans.values import named
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from hh_exporter._spans.attributes import Attributes
+    from hh_exporter._spans.attributes import Attributes, Json
     from hh_exporter._spans.span import Span
 
 __all__ = ["MARK", "kind_of", "read"]
 
-MARK: Final = "langfuse.observation.type"
+_OWN: Final = "langfuse.observation"
+MARK: Final = f"{_OWN}.type"
 
 _TYPES: Final = {"generation": "model", "chain": "chain", "agent": "chain", "span": "chain"}
+
+_FLAGS: Final = ("langfuse.internal.is_app_root", "langfuse.internal.as_root")
+"""Of its own server."""
+
+_NAMED: Final = (
+    ("prompt_name", f"{_OWN}.prompt.name"),
+    ("prompt_version", f"{_OWN}.prompt.version"),
+    ("trace_name", "langfuse.trace.name"),
+    ("tags", "langfuse.trace.tags"),
+    ("release", "langfuse.release"),
+    ("version", "langfuse.version"),
+)
+
+_DEFAULTS: Final = {
+    "temperature": 1,
+    "top_p": 1,
+    "frequency_penalty": 0,
+    "presence_penalty": 0,
+}
+"""Those that its client of OpenAI fills in, each time all of them."""
+_UNLIMITED: Final = "Infinity"
+
+_JSON: Final = ('[{"', '{"')
+
+_MILLION: Final = 1_000_000
 
 
 def kind_of(attributes: Mapping[str, Any]) -> str:
@@ -34,5 +71,166 @@ def read(attributes: Attributes, span: Span) -> Parts:
     Read the attributes of a span of this family.
     """
     kind = kind_of(attributes.left)
-    attributes.take(MARK)
-    return present({"event_type": kind})
+    observed = attributes.take_text(MARK)
+    attributes.drop(*_FLAGS)
+    metadata = {**_metadata(attributes), **attributes.take_all(_NAMED)}
+    if observed not in (None, "generation", kind):
+        metadata["observation_type"] = observed
+    parts = _said(attributes, is_call=kind == "model", metadata=metadata)
+    parts = joined(_request(attributes, metadata), parts)
+    usage = attributes.take_json("usage", f"{_OWN}.usage_details")
+    costs = attributes.take_json("cost", f"{_OWN}.cost_details")
+    first = _first_token(attributes, span)
+    user = attributes.take("user.id")
+    parts |= {
+        "event_type": kind,
+        "is_streamed": True if first is not None and span.is_error else None,
+        "session_id": attributes.take_text("session.id"),
+        "user_properties": None if user is None else {"user_id": user},
+        "source": attributes.take_text("langfuse.environment"),
+        "usage": counts_of(usage) if isinstance(usage, dict) else None,
+        "metrics": None if first is None else {"time_to_first_token": first},
+        "error": _error(attributes, metadata),
+        "metadata": metadata,
+    }
+    _add_cost(parts, costs)
+    return present(parts)
+
+
+def _said(attributes: Attributes, is_call: bool, metadata: Json) -> Parts:
+    """
+    Read input and output.
+    """
+    names = (f"{_OWN}.input", f"{_OWN}.output")
+    if not is_call:
+        given, result = (data_of(attributes.take(name)) for name in names)
+        return {"inputs": named("input", given), "outputs": named("result", result)}
+    given, result = (attributes.take(name) for name in names)
+    parts = asked_of(_read(attributes, "messages", given))
+    _read(attributes, "response", result)
+    choices = choices_of(result)
+    parts["response"] = response_of(choices) if choices else None
+    reason = one_word(metadata.get("finish_reason")) or (reason_of(choices) if choices else None)
+    if reason == "stop" and choices and "tool_calls" in choices[0].message:
+        reason = "tool_calls"
+    if reason is not None:
+        metadata["finish_reason"] = reason
+    return parts
+
+
+def _read(attributes: Attributes, part: str, value: Any) -> Any:
+    """
+    Read *value*, which may be bare text, unless it begins as only JSON does.
+    """
+    data = data_of(value)
+    if data is value and isinstance(value, str) and value.startswith(_JSON):
+        attributes.cut.append(part)
+    return data
+
+
+def _request(attributes: Attributes, metadata: Json) -> Parts:
+    """
+    Read the model and its parameters, without those that nobody asked for.
+    """
+    given = attributes.take_json("hyperparameters", f"{_OWN}.model.parameters")
+    parts: Parts = {
+        "model": attributes.take_text(f"{_OWN}.model.name"),
+        "provider": _provider(metadata),
+    }
+    if isinstance(given, dict):
+        is_filled_in = given.keys() >= _DEFAULTS.keys()
+        parts["hyperparameters"] = {
+            name: value
+            for name, value in given.items()
+            if value is not None
+            and value != _UNLIMITED
+            and not (is_filled_in and name in _DEFAULTS and value == _DEFAULTS[name])
+            and name != "service_tier"
+        } or None
+        metadata |= present({"service_tier": given.get("service_tier")})
+    elif given is not None:
+        metadata["model_parameters"] = given
+    return parts
+
+
+def _provider(metadata: Json) -> str | None:
+    claim = metadata.get("ls_provider")  # of LangChain
+    return provider_of(claim if isinstance(claim, str) else None)
+
+
+def _metadata(attributes: Attributes) -> Json:
+    """
+    Read the metadata of the trace, and those of the observation, which count more.
+    """
+    found: Json = {}
+    for own in ("langfuse.trace.metadata", f"{_OWN}.metadata"):
+        start = f"{own}."
+        for name in [name for name in attributes.left if name.startswith(start)]:
+            found[name.removeprefix(start)] = _decoded(attributes.left.pop(name))
+        whole = _decoded(attributes.take(own))
+        if isinstance(whole, dict):
+            found |= whole
+        elif whole is not None:
+            found["metadata"] = whole
+    if found.get("object") == "response" and "id" in found:  # of a stream of OpenAI Responses
+        found["response_id"] = found.pop("id")
+    return found
+
+
+def _decoded(value: Any) -> Any:
+    """
+    Read JSON text, which versions before 5 have of objects alone.
+    """
+    if not isinstance(value, str):
+        return value
+    try:
+        return orjson.loads(value)
+    except orjson.JSONDecodeError:
+        return value
+
+
+def _first_token(attributes: Attributes, span: Span) -> float | None:
+    """
+    Say after how many milliseconds the first token came.
+    """
+    name = f"{_OWN}.completion_start_time"
+    said = _decoded(attributes.left.get(name))
+    if not isinstance(said, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(said)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    waited = moment.timestamp() * 1000 - span.start / _MILLION
+    if not 0 <= waited <= (span.end - span.start) / _MILLION:
+        return None
+    attributes.drop(name)
+    return round(waited, 3)
+
+
+def _error(attributes: Attributes, metadata: Json) -> str | None:
+    level = attributes.take_text(f"{_OWN}.level")
+    message = attributes.take_text(f"{_OWN}.status_message")
+    if level == "ERROR":
+        return message or "error"
+    metadata |= present({"level": None if level == "DEFAULT" else level, "status_message": message})
+    return None
+
+
+def _add_cost(parts: Parts, costs: Any) -> None:
+    """
+    Add the cost, unless it is zero because nobody knows what was used.
+    """
+    if not isinstance(costs, dict):
+        return
+    known = {name: cost for name, cost in costs.items() if type(cost) in (int, float)}
+    total = known.pop("total", None)
+    if total is None and known:
+        total = sum(known.values())
+    if total is None or not (total or parts["usage"]):
+        return
+    parts["cost"], parts["metadata"]["cost_source"] = total, "span"
+    if any(known.values()):
+        parts["metadata"]["cost_details"] = costs
