@@ -100,6 +100,9 @@ class ModelServer:
                 web.post("/v1/messages", self._handler("messages")),
                 # Google's clients write the method after a colon.
                 web.post("/{version}/models/{call}", self._handler("gemini")),
+                web.post("/models/{call}", self._handler("gemini")),
+                # Langfuse sends what it traces to its own server.
+                web.post("/api/public/otel/v1/traces", self._take),
             ]
         )
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0, handler_cancellation=True)
@@ -165,6 +168,10 @@ class ModelServer:
         if request.transport is not None:
             request.transport.abort()
         return response
+
+    async def _take(self, request: web.Request) -> web.Response:
+        await request.read()
+        return web.Response()
 
     async def _read(self, request: web.Request) -> web.Response:
         stored = self._stored.get(request.match_info["id"])

@@ -7,7 +7,9 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
+
+from attrs import frozen
 
 from tests.genai.scenarios import MAX_TOKENS, MODELS, SCHEMA, TOOL, Scenario
 from tests.genai.server import ModelServer
@@ -17,26 +19,36 @@ __all__ = ["MessagesClient"]
 Json: TypeAlias = dict[str, Any]
 
 
+@frozen
 class MessagesClient:
     """
     Messages.
     """
 
-    api = "messages"
+    provider: Any = None
+    """Whose tracers it uses itself, if any."""
+    api: ClassVar[str] = "messages"
 
     @contextmanager
     def opened(self, models: ModelServer) -> Iterator[Any]:
         import anthropic
 
-        with anthropic.Anthropic(base_url=models.url, api_key="none") as client:
+        with anthropic.Anthropic(**self._given(models)) as client:
             yield client
 
     @asynccontextmanager
     async def opened_async(self, models: ModelServer) -> AsyncIterator[Any]:
         import anthropic
 
-        async with anthropic.AsyncAnthropic(base_url=models.url, api_key="none") as client:
+        async with anthropic.AsyncAnthropic(**self._given(models)) as client:
             yield client
+
+    def _given(self, models: ModelServer) -> Json:
+        given: Json = {"base_url": models.url, "api_key": "none", "open_telemetry": False}
+        if self.provider is not None:
+            traces = {"content_mode": "content"}
+            given["open_telemetry"] = {"tracer_provider": self.provider, "traces": traces}
+        return given
 
     def ask(self, opened: Any, scenario: Scenario) -> Any:
         system, *rest = scenario.messages

@@ -14,19 +14,23 @@ import threading
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, suppress
 from typing import Any, Protocol
 
-from tests.genai.scenarios import BEGUN, Ending, Scenario
+from tests.genai.scenarios import BEGUN, SCENARIOS, Ending, Scenario
 from tests.genai.server import ModelServer
 from tests.support import until
 
-__all__ = ["Client", "perform"]
+__all__ = ["Client", "perform", "scenarios_of"]
 
 
 class Client(Protocol):
     """
-    A library that asks models, and the API by which it does.
+    A library that asks models.
     """
 
-    api: str
+    @property
+    def api(self) -> str:
+        """
+        That by which it asks.
+        """
 
     def opened(self, models: ModelServer) -> AbstractContextManager[Any]:
         """
@@ -42,6 +46,18 @@ class Client(Protocol):
         """
         Ask: return the answer or its stream or, of what is awaited, what gives that.
         """
+
+
+def scenarios_of(client: Client) -> dict[str, Scenario]:
+    """
+    Find the scenarios that *client* can go through, by name.
+    """
+    possible = getattr(client, "scenarios", SCENARIOS)
+    return {
+        name: scenario
+        for name, scenario in SCENARIOS.items()
+        if name in possible and client.api in scenario.apis
+    }
 
 
 def perform(client: Client, scenario: Scenario, models: ModelServer) -> None:

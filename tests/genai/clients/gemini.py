@@ -13,11 +13,21 @@ from typing import Any, Final, TypeAlias
 from tests.genai.scenarios import MAX_TOKENS, MODELS, SCHEMA, TEMPERATURE, TOOL, Scenario
 from tests.genai.server import ModelServer
 
-__all__ = ["GeminiClient"]
+__all__ = ["GeminiClient", "make_client"]
 
 Json: TypeAlias = dict[str, Any]
 
 _RETRY: Final = {"attempts": 3, "initial_delay": 0.001, "max_delay": 0.001, "jitter": 0.0}
+
+
+def make_client(models: ModelServer) -> Any:
+    """
+    Make a client, which tries again.
+    """
+    from google import genai
+
+    options = {"base_url": models.url, "retry_options": _RETRY}
+    return genai.Client(api_key="none", http_options=options)
 
 
 class GeminiClient:
@@ -29,22 +39,16 @@ class GeminiClient:
 
     @contextmanager
     def opened(self, models: ModelServer) -> Iterator[Any]:
-        client = self._client(models)
+        client = make_client(models)
         yield client.models
         client.close()
 
     @asynccontextmanager
     async def opened_async(self, models: ModelServer) -> AsyncIterator[Any]:
-        client = self._client(models)
+        client = make_client(models)
         yield client.aio.models
         await client.aio.aclose()
         client.close()
-
-    def _client(self, models: ModelServer) -> Any:
-        from google import genai
-
-        options = {"base_url": models.url, "retry_options": _RETRY}
-        return genai.Client(api_key="none", http_options=options)
 
     def ask(self, opened: Any, scenario: Scenario) -> Any:
         from google.genai.types import Content

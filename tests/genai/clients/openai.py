@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from tests.genai.scenarios import MAX_TOKENS, MODELS, SCHEMA, TEMPERATURE, TOOL, Scenario
 from tests.genai.server import ModelServer
 
-__all__ = ["ChatClient", "ResponsesClient", "chat_arguments"]
+__all__ = ["ChatClient", "ResponsesClient", "chat_arguments", "input_items"]
 
 Json: TypeAlias = dict[str, Any]
 
@@ -77,7 +77,7 @@ class ResponsesClient(_OpenAI):
         asked: Json = {
             "model": MODELS[self.api],
             "instructions": system["content"],
-            "input": [item for message in rest for item in _items(message)],
+            "input": [item for message in rest for item in input_items(message)],
             "max_output_tokens": MAX_TOKENS,
         }
         if scenario.has_tools:
@@ -94,7 +94,7 @@ class ResponsesClient(_OpenAI):
         return opened.responses.create(**asked)
 
 
-def _items(message: Json) -> Iterator[Json]:
+def input_items(message: Json) -> Iterator[Json]:
     match message:
         case {"role": "tool", "tool_call_id": identity, "content": output}:
             yield {"type": "function_call_output", "call_id": identity, "output": output}
