@@ -1,8 +1,9 @@
 """
 OpenTelemetry's spans of LLM clients and frameworks, as events.
 
-`ModelEvents` is a span processor, for a program that has a tracer provider. A span may end in
-the garbage collector, in any thread: `on_end` appends it to a deque, and takes no lock.
+`ModelEvents` is a span processor, for a program that has a tracer provider; `instrument` is for
+one that has not. A span may end in the garbage collector, in any thread: `on_end` appends it to a
+deque, and takes no lock.
 """
 
 from __future__ import annotations
@@ -27,13 +28,40 @@ from hh_exporter._recording.scopes import current
 from hh_exporter._spans import span as plain
 from hh_exporter._spans.mapping import MARKS
 from hh_exporter.events import new_id
+from hh_exporter.integrations._layers import Layer
 from hh_exporter.integrations._told import claim
+from hh_exporter.integrations._tracing import Tracing
 
-__all__ = ["ModelEvents"]
+__all__ = ["Layer", "ModelEvents", "Tracing", "instrument"]
 
 log = get_log(__name__)
 
 _NOTHING: Final[Mapping[str, Any]] = {}
+
+
+def instrument(exporter: Exporter, *, only: Literal["model"] | None = None) -> Tracing:
+    """
+    Capture the calls of each LLM client that is installed with an instrumentation.
+
+    Call it once, when the program starts. Instrumentations are turned on with a tracer provider
+    of their own, which samples nothing away and limits nothing, and with messages, unless a
+    variable of the environment hides them. What the program has turned on itself is left alone.
+    Clients that are to be captured are imported.
+
+    Never raises because of a client or its instrumentation: a warning says what is not captured.
+
+    Args:
+        exporter: Where the events go, as with `ModelEvents`.
+        only: "model" to push calls of models alone; default: all steps.
+
+    Returns:
+        What was turned on. Print it to see that; close it to turn that off, before the end of
+        the program if you need to.
+
+    Raises:
+        ConfigError: *only* is something else.
+    """
+    return Tracing(ModelEvents(exporter, only=only))
 
 
 class ModelEvents(SpanProcessor):

@@ -4,13 +4,17 @@ docs/genai.md runs as it stands.
 
 from __future__ import annotations
 
+import re
+
+import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
 from hh_exporter import Exporter
+from hh_exporter.integrations._layers import CLIENTS, Layer
 from tests.docs.pages import PAGES, examples, run
 from tests.scripted_server import ScriptedServer
 
-[WATCH] = examples(PAGES["genai"])
+[WATCH, CAPTURE] = examples(PAGES["genai"])
 
 
 async def test_a_span_of_a_call_becomes_an_event(server: ScriptedServer) -> None:
@@ -27,3 +31,41 @@ async def test_a_span_of_a_call_becomes_an_event(server: ScriptedServer) -> None
     [request] = server.requests
     [event] = request.events
     assert event["model"] == "gpt-4o"
+
+
+async def test_it_says_what_is_captured(
+    server: ScriptedServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    A line for each client that is installed.
+    """
+    async with Exporter("key", base_url=server.url) as exporter:
+        run(CAPTURE)["capture"](exporter)
+
+    assert capsys.readouterr().out
+
+
+def test_the_lines_that_it_prints_are_of_its_form() -> None:
+    """
+    Those on the page are made of what is there, in the code's own words.
+    """
+    [lines] = examples(PAGES["genai"], "text")
+    on, off = lines.splitlines()
+    client, version, by = re.findall(r"([\w-]+) (\S+): on, by (.*)", on)[0]
+    assert str(Layer(client=client, version=version, state="on", by=by)) == on
+    client, version, reason = re.findall(r"([\w-]+) (\S+): off, (.*)", off)[0]
+    assert str(Layer(client=client, version=version, state="off", reason=reason)) == off
+
+
+def test_the_table_lists_each_client_with_all_that_captures_it() -> None:
+    """
+    In the order in which they are tried.
+    """
+    rows = re.findall(r"^\| ([\w-]+) \| (.*) \|$", PAGES["genai"], re.MULTILINE)
+    table = {
+        client: re.findall(r"`((?:opentelemetry|openinference)-.*?)`", ways)
+        for client, ways in rows
+    }
+    for client in CLIENTS:
+        ways = [way.distribution for way in client.ways if way.module != client.module]
+        assert table[client.distribution] == ways
