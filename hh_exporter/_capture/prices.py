@@ -98,7 +98,9 @@ class Prices:
         try:
             if _is_installed():
                 self._make_usage = import_module(_PACKAGE).Usage
-                self._get_list = import_module(_LIST).get_snapshot
+                get_list = import_module(_LIST).get_snapshot
+                get_list()  # which imports the prices, in another 30 ms
+                self._get_list = get_list
         except Exception as exc:  # whatever an import runs into
             log.debug("no prices: importing %s raised %s", _PACKAGE, type(exc).__name__)
 

@@ -329,6 +329,7 @@ def test_the_list_is_not_imported_before_it_is_wanted_and_asks_nobody() -> None:
             usage={"prompt_tokens": 1000, "completion_tokens": 300, "reasoning_tokens": 200},
             start_time=1_795_000_000_000,
         )
+        assert "genai_prices.data" in sys.modules
         prices.complete(priced)
 
         assert threading.active_count() == 1
