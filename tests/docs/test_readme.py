@@ -16,7 +16,7 @@ from hh_exporter._collector import Collector
 from tests.docs.pages import PAGES, README, ROOT, examples, run
 from tests.support import until
 
-[APP, SCRIPT] = examples(README)
+[APP, SCRIPT, INSTRUMENT] = examples(README)
 
 
 @pytest.fixture
@@ -67,6 +67,22 @@ async def test_the_script_prints_what_readme_says(
     assert len(events) == len([root, *children]) == 3
     assert {stored.session_id for stored in children} == {root.session_id}
     assert root.event["feedback"] == {"rating": 5}
+
+
+async def test_instrumented_clients_are_captured(
+    collector: Collector, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    None is installed here, which is logged; what the app instruments itself arrives.
+    """
+    namespace = run(INSTRUMENT.replace("instrument(exporter)", "tracing = instrument(exporter)"))
+
+    assert "no calls are captured" in caplog.text
+    async with namespace["exporter"], namespace["tracing"] as tracing:
+        asked = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4o"}
+        tracing.provider.get_tracer("app").start_span("chat", attributes=asked).end()
+    [stored] = [stored async for stored in collector.events()]
+    assert stored.event["model"] == "gpt-4o"
 
 
 def test_each_cost_is_a_row_of_the_benchmarks_page() -> None:
