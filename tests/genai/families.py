@@ -16,7 +16,7 @@ from typing import Any, Final, TypeAlias
 
 from attrs import field, frozen
 
-from tests.genai.clients.agents import Agents
+from tests.genai.clients.agents import Agents, send_nothing
 from tests.genai.clients.anthropic import MessagesClient
 from tests.genai.clients.client import Client
 from tests.genai.clients.gemini import GeminiClient
@@ -51,7 +51,7 @@ class Layer:
     """
 
     family: str
-    """The environment in which it is tried."""
+    """What makes the spans."""
     client: str
     needs: str
     """A module that only this environment has."""
@@ -59,6 +59,12 @@ class Layer:
     """Make the client, which may trace itself."""
     instrumentors: tuple[str, ...] = field(default=(), kw_only=True)
     """The classes that turn it on, each with its module."""
+    environment: str = field(kw_only=True)
+    """Where it is tried: a session of .ci/noxfile.py."""
+
+    @environment.default
+    def _its_own(self) -> str:
+        return self.family
 
     def __str__(self) -> str:
         return f"{self.family}: {self.client}"
@@ -78,13 +84,14 @@ class Layer:
         """
         Have *processor* told of the spans of the client's calls, within the block.
         """
+        if self.needs.endswith("agents"):
+            send_nothing()
         own, own_switch = _provider(self.family)
-        client = self.make(own)
         switches = [own_switch, *(_instrumented(path) for path in self.instrumentors)]
         for switch in switches:
             switch.processor = processor
         try:
-            yield client
+            yield self.make(own)
         finally:
             for switch in switches:
                 switch.processor = None
@@ -133,19 +140,6 @@ def _ignoring(make: Callable[[], Client]) -> Callable[[Provider], Client]:
         return make()
 
     return make_client
-
-
-def _litellm(api: str, provider: Provider) -> Client:
-    _listen(provider)
-    return LiteLlm(api)
-
-
-@cache
-def _listen(provider: Provider) -> None:
-    import litellm
-    from litellm.integrations.opentelemetry import OpenTelemetry
-
-    litellm.callbacks = [OpenTelemetry(tracer_provider=provider)]
 
 
 _OTEL: Final = "opentelemetry.instrumentation"
@@ -211,13 +205,15 @@ _LITELLM: Final = {"chat": "OpenAI", "messages": "Anthropic", "gemini": "Google"
 
 LAYERS: Final = (
     *_instrumented_layers(),
-    Layer("anthropic", "anthropic", "pydantic_ai.direct", MessagesClient),
+    Layer(
+        "anthropic", "anthropic", "pydantic_ai.direct", MessagesClient, environment="pydantic-ai"
+    ),
     *(
         Layer("pydantic-ai", name, "pydantic_ai.direct", partial(PydanticAi, api))
         for api, name in _PYDANTIC_AI.items()
     ),
     *(
-        Layer("litellm", name, "litellm.main", partial(_litellm, api))
+        Layer("litellm", name, "litellm.main", partial(LiteLlm, api))
         for api, name in _LITELLM.items()
     ),
     Layer("langfuse", "openai, Chat Completions", "langfuse.openai", LangfuseChat),

@@ -15,7 +15,7 @@ from tests.genai.clients.openai import input_items
 from tests.genai.scenarios import MAX_TOKENS, MODELS, TEMPERATURE, TOOL, Scenario
 from tests.genai.server import ModelServer
 
-__all__ = ["Agents"]
+__all__ = ["Agents", "send_nothing"]
 
 
 @frozen
@@ -41,9 +41,6 @@ class Agents:
             "cancelled while waiting",
         }
     )
-
-    def __attrs_post_init__(self) -> None:
-        _send_nothing()
 
     @contextmanager
     def opened(self, models: ModelServer) -> Iterator[Any]:
@@ -100,7 +97,7 @@ class Agents:
 
 
 @cache
-def _send_nothing() -> None:
+def send_nothing() -> None:
     """
     Send no traces to OpenAI; once, before an instrumentor listens to them.
     """

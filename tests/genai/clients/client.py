@@ -60,14 +60,20 @@ def scenarios_of(client: Client) -> dict[str, Scenario]:
     }
 
 
-def perform(client: Client, scenario: Scenario, models: ModelServer) -> None:
+def perform(
+    client: Client, scenario: Scenario, models: ModelServer, runner: asyncio.Runner
+) -> None:
     """
     Go through *scenario*; the client must come to the end that it has there.
+
+    Args:
+        runner: Runs what is awaited. It should be the same each time, since some clients keep
+            connections of their loop for the next one that is made.
     """
     models.answer(*scenario.answers)
     try:
         if scenario.is_async:
-            asyncio.run(_perform(client, scenario, models))
+            runner.run(_perform(client, scenario, models))
         else:
             with client.opened(models) as opened:
                 _call(client, opened, scenario)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import cache
 from typing import Any, Final
 
 from attrs import frozen
@@ -28,6 +29,8 @@ class LiteLlm:
     """
 
     api: str
+    provider: Any
+    """Whose tracers it uses."""
 
     @property
     def scenarios(self) -> frozenset[str]:
@@ -38,11 +41,13 @@ class LiteLlm:
 
     @contextmanager
     def opened(self, models: ModelServer) -> Iterator[ModelServer]:
+        _listen(self.provider)
         yield models
         _finish()
 
     @asynccontextmanager
     async def opened_async(self, models: ModelServer) -> AsyncIterator[ModelServer]:
+        _listen(self.provider)
         yield models
         from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
 
@@ -64,6 +69,14 @@ class LiteLlm:
             asked["max_retries"] = 2
         ask = litellm.acompletion if scenario.is_async else litellm.completion
         return ask(api_key="none", **asked)
+
+
+@cache
+def _listen(provider: Any) -> None:
+    import litellm
+    from litellm.integrations.opentelemetry import OpenTelemetry
+
+    litellm.callbacks = [OpenTelemetry(tracer_provider=provider)]
 
 
 def _finish() -> None:
