@@ -160,6 +160,8 @@ def _join(new: Call, held: Call) -> Call:
     outer, inner = new, held
     if new.around == held.span_id or (held.around != new.span_id and new.event.parent_id is None):
         outer, inner = held, new
+    if _went_well(outer.event) and not inner.event.response:
+        inner.event.error = None  # of a try, after which another one was answered
     rich, poor = (outer, inner) if outer.richness >= inner.richness else (inner, outer)
     for name in _FILLED:
         if getattr(rich.event, name) is None:
@@ -172,3 +174,7 @@ def _join(new: Call, held: Call) -> Call:
     outer.joined += [inner.span_id, *inner.joined]
     outer.due = inf if outer.around is not None else min(outer.due, inner.due)
     return outer
+
+
+def _went_well(event: ModelEvent) -> bool:
+    return bool(event.response) and event.error is None
