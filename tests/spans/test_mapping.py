@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import pytest
 
@@ -78,6 +78,15 @@ class TestEverySpan:
         assert child["parent_id"] == parent["event_id"]
         assert child == event_of(span(parent_id=PARENT))
         assert str(UUID(child["event_id"])) == child["event_id"] != parent["event_id"]
+
+    def test_its_id_is_that_of_its_name_in_its_trace(self) -> None:
+        """
+        Whoever knows a span's ids finds its event: they are UUIDs of version 5.
+        """
+        for number in range(64):
+            span_id = f"{number:016x}"
+
+            assert event_of(span(span_id=span_id))["event_id"] == str(uuid5(UUID(TRACE), span_id))
 
     def test_attributes_that_nobody_knows_are_metadata(self) -> None:
         """
