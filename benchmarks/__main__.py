@@ -22,6 +22,7 @@ __all__ = ["main", "summarize"]
 NAMES = (
     "push",
     "calls",
+    "capture",
     "pace",
     "throughput",
     "loop_lag",

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import orjson
 
-__all__ = ["Fields", "describe", "find_events", "generate_events", "load_events"]
+__all__ = ["Fields", "describe", "find_events", "generate_events", "generate_text", "load_events"]
 
 Fields: TypeAlias = dict[str, Any]
 """What is set of one event: arguments of a ModelEvent, and keys of the wire alike."""
@@ -71,10 +71,10 @@ def _generate_event(random: Random, number: int) -> Fields:
         "model": random.choice(("gpt-4o", "claude-3-5-sonnet-20240620")),
         "provider": "openai",
         "messages": [
-            {"role": "system", "content": _generate_text(random, size * 0.1)},
-            {"role": "user", "content": _generate_text(random, size * 0.5)},
+            {"role": "system", "content": generate_text(random, size * 0.1)},
+            {"role": "user", "content": generate_text(random, size * 0.5)},
         ],
-        "response": {"role": "assistant", "content": _generate_text(random, size * 0.4)},
+        "response": {"role": "assistant", "content": generate_text(random, size * 0.4)},
         "duration": round(random.uniform(200, 4000), 2),
         "usage": {"prompt_tokens": number, "completion_tokens": 99, "total_tokens": number + 99},
         "source": "production",
@@ -90,7 +90,10 @@ def _generate_event(random: Random, number: int) -> Fields:
     return event
 
 
-def _generate_text(random: Random, size: float) -> str:
+def generate_text(random: Random, size: float) -> str:
+    """
+    Make words of about *size* bytes.
+    """
     # A word with its space takes 6 bytes.
     return " ".join(random.choices(_WORDS, k=max(1, round(size / 6))))
 

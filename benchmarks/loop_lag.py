@@ -15,6 +15,7 @@ import orjson
 from attrs import frozen
 
 from benchmarks._app import BEAT, App, read_answers
+from benchmarks._calls import Calls, Timed
 from benchmarks._command import answer
 from benchmarks._holds import Held, Holds
 from benchmarks._load import running_load
@@ -40,6 +41,10 @@ WITHOUT = "without the exporter"
 WITH = "with the exporter"
 LARGE = "and an event of 1 MB a second"
 GZIP = "and gzip"
+TRACED = "with spans that nobody takes"
+CAPTURED = "with spans as events"
+BASELINES = {CAPTURED: TRACED}
+"""What a variant is compared with, if not the app without the exporter."""
 LAG_AT_MOST = {"p99.9": 1.0, "longest": 5.0}
 """Milliseconds that the exporter may add to it."""
 HOLD_AT_MOST = 5.0
@@ -125,6 +130,22 @@ async def measure(
             raise RuntimeError(f"not all was delivered: {stats}")
         return felt
 
+    async def with_spans() -> Felt:
+        calls = Calls()
+        felt = await serve(lambda _: calls.end(calls.begin(1)))
+        sink.expect(0)
+        return felt
+
+    async def with_spans_as_events() -> Felt:
+        from hh_exporter.integrations.genai import ModelEvents
+
+        async with Exporter(base_url=sink.url) as exporter:
+            calls = Calls(Timed(ModelEvents(exporter), holds))
+            felt = await serve(lambda _: calls.end(calls.begin(1)))
+            await exporter.flush()
+            sink.expect(requests * EVENTS)
+        return felt
+
     gc.collect()
     gc.freeze()  # the collector is on, as for users; but the workload is no app's garbage
     try:
@@ -136,6 +157,8 @@ async def measure(
                         WITH: with_exporter,
                         LARGE: lambda: with_exporter(has_large=True),
                         GZIP: lambda: with_exporter(has_large=True, compression="gzip"),
+                        TRACED: with_spans,
+                        CAPTURED: with_spans_as_events,
                     },
                     rounds=rounds,
                     warm_up=0,
@@ -154,7 +177,7 @@ def report(
     """
     Say what was *felt*, as `measure` returns it.
     """
-    added = [name for name in felt if name != WITHOUT]
+    added = [name for name in felt if name not in (WITHOUT, *BASELINES.values())]
     lag = Table(
         title="How late the app's loop is",
         setting=(
@@ -162,7 +185,7 @@ def report(
             f"{EVENTS} events each; {warm_up:g} s to\nwarm up, then {seconds:g} s, "
             f"{len(felt[WITHOUT])} rounds. A task sleeps {BEAT * 1000:g} ms over and over, and "
             "sees how late it wakes.\nWithout the exporter the app reads the same events and "
-            "copies their dicts."
+            f"copies their dicts; {CAPTURED}, it is compared with itself\n{TRACED}."
         ),
         figure=f"lag, ms more than {WITHOUT}",
         rows=[
@@ -229,7 +252,7 @@ def _compare(
 ) -> Row:
     with_it, without = (
         [percentile(pick(one), _PARTS[part]) * 1000 for one in felt[each]]
-        for each in (name, WITHOUT)
+        for each in (name, BASELINES.get(name, WITHOUT))
     )
     return Row(
         name=f"{name}: {part}",

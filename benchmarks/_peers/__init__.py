@@ -38,7 +38,7 @@ __all__ = [
 
 PEERS = (opentelemetry.PEER, langsmith.PEER, honeyhive.PEER, aiohttp_alone.PEER)
 
-_READ_BY_PEERS = ("OTEL_", "LANGSMITH_", "LANGCHAIN_", "HH_", "HONEYHIVE_")
+_READ_BY_PEERS = ("OTEL_", "LANGFUSE_", "LANGSMITH_", "LANGCHAIN_", "HH_", "HONEYHIVE_")
 
 
 @contextmanager

@@ -17,7 +17,17 @@ from attrs import frozen
 
 from benchmarks._workload import Fields
 
-__all__ = ["Emitter", "Open", "Peer", "Send", "Start", "Trace", "Tracing", "in_one_go"]
+__all__ = [
+    "Emitter",
+    "Open",
+    "Peer",
+    "Send",
+    "Start",
+    "Trace",
+    "Tracing",
+    "find_missing",
+    "in_one_go",
+]
 
 Send: TypeAlias = Callable[[], Awaitable[None]]
 """Sends all events once; how many arrived is for the sink to say."""
@@ -111,7 +121,7 @@ class Peer:
         """
         Name the distributions that are not installed.
         """
-        return [name for name in self.needs if not _is_installed(name)]
+        return find_missing(self.needs)
 
     @property
     def description(self) -> str:
@@ -131,6 +141,13 @@ class Peer:
     def _absence(self) -> str:
         missing = ", ".join(self.missing)
         return f"not installed: {missing}; pip install '.[bench]'" if missing else ""
+
+
+def find_missing(distributions: Sequence[str]) -> Sequence[str]:
+    """
+    Name those of *distributions* that are not installed.
+    """
+    return [name for name in distributions if not _is_installed(name)]
 
 
 def _is_installed(distribution: str) -> bool:

@@ -76,10 +76,11 @@ def test_loop_lag_has_figures_for_each_variant_and_round(sink: Sink, events: lis
     tables = loop_lag.report(events, beaten).tables
 
     requests = int(SHORT * loop_lag.REQUESTS)
-    assert list(felt) == [loop_lag.WITHOUT, loop_lag.WITH, loop_lag.LARGE, loop_lag.GZIP]
+    pushed = [loop_lag.WITH, loop_lag.LARGE, loop_lag.GZIP]
+    assert list(felt) == [loop_lag.WITHOUT, *pushed, loop_lag.TRACED, loop_lag.CAPTURED]
     assert all(len(figures) == ROUNDS for figures in felt.values())
     assert all(len(one.latencies) == requests for one in chain(*felt.values()))
-    assert [len(table.rows) for table in tables] == [6, 6, 6, 6]
+    assert [len(table.rows) for table in tables] == [8, 8, 8, 8]
     assert f"{ROUNDS} rounds" in tables[0].setting
 
 
@@ -89,14 +90,17 @@ def with_a_beat(felt: loop_lag.Felt) -> loop_lag.Felt:
 
 def test_only_what_the_exporter_does_is_a_hold(sink: Sink, events: list[Fields]) -> None:
     """
-    Without the exporter nothing counts as a hold; with it each push does, and its steps.
+    Without the exporter nothing counts as a hold; with it each push or span does, and its steps.
     """
     felt = asyncio.run(measure_lag(events, sink))
 
-    [without] = felt.pop(loop_lag.WITHOUT)
-    assert (without.held.steps, without.held.pushes) == ([], [])
-    for [one] in felt.values():
-        assert len(one.held.pushes) == 2 * int(SHORT * loop_lag.REQUESTS) * loop_lag.EVENTS
+    for name in (loop_lag.WITHOUT, loop_lag.TRACED):
+        [without] = felt.pop(name)
+        assert (without.held.steps, without.held.pushes) == ([], [])
+    for name, [one] in felt.items():
+        calls = 2 if name == loop_lag.CAPTURED else 1  # where a span begins, and where it ends
+        expected = calls * 2 * int(SHORT * loop_lag.REQUESTS) * loop_lag.EVENTS
+        assert len(one.held.pushes) == expected
         assert len(one.held.steps) > 0
 
 

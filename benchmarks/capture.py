@@ -1,0 +1,215 @@
+"""
+What does an instrumented call cost as an event, beside what others make of its span?
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from functools import partial
+from statistics import median
+from typing import Any
+
+from attrs import frozen
+from opentelemetry.sdk.trace import SpanProcessor
+
+from benchmarks._bridges import BRIDGES, ENCODERS, Bridge, Encoder, count_spans, unsent
+from benchmarks._calls import Calls
+from benchmarks._command import answer
+from benchmarks._peers import secluded
+from benchmarks._report import Report, Row, Table, find_versions
+from benchmarks._rounds import compare, interleave
+from benchmarks._sink import Sink, running_sink
+from benchmarks._workload import Fields
+from hh_exporter import BatchLimits, Exporter, QueueLimits
+
+COUNT = 400
+"""Calls of each variant in a round: fewer than the others' processors send at once."""
+ROUNDS = 15
+WARM_UP = 2
+
+OURS = "ModelEvents"
+AT_MOST_END = 1.0
+"""Microseconds of `on_end`."""
+AT_LEAST = {"Langfuse": 5.0, "LangSmith": 5.0, ENCODERS[0].name: 1.0}
+"""Times ours, from an ended span to bytes."""
+
+
+@frozen(kw_only=True)
+class Cost:
+    """
+    Seconds of processor time for a call.
+    """
+
+    start: float = 0.0
+    """`on_start`, where the span begins."""
+    end: float = 0.0
+    """`on_end`, where it ends."""
+    rest: float
+    """In the background, up to bytes."""
+
+    @property
+    def bytes_made(self) -> float:
+        return self.end + self.rest
+
+
+async def measure(
+    sink: Sink,
+    bridges: Sequence[Bridge] = BRIDGES,
+    encoders: Sequence[Encoder] = ENCODERS,
+    *,
+    count: int = COUNT,
+    rounds: int = ROUNDS,
+    warm_up: int = WARM_UP,
+) -> dict[str, list[Cost]]:
+    """
+    Have each variant take *count* calls, once a round; none of them is lost.
+
+    Our events arrive at *sink*, outside of the timing; the others' requests are not sent.
+    """
+    from hh_exporter.integrations.genai import ModelEvents
+
+    calls = Calls()
+
+    def take(processor: SpanProcessor) -> Cost:
+        spans = calls.begin(count)
+        start = _time(processor.on_start, spans)
+        ended = calls.end(spans)
+        end = _time(processor.on_end, ended)
+        rest = _time(lambda _: processor.force_flush(), [None])
+        return Cost(start=start / count, end=end / count, rest=rest / count)
+
+    async def ours() -> Cost:
+        cost = take(processor)
+        if (made := exporter.stats().queued) != count:
+            raise RuntimeError(f"{count} events should wait: {made}")
+        await exporter.flush()
+        sink.expect(count)
+        return cost
+
+    async def theirs(processor: SpanProcessor) -> Cost:
+        bodies.clear()
+        cost = take(processor)
+        if (made := sum(map(count_spans, bodies))) != count:
+            raise RuntimeError(f"{count} spans should be in requests: {made}")
+        return cost
+
+    async def encode(work: Callable[[Any], bytes]) -> Cost:
+        return Cost(rest=_time(work, [calls.end(calls.begin(count))]) / count)
+
+    async with AsyncExitStack() as stack:
+        stack.enter_context(secluded())
+        exporter = await stack.enter_async_context(_idle(sink, count))
+        processor = ModelEvents(exporter)
+        variants: dict[str, Callable[[], Awaitable[Cost]]] = {OURS: ours}
+        if any(not bridge.missing for bridge in bridges):
+            bodies = stack.enter_context(unsent())
+        for bridge in _installed(bridges):
+            variants[bridge.name] = partial(theirs, stack.enter_context(bridge.open()))
+        for encoder in _installed(encoders):
+            variants[encoder.name] = partial(encode, encoder.load())
+        return await interleave(variants, rounds=rounds, warm_up=warm_up)
+
+
+def _installed(them: Iterable[Any]) -> list[Any]:
+    return [each for each in them if not each.missing]
+
+
+def _time(work: Callable[[Any], object], items: Iterable[Any]) -> float:
+    gc.collect()
+    began = time.process_time()
+    for item in items:
+        work(item)
+    return time.process_time() - began
+
+
+def _idle(sink: Sink, room: int) -> Exporter:
+    """
+    Make an exporter whose limits are out of reach: it sends nothing within the timing.
+    """
+    return Exporter(
+        base_url=sink.url,
+        queue=QueueLimits(max_events=room, max_bytes=2**40),
+        batch=BatchLimits(max_events=2 * room, max_bytes=5_000_000, linger=60.0),
+    )
+
+
+def report(
+    costs: Mapping[str, Sequence[Cost]],
+    bridges: Sequence[Bridge] = BRIDGES,
+    encoders: Sequence[Encoder] = ENCODERS,
+    *,
+    count: int = COUNT,
+    warm_up: int = WARM_UP,
+) -> Report:
+    """
+    Say what *costs*, as `measure` returns them, mean.
+    """
+    others: list[Bridge | Encoder] = [*bridges, *encoders]
+    absent = [each for each in others if each.missing]
+    how = (
+        f"{count} calls a round, {warm_up} rounds to warm up, then {len(costs[OURS])}; processor "
+        "time of the process."
+    )
+    caller = Table(
+        title="Where a span begins and ends",
+        setting=f"{how} The thread of the program pays this.",
+        figure="on_end, µs",
+        rows=[
+            Row(
+                name=name,
+                figures=[cost.end * 1e6 for cost in costs[name]],
+                orientation=f"on_start {median(cost.start for cost in costs[name]) * 1e6:.2f} µs",
+                at_most=AT_MOST_END if name == OURS else None,
+            )
+            for name in [OURS, *(bridge.name for bridge in _installed(bridges))]
+        ],
+    )
+    base = [cost.bytes_made for cost in costs[OURS]]
+    made = Table(
+        title="From an ended span to bytes that can be sent",
+        setting="\n".join(
+            [
+                "In the same rounds: on_end, and the work in the background for a request's body.",
+                f"{OURS}: an event is made, with its cost if genai-prices is there, and pushed.",
+                *(f"{bridge.name}: {bridge.setting}." for bridge in bridges),
+                *(
+                    f"{each.name}: not installed: {', '.join(each.missing)}; pip install '.[bench]'"
+                    for each in absent
+                ),
+            ]
+        ),
+        figure=f"processor time of a call, over that of {OURS}",
+        rows=[
+            Row(
+                name=name,
+                figures=compare([cost.bytes_made for cost in each], base),
+                orientation=f"{median(cost.bytes_made for cost in each) * 1e6:.1f} µs",
+                at_least=AT_LEAST.get(name),
+            )
+            for name, each in costs.items()
+        ],
+    )
+    names = [name for each in _installed(others) for name in each.needs]
+    return Report(
+        name="capture",
+        question=__doc__.strip(),
+        workload=(
+            "Calls of a model with four messages, 3.8 KB of attributes, as OpenTelemetry's "
+            "instrumentation of openai writes them."
+        ),
+        tables=[caller, made],
+        versions=find_versions("opentelemetry-sdk", *dict.fromkeys(names)),
+    )
+
+
+def run(events: Sequence[Fields]) -> Report:
+    with running_sink() as sink:
+        return report(asyncio.run(measure(sink)))
+
+
+if __name__ == "__main__":
+    answer(__doc__, run)
