@@ -42,7 +42,8 @@ def invocation_of(attributes: Attributes) -> tuple[Parts, str | None]:
     for name in _NAMES:
         value = attributes.left.get(name)
         if isinstance(value, str) and value[:1] == "{":
-            given |= attributes.take_json("hyperparameters", name)
+            given = attributes.take_json("hyperparameters", name)
+            break
     if not given:
         return {}, None
     told, user = given.get("metadata"), given.get("user")

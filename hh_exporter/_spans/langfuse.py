@@ -7,6 +7,7 @@ Values are JSON text, or bare text where the value is one; those of metadata are
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from math import isfinite
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -80,6 +81,8 @@ def read(attributes: Attributes, span: Span) -> Parts:
     parts = joined(_request(attributes, metadata), parts)
     usage = attributes.take_json("usage", f"{_OWN}.usage_details")
     costs = attributes.take_json("cost", f"{_OWN}.cost_details")
+    if usage is not None and not isinstance(usage, dict):
+        metadata["usage_details"] = usage
     first = _first_token(attributes, span)
     user = attributes.take("user.id")
     parts |= {
@@ -223,14 +226,18 @@ def _add_cost(parts: Parts, costs: Any) -> None:
     """
     Add the cost, unless it is zero because nobody knows what was used.
     """
-    if not isinstance(costs, dict):
+    if costs is None:
         return
-    known = {name: cost for name, cost in costs.items() if type(cost) in (int, float)}
+    metadata = parts["metadata"]
+    known = {
+        name: cost
+        for name, cost in (costs.items() if isinstance(costs, dict) else ())
+        if type(cost) in (int, float) and isfinite(cost)
+    }
     total = known.pop("total", None)
     if total is None and known:
         total = sum(known.values())
-    if total is None or not (total or parts["usage"]):
-        return
-    parts["cost"], parts["metadata"]["cost_source"] = total, "span"
-    if any(known.values()):
-        parts["metadata"]["cost_details"] = costs
+    if total is not None and (total or parts["usage"]):
+        parts["cost"], metadata["cost_source"] = total, "span"
+    if not isinstance(costs, dict) or any(known.values()) or costs.keys() - {*known, "total"}:
+        metadata["cost_details"] = costs

@@ -135,8 +135,9 @@ def _plain_event(kind: str, parts: Parts) -> Event:
     """
     pop = parts.pop
     config = {name: pop(name) for name in _IN_CONFIG if name in parts}
+    asked = {"chat_history": pop("messages")} if "messages" in parts else {}
     moved: Parts = {
-        "inputs": {"chat_history": pop("messages")} if "messages" in parts else {},
+        "inputs": asked | pop("template_inputs", {}),
         "outputs": pop("response", {}),
         "config": config,
         "metadata": {**pop("usage", {}), **({"cost": pop("cost")} if "cost" in parts else {})},

@@ -103,6 +103,7 @@ def read(attributes: Attributes, span: Span) -> Parts:
     if is_call and kind == "tool":  # the call that made the answer has these tokens
         stored = {"operation": "fetch_response", "stored_usage": parts.pop("usage", None)}
         parts["metadata"] |= present(stored)
+    parts["metadata"] |= lists  # what such a step has not
     if span.name.endswith("Stream"):  # as Gemini's are called, whose parameters don't say it
         parts["is_streamed"] = True
     return present({**parts, "event_type": kind})
@@ -132,6 +133,8 @@ def _request(attributes: Attributes, lists: dict[str, list[Json]], told: Parts) 
     metadata = {name: data_of(value) for name, value in attributes.take_all(_NAMED).items()}
     if answered and asked_for and answered != asked_for:
         metadata["requested_model"] = asked_for
+    if named not in (None, answered, asked_for):
+        metadata["model_name"] = named
     user, top = take("user.id"), take("reranker.top_k")
     place = given.get("metadata", {}).get("base_url")
     parts: Parts = {
@@ -141,7 +144,7 @@ def _request(attributes: Attributes, lists: dict[str, list[Json]], told: Parts) 
         "user_properties": None if user is None else {"user_id": user},
         "hyperparameters": None if top is None else {"top_k": top},
         "messages": _chat(lists) or None,
-        "tools": tools_of([_tool(fields) for fields in lists.get("llm.tools", ())]),
+        "tools": tools_of([_tool(fields) for fields in lists.pop("llm.tools", ())]),
         **_template(attributes),
         "metadata": {**_told_by_user(attributes), **metadata},
     }
@@ -161,7 +164,7 @@ def _result(attributes: Attributes, lists: dict[str, list[Json]], told: Parts) -
         reason = told.get("finish_reason", reason)
     if reason == "stop" and response is not None and "tool_calls" in response:
         reason = "tool_calls"
-    calls = lists.get("message.tool_calls", ())  # which Gemini's client made by itself
+    calls = lists.pop("message.tool_calls", ())  # which Gemini's client made by itself
     kept = ("response_id", "service_tier", "system_fingerprint")
     metadata = {name: told.get(name) for name in kept}
     metadata["finish_reason"] = reason
@@ -176,25 +179,25 @@ def _chat(lists: dict[str, list[Json]]) -> list[Json]:
     """
     Make the messages of a chat, or of the prompts of a completion.
     """
-    prompts = [_renamed(one, "prompt.text", "content") for one in lists.get("llm.prompts", ())]
-    return chat_of([*lists.get("llm.input_messages", ()), *prompts])
+    prompts = [_renamed(one, "prompt.text", "content") for one in lists.pop("llm.prompts", ())]
+    return chat_of([*lists.pop("llm.input_messages", ()), *prompts])
 
 
 def _answers(lists: dict[str, list[Json]]) -> list[Json]:
     """
     List the messages of an answer, the texts of a completion, and the images that were made.
     """
-    texts = [_renamed(one, "completion.text", "content") for one in lists.get("llm.choices", ())]
+    texts = [_renamed(one, "completion.text", "content") for one in lists.pop("llm.choices", ())]
     images = [
         {f"message_content.image.{name}": value for name, value in one.items()}
-        for one in lists.get("output.images", ())
+        for one in lists.pop("output.images", ())
     ]
     shown = {
         f"message.contents.{number}.{name}": value
         for number, image in enumerate(images)
         for name, value in image.items()
     }
-    return [*lists.get("llm.output_messages", ()), *texts, *([shown] if shown else ())]
+    return [*lists.pop("llm.output_messages", ()), *texts, *([shown] if shown else ())]
 
 
 def _renamed(fields: Json, old: str, new: str) -> Json:

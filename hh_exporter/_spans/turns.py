@@ -21,6 +21,11 @@ _CALLS: Final = "message.tool_calls"
 _LISTS: Final = frozenset((_PARTS, _CALLS))
 _ID: Final = "tool_call.id"
 
+_FUNCTION: Final = {
+    "name": "message.function_call_name",
+    "arguments": "message.function_call_arguments_json",
+}
+
 _SILENCE: Final = {"role": "assistant", "content": ""}
 
 _URLS: Final = {
@@ -62,7 +67,7 @@ def call_of(fields: Json) -> Json:
 
 
 def _message(fields: Json, default: str) -> Json:
-    role = _role(fields.pop("message.role", None), default)
+    role = _take_role(fields, default)
     if len(fields) == 1 and type(text := fields.get("message.content")) is str:
         return {"role": role, "content": text}  # most are no more than that
     message = Message(role)
@@ -77,7 +82,7 @@ def _joined(items: list[Json]) -> Json:
     message = Message()
     others: Json = {}
     for fields in items:
-        role = _role(fields.pop("message.role", None), "assistant")
+        role = _take_role(fields, "assistant")
         if role == "assistant":
             others |= _fill(message, fields)
         else:  # what a tool of the provider's own found
@@ -161,18 +166,21 @@ def _add_call(message: Message, fields: Json) -> None:
     message.add_call(call_id, name, arguments, _rest(fields) if fields else {})
 
 
-def _role(role: Any, default: str) -> str:
-    return ROLES.get(role, role) if isinstance(role, str) and role else default
+def _take_role(fields: Json, default: str) -> str:
+    role = fields.pop("message.role", None)
+    if isinstance(role, str) and role:
+        return ROLES.get(role, role)
+    if role:
+        fields["odd_role"] = role
+    return default
 
 
 def _others(fields: Json) -> Json:
     """
     Read the fields of a message that are no lists.
     """
-    name = fields.pop("message.function_call_name", None)
-    arguments = fields.pop("message.function_call_arguments_json", None)
-    calls = {} if name is None else {"function_call": {"name": name, "arguments": arguments}}
-    return calls | {
+    called = {member: fields.pop(name) for member, name in _FUNCTION.items() if name in fields}
+    return ({"function_call": called} if called else {}) | {
         name.removeprefix("message."): value for name, value in fields.items() if value is not None
     }
 

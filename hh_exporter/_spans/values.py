@@ -22,14 +22,14 @@ _VECTOR: Final = "embedding.vector"
 
 def inputs_of(attributes: Attributes, lists: dict[str, list[Json]]) -> Parts | None:
     """
-    Make the inputs of a step; *lists* are those of its attributes.
+    Make the inputs of a step; *lists* are those of its attributes, and what is read is taken away.
     """
     value = _take(attributes, "input", "inputs")
     known = present(
         {
             "texts": _texts(lists.get("embedding.embeddings", ())),
             "query": attributes.take("reranker.query"),
-            "documents": _documents(lists.get("reranker.input_documents", ())),
+            "documents": _documents(lists.pop("reranker.input_documents", ())),
         }
     )
     return known or named("input", value)
@@ -41,11 +41,11 @@ def outputs_of(attributes: Attributes, lists: dict[str, list[Json]]) -> Parts | 
     """
     value = _take(attributes, "output", "outputs")
     found = [
-        *lists.get("retrieval.documents", ()),
-        *lists.get("reranker.output_documents", ()),
+        *lists.pop("retrieval.documents", ()),
+        *lists.pop("reranker.output_documents", ()),
     ]
     known = present(
-        {"documents": _documents(found), **_vectors(lists.get("embedding.embeddings", ()))}
+        {"documents": _documents(found), **_vectors(lists.pop("embedding.embeddings", ()))}
     )
     return known or named("result", value)
 
@@ -69,18 +69,16 @@ def _texts(embeddings: Any) -> list[Any] | None:
 
 
 def _vectors(embeddings: Any) -> Parts:
+    """
+    Count the vectors; what else is said of *embeddings* is listed.
+    """
     vectors = [one.pop(_VECTOR) for one in embeddings if _VECTOR in one]
-    if not vectors:
-        return {}
     sizes = {len(one) for one in vectors if isinstance(one, list | tuple)}
-    others = [one for one in embeddings if one]
-    return present(
-        {
-            "vectors": len(vectors),
-            "dimensions": sizes.pop() if len(sizes) == 1 else None,
-            "embeddings": others or None,
-        }
-    )
+    return {
+        "vectors": len(vectors) or None,
+        "dimensions": sizes.pop() if len(sizes) == 1 else None,
+        "embeddings": [one for one in embeddings if one] or None,
+    }
 
 
 def _documents(documents: Any) -> list[Json] | None:
