@@ -75,16 +75,15 @@ class Disk(Files):
             held = _held_at(spot)
             if seq > 0:
                 self._begin(held).file.set_seq(spot.id, seq)
-            held.note(spot.id, is_loaded=False)
+            held.unload(spot.id)
 
     def put_back(self, spots: Sequence[Spot]) -> None:
         """
         Note that records did not get to memory: it is their turn again. Outside, too.
         """
         for spot in reversed(spots):
-            self.unload(spot)
             if self.has(spot):
-                _held_at(spot).last = spot.id - 1
+                _held_at(spot).put_back(spot.id)
 
     def remove(self, spot: Spot) -> None:
         """
@@ -108,7 +107,7 @@ class Disk(Files):
         for held in self._files:
             if held is self.takeover.source and not self.takeover.is_stuck:
                 continue  # its turn comes once it is moved
-            self._begin(held)
+            self._begin(held).turn_before = held.turn
             for id_ in held.round():
                 if len(found) == limit or size >= limit_bytes:
                     return found
@@ -117,7 +116,7 @@ class Disk(Files):
                     seq = held.order(id_, record.seq)
                     found.append((evolve(record, seq=seq), Spot(held, id_)))
                     held.note(id_, is_loaded=True)
-                    held.last = id_
+                    held.turn = held.turn.after(id_)
                     size += record.size
         return found
 

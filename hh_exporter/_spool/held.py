@@ -10,12 +10,15 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from math import inf
 
 from attrs import Factory, define, field
 
 from hh_exporter._records import Spot
+from hh_exporter._spool.columns import MAX_ID
 from hh_exporter._spool.file import SpoolFile
 from hh_exporter._spool.kept import Letter, SpooledRecord
+from hh_exporter._spool.round import Round
 
 __all__ = ["Held"]
 
@@ -24,6 +27,8 @@ _USUAL = 1.1
 
 _AT_ONCE = 100
 """Ids that are read at a time."""
+
+_FIRST = Round()
 
 
 @define(eq=False)
@@ -36,8 +41,10 @@ class Held:
     inherited: int
     """Records up to this id are of an earlier process: their order of admission is not ours."""
     loaded: set[int] = Factory(set)
-    last: int = 0
-    """The record that came back to memory last: those behind it are next."""
+    turn: Round = _FIRST
+    """Which records came back to memory last, and so which are next."""
+    turn_before: Round = _FIRST
+    """What that was before the last load."""
     extent: int = field(default=0, init=False)
     """Bytes of its pages, as of the last commit."""
     has_changed: bool = field(default=True, init=False)
@@ -48,6 +55,8 @@ class Held:
     """Whether a transaction is under way."""
     _were: dict[int, bool] = Factory(dict)
     """Whether records were in memory before the last transaction noted that they are, or not."""
+    _turn_was: Round = _FIRST
+    """What `turn` was before the last transaction."""
     _written: list[Spot] = Factory(list)
     """Spots of records that it adds."""
 
@@ -72,6 +81,7 @@ class Held:
         """
         self.is_changing = True
         self._were.clear()
+        self._turn_was = self.turn
         try:
             with self.file.transaction():
                 yield
@@ -95,6 +105,7 @@ class Held:
         """
         for id_, was_loaded in self._were.items():
             self._set(id_, was_loaded)
+        self.turn = self._turn_was
 
     def restore(self) -> None:
         """
@@ -117,14 +128,28 @@ class Held:
             self._were.setdefault(id_, id_ in self.loaded)
         self._set(id_, is_loaded)
 
+    def unload(self, id_: int) -> None:
+        """
+        Note that a record left memory.
+        """
+        self.note(id_, is_loaded=False)
+        self.turn = self.turn.with_returned(id_, self.file.last_id)
+
+    def put_back(self, id_: int) -> None:
+        """
+        Note that the last record that was loaded did not get to memory: it is next again.
+        """
+        self.note(id_, is_loaded=False)
+        self.turn = self.turn.back_to(id_, self.turn_before)
+
     def round(self) -> Iterator[int]:
         """
         List the records that are not in memory, beginning with the next one.
         """
-        left = self.unloaded
-        for after, end in ((self.last, None), (0, self.last)):
-            for id_ in self._ids(after):
-                if not left or (end is not None and id_ > end):
+        left, last, last_of_round = self.unloaded, self.turn.last, self.turn.end
+        for after, end in ((last, last_of_round), (0, last), (last_of_round, inf)):
+            for id_ in self._ids(after) if after < inf else ():
+                if not left or id_ > end:
                     break
                 if id_ not in self.loaded:
                     left -= 1
@@ -136,7 +161,7 @@ class Held:
 
         What is inherited comes before all else, in the order that it has here: below 0.
         """
-        return seq if id_ > self.inherited else id_ - self.inherited - 1
+        return seq if seq > 0 and id_ > self.inherited else id_ - MAX_ID - 1
 
     def first(self, size: int) -> tuple[list[SpooledRecord], list[Letter]]:
         """
@@ -174,8 +199,8 @@ class Held:
         self.file.remove((id_,))
         self.note(id_, is_loaded=False)
 
-    def _ids(self, after: int) -> Iterator[int]:
-        while ids := self.file.ids(_AT_ONCE, after=after):
+    def _ids(self, after: float) -> Iterator[int]:
+        while ids := self.file.ids(_AT_ONCE, after=int(after)):
             yield from ids
             after = ids[-1]
 

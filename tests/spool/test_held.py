@@ -13,6 +13,7 @@ from hh_exporter._records import Spot
 from hh_exporter._spool.disk import Disk
 from hh_exporter._spool.file import SpoolFile
 from hh_exporter._spool.held import Held
+from hh_exporter._spool.round import Round
 from tests.builders import make_spooled
 from tests.spool_processes import IDENTITY
 
@@ -67,7 +68,7 @@ def test_what_is_next_is_found_past_all_that_is_in_memory(held: Held) -> None:
     ids = [spots[n].id for n in (5, 150, 299)]
     for id_ in ids:
         held.note(id_, is_loaded=False)
-    held.last = ids[1]
+    held.turn = Round(ids[1])
 
     assert list(held.round()) == [ids[2], ids[0], ids[1]]
 
