@@ -17,7 +17,8 @@ from attrs import define, field
 
 from hh_exporter._records import Subject
 from hh_exporter._spool.kept import Identity
-from hh_exporter._spool.marks import Marks, find_mark
+from hh_exporter._spool.marks import find_mark
+from hh_exporter._spool.order import Order
 from hh_exporter._spool.place import (
     check_ours,
     has_lock,
@@ -58,7 +59,7 @@ _abandoned: list[sqlite3.Connection] = []
 
 
 @define(eq=False)
-class SpoolFile(Marks):
+class SpoolFile(Order):
     """
     An open file, with its lock unless it is only read.
     """

@@ -38,7 +38,7 @@ class Marks(Tables):
         """
         Read that name.
         """
-        value = str(self._fact(_TARGET) or "")
+        value = str(self.fact(_TARGET) or "")
         self.target = value if _is_name(value) else ""
 
     def read_mark(self, name: str) -> Mark:
@@ -47,7 +47,7 @@ class Marks(Tables):
 
         A mark that is damaged says nothing: rather is a part moved twice than one not at all.
         """
-        found = re.fullmatch(r"(\d{1,18}) (\d{1,18})", str(self._fact(_MARK + name)), re.ASCII)
+        found = re.fullmatch(r"(\d{1,18}) (\d{1,18})", str(self.fact(_MARK + name)), re.ASCII)
         return Mark(records=int(found[1]), letters=int(found[2])) if found else Mark()
 
     def marked(self) -> list[str]:
@@ -61,7 +61,7 @@ class Marks(Tables):
     # Within a transaction.
 
     def set_target(self, name: str) -> None:
-        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (_TARGET, name))
+        self.set_fact(_TARGET, name)
 
     def set_mark(self, name: str, mark: Mark | None) -> None:
         """
@@ -70,10 +70,18 @@ class Marks(Tables):
         if mark is None:
             self._db.execute("DELETE FROM meta WHERE name = ?", (_MARK + name,))
         else:
-            fact = (_MARK + name, f"{mark.records} {mark.letters}")
-            self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", fact)
+            self.set_fact(_MARK + name, f"{mark.records} {mark.letters}")
 
-    def _fact(self, name: str) -> object:
+    def set_fact(self, name: str, value: str | int) -> None:
+        """
+        Have the file say *value* of itself under *name*.
+        """
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
+
+    def fact(self, name: str) -> object:
+        """
+        Read what the file says of itself under *name*; None if nothing.
+        """
         found = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
         return None if found is None else found[0]
 

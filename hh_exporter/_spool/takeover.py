@@ -144,6 +144,8 @@ class Takeover:
             undo.callback(file.close, remove_empty=False)
             if ours is not None:  # which may know more than the file that this one names
                 file.leave_out(ours.file.read_mark(path.name))
+            with suppress(sqlite3.Error):  # the disk is full: they come as they are
+                file.put_in_order()
             undo.pop_all()
             return Held(file, file.last_id)
 
