@@ -536,6 +536,7 @@ class Books(RuleBasedStateMachine):
         followed = self.exporter._queue.followed
         assert not followed._counts, followed
         assert not followed.away, followed
+        assert not followed.unsure, followed
         for event_id in self.pushed:
             delivered = self.times(event_id, Outcome.DELIVERED)
             stored = self.stored[event_id]
@@ -607,7 +608,18 @@ class Books(RuleBasedStateMachine):
                 self.foresee_session(event_id, wire["session_id"], session)
         else:
             self.foreseen[event_id, reason] += 1
+            if session is not None:
+                self.foresee_later_session(event, session)
         return reason
+
+    def foresee_later_session(self, event: AnyEvent, session: SessionProperties) -> None:
+        """
+        Before *event* is pushed and dropped: its session may be announced later, as it is now.
+        """
+        if session.session_name != "failing" and self.set_up.announces(event, session):
+            said = self.set_up.foresee_session(session, self.clock.wall())
+            if said is not None:
+                self.wires[said["event_id"]].append(said)
 
     def foresee_session(self, event_id: str, session_id: str, session: SessionProperties) -> None:
         """
