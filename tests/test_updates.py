@@ -290,6 +290,59 @@ async def test_what_is_put_back_keeps_its_order(
     assert accepted == [1, 3, 5]
 
 
+async def test_the_next_process_puts_them_in_order(
+    build_exporter: BuildExporter, server: ScriptedServer, clock: FakeClock, tmp_path: Path
+) -> None:
+    """
+    Though an update was on disk before its event, which was in memory until the close.
+    """
+    server.default = unavailable()
+    async with build_exporter(spool=tmp_path, queue=QueueLimits(max_events=4)) as first:
+        for n in range(5):
+            first.push(model_event(event_id=f"e{n}"))
+        for n in range(5):
+            first.update(f"e{n}", outputs={"n": n})
+        assert first.stats().spooled == 6
+        await first.aclose(0.0)
+    server.default = created()
+    server.requests.clear()
+    async with build_exporter(spool=tmp_path, batch=BatchLimits(max_events=1)) as second:
+        async with asyncio.timeout(PATIENCE):  # the disk is no part of that clock
+            while second.stats().delivered < 10:
+                await clock.advance(0.5)
+
+    told = order(server)
+    for n in range(5):
+        assert told.index(f"e{n}") < told.index(f"update of e{n}"), told
+
+
+async def test_an_update_waits_in_memory_where_the_disk_has_no_room(
+    make_exporter: MakeExporter, server: ScriptedServer, clock: FakeClock, tmp_path: Path
+) -> None:
+    """
+    Until its event came back, for which nothing else needs to be sent; and half of memory stays
+    free for that.
+    """
+    exporter = await make_exporter(
+        spool=Spool(tmp_path, max_bytes=3_000), queue=QueueLimits(max_events=4)
+    )
+    server.default = unavailable()
+    for n in range(10):
+        exporter.push(model_event(event_id=f"e{n}", metadata={"padding": "x" * 500}))
+    assert assert_balanced(exporter).spooled == 3
+    is_accepted = [exporter.update(f"e{n}", metadata={"padding": "x" * 1_000}) for n in range(3)]
+    assert is_accepted == [True, True, False]
+    assert assert_balanced(exporter).queued == 4
+    server.default = created()
+    async with asyncio.timeout(PATIENCE):  # the disk is no part of that clock
+        while exporter._queue.has_open_records:
+            await clock.advance(0.5)
+
+    told = order(server)
+    assert told.index("e0") < told.index("update of e0"), told
+    assert told.index("e1") < told.index("update of e1"), told
+
+
 async def test_what_a_firewall_dislikes_holds_up_nothing_on_disk(
     make_exporter: MakeExporter, server: ScriptedServer, clock: FakeClock, tmp_path: Path
 ) -> None:

@@ -79,7 +79,8 @@ class Picker:
         batch_at = self.batcher.due_at()
         if not self._updates.count:
             return batch_at
-        update_at = self._updates.due_at(self._held())
+        with self.queue.lock:
+            update_at = self._updates.due_at(self._held())
         return min((at for at in (batch_at, update_at) if at is not None), default=None)
 
     def step_aside(self, records: Sequence[Record]) -> None:
@@ -113,8 +114,7 @@ class Picker:
     def _pick(self, now: float, up_to_seq: float) -> Batch | None:
         batcher, updates = self.batcher, self._updates
         self._pull()
-        if self.queue.followed.away:
-            self._send_after(self.queue.followed.away)
+        self._send_after()
         if not updates.count:
             batch = batcher.pop(now, up_to_seq=up_to_seq)
         elif self._is_turn_of_updates:
@@ -130,20 +130,28 @@ class Picker:
             for record in records:
                 (updates if record.route == UPDATES else batcher).add(record)
 
-    def _send_after(self, away: set[str]) -> None:
+    def _send_after(self) -> None:
         """
-        Move updates to disk, behind their events that were moved there.
+        Move updates to disk, behind what they follow there.
         """
-        for record in self.queue.part_with(self._updates.take_those_of(away)):
-            self._updates.add(record)  # there is no room: it waits here
+        followed = self.queue.followed
+        followed.stuck = 0
+        if not (self._updates.count and (followed.away or followed.unsure)):
+            return
+        stuck = self.queue.part_with(self._updates.take_behind(followed.is_behind))
+        followed.stuck = len(stuck)
+        for record in stuck:
+            self._updates.add(record)
 
     def _pop_updates(self, now: float, up_to_seq: float) -> Batch | None:
         return self._updates.pop(now, self._held(), up_to_seq=up_to_seq)
 
     def _held(self) -> set[str]:
         """
-        List the ids of events whose updates must wait: the event, or an update, is on the way.
+        List the ids of events whose updates must wait: what they follow is on the way, or on disk.
         """
-        ids = self.batcher.event_ids | self.queue.followed.away
+        ids, followed = self.batcher.event_ids, self.queue.followed
         ids.update(record.event_id for record in chain(self.under_way(), self.prober.aside))
+        if followed.away or followed.unsure:
+            ids.update(self._updates.list_behind(followed.is_behind))
         return ids

@@ -70,7 +70,8 @@ class Recovery:
 
     def _ask(self, now: float) -> float:
         ledger = self.queue.ledger
-        in_memory = ledger.queued + ledger.in_flight
+        # But for what can't be sent until what is on disk came back.
+        in_memory = ledger.queued + ledger.in_flight - self.queue.followed.stuck
         is_taken, is_blocked = self._accepted != self.breaker.accepted, self.breaker.is_blocked
         if not ledger.spooled or self._is_asked or self.queue.closed:
             return inf

@@ -10,7 +10,7 @@ that nothing holds up are looked at.
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Container
+from collections.abc import Callable, Container
 
 from attrs import Factory, define
 
@@ -67,6 +67,28 @@ class Updates:
         Say when the next is due; None if none may be sent. For *held* see `pop`.
         """
         return None if (first := self._first(held)) is None else self._due_at(first[1])
+
+    def list_behind(self, is_behind: Callable[[Record], bool]) -> list[str]:
+        """
+        List the ids of events of which the last update *is_behind* something on disk.
+        """
+        return [i for i, records in self._waiting.items() if is_behind(records[-1])]
+
+    def take_behind(self, is_behind: Callable[[Record], bool]) -> list[Record]:
+        """
+        Remove the updates that are behind something on disk.
+
+        Returns:
+            Their records.
+        """
+        taken = []
+        for event_id in self.list_behind(is_behind):
+            for record in self.take_those_of((event_id,)):
+                if is_behind(record):
+                    taken.append(record)
+                else:
+                    self.add(record)
+        return taken
 
     def take_those_of(self, event_ids: Container[str]) -> list[Record]:
         """

@@ -1,14 +1,17 @@
 """
-Events that have updates, and which of them were moved to disk before their updates.
+Which records on disk hold up updates that are in memory.
 
-An update is queued behind its event, or behind all that is on disk. So it can overtake its
-event in one way only: if the event is moved to disk after the update was pushed. Used under
-the one lock.
+An update waits for its event, and for each earlier update of it. In memory these are in
+front of it; on disk they need not be, and may come back behind it. So each update is
+remembered while it is on disk, and each event that is moved there while it has updates. What an
+earlier process left is not known; so an event of it that leaves memory again is remembered,
+too. Used under the one lock.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Sequence
 
 from attrs import Factory, define
 
@@ -20,72 +23,123 @@ __all__ = ["Followed"]
 @define(eq=False)
 class Followed:
     """
-    The events that have updates without an outcome.
+    The updates without an outcome, and what they follow.
     """
 
-    away: set[str] = Factory(set)
-    """Ids of those that were moved to disk and have not come back."""
+    away: dict[str, list[int]] = Factory(dict)
+    """
+    By the id of their event, the places of records that wait on disk in the order of
+    admission, the first one first.
+    """
+    unsure: set[Record] = Factory(set)
+    """Updates in memory that may follow what is not remembered: there was no room behind it."""
+    unsure_bytes: int = 0
+    stuck: int = 0
+    """How many updates in memory wait for what is on disk, since there is no room for them."""
     _counts: dict[str, int] = Factory(dict)
-    """How many updates each event has, in memory and on disk."""
+    """How many updates of each event are in memory."""
 
     def follow(self, update: Record) -> None:
         """
-        Note that *update* was pushed.
+        Note that *update* comes to memory.
         """
         self._counts[update.event_id] = self._counts.get(update.event_id, 0) + 1
 
     def follows(self, event_ids: Iterable[str]) -> bool:
         """
-        Whether any of these has updates without an outcome.
+        Whether updates of any of these are in memory.
         """
         return bool(self._counts) and not self._counts.keys().isdisjoint(event_ids)
+
+    def is_behind(self, update: Record) -> bool:
+        """
+        Whether anything that *update* follows is on disk.
+        """
+        places = self.away.get(update.event_id)
+        return (places is not None and places[0] < update.seq) or update in self.unsure
+
+    def doubt(self, update: Record) -> None:
+        """
+        Note that *update* comes to memory, and may follow anything on disk.
+        """
+        self.unsure.add(update)
+        self.unsure_bytes += len(update.data)
+
+    def wait(self, record: Record) -> None:
+        """
+        Note that *record* waits on disk.
+        """
+        event_id = record.event_id
+        if (
+            record.route == UPDATES
+            or record.seq <= 0
+            or event_id in self._counts
+            or event_id in self.away
+        ):
+            insort(self.away.setdefault(event_id, []), record.seq)
 
     def part(self, record: Record) -> None:
         """
         Note that *record* has left memory for the disk.
         """
-        if self._counts and record.route != UPDATES and record.event_id in self._counts:
-            self.away.add(record.event_id)
+        self.end((record,))
+        self.wait(record)
 
     def come_back(self, record: Record) -> None:
         """
         Note that *record* came from disk; another process may have pushed it.
         """
         if record.route == UPDATES:
-            self._counts.setdefault(record.event_id, 1)
-        else:
-            self.away.discard(record.event_id)
+            self.follow(record)
+        self._forget(record.event_id, record.seq)
 
     def end(self, records: Iterable[Record]) -> None:
         """
-        Note that *records* have their outcome.
+        Note that *records* are no longer in memory.
         """
-        if self._counts:
-            for record in records:
-                if record.route == UPDATES:
-                    self.forget(record.event_id)
+        if not self._counts:
+            return
+        for record in records:
+            if record.route != UPDATES:
+                continue
+            self._trust(record)
+            left = self._counts.get(record.event_id, 0) - 1
+            if left > 0:
+                self._counts[record.event_id] = left
+            else:
+                self._counts.pop(record.event_id, None)
 
-    def lose(self, lost: Iterable[Subject]) -> None:
+    def lose(self, seqs: Sequence[int], lost: Sequence[Subject]) -> None:
         """
         Note what was dropped on disk; nothing comes back if that is not known.
         """
-        is_known = False
-        for each in lost:
-            is_known = True
-            if each.is_update:
-                self.forget(each.event_id)
-            else:
-                self.away.discard(each.event_id)
-        if not is_known:
+        for seq, subject in zip(seqs, lost, strict=bool(lost)):
+            self._forget(subject.event_id, seq)
+        if not lost:
             self.away.clear()
 
-    def forget(self, event_id: str) -> None:
+    def be_alone(self) -> None:
         """
-        Note that an update of that event has its outcome.
+        Note that nothing is on disk.
         """
-        left = self._counts.get(event_id, 0) - 1
-        if left > 0:
-            self._counts[event_id] = left
-        else:
-            self._counts.pop(event_id, None)
-            self.away.discard(event_id)
+        self.away.clear()
+        self.unsure.clear()
+        self.unsure_bytes = 0
+
+    def _trust(self, update: Record) -> None:
+        if update in self.unsure:
+            self.unsure.discard(update)
+            self.unsure_bytes -= len(update.data)
+
+    def _forget(self, event_id: str, seq: int) -> None:
+        """
+        Note that a record is no longer on disk, which may be one that is not remembered.
+        """
+        places = self.away.get(event_id)
+        if places is None:
+            return
+        at = bisect_left(places, seq)
+        if at < len(places) and places[at] == seq:
+            del places[at]
+        if not places:
+            del self.away[event_id]

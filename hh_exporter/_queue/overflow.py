@@ -17,9 +17,10 @@ from attrs import Factory, define
 from hh_exporter._outcomes import DropReason
 from hh_exporter._queue.budget import Budget, Place
 from hh_exporter._queue.followed import Followed
-from hh_exporter._queue.ledger import Ledger
+from hh_exporter._queue.ledger import Due, Ledger
 from hh_exporter._queue.waking import Woken
-from hh_exporter._records import Record, Session
+from hh_exporter._queue.watches import Watch
+from hh_exporter._records import Record, Session, Subject
 from hh_exporter._settings.queue import QueueLimits
 
 __all__ = ["Overflow"]
@@ -90,7 +91,9 @@ class Overflow:
             Whether it is dropped.
         """
         is_kept = self.follow(newcomer)
-        if not is_kept:
+        if is_kept:
+            self.followed.end((newcomer,))  # it was to be in memory
+        else:
             self.ledger.refuse(DropReason.QUEUE_FULL)
         return not is_kept
 
@@ -105,7 +108,59 @@ class Overflow:
         if (hand_over := self.spool(newcomer)) is None:
             return False
         self.ledger.spool_new(hand_over)
+        self.followed.wait(newcomer)
         return True
+
+    def doubt(self, update: Record) -> bool:
+        """
+        Have a new update wait in memory until it may follow what is on disk, or drop it.
+
+        Those that do take half of the memory at most: else nothing could come back from there.
+
+        Returns:
+            Whether it may wait.
+        """
+        limits, followed = self.limits, self.followed
+        may_wait = (
+            2 * len(followed.unsure) < limits.max_events
+            and 2 * (followed.unsure_bytes + len(update.data)) <= limits.max_bytes
+        )
+        if may_wait:
+            followed.doubt(update)
+        else:
+            self.ledger.refuse(DropReason.QUEUE_FULL)
+        return may_wait
+
+    def load(self, records: Sequence[Record]) -> tuple[list[Record], Due | None]:
+        """
+        Admit records from disk, as far as there is room that nobody waits for.
+
+        Returns:
+            Those that were admitted, and what `Ledger.load` says.
+        """
+        admitted: list[Record] = []
+        due, budget = None, self.budget
+        for record in records:
+            if budget.line or not budget.has_room(budget.size_of(record)):
+                break
+            due = self.ledger.load(record) or due
+            self.followed.come_back(record)
+            admitted.append(record)
+        if not self.ledger.spooled:
+            self.followed.be_alone()
+        return admitted, due
+
+    def lose(
+        self, seqs: Sequence[int], reason: DropReason, lost: Sequence[Subject]
+    ) -> Sequence[Watch]:
+        """
+        Count records that are dropped on disk.
+        """
+        done = self.ledger.lose(seqs, reason)
+        self.followed.lose(seqs, lost)
+        if not self.ledger.spooled:
+            self.followed.be_alone()
+        return done
 
     def part_with(self, records: Sequence[Record]) -> list[Record]:
         """
@@ -127,6 +182,7 @@ class Overflow:
         dropped: list[Record] = []
         for record in tuple(self.ledger.waiting):
             self._displace(record, reason, dropped, woken)
+        self.followed.away.clear()  # all is on disk, and what opens it next puts it in order
         return dropped
 
     def admit_line(self) -> Sequence[Place]:

@@ -103,13 +103,16 @@ class RecordQueue:
             As `offer` does.
         """
         with self.lock:
+            if self.ledger.spooled and not self.closed:
+                if self.overflow.follow(record):
+                    return None
+                if not self.overflow.doubt(record):
+                    return Loss(DropReason.QUEUE_FULL, (record,))
             self.followed.follow(record)
-            if self.ledger.spooled and not self.closed and self.overflow.follow(record):
-                return None
         loss = RecordQueue.offer(self, record)  # a subclass has its own
         if loss is not None and loss.records[-1] is record:  # it was not even queued
             with self.lock:
-                self.followed.forget(record.event_id)
+                self.followed.end((record,))
         return loss
 
     def line_up(self, record: Record, wake: Callable[[], None]) -> Place:
@@ -177,16 +180,8 @@ class RecordQueue:
         Returns:
             Those that were admitted.
         """
-        admitted: list[Record] = []
-        due = None
-        budget = self._budget
         with self.lock:
-            for record in records:
-                if self.closed or budget.line or not budget.has_room(budget.size_of(record)):
-                    break
-                due = self.ledger.load(record) or due
-                self.followed.come_back(record)
-                admitted.append(record)
+            admitted, due = ([], None) if self.closed else self.overflow.load(records)
         self._ring(due)
         return admitted
 
@@ -207,8 +202,7 @@ class RecordQueue:
             lost: Which they are; nothing if that is not known.
         """
         with self.lock:
-            self.followed.lose(lost)
-            done = self.overflow.alone(self.ledger.lose, seqs, reason)
+            done = self.overflow.alone(self.overflow.lose, seqs, reason, lost)
         wake(done)
 
     def bypass(self, record: Record) -> None:

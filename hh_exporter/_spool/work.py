@@ -109,7 +109,7 @@ class Store:
             if self.record.spot is self.spot:
                 self.record.spot = None
             if not self.is_loaded:
-                owner.lose((self.row.seq,), DropReason.SPOOL_FULL, (Subject.of(self.row),))
+                owner.lose((self.record.seq,), DropReason.SPOOL_FULL, (Subject.of(self.row),))
             elif self.on_end is None:
                 owner.fall_behind()
         if self.on_end is not None:

@@ -4,14 +4,18 @@ What goes out next: updates behind their events.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
+
+import pytest
 
 from hh_exporter import BatchLimits, QueueLimits
 from hh_exporter._delivery.batcher import Batcher
 from hh_exporter._delivery.picking import Picker
 from hh_exporter._delivery.probing import Prober
+from hh_exporter._outcomes import DropReason, Outcome
 from hh_exporter._queue.queue import RecordQueue
-from hh_exporter._records import UPDATES, Record, Session
+from hh_exporter._records import UPDATES, Record, Session, Subject
 
 MANY = 500
 LATER = 100.0
@@ -29,9 +33,35 @@ class Counted(list[Record]):
         return self
 
 
-def make_picker(under_way: Counted) -> Picker:
+class Shelf(list[Record]):
+    """
+    What waits on disk, in the order in which it came there.
+    """
+
+    is_full = False
+
+    def take(self, record: Record) -> Callable[[], object] | None:
+        return None if self.is_full else partial(self.append, record)
+
+
+@pytest.fixture
+def shelf() -> Shelf:
+    return Shelf()
+
+
+@pytest.fixture
+def picker(shelf: Shelf) -> Picker:
+    """
+    A picker of a queue that has room for two, and moves the oldest to disk.
+    """
+    picker = make_picker(Counted(), room=2)
+    picker.queue.overflow.spool = shelf.take
+    return picker
+
+
+def make_picker(under_way: Counted, room: int = 10_000) -> Picker:
     limits = BatchLimits(max_events=10)
-    queue = RecordQueue(QueueLimits())
+    queue = RecordQueue(QueueLimits(max_events=room))
     prober = Prober(queue, limits.max_events)
     return Picker(queue=queue, batcher=Batcher(limits, 20), prober=prober, under_way=under_way)
 
@@ -46,6 +76,27 @@ def update(picker: Picker, number: int) -> Record:
     record = Record(f"event {number}", b"{}", 0.0, None, UPDATES)
     picker.queue.offer_update(record)
     return record
+
+
+def load(picker: Picker, shelf: Shelf, record: Record) -> None:
+    """
+    Bring *record* back from disk.
+    """
+    shelf.remove(record)
+    assert picker.queue.load([record]) == [record]
+
+
+def deliver(picker: Picker) -> list[Record]:
+    """
+    Deliver all that can be sent.
+    """
+    delivered: list[Record] = []
+    while (batch := picker.pick(LATER, up_to_seq=0)) is not None:
+        picker.queue.take(batch.records)
+        picker.queue.settle(batch.records, Outcome.DELIVERED)
+        delivered += batch.records
+    assert picker.due_at() is None
+    return delivered
 
 
 def test_an_update_waits_while_its_event_is_under_way() -> None:
@@ -88,3 +139,99 @@ def test_many_updates_that_wait_are_looked_up_together() -> None:
     assert picker.pick(LATER, up_to_seq=0) is None
     assert picker.due_at() is None
     assert under_way.listings == 2
+
+
+def test_a_later_update_waits_for_one_that_came_to_disk_after_it(
+    picker: Picker, shelf: Shelf
+) -> None:
+    """
+    The later one went there directly; it comes back first, and goes back.
+    """
+    push(picker, 0)
+    first = update(picker, 1)
+    push(picker, 2)
+    second = update(picker, 1)
+    push(picker, 3)
+    assert shelf[1:] == [second, first]
+    deliver(picker)
+
+    load(picker, shelf, second)
+    assert deliver(picker) == []
+    assert shelf[1:] == [first, second]
+    load(picker, shelf, first)
+    assert deliver(picker) == [first]
+    load(picker, shelf, second)
+    assert deliver(picker) == [second]
+
+
+def test_an_update_waits_for_an_earlier_one_that_left_memory(picker: Picker, shelf: Shelf) -> None:
+    """
+    It follows that one to disk, and waits in memory if there is no room.
+    """
+    first, second = update(picker, 1), update(picker, 1)
+    push(picker, 2)
+    assert shelf == [first]
+    shelf.is_full = True
+
+    assert [record.event_id for record in deliver(picker)] == ["event 2"]
+    assert shelf == [first]
+    shelf.is_full = False
+    assert deliver(picker) == []
+    assert shelf == [first, second]
+    load(picker, shelf, first)
+    assert deliver(picker) == [first]
+
+
+def test_an_update_waits_for_no_later_one(picker: Picker, shelf: Shelf) -> None:
+    """
+    Those on disk hold up only what was pushed after them.
+    """
+    push(picker, 0)
+    first = update(picker, 1)
+    push(picker, 2)
+    second = update(picker, 1)
+    third = update(picker, 1)
+    assert shelf[1:] == [second, third]
+
+    assert first in deliver(picker)
+    load(picker, shelf, third)
+    assert deliver(picker) == []
+    load(picker, shelf, second)
+    load(picker, shelf, third)
+    assert deliver(picker) == [second, third]
+
+
+def test_a_lost_update_holds_up_nothing(picker: Picker, shelf: Shelf) -> None:
+    """
+    What is dropped on disk does not come back.
+    """
+    first, second = update(picker, 1), update(picker, 1)
+    push(picker, 2)
+    shelf.is_full = True
+    assert second not in deliver(picker)
+
+    picker.queue.lose([first.seq], DropReason.EXPIRED, [Subject.of(first)])
+    assert deliver(picker) == [second]
+
+
+def test_an_update_follows_an_event_of_an_earlier_process(picker: Picker, shelf: Shelf) -> None:
+    """
+    Of what came back from disk once, nobody knows what else of it is there.
+    """
+    event = Record("event 1", b"{}", 0.0)
+    later = Record("event 1", b"{}", 0.0, None, UPDATES)
+    event.seq, later.seq = -2, -1
+    shelf += [event, later]
+    picker.queue.recover(2)
+    load(picker, shelf, event)
+    push(picker, 2)
+    push(picker, 3)
+    assert shelf == [later, event]
+
+    deliver(picker)
+    load(picker, shelf, later)
+    assert deliver(picker) == []
+    load(picker, shelf, event)
+    load(picker, shelf, later)
+    assert deliver(picker) == [event, later]
+    assert not picker.queue.followed.away
