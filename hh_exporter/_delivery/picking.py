@@ -37,6 +37,8 @@ class Picker:
     under_way: Callable[[], Iterable[Record]]
     """Lists the records that deliveries have, or had."""
     _updates: Updates = field(init=False)
+    _stuck: set[str] = field(factory=set, init=False)
+    """Ids of events whose updates wait for what is on disk, since there is no room for them."""
     _is_turn_of_updates: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -79,8 +81,7 @@ class Picker:
         batch_at = self.batcher.due_at()
         if not self._updates.count:
             return batch_at
-        with self.queue.lock:
-            update_at = self._updates.due_at(self._held())
+        update_at = self._updates.due_at(self._held())
         return min((at for at in (batch_at, update_at) if at is not None), default=None)
 
     def step_aside(self, records: Sequence[Record]) -> None:
@@ -134,14 +135,13 @@ class Picker:
         """
         Move updates to disk, behind what they follow there.
         """
-        followed = self.queue.followed
-        followed.stuck = 0
-        if not (self._updates.count and (followed.away or followed.unsure)):
-            return
-        stuck = self.queue.part_with(self._updates.take_behind(followed.is_behind))
-        followed.stuck = len(stuck)
+        followed, stuck = self.queue.followed, list[Record]()
+        if self._updates.count and (followed.away or followed.unsure):
+            stuck = self.queue.part_with(self._updates.take_behind(followed.is_behind))
         for record in stuck:
             self._updates.add(record)
+        self._stuck = {record.event_id for record in stuck}
+        followed.stuck = len(stuck)
 
     def _pop_updates(self, now: float, up_to_seq: float) -> Batch | None:
         return self._updates.pop(now, self._held(), up_to_seq=up_to_seq)
@@ -150,8 +150,6 @@ class Picker:
         """
         List the ids of events whose updates must wait: what they follow is on the way, or on disk.
         """
-        ids, followed = self.batcher.event_ids, self.queue.followed
+        ids = self.batcher.event_ids | self._stuck
         ids.update(record.event_id for record in chain(self.under_way(), self.prober.aside))
-        if followed.away or followed.unsure:
-            ids.update(self._updates.list_behind(followed.is_behind))
         return ids

@@ -68,12 +68,6 @@ class Updates:
         """
         return None if (first := self._first(held)) is None else self._due_at(first[1])
 
-    def list_behind(self, is_behind: Callable[[Record], bool]) -> list[str]:
-        """
-        List the ids of events of which the last update *is_behind* something on disk.
-        """
-        return [i for i, records in self._waiting.items() if is_behind(records[-1])]
-
     def take_behind(self, is_behind: Callable[[Record], bool]) -> list[Record]:
         """
         Remove the updates that are behind something on disk.
@@ -81,13 +75,13 @@ class Updates:
         Returns:
             Their records.
         """
+        found = {i for i, records in self._waiting.items() if is_behind(records[-1])}
         taken = []
-        for event_id in self.list_behind(is_behind):
-            for record in self.take_those_of((event_id,)):
-                if is_behind(record):
-                    taken.append(record)
-                else:
-                    self.add(record)
+        for record in self.take_those_of(found):
+            if is_behind(record):
+                taken.append(record)
+            else:
+                self.add(record)
         return taken
 
     def take_those_of(self, event_ids: Container[str]) -> list[Record]:

@@ -118,7 +118,7 @@ class Followed:
         if not lost:
             self.away.clear()
 
-    def be_alone(self) -> None:
+    def clear(self) -> None:
         """
         Note that nothing is on disk.
         """

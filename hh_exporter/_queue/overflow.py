@@ -122,7 +122,7 @@ class Overflow:
         """
         limits, followed = self.limits, self.followed
         may_wait = (
-            2 * len(followed.unsure) < limits.max_events
+            2 * (len(followed.unsure) + 1) <= limits.max_events
             and 2 * (followed.unsure_bytes + len(update.data)) <= limits.max_bytes
         )
         if may_wait:
@@ -147,7 +147,7 @@ class Overflow:
             self.followed.come_back(record)
             admitted.append(record)
         if not self.ledger.spooled:
-            self.followed.be_alone()
+            self.followed.clear()
         return admitted, due
 
     def lose(
@@ -159,7 +159,7 @@ class Overflow:
         done = self.ledger.lose(seqs, reason)
         self.followed.lose(seqs, lost)
         if not self.ledger.spooled:
-            self.followed.be_alone()
+            self.followed.clear()
         return done
 
     def part_with(self, records: Sequence[Record]) -> list[Record]:

@@ -15,7 +15,7 @@ from hh_exporter._delivery.picking import Picker
 from hh_exporter._delivery.probing import Prober
 from hh_exporter._outcomes import DropReason, Outcome
 from hh_exporter._queue.queue import RecordQueue
-from hh_exporter._records import UPDATES, Record, Session, Subject
+from hh_exporter._records import UPDATES, Loss, Record, Session, Subject
 
 MANY = 500
 LATER = 100.0
@@ -235,3 +235,38 @@ def test_an_update_follows_an_event_of_an_earlier_process(picker: Picker, shelf:
     load(picker, shelf, later)
     assert deliver(picker) == [event, later]
     assert not picker.queue.followed.away
+
+
+def test_an_update_may_follow_what_came_to_disk_before_it(picker: Picker, shelf: Shelf) -> None:
+    """
+    Where there is no room behind that, it waits in memory until there is, or nothing is on disk.
+    """
+    event = push(picker, 1)
+    push(picker, 2)
+    push(picker, 3)
+    assert shelf == [event]
+    shelf.is_full = True
+    later = update(picker, 1)
+
+    assert later not in deliver(picker)
+    assert picker.queue.followed.stuck == 1
+    load(picker, shelf, event)
+    assert deliver(picker) == [event, later]
+
+
+def test_what_waits_for_the_disk_leaves_half_of_memory(picker: Picker, shelf: Shelf) -> None:
+    """
+    One more is dropped at once: what it would wait for could not come back.
+    """
+    event = push(picker, 1)
+    push(picker, 2)
+    push(picker, 3)
+    deliver(picker)
+    shelf.is_full = True
+    first = update(picker, 1)
+    second = Record("event 1", b"{}", 0.0, None, UPDATES)
+
+    assert picker.queue.offer_update(second) == Loss(DropReason.QUEUE_FULL, (second,))
+    load(picker, shelf, event)
+    assert deliver(picker) == [event, first]
+    assert not picker.queue.followed._counts
