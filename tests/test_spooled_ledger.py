@@ -120,13 +120,13 @@ class SpooledBooks(Books):
             return
         writer, mark = spooler.writer, Mark()
         with self.exporter._queue.lock:
-            thread = writer.thread
-            is_taken = writer.hand_over(mark)
+            going_on = writer.thread if writer.hand_over(mark) else None
         writer.hurry()
-        if is_taken:
+        if going_on is not None:
             assert mark.is_reached.wait(PATIENCE), "the spool's thread hangs"
-        elif thread is not None:
-            thread.join(PATIENCE)
+        for thread in threading.enumerate():  # one may have ended, and not said so yet
+            if thread.name == "hh_exporter spool" and thread is not going_on:
+                thread.join(PATIENCE)
 
 
 class DurableBooks(SpooledBooks):
