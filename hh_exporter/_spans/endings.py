@@ -33,6 +33,10 @@ _EXPLICIT: Final = (
 )
 """Scopes that report each failure and cancellation of a stream as an error."""
 
+_LANGCHAIN: Final = "opentelemetry.instrumentation.genai.langchain"
+"""A scope that reports a stream as an error even if it is closed, and of which the finish reason
+"error" says nothing, since it has that of each answer of OpenAI Responses."""
+
 
 def conclude(span: Span, attributes: Attributes, parts: Parts) -> None:
     """
@@ -50,17 +54,21 @@ def conclude(span: Span, attributes: Attributes, parts: Parts) -> None:
         error, kind = CANCELLED, None
     elif is_stream and error is not None and ("response" in parts or "metrics" in parts):
         metadata["stream"] = _FAILED
-    elif is_stream and error is None:
-        reason = metadata.get("finish_reason")
-        if reason is None or (reason == "error" and span.scope.startswith(_EXPLICIT)):
-            is_explicit = span.scope.startswith(_EXPLICIT)
-            metadata["stream"] = _STOPPED if is_explicit else _INCOMPLETE
-    if "stream" in metadata and metadata.get("finish_reason") == "error":
-        del metadata["finish_reason"]  # the instrumentation's own word for it
+    elif is_stream and error is None and _is_early(span, metadata):
+        metadata["stream"] = _STOPPED if span.scope.startswith(_EXPLICIT) else _INCOMPLETE
+    if metadata.get("finish_reason") == "error" and span.scope.startswith(_EXPLICIT[0]):
+        del metadata["finish_reason"]  # the instrumentation's own word
     if kind is not None and kind != error:
         metadata["error_type"] = kind
     if error is not None:
         parts.setdefault("error", error)
+
+
+def _is_early(span: Span, metadata: Parts) -> bool:
+    """
+    Whether a stream ended before the API said why; OpenTelemetry's own packages say "error" then.
+    """
+    return span.scope != _LANGCHAIN and metadata.get("finish_reason") in (None, "error")
 
 
 def _error(span: Span, attributes: Attributes) -> tuple[str | None, str | None]:
@@ -71,14 +79,13 @@ def _error(span: Span, attributes: Attributes) -> tuple[str | None, str | None]:
     """
     if not span.is_error and not span.exception:
         return None, None
-    exception = span.exception
-    said = attributes.take_text("error.type")
-    kind = exception.get("exception.type") or said
-    texts = (
-        exception.get("exception.message"),
-        span.description,
-        attributes.take_text("error.message"),
-    )
-    text = next((text for text in texts if isinstance(text, str) and text), None)
-    kind = kind if isinstance(kind, str) and kind and kind != "_OTHER" else None
+    said = (span.exception.get("exception.message"), span.description)
+    text = next((text for text in said if isinstance(text, str) and text), None)
+    if text is None or attributes.left.get("error.message") == text:
+        text = attributes.take_text("error.message") or text
+    own, kind = attributes.left.get("error.type"), span.exception.get("exception.type")
+    if not isinstance(kind, str) or not kind or (isinstance(own, str) and kind.endswith(own)):
+        own = attributes.take_text("error.type")
+        kind = kind or own
+    kind = kind if isinstance(kind, str) and kind != "_OTHER" else None
     return text or kind or "error", kind

@@ -28,7 +28,11 @@ if TYPE_CHECKING:
 
 __all__ = ["MARKS", "PREFIXES", "kind_of", "read"]
 
-MARKS: Final = ("gen_ai.operation.name", "llm.request.type", "traceloop.span.kind")
+_OPERATION: Final = "gen_ai.operation.name"
+_CALL: Final = "gen_ai.is_streaming"
+"""OpenLLMetry has this on calls of models alone, also where it leaves the operation out."""
+
+MARKS: Final = (_OPERATION, "llm.request.type", "traceloop.span.kind", _CALL)
 """One of these is on each span of a step."""
 PREFIXES: Final = (
     *("gen_ai.", "llm.", "traceloop.", "session.id", "user.id"),
@@ -57,6 +61,8 @@ _OPENLLMETRY_OPENAI: Final = "opentelemetry.instrumentation.openai.v1"
 """The scope of spans of which some read a stored answer of OpenAI Responses."""
 
 _PYDANTIC_AI: Final = "pydantic-ai"
+_REQUEST, _OUTPUT = "model_request_parameters", '"output_object":{'
+"""Where it has the schema of the answer, and what is in there if there is one."""
 
 _APART: Final = ("gen_ai.prompt.", "gen_ai.completion.", "llm.request.functions.")
 """Where older instrumentations have one attribute a value."""
@@ -92,6 +98,7 @@ _TOKENS: Final = (
             "gen_ai.usage.cache_read_input_tokens",
             "gen_ai.usage.details.cache_read_tokens",
             "gen_ai.usage.details.cache_read_input_tokens",
+            "gen_ai.usage.details.cached_content_tokens",
         ),
     ),
     (
@@ -110,6 +117,7 @@ _TOKENS: Final = (
             "gen_ai.usage.reasoning.output_tokens",
             "gen_ai.usage.reasoning_tokens",
             "gen_ai.usage.details.reasoning_tokens",
+            "gen_ai.usage.details.thoughts_tokens",
             "llm.usage.reasoning_tokens",
         ),
     ),
@@ -122,17 +130,29 @@ _FIRST_CHUNK: Final = (
     "gen_ai.client.operation.time_to_first_chunk",
 )
 
-_SESSION: Final = (
-    *("gen_ai.conversation.id", "session.id"),
-    *("traceloop.association.properties.session_id", "traceloop.association.properties.thread_id"),
-)
-
-_USER: Final = (
-    *("gen_ai.user", "llm.user", "user.id"),
-    "traceloop.association.properties.user_id",
-)
-
-_NAMED: Final = (
+_TEXTS: Final = (
+    ("operation", (_OPERATION,)),
+    ("request_type", ("llm.request.type",)),
+    ("span_kind", ("traceloop.span.kind",)),
+    ("requested", ("gen_ai.request.model", "model_name")),
+    ("answered", ("gen_ai.response.model",)),
+    ("provider", ("gen_ai.provider.name", "gen_ai.system")),
+    ("output_type", ("gen_ai.output.type",)),
+    (
+        "session",
+        (
+            *("gen_ai.conversation.id", "session.id"),
+            "traceloop.association.properties.session_id",
+            "traceloop.association.properties.thread_id",
+        ),
+    ),
+    (
+        "user",
+        (
+            *("gen_ai.user", "llm.user", "user.id"),
+            "traceloop.association.properties.user_id",
+        ),
+    ),
     ("response_id", ("gen_ai.response.id",)),
     ("tool_name", ("gen_ai.tool.name",)),
     ("tool_call_id", ("gen_ai.tool.call.id",)),
@@ -140,7 +160,11 @@ _NAMED: Final = (
     ("workflow_name", ("gen_ai.workflow.name", "traceloop.workflow.name")),
     ("task_name", ("gen_ai.task.name", "traceloop.entity.name")),
 )
-"""What metadata names, and the attributes that have it."""
+_NAMED: Final = (
+    *("response_id", "tool_name", "tool_call_id"),
+    *("agent_name", "workflow_name", "task_name"),
+)
+"""Texts that are members of the metadata, by these names."""
 
 _STEP_NAMES: Final = ("tool_name", "task_name", "agent_name", "workflow_name")
 
@@ -155,11 +179,11 @@ def kind_of(attributes: Mapping[str, Any]) -> str | None:
     """
     Say of which type the event of a span is; None if these conventions don't say.
     """
-    for mark, kinds in zip(MARKS, (_TYPES, _OLDER_TYPES, _KINDS), strict=True):
+    for mark, kinds in zip(MARKS, (_TYPES, _OLDER_TYPES, _KINDS), strict=False):
         said = attributes.get(mark)
         if isinstance(said, str) and (kind := kinds.get(said)) is not None:
             return kind
-    return None
+    return "model" if _CALL in attributes and _OPERATION not in attributes else None
 
 
 def read(attributes: Attributes, span: Span) -> Parts:
@@ -167,9 +191,8 @@ def read(attributes: Attributes, span: Span) -> Parts:
     Read the attributes of these conventions.
     """
     kind = kind_of(attributes.left)
-    operations = [said for mark in MARKS if (said := attributes.take_text(mark)) is not None]
-    requested = attributes.take_text("gen_ai.request.model", "model_name")
-    answered = attributes.take_text("gen_ai.response.model")
+    texts = attributes.take_texts(_TEXTS)
+    requested, answered = texts.get("requested"), texts.get("answered")
     if kind == "model" and requested is None and answered and span.scope == _OPENLLMETRY_OPENAI:
         kind = "tool"  # it reads a stored answer, whose usage its call has told
     billed = litellm.read(attributes)
@@ -179,47 +202,47 @@ def read(attributes: Attributes, span: Span) -> Parts:
     parts: Parts = {
         "event_type": kind,
         "is_streamed": is_streamed,
-        "session_id": attributes.take_text(*_SESSION),
+        "session_id": texts.get("session"),
         "model": answered or requested,
-        "provider": _provider(attributes, billed.pop("api_base", None)),
+        "provider": _provider(attributes, texts.get("provider"), billed.get("api_base")),
         "hyperparameters": _hyperparameters(attributes, is_streamed) or None,
-        "response_format": _response_format(attributes),
+        "response_format": _response_format(attributes, texts.get("output_type")),
         "usage": usage or None,
         "metrics": None if first is None else {"time_to_first_token": first * 1000},
-        "user_properties": _one("user_id", attributes.take_text(*_USER)),
-        **steps.read(attributes),
-    }
-    named = {
-        key: name for key, names in _NAMED if (name := attributes.take_text(*names)) is not None
+        "user_properties": _one("user_id", texts.get("user")),
     }
     if kind != "model":
-        parts["event_name"] = _step_name(named, span.name)
+        parts |= steps.read(attributes)
+        parts["event_name"] = _step_name(texts, span.name)
     choices = _take_messages(attributes, parts, is_step=kind != "model")
     cost = attributes.take_number("operation.cost", "gen_ai.cost.total_cost")
     if usage or cost:  # tracers write 0.0 if there is no usage
         parts["cost"] = cost
-    parts["metadata"] = present(
-        {
-            "operation": operations[0] if operations else None,
-            **named,
-            "requested_model": None if requested in (answered, parts["model"]) else requested,
-            "finish_reason": _finish_reason(attributes, choices),
-            "cost_source": None if parts.get("cost") is None else "span",
-        }
-    )
+    operations = (texts.get(name) for name in ("operation", "request_type", "span_kind"))
+    metadata: Parts = {
+        "operation": next(filter(None, operations), None),
+        "requested_model": None if requested == parts["model"] else requested,
+        "finish_reason": _finish_reason(attributes, choices),
+        "cost_source": None if parts.get("cost") is None else "span",
+    }
+    for name in _NAMED:
+        metadata[name] = texts.get(name)
+    parts["metadata"] = present(metadata)
     if span.scope == _PYDANTIC_AI:
         attributes.drop("logfire.json_schema", "logfire.msg")
     return present(parts)
 
 
 def _is_stream(attributes: Attributes) -> bool:
-    flags = [attributes.take(name) for name in _STREAM]
-    return any(flag in (True, "True") for flag in flags)
+    is_stream = False
+    for name in _STREAM:
+        if name in attributes.left:
+            is_stream |= attributes.take(name) in (True, "True")
+    return is_stream
 
 
-def _provider(attributes: Attributes, api_base: object) -> str | None:
+def _provider(attributes: Attributes, claim: str | None, api_base: object) -> str | None:
     left = attributes.left
-    claim = attributes.take_text("gen_ai.provider.name", "gen_ai.system")
     return provider_of(
         claim, left.get("server.address"), left.get("gen_ai.openai.api_base"), api_base
     )
@@ -234,24 +257,29 @@ def _hyperparameters(attributes: Attributes, is_streamed: bool) -> Parts:
     return found
 
 
-def _response_format(attributes: Attributes) -> Parts | None:
+def _response_format(attributes: Attributes, kind: str | None) -> Parts | None:
     """
-    Say which form the answer should have; the schema is on OpenLLMetry's spans alone.
+    Say which form the answer should have; only OpenLLMetry and pydantic-ai have the schema.
     """
-    kind = attributes.take_text("gen_ai.output.type")
     schema = attributes.take_json("response_format", "gen_ai.request.structured_output_schema")
     if schema is not None:
         return {"type": "json_schema", "json_schema": {"schema": schema}}
+    text = attributes.left.get(_REQUEST)
+    if isinstance(text, str) and _OUTPUT in text:
+        match data_of(text):
+            case {"output_object": {"json_schema": schema} as output}:
+                named = {"name": output.get("name"), "strict": output.get("strict")}
+                return {"type": "json_schema", "json_schema": present({**named, "schema": schema})}
     return _one("type", kind)
 
 
-def _step_name(named: dict[str, str], span_name: str) -> str | None:
+def _step_name(texts: dict[str, str], span_name: str) -> str | None:
     """
     Name a step as its program does, if the span is called after it: "execute_tool NAME" or
     "NAME.tool".
     """
     for key in _STEP_NAMES:
-        name = named.get(key)
+        name = texts.get(key)
         if name is not None and (span_name.endswith(name) or span_name.startswith(f"{name}.")):
             return name
     return None
@@ -302,9 +330,8 @@ def _finish_reason(attributes: Attributes, choices: list[Choice]) -> Any:
         return reason_of(choices) if choices else None
     reasons = list(said) if isinstance(said, list | tuple) else [said]
     words = [one_word(reason) for reason in reasons]
-    if words == ["completed"]:  # LiteLLM's, for OpenAI Responses
-        has_calls = bool(choices) and "tool_calls" in choices[0].message
-        return "tool_calls" if has_calls else "stop"
+    if words in (["stop"], ["completed"]):  # of OpenAI Responses and Gemini, which have no other
+        return "tool_calls" if choices and "tool_calls" in choices[0].message else "stop"
     return words[0] if words.count(words[0]) == len(words) else words
 
 

@@ -50,20 +50,27 @@ def read(attributes: Attributes) -> Parts:
 
 def with_calls(messages: Any, answers: list[Any] | None) -> Any:
     """
-    Add to the first of *messages* the calls of functions, each of which is an attribute of its own.
+    Add to the first of *messages* the calls of functions, each of which is an attribute of its
+    own, unless there are calls among the parts, as of OpenAI Responses.
     """
     calls = [
-        one["function_call"]
-        for one in answers or ()
-        if isinstance(one, dict) and "function_call" in one
+        answer["function_call"]
+        for answer in answers or ()
+        if isinstance(answer, dict) and "function_call" in answer
     ]
     match messages:
-        case [{"parts": [*parts]} as first, *others] if calls:
-            if not any(
-                isinstance(part, dict) and part.get("type") == "tool_call" for part in parts
-            ):
-                return [{"tool_calls": calls, **first}, *others]
+        case [{"parts": _} as first, *others] if calls and not _has_call(messages):
+            return [{"tool_calls": calls, **first}, *others]
     return messages
+
+
+def _has_call(messages: list[Any]) -> bool:
+    return any(
+        isinstance(part, dict) and part.get("type") == "tool_call"
+        for message in messages
+        if isinstance(message, dict) and isinstance(parts := message.get("parts"), list)
+        for part in parts
+    )
 
 
 def _usage(text: object) -> Parts | None:

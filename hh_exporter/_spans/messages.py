@@ -138,7 +138,7 @@ def _put_together(chat: list[Json], message: Json, parts: Any, role: str) -> Jso
         kind = part.get("type") if isinstance(part, dict) else None
         if kind == "tool_call_response":
             has_results = True
-            chat.append(_result(part))
+            chat.append(_result(part, chat))
         elif isinstance(part, str):
             builder.add_text(part)
         else:
@@ -153,12 +153,23 @@ def _put_together(chat: list[Json], message: Json, parts: Any, role: str) -> Jso
     return {} if has_results and builder.is_empty else builder.build()
 
 
-def _result(part: Json) -> Json:
+def _result(part: Json, chat: list[Json]) -> Json:
+    """
+    Make the message of a tool; its name is on the call, unless *chat* doesn't have that.
+    """
     result = part["response"] if "response" in part else part.get("result")
     message: Json = {"role": "tool", "tool_call_id": part.get("id"), "content": result_of(result)}
-    if part.get("name") is not None:
+    if part.get("name") is not None and not _has_call(chat, part.get("id")):
         message["name"] = part["name"]
     return message
+
+
+def _has_call(chat: list[Json], identity: Any) -> bool:
+    return any(
+        call.get("id") == identity
+        for message in reversed(chat)
+        for call in message.get("tool_calls") or ()
+    )
 
 
 def _add_call(builder: Message, call: Any) -> None:

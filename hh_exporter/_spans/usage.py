@@ -10,26 +10,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from hh_exporter._spans.attributes import Attributes, Table
 
-    from hh_exporter._spans.attributes import Attributes
-
-__all__ = ["Names", "usage_of"]
+__all__ = ["usage_of"]
 
 Json: TypeAlias = dict[str, Any]
-Names: TypeAlias = "Iterable[tuple[str, tuple[str, ...]]]"
-"""The name of a count in a response's usage, and those of the attributes that may have it."""
 
 
-def usage_of(attributes: Attributes, names: Names) -> Json:
+def usage_of(attributes: Attributes, names: Table) -> Json:
     """
     Take the counts away by their *names*; the total is added, if it follows from the others.
+
+    No call has a prompt without tokens: where an answer has some, those of the prompt are unknown,
+    as of streams of langchain-anthropic 1.7.
     """
-    tokens: Json = {}
-    for key, own in names:
-        count = attributes.take_number(*own)
-        if count is not None:
-            tokens[key] = count
+    tokens: Json = attributes.take_numbers(names)
+    if tokens.get("prompt_tokens") == 0 and tokens.get("completion_tokens"):
+        del tokens["prompt_tokens"]
+        tokens.pop("total_tokens", None)
     if "total_tokens" not in tokens and {"prompt_tokens", "completion_tokens"} <= tokens.keys():
         tokens["total_tokens"] = tokens["prompt_tokens"] + tokens["completion_tokens"]
     return tokens
