@@ -118,13 +118,15 @@ def _add(chat: list[Json], message: Any, role: str) -> None:
             return
         case _:
             whole = {}
+    before = len(chat)
     if not whole or not message.keys().isdisjoint(("tool_calls", "function_call")):
         whole = _put_together(chat, message, parts, role)
-    for name, value in message.items():
-        if name not in _KNOWN and value is not None:
-            whole.setdefault(name, value)
     if whole:
         chat.append(whole)
+    for name, value in message.items():
+        if name not in _KNOWN and value is not None:
+            for each in [whole] if whole else chat[before:]:
+                each.setdefault(name, value)
 
 
 def _put_together(chat: list[Json], message: Json, parts: Any, role: str) -> Json:

@@ -291,6 +291,17 @@ class TestGenAi:
         assert event["metadata"]["finish_reason"] == "stop"
         assert event["metadata"]["requested_model"] == "gpt-4o"
 
+    def test_the_name_of_a_tools_message_is_that_of_its_result(self) -> None:
+        """
+        As OpenTelemetry's instrumentation of LangChain has it: no message of its own.
+        """
+        asked = [{"role": "tool", "parts": [TOOL_RESULT], "name": "find"}]
+        event = read(gen_ai__operation__name="chat", gen_ai__input__messages=json.dumps(asked))
+
+        assert event["inputs"]["chat_history"] == [
+            {"role": "tool", "tool_call_id": "c1", "content": "Bern", "name": "find"}
+        ]
+
     def test_several_answers_are_choices(self) -> None:
         """
         The first of them is the answer.
