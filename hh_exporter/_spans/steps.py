@@ -18,19 +18,26 @@ _ARGUMENTS: Final = ("gen_ai.tool.call.arguments", "tool_arguments")
 _RESULTS: Final = ("gen_ai.tool.call.result", "tool_response")
 _INPUTS: Final = ("traceloop.entity.input", "gen_ai.task.input")
 _OUTPUTS: Final = ("traceloop.entity.output", "gen_ai.task.output")
+_QUERY: Final = "gen_ai.retrieval.query.text"
+_DOCUMENTS: Final = "gen_ai.retrieval.documents"
 _ALL_MESSAGES: Final = "pydantic_ai.all_messages"
+_ALL: Final = frozenset(
+    (*_ARGUMENTS, *_RESULTS, *_INPUTS, *_OUTPUTS, _QUERY, _DOCUMENTS, _ALL_MESSAGES)
+)
 
 
 def read(attributes: Attributes) -> Parts:
     """
     Read inputs and outputs, if there are any.
     """
+    if _ALL.isdisjoint(attributes.left):  # as on each call of a model
+        return {}
     inputs = _object("input", attributes.take_json("inputs", *_INPUTS))
     outputs = _object("output", attributes.take_json("outputs", *_OUTPUTS))
     _put(inputs, "arguments", attributes.take_json("inputs", *_ARGUMENTS))
-    _put(inputs, "query", attributes.take("gen_ai.retrieval.query.text"))
+    _put(inputs, "query", attributes.take(_QUERY))
     _put(outputs, "result", data_of(attributes.take(*_RESULTS)))
-    _put(outputs, "documents", attributes.take_json("outputs", "gen_ai.retrieval.documents"))
+    _put(outputs, "documents", attributes.take_json("outputs", _DOCUMENTS))
     if _ALL_MESSAGES in attributes.left:
         _put(outputs, "result", data_of(attributes.take("final_result")))
     return {"inputs": inputs or None, "outputs": outputs or None}

@@ -5,6 +5,7 @@ Which calls an integration has pushed, so that no other one of the same exporter
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import Final
 from weakref import WeakKeyDictionary
 
@@ -29,5 +30,6 @@ def claim(exporter: Exporter, response_id: str, by: str) -> bool:
     known = _told.setdefault(exporter, {})
     owner = known.setdefault(response_id, by)
     if len(known) > _MAX:
-        known.pop(next(iter(known.copy())), None)
+        with suppress(RuntimeError):  # another thread adds one just now
+            known.pop(next(iter(known)), None)
     return owner == by

@@ -133,17 +133,18 @@ class ModelEvents(SpanProcessor):
         """
         Take a span that has ended.
         """
-        context, parent = _context_of(span), span.parent
+        span_id = _context_of(span).span_id
         attributes = _attributes_of(span)
         for mark in MARKS:
             if mark in attributes:
-                if (started := self._started.get(context.span_id)) is not None:
+                if (started := self._started.get(span_id)) is not None:
                     started.ended = span
                 self._inbox.add(span)
                 if self._pump.is_asleep:
                     self._pump.wake()
                 return
-        self._inbox.others.append((context.span_id, None if parent is None else parent.span_id))
+        parent = span.parent
+        self._inbox.others.append((span_id, None if parent is None else parent.span_id))
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """
