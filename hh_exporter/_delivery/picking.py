@@ -137,7 +137,7 @@ class Picker:
         """
         followed, stuck = self.queue.followed, list[Record]()
         if self._updates.count and (followed.away or followed.unsure):
-            stuck = self.queue.part_with(self._updates.take_behind(followed.is_behind))
+            stuck = self.queue.part_with(self._updates.take_behind(followed))
         for record in stuck:
             self._updates.add(record)
         self._stuck = {record.event_id for record in stuck}

@@ -10,10 +10,11 @@ that nothing holds up are looked at.
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Callable, Container
+from collections.abc import Container
 
 from attrs import Factory, define
 
+from hh_exporter._queue.followed import Followed
 from hh_exporter._records import UPDATES, Batch, Record, by_seq
 from hh_exporter._settings.batch import BatchLimits
 
@@ -68,21 +69,23 @@ class Updates:
         """
         return None if (first := self._first(held)) is None else self._due_at(first[1])
 
-    def take_behind(self, is_behind: Callable[[Record], bool]) -> list[Record]:
+    def take_behind(self, followed: Followed) -> list[Record]:
         """
-        Remove the updates that are behind something on disk.
+        Remove the updates that wait for what is on disk, and those behind them.
 
         Returns:
-            Their records.
+            Their records, in order of admission.
         """
-        found = {i for i, records in self._waiting.items() if is_behind(records[-1])}
-        taken = []
-        for record in self.take_those_of(found):
-            if is_behind(record):
-                taken.append(record)
-            else:
-                self.add(record)
-        return taken
+        taken: list[Record] = []
+        for event_id in followed.find(self._waiting.keys()):
+            records = self._waiting[event_id]
+            at = next((n for n, one in enumerate(records) if followed.is_behind(one)), len(records))
+            taken += records[at:]
+            del records[at:]
+            if not records:
+                del self._waiting[event_id]
+        self.count -= len(taken)
+        return sorted(taken, key=by_seq)
 
     def take_those_of(self, event_ids: Container[str]) -> list[Record]:
         """

@@ -11,7 +11,7 @@ too. Used under the one lock.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 
 from attrs import Factory, define
 
@@ -50,6 +50,13 @@ class Followed:
         Whether updates of any of these are in memory.
         """
         return bool(self._counts) and not self._counts.keys().isdisjoint(event_ids)
+
+    def find(self, event_ids: Set[str]) -> Set[str]:
+        """
+        Find those of events whose updates may be behind something on disk.
+        """
+        unsure = {update.event_id for update in self.unsure}
+        return (event_ids & self.away.keys()) | (event_ids & unsure)
 
     def is_behind(self, update: Record) -> bool:
         """

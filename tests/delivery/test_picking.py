@@ -270,3 +270,27 @@ def test_what_waits_for_the_disk_leaves_half_of_memory(picker: Picker, shelf: Sh
     load(picker, shelf, event)
     assert deliver(picker) == [event, first]
     assert not picker.queue.followed._counts
+
+
+def test_an_update_follows_one_that_may_follow_what_is_on_disk(
+    picker: Picker, shelf: Shelf
+) -> None:
+    """
+    Also where nothing on disk holds it up itself.
+    """
+    event = push(picker, 1)
+    push(picker, 2)
+    push(picker, 3)
+    deliver(picker)
+    shelf.is_full = True
+    first = update(picker, 1)
+    shelf.is_full = False
+    second = update(picker, 1)
+    assert shelf == [event, second]
+    load(picker, shelf, second)
+
+    assert deliver(picker) == []
+    assert shelf == [event, first, second]
+    for record in (event, first, second):
+        load(picker, shelf, record)
+        assert deliver(picker) == [record]
