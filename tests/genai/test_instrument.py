@@ -7,13 +7,14 @@ The clients run in a process of their own: they keep threads and connections for
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from typing import Any, Final
 
 import pytest
 
 from hh_exporter.integrations._layers import CLIENTS
+from tests.genai.families import ENVIRON
 from tests.genai.server import Answer, Call, Failure, ModelServer
 from tests.programs import run_program
 from tests.scripted_server import ScriptedServer
@@ -169,6 +170,17 @@ EXPECTED: Final[Mapping[str, tuple[str, ...]]] = {
 """The kinds of the events of each scenario."""
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _bare_surroundings() -> Iterator[None]:
+    """
+    Take away the switches that other tests of instrumentations set: none is needed here.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ENVIRON:
+            patch.delenv(name, raising=False)
+        yield
+
+
 async def run() -> tuple[str, list[dict[str, Any]], int]:
     """
     Run all scenarios in one program; returns what it printed, its events, and how many requests
@@ -228,6 +240,26 @@ def test_a_call_is_told_once(scenario: str, result: tuple[str, list[dict[str, An
     assert len(failed) == (scenario == "langchain_failed"), failed
 
 
+@pytest.mark.parametrize("scenario", EXPECTED)
+def test_a_call_says_all_that_was_said(
+    scenario: str, result: tuple[str, list[dict[str, Any]], int]
+) -> None:
+    """
+    The question and the answer are there, without a switch that somebody has to set.
+    """
+    calls = [
+        event for event in result[1] if event["project"] == scenario and kind_of(event) == "model"
+    ]
+
+    for call in calls:
+        asked = [message["content"] for message in call["messages"] if message["role"] == "user"]
+        assert asked == ["How is it in Paris?"]
+        if scenario != "langchain_failed":
+            assert call["response"].get("content") or call["response"]["tool_calls"]
+            # LangChain asks for no usage of a stream.
+            assert call["usage"].get("total_tokens") or scenario == "langchain_streamed"
+
+
 def test_nothing_is_told_once_it_is_off(result: tuple[str, list[dict[str, Any]], int]) -> None:
     """
     The clients still work, and the environment is as it was.
@@ -240,3 +272,81 @@ def test_nothing_is_told_once_it_is_off(result: tuple[str, list[dict[str, Any]],
 
 def kind_of(event: Mapping[str, Any]) -> str:
     return str(event.get("event_type", "model"))
+
+
+BESIDE = """
+import anthropic, openai
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+from hh_exporter.integrations.genai import instrument
+
+ASKED = [{"role": "user", "content": "Hi"}]
+own = InMemorySpanExporter()
+provider = TracerProvider()
+provider.add_span_processor(SimpleSpanProcessor(own))
+trace.set_tracer_provider(provider)
+unsampled = TracerProvider(sampler=ALWAYS_OFF).get_tracer("app")
+
+async def claude():
+    client = anthropic.AsyncAnthropic()
+    await client.messages.create(model="claude-sonnet-4-6", max_tokens=9, messages=ASKED)
+
+async def chat():
+    await openai.AsyncOpenAI().chat.completions.create(model="gpt-4o-mini", messages=ASKED)
+
+async def main():
+    async with Exporter(project="global") as exporter, instrument(exporter):
+        await claude()
+    names = [span.name for span in own.get_finished_spans()]
+    assert names == ["anthropic.messages.create"], names
+
+    with unsampled.start_as_current_span("request"):
+        async with Exporter(project="unsampled") as exporter, instrument(exporter):
+            await chat()
+
+    os.environ["ANTHROPIC_OPEN_TELEMETRY_PROPAGATION"] = "false"
+    os.environ["OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"] = "NO_CONTENT"
+    async with Exporter(project="hidden") as exporter, instrument(exporter):
+        await claude()
+
+    del os.environ["OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"]
+    client = openai.AsyncOpenAI()
+    async with Exporter(project="late") as exporter:
+        tracing = instrument(exporter)
+        stream = await client.chat.completions.create(
+            model="gpt-4o-mini", messages=ASKED, stream=True)
+        tracing.close()
+        async for _ in stream:
+            pass
+
+asyncio.run(main())
+"""
+
+
+async def test_it_keeps_to_itself(models: ModelServer, server: ScriptedServer) -> None:
+    """
+    The app's own tracer provider gets what it got before, and decides nothing for this one.
+    """
+    done = await run_program(
+        BESIDE,
+        server.url,
+        ANTHROPIC_API_KEY="key",
+        ANTHROPIC_BASE_URL=models.url,
+        OPENAI_API_KEY="key",
+        OPENAI_BASE_URL=models.openai_url,
+    )
+
+    assert done.status == 0, done.stderr
+    events = {event["project"]: event for event in server.created}
+    assert len(events) == len(server.created) == 4
+    for project in ("global", "unsampled", "late"):  # the last one is read after the close
+        assert events[project]["messages"] == [{"role": "user", "content": "Hi"}]
+        assert events[project]["response"]["content"] == "The capital is Paris."
+    assert not events["hidden"]["messages"]
+    assert not events["hidden"]["response"].get("content")
+    assert events["hidden"]["usage"]["total_tokens"] == 980
+    seen = ["traceparent" in asked.headers for asked in models.asked if asked.api == "messages"]
+    assert seen == [True, False]

@@ -18,6 +18,7 @@ import pytest
 from attrs import define
 
 from hh_exporter._collector import Collector
+from tests.genai.families import ENVIRON
 from tests.genai.server import Answer, Call, ModelServer
 from tests.integrations.test_recipes import block
 from tests.programs import Program, started
@@ -137,6 +138,17 @@ async def serving(
             yield Site(program, f"http://127.0.0.1:{port}", collector)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _bare_surroundings() -> Iterator[None]:
+    """
+    Take away the switches that other tests of instrumentations set: none is needed here.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ENVIRON:
+            patch.delenv(name, raising=False)
+        yield
+
+
 @pytest.fixture
 async def collector() -> AsyncIterator[Collector]:
     async with Collector() as collector:
@@ -171,13 +183,13 @@ TREES = {
     "langchain": """
 chain invoke_agent
   model chat gpt-4o-mini
-  tool execute_tool get_weather
+  tool get_weather
   model chat gpt-4o-mini
 """,
     "pydantic-ai": """
-chain invoke_agent agent
+chain agent
   model chat gpt-4o-mini
-  tool execute_tool get_weather
+  tool get_weather
   model chat gpt-4o-mini
 """,
 }
