@@ -28,6 +28,8 @@ from hh_exporter import BatchLimits, Exporter, QueueLimits
 
 COUNT = 400
 """Calls of each variant in a round: fewer than the others' processors send at once."""
+AT_ONCE = 20
+"""Calls that begin, and then end, one after the other."""
 ROUNDS = 15
 WARM_UP = 2
 
@@ -41,15 +43,15 @@ AT_LEAST = {"Langfuse": 5.0, "LangSmith": 5.0, ENCODERS[0].name: 1.0}
 @frozen(kw_only=True)
 class Cost:
     """
-    Seconds of processor time for a call.
+    Seconds for a call.
     """
 
     start: float = 0.0
-    """`on_start`, where the span begins."""
+    """`on_start`, where the span begins: the median."""
     end: float = 0.0
-    """`on_end`, where it ends."""
+    """`on_end`, where it ends: the median."""
     rest: float
-    """In the background, up to bytes."""
+    """Of processor time in the background, up to bytes."""
 
     @property
     def bytes_made(self) -> float:
@@ -62,6 +64,7 @@ async def measure(
     encoders: Sequence[Encoder] = ENCODERS,
     *,
     count: int = COUNT,
+    at_once: int = AT_ONCE,
     rounds: int = ROUNDS,
     warm_up: int = WARM_UP,
 ) -> dict[str, list[Cost]]:
@@ -75,12 +78,14 @@ async def measure(
     calls = Calls()
 
     def take(processor: SpanProcessor) -> Cost:
-        spans = calls.begin(count)
-        start = _time(processor.on_start, spans)
-        ended = calls.end(spans)
-        end = _time(processor.on_end, ended)
-        rest = _time(lambda _: processor.force_flush(), [None])
-        return Cost(start=start / count, end=end / count, rest=rest / count)
+        starts, ends = [], []
+        gc.collect()
+        for _ in range(0, count, at_once):
+            spans = calls.begin(at_once)
+            starts.append(_time_each(processor.on_start, spans))
+            ends.append(_time_each(processor.on_end, calls.end(spans)))
+        rest = _time(processor.force_flush)
+        return Cost(start=median(starts), end=median(ends), rest=rest / count)
 
     async def ours() -> Cost:
         cost = take(processor)
@@ -98,7 +103,8 @@ async def measure(
         return cost
 
     async def encode(work: Callable[[Any], bytes]) -> Cost:
-        return Cost(rest=_time(work, [calls.end(calls.begin(count))]) / count)
+        spans = calls.end(calls.begin(count))
+        return Cost(rest=_time(lambda: work(spans)) / count)
 
     async with AsyncExitStack() as stack:
         stack.enter_context(secluded())
@@ -118,11 +124,17 @@ def _installed(them: Iterable[Any]) -> list[Any]:
     return [each for each in them if not each.missing]
 
 
-def _time(work: Callable[[Any], object], items: Iterable[Any]) -> float:
-    gc.collect()
-    began = time.process_time()
+def _time_each(work: Callable[[Any], object], items: Sequence[Any]) -> float:
+    began = time.perf_counter()
     for item in items:
         work(item)
+    return (time.perf_counter() - began) / len(items)
+
+
+def _time(work: Callable[[], object]) -> float:
+    gc.collect()
+    began = time.process_time()
+    work()
     return time.process_time() - began
 
 
@@ -150,13 +162,12 @@ def report(
     """
     others: list[Bridge | Encoder] = [*bridges, *encoders]
     absent = [each for each in others if each.missing]
-    how = (
-        f"{count} calls a round, {warm_up} rounds to warm up, then {len(costs[OURS])}; processor "
-        "time of the process."
-    )
     caller = Table(
         title="Where a span begins and ends",
-        setting=f"{how} The thread of the program pays this.",
+        setting=(
+            f"{count} calls a round, {AT_ONCE} at once; {warm_up} rounds to warm up, then "
+            f"{len(costs[OURS])}. The thread of the program pays this,\nthe median of a round."
+        ),
         figure="on_end, µs",
         rows=[
             Row(
@@ -173,7 +184,7 @@ def report(
         title="From an ended span to bytes that can be sent",
         setting="\n".join(
             [
-                "In the same rounds: on_end, and the work in the background for a request's body.",
+                "In the same rounds: on_end, and the processor time in the background for a body.",
                 f"{OURS}: an event is made, with its cost if genai-prices is there, and pushed.",
                 *(f"{bridge.name}: {bridge.setting}." for bridge in bridges),
                 *(
@@ -182,7 +193,7 @@ def report(
                 ),
             ]
         ),
-        figure=f"processor time of a call, over that of {OURS}",
+        figure=f"time of a call, over that of {OURS}",
         rows=[
             Row(
                 name=name,
