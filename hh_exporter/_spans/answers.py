@@ -36,8 +36,8 @@ def told_by(response: object) -> Parts:
 
     Returns:
         What it says of `response_id`, `service_tier`, `system_fingerprint`; of LangChain's also
-        `response_model`, and of OpenAI Responses `finish_reason`, and `is_one`: its items
-        are one message.
+        `response_model`; of OpenAI Responses `finish_reason`, and `is_one`, unless LangChain
+        joined them: its items are one message.
     """
     if not isinstance(response, str) or response[:1] != "{":
         return {}
@@ -84,6 +84,7 @@ def _told_by_langchain(generations: list[Any]) -> Parts:
         {
             "response_id": _text(told.get("id")),
             "response_model": model,
+            "finish_reason": _reason(told),
             **{name: _text(told.get(name)) for name in _KEPT},
         }
     )

@@ -93,9 +93,14 @@ def _choice(message: Json) -> Json:
 
 def _renamed(message: Any) -> Any:
     """
-    Call the arguments of LangChain's calls as others do.
+    Make a message of an item of OpenAI Responses, and call arguments of LangChain's as others do.
     """
     match message:
+        case {"type": "function_call_output", "call_id": call_id}:
+            return {"role": "tool", "tool_call_id": call_id, "content": message.get("output")}
+        case {"type": "function_call" | "reasoning"}:
+            whole = read({"object": "response", "output": [message]})
+            return message if whole is None else whole.choices[0].message
         case {"tool_calls": [*calls]} if any(_is_langchain(call) for call in calls):
             return {**message, "tool_calls": [_call(call) for call in calls]}
     return message

@@ -7,7 +7,7 @@ metadata or is left out: openai-agents puts its whole response there, and header
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from hh_exporter._spans.parts import Parts, present
 
@@ -34,6 +34,23 @@ _NO_PARAMETERS: Final = frozenset((*_APART, *_MODELS, *_REPEATED, *_RESPONSE, *_
 _UNSET: Final[tuple[object, ...]] = (None, {}, [])
 
 
+def _format_of(given: Json) -> Any:
+    """
+    Take the format of the answer away: each API has another place for it.
+    """
+    for name in ("text", "output_config"):  # of OpenAI Responses and Anthropic
+        inner = given.get(name)
+        form = inner.get("format") if isinstance(inner, dict) else None
+        if isinstance(form, dict) and form.get("type") != "text":
+            given[name] = {key: value for key, value in inner.items() if key != "format"}
+            return form
+    for name in ("response_json_schema", "response_schema"):  # of Gemini
+        if isinstance(schema := given.get(name), dict):
+            del given[name]
+            return {"type": "json_schema", "json_schema": {"schema": schema}}
+    return None
+
+
 def invocation_of(attributes: Attributes) -> tuple[Parts, str | None]:
     """
     Read the parameters of a request: parts of an event, and the model that was asked for.
@@ -53,6 +70,7 @@ def invocation_of(attributes: Attributes) -> tuple[Parts, str | None]:
         metadata["base_url"] = given["base_url"]
     if is_response:
         metadata |= present({"response_id": given.get("id"), "status": given.get("status")})
+    given.setdefault("response_format", _format_of(given))
     parts: Parts = {
         "hyperparameters": {
             name: value

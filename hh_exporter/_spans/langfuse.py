@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from hh_exporter._responses.completion import one_word, reason_of, response_of
+from hh_exporter._responses.responses import read as read_response
 from hh_exporter._spans.attributes import data_of
 from hh_exporter._spans.counts import counts_of
 from hh_exporter._spans.generations import asked_of, choices_of
 from hh_exporter._spans.parts import Parts, joined, present
 from hh_exporter._spans.providers import provider_of
+from hh_exporter._spans.tools import tools_of
 from hh_exporter._spans.values import named
 
 if TYPE_CHECKING:
@@ -52,6 +54,7 @@ _DEFAULTS: Final = {
     "presence_penalty": 0,
 }
 """Those that its client of OpenAI fills in, each time all of them."""
+_CLIENT: Final = "openai"
 _UNLIMITED: Final = "Infinity"
 
 _JSON: Final = ('[{"', '{"')
@@ -77,8 +80,9 @@ def read(attributes: Attributes, span: Span) -> Parts:
     metadata = {**_metadata(attributes), **attributes.take_all(_NAMED)}
     if observed not in (None, "generation", kind):
         metadata["observation_type"] = observed
+    repeated = _repeated(metadata)
     parts = _said(attributes, is_call=kind == "model", metadata=metadata)
-    parts = joined(_request(attributes, metadata), parts)
+    parts = joined(joined(repeated, _request(attributes, metadata)), parts)
     usage = attributes.take_json("usage", f"{_OWN}.usage_details")
     costs = attributes.take_json("cost", f"{_OWN}.cost_details")
     if usage is not None and not isinstance(usage, dict):
@@ -136,12 +140,13 @@ def _request(attributes: Attributes, metadata: Json) -> Parts:
     Read the model and its parameters, without those that nobody asked for.
     """
     given = attributes.take_json("hyperparameters", f"{_OWN}.model.parameters")
+    is_filled_in = isinstance(given, dict) and given.keys() >= _DEFAULTS.keys()
+    claim = metadata.get("ls_provider", _CLIENT if is_filled_in else None)  # LangChain's
     parts: Parts = {
         "model": attributes.take_text(f"{_OWN}.model.name"),
-        "provider": _provider(metadata),
+        "provider": provider_of(claim if isinstance(claim, str) else None),
     }
     if isinstance(given, dict):
-        is_filled_in = given.keys() >= _DEFAULTS.keys()
         parts["hyperparameters"] = {
             name: value
             for name, value in given.items()
@@ -154,11 +159,6 @@ def _request(attributes: Attributes, metadata: Json) -> Parts:
     elif given is not None:
         metadata["model_parameters"] = given
     return parts
-
-
-def _provider(metadata: Json) -> str | None:
-    claim = metadata.get("ls_provider")  # of LangChain
-    return provider_of(claim if isinstance(claim, str) else None)
 
 
 def _metadata(attributes: Attributes) -> Json:
@@ -175,9 +175,29 @@ def _metadata(attributes: Attributes) -> Json:
             found |= whole
         elif whole is not None:
             found["metadata"] = whole
-    if found.get("object") == "response" and "id" in found:  # of a stream of OpenAI Responses
-        found["response_id"] = found.pop("id")
     return found
+
+
+def _repeated(metadata: Json) -> Parts:
+    """
+    Take from *metadata* the response of OpenAI Responses, which is there if it was streamed.
+    """
+    if metadata.get("object") != "response":
+        return {}
+    response = read_response({**metadata, "output": []})
+    if response is None:
+        return {}
+    metadata.clear()
+    metadata |= {name: value for name, value in response.others.items() if name != "instructions"}
+    reason = response.choices[0].reason
+    metadata |= present({"response_id": response.id, "finish_reason": reason})
+    return present(
+        {
+            "tools": tools_of(response.tools),
+            "tool_choice": response.tool_choice,
+            "hyperparameters": response.hyperparameters,
+        }
+    )
 
 
 def _decoded(value: Any) -> Any:

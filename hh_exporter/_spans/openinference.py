@@ -159,9 +159,9 @@ def _result(attributes: Attributes, lists: dict[str, list[Json]], told: Parts) -
     response = response_of(choices) if choices else None
     usage = usage_of(attributes, _TOKENS)
     cost = attributes.take_number("llm.cost.total")
-    reason = one_word(attributes.take("llm.finish_reason"))
-    if told.get("is_one"):  # openai-agents says "stop" of all of these
-        reason = told.get("finish_reason", reason)
+    # Of OpenAI Responses, openai-agents says "stop" of all, and others say nothing.
+    reason = told.get("finish_reason") or one_word(attributes.left.get("llm.finish_reason"))
+    attributes.drop("llm.finish_reason")
     if reason == "stop" and response is not None and "tool_calls" in response:
         reason = "tool_calls"
     calls = lists.pop("message.tool_calls", ())  # which Gemini's client made by itself

@@ -186,6 +186,53 @@ class TestGenerations:
         """
         assert read(output=result)["outputs"] == {"role": "assistant", **outputs}
 
+    def test_items_of_openai_responses_are_messages(self) -> None:
+        """
+        Calls of tools and their results, among the messages of a chat.
+        """
+        items = [
+            *ASKED,
+            {"type": "function_call", "call_id": "c1", **CALL},
+            {"type": "function_call_output", "call_id": "c1", "output": "Bern"},
+        ]
+
+        assert read(input=json.dumps({"input": items}))["inputs"]["chat_history"] == [
+            *ASKED,
+            {
+                "role": "assistant",
+                "tool_calls": [{"id": "c1", "type": "function", "function": CALL}],
+            },
+            {"role": "tool", "tool_call_id": "c1", "content": "Bern"},
+        ]
+
+    def test_a_streamed_response_is_no_metadata(self) -> None:
+        """
+        The client has all of a response of OpenAI Responses there, if it was streamed.
+        """
+        response = {
+            "object": "response",
+            "id": "resp_7",
+            "status": "completed",
+            "instructions": "Be kind.",
+            "temperature": 0.5,
+            "tool_choice": "auto",
+            "tools": [],
+            "metadata": {},
+        }
+        named = {f"metadata__{name}": json.dumps(value) for name, value in response.items()}
+        event = read(**named, output="In Bern.")
+
+        assert event["config"] == {
+            "model": "unknown",
+            "hyperparameters": {"temperature": 0.5},
+            "tool_choice": "auto",
+        }
+        assert said_of(event) == {
+            "response_id": "resp_7",
+            "finish_reason": "stop",
+            "status": "completed",
+        }
+
     def test_several_messages_are_choices(self) -> None:
         """
         The first of them is the answer.
@@ -282,7 +329,7 @@ class TestGenerations:
         filled = read(model__parameters=json.dumps({**DEFAULTS, "service_tier": "flex"}))
         meant = read(model__parameters='{"temperature": 1, "max_tokens": 100}')
 
-        assert "hyperparameters" not in filled["config"]
+        assert filled["config"] == {"model": "unknown", "provider": "openai"}
         assert filled["metadata"]["service_tier"] == "flex"
         assert meant["config"]["hyperparameters"] == {"temperature": 1, "max_tokens": 100}
 

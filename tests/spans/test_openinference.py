@@ -380,6 +380,33 @@ class TestCalls:
         assert agents["config"] == {"model": "unknown", "hyperparameters": {"temperature": 1.0}}
         assert said_of(agents) == {"response_id": "resp_7", "status": "completed"}
 
+    @pytest.mark.parametrize(
+        ("given", "form"),
+        [
+            (
+                {"text": {"format": {"type": "json_object"}, "verbosity": "low"}},
+                {"type": "json_object"},
+            ),
+            ({"output_config": {"format": {"type": "json_object"}}}, {"type": "json_object"}),
+            (
+                {"response_json_schema": {"type": "object"}},
+                {"type": "json_schema", "json_schema": {"schema": {"type": "object"}}},
+            ),
+            ({"text": {"format": {"type": "text"}}}, None),
+        ],
+    )
+    def test_the_format_of_the_answer_has_its_place(
+        self, given: dict[str, Any], form: dict[str, Any] | None
+    ) -> None:
+        """
+        Wherever an API has it.
+        """
+        config = read({KIND: "LLM"}, llm__invocation_parameters=json.dumps(given))["config"]
+
+        assert config.get("response_format") == form
+        kept = {"text": {"verbosity": "low"}} if "verbosity" in str(given) else None
+        assert config.get("hyperparameters") == (kept if form else given)
+
     def test_json_that_was_cut_is_kept(self) -> None:
         """
         As the text that is left of it, with a mark.
