@@ -40,7 +40,9 @@ def _format_of(given: Json) -> Any:
     """
     for name in ("text", "output_config"):  # of OpenAI Responses and Anthropic
         inner = given.get(name)
-        form = inner.get("format") if isinstance(inner, dict) else None
+        if not isinstance(inner, dict):
+            continue
+        form = inner.get("format")
         if isinstance(form, dict) and form.get("type") != "text":
             given[name] = {key: value for key, value in inner.items() if key != "format"}
             return form
