@@ -8,6 +8,7 @@ and nothing is said twice. A value of another type than its reader expects stays
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 import orjson
@@ -18,6 +19,9 @@ __all__ = ["Attributes", "Table", "data_of"]
 Json: TypeAlias = dict[str, Any]
 Table: TypeAlias = tuple[tuple[str, tuple[str, ...]], ...]
 """Keys of what is returned, and the names of the attributes that may have it."""
+
+_MAX_KNOWN: Final = 128
+"""Characters of a name that is remembered."""
 
 _MAX_LEVELS: Final = 32
 """Dots of a name that are looked at; what is behind them stays one name."""
@@ -152,15 +156,17 @@ class Attributes:
         found: dict[str, dict[str, Json]] = {}
         left: Json = {}
         for name, value in self.left.items():
-            words = name.split(".", 3)
-            if (
-                len(words) == 4
-                and words[2].isdecimal()
-                and (own := f"{words[0]}.{words[1]}") in lists
-            ):
-                found.setdefault(own, {}).setdefault(words[2], {})[words[3]] = value
-            else:
+            own, number, member = _place_of(name) if len(name) <= _MAX_KNOWN else _split(name)
+            if own not in lists:
                 left[name] = value
+                continue
+            items = found.get(own)
+            if items is None:
+                items = found[own] = {}
+            if number in items:
+                items[number][member] = value
+            else:
+                items[number] = {member: value}
         self.left = left
         return {name: [items[n] for n in sorted(items, key=_size)] for name, items in found.items()}
 
@@ -204,6 +210,20 @@ class Attributes:
         if isinstance(whole, list):
             return whole
         return [whole[number] for number in sorted(whole, key=lambda text: (len(text), text))]
+
+
+def _split(name: str) -> tuple[str | None, str, str]:
+    """
+    Split a name into those of a list, a number and a member, if it has these.
+    """
+    words = name.split(".", 3)
+    if len(words) == 4 and words[2].isdecimal():
+        return f"{words[0]}.{words[1]}", words[2], words[3]
+    return None, "", ""
+
+
+_place_of = lru_cache(maxsize=4096)(_split)
+"""The same, of names that come again with each span."""
 
 
 def _size(number: str) -> tuple[int, str]:

@@ -88,7 +88,9 @@ def read(attributes: Attributes, span: Span) -> Parts:
     is_call = attributes.take(MARK) == "LLM"
     lists = attributes.take_lists(_LISTS)
     told = told_by(attributes.left.get("output.value")) if is_call else {}
-    parts = joined(_request(attributes, lists, told), _result(attributes, lists, told))
+    parts, result = _request(attributes, lists, told), _result(attributes, lists, told)
+    metadata = parts["metadata"] | result["metadata"]
+    parts |= result
     if is_call:
         attributes.drop("input.mime_type", "output.mime_type")
         left_out = [
@@ -96,17 +98,18 @@ def read(attributes: Attributes, span: Span) -> Parts:
             *_leave_out(attributes, "output.value", "response" in parts),
         ]
         if left_out:
-            parts["metadata"]["left_out"] = left_out
+            metadata["left_out"] = left_out
     else:
-        parts["inputs"] = inputs_of(attributes, lists)
-        parts["outputs"] = outputs_of(attributes, lists)
+        given, came = inputs_of(attributes, lists), outputs_of(attributes, lists)
+        parts |= present({"inputs": given, "outputs": came})
     if is_call and kind == "tool":  # the call that made the answer has these tokens
         stored = {"operation": "fetch_response", "stored_usage": parts.pop("usage", None)}
-        parts["metadata"] |= present(stored)
-    parts["metadata"] |= lists  # what such a step has not
+        metadata |= present(stored)
+    metadata |= lists  # what such a step has not
     if span.name.endswith("Stream"):  # as Gemini's are called, whose parameters don't say it
         parts["is_streamed"] = True
-    return present({**parts, "event_type": kind})
+    parts["event_type"], parts["metadata"] = kind, metadata
+    return parts
 
 
 def _reads_stored(attributes: Mapping[str, Any]) -> bool:
@@ -187,17 +190,15 @@ def _answers(lists: dict[str, list[Json]]) -> list[Json]:
     """
     List the messages of an answer, the texts of a completion, and the images that were made.
     """
-    texts = [_renamed(one, "completion.text", "content") for one in lists.pop("llm.choices", ())]
-    images = [
-        {f"message_content.image.{name}": value for name, value in one.items()}
-        for one in lists.pop("output.images", ())
-    ]
+    answers = lists.pop("llm.output_messages", [])
+    for one in lists.pop("llm.choices", ()):
+        answers.append(_renamed(one, "completion.text", "content"))
     shown = {
-        f"message.contents.{number}.{name}": value
-        for number, image in enumerate(images)
+        f"message.contents.{number}.message_content.image.{name}": value
+        for number, image in enumerate(lists.pop("output.images", ()))
         for name, value in image.items()
     }
-    return [*lists.pop("llm.output_messages", ()), *texts, *([shown] if shown else ())]
+    return [*answers, shown] if shown else answers
 
 
 def _renamed(fields: Json, old: str, new: str) -> Json:
