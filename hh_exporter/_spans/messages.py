@@ -107,26 +107,33 @@ def _add(chat: list[Json], message: Any, role: str) -> None:
     if isinstance(said, str):
         role = ROLES.get(said, said)
     parts = message["parts"] if "parts" in message else message.get("content")
-    match parts:
-        case [{"type": "text", "content": str(text), **others}] if not others:
-            whole: Json = {"role": role, "content": text}
-        case None if said is None and message.keys().isdisjoint(_KNOWN):
-            chat.append(message)
-            return
-        case str() if message.keys() == {"content"}:  # cut short
-            chat.append(message)
-            return
-        case _:
-            whole = {}
+    is_cut = type(parts) is str and message.keys() == {"content"}
+    if is_cut or (parts is None and said is None and message.keys().isdisjoint(_KNOWN)):
+        chat.append(message)
+        return
     before = len(chat)
-    if not whole or not message.keys().isdisjoint(("tool_calls", "function_call")):
+    text = _sole_text(parts)
+    if text is None or "tool_calls" in message or "function_call" in message:
         whole = _put_together(chat, message, parts, role)
+    else:
+        whole = {"role": role, "content": text}
     if whole:
         chat.append(whole)
     for name, value in message.items():
-        if name not in _KNOWN and value is not None:
+        if value is not None and name not in _KNOWN:
             for each in [whole] if whole else chat[before:]:
                 each.setdefault(name, value)
+
+
+def _sole_text(parts: Any) -> str | None:
+    """
+    Return the text of *parts*, if they are one text, as most are.
+    """
+    # By hand: a pattern takes several times as long, and each message pays for it.
+    if type(parts) is not list or len(parts) != 1 or type(part := parts[0]) is not dict:
+        return None
+    text = part.get("content") if len(part) == 2 and part.get("type") == "text" else None
+    return text if isinstance(text, str) else None
 
 
 def _put_together(chat: list[Json], message: Json, parts: Any, role: str) -> Json:
