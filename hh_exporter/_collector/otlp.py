@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias
 
 from attrs import define
 
-from hh_exporter._spans.span import Span
+from hh_exporter._spans.span import STREAM_BEGAN, Span
 from hh_exporter.exceptions import ExporterError
 
 __all__ = ["OtlpError", "partial_success", "spans_in_json", "spans_in_protobuf"]
@@ -115,6 +115,7 @@ class _ProtobufReader:
         """
         self._count(len(span.events))
         exceptions = [event for event in span.events if event.name == "exception"]
+        times = [event.time_unix_nano for event in span.events if event.name == STREAM_BEGAN]
         return _span(
             trace_id=span.trace_id.hex(),
             span_id=span.span_id.hex(),
@@ -126,6 +127,7 @@ class _ProtobufReader:
             description=span.status.message,
             attributes=self.attributes(span.attributes),
             exception=self.attributes(exceptions[-1].attributes) if exceptions else {},
+            first_token=times[0] if times else None,
             **origin,
         )
 
@@ -170,7 +172,10 @@ def _origin(resource: Json, scope: str, version: str) -> Json:
 
 def _json_span(span: Json, origin: Json) -> Span:
     status = _object(span, "status")
-    exceptions = [one for one in _objects(span, "events") if one.get("name") == "exception"]
+    events = _objects(span, "events")
+    exceptions = [one for one in events if one.get("name") == "exception"]
+    first = next((one for one in events if one.get("name") == STREAM_BEGAN), None)
+    time = "timeUnixNano"
     return _span(
         trace_id=_text(span, "traceId").lower(),
         span_id=_text(span, "spanId").lower(),
@@ -182,6 +187,7 @@ def _json_span(span: Json, origin: Json) -> Span:
         description=_text(status, "message"),
         attributes=_json_attributes(span),
         exception=_json_attributes(exceptions[-1]) if exceptions else {},
+        first_token=None if first is None else _integer(first.get(time), time),
         **origin,
     )
 

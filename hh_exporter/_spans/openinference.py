@@ -67,6 +67,8 @@ _NAMED: Final = (
     ("prompt_template_version", "llm.prompt_template.version"),
 )
 
+_MILLION: Final = 1_000_000
+
 _HIDDEN: Final = "__REDACTED__"
 _NOTHING: Final = (None, "", "{}", "null")
 
@@ -107,6 +109,9 @@ def read(attributes: Attributes, span: Span) -> Parts:
         metadata |= present(stored)
     metadata |= lists  # what such a step has not
     if span.name.endswith("Stream"):  # as Gemini's are called, whose parameters don't say it
+        parts["is_streamed"] = True
+    if span.first_token is not None and span.first_token >= span.start:
+        parts["metrics"] = {"time_to_first_token": (span.first_token - span.start) / _MILLION}
         parts["is_streamed"] = True
     parts["event_type"], parts["metadata"] = kind, metadata
     return parts

@@ -12,7 +12,10 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
-__all__ = ["Span"]
+__all__ = ["STREAM_BEGAN", "Span"]
+
+STREAM_BEGAN: Final = "First Token Stream Event"
+"""The event of a span of OpenInference at which the first token of a stream came."""
 
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
@@ -47,3 +50,5 @@ class Span:
     """The attributes of the program that made it."""
     exception: Mapping[str, Any] = field(default=_NOTHING, repr=False)
     """The attributes of its last `exception` event."""
+    first_token: int | None = None
+    """When its event STREAM_BEGAN was, in nanoseconds since 1970; None if it has none."""

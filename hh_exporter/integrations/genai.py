@@ -241,6 +241,7 @@ def _plain(span: ReadableSpan) -> plain.Span:
         attributes=_listed(_attributes_of(span)),
         resource=span.resource.attributes,
         exception=_listed(exceptions[-1].attributes or {}) if exceptions else {},
+        first_token=next((e.timestamp for e in span.events if e.name == plain.STREAM_BEGAN), None),
     )
 
 

@@ -144,6 +144,24 @@ class TestJson:
         ids = {"trace_id": TRACE_ID, "span_id": SPAN["spanId"]}
         assert found.event["metadata"] == ids | told
 
+    async def test_the_first_token_is_timed(self, collector: Collector) -> None:
+        """
+        By the event that OpenInference adds to the span of a stream, in either encoding.
+        """
+        kind = "openinference.span.kind"
+        event = {"name": "First Token Stream Event", "timeUnixNano": "1700000000000500000"}
+        span = {**SPAN, "attributes": [attribute(kind, stringValue="LLM")], "events": [event]}
+        request = protobuf(**{kind: AnyValue(string_value="LLM")})
+        request.resource_spans[0].scope_spans[0].spans[0].events.add(
+            name=event["name"], time_unix_nano=1_250_000
+        )
+
+        assert await post(collector, TRACES, request_of(span)) == (200, {})
+        assert (await send(collector, request.SerializeToString()))[0] == 200
+
+        found = [one.event["metrics"] for one in await stored(collector)]
+        assert found == [{"time_to_first_token": 0.5}, {"time_to_first_token": 0.25}]
+
     async def test_an_error_is_the_last_exception(self, collector: Collector) -> None:
         """
         The status may be a number or its name.

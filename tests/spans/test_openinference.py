@@ -380,6 +380,19 @@ class TestCalls:
         assert agents["config"] == {"model": "unknown", "hyperparameters": {"temperature": 1.0}}
         assert said_of(agents) == {"response_id": "resp_7", "status": "completed"}
 
+    def test_the_first_token_of_a_stream_is_timed(self) -> None:
+        """
+        From the beginning of the span; one that came before it is none.
+        """
+        began = span().start
+        events = [
+            event_of(span(attributes=CALL, first_token=began + passed))
+            for passed in (1_250_000, -1)
+        ]
+
+        assert events[0]["metrics"] == {"time_to_first_token": 1.25}
+        assert "metrics" not in events[1]
+
     @pytest.mark.parametrize(
         ("given", "form"),
         [
