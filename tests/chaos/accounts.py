@@ -126,6 +126,8 @@ class Accounts:
         in_vain = 0
         for letter in map(Letter.read, exchanges):
             in_vain = 0 if letter.told else in_vain + max(1, len(letter.ids))
+            if letter.refuses_us:  # one such answer is an outage
+                in_vain += SETBACKS_IN_A_ROW
             if in_vain > SETBACKS_IN_A_ROW:
                 self._outages.add(letter.exchange.number)
             for event_id in letter.ids:
@@ -304,6 +306,18 @@ class Letter:
         """
         is_failure = self.exchange.status is not None and self.exchange.status >= 300
         return is_failure and bool(self.said.get("event_ids")) and not self.told
+
+    @property
+    def refuses_us(self) -> bool:
+        """
+        Whether it refuses all that we send, and no event.
+        """
+        status = self.exchange.status
+        if status is None or self.is_update or self.said.get("event_ids"):
+            return False
+        if status < 300:
+            return self.exchange.is_page
+        return status < 500 and status not in (400, 408, 413, 415, 422, 425, 429)
 
     @property
     def is_update(self) -> bool:
