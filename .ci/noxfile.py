@@ -30,6 +30,7 @@ TOOLS: Final = (
     "pytest-timeout",
     "pytest-xdist",
     "selenium",
+    "uvicorn",
 )
 """What the tests need, whichever the family; the collector comes with the extra `cli`."""
 
@@ -81,7 +82,6 @@ FAMILIES: Final = {
         *PYDANTIC_AI,
         "fastapi",
         "openinference-instrumentation-google-genai",
-        "uvicorn",
     ),
 }
 

@@ -36,6 +36,7 @@ def _nothing_left_open() -> Iterator[None]:
     """
     yield
     gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,10 +6,10 @@ An event is looked at in ASPECTS: each is a fact that an instrumentation knows o
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
+from hh_exporter._spans.attributes import data_of
 from tests.genai.apis import ANSWERED, Answer, Failure
 from tests.genai.scenarios import BEGUN, MODELS, SCHEMA, TOOL, Ending, Scenario
 
@@ -45,6 +45,19 @@ def _said(name: str) -> Callable[[Json], Any]:
     return lambda event: event.get("outputs", {}).get(name) or None
 
 
+def _tools_of(event: Json) -> Any:
+    """
+    Find the definitions of tools, but for `strict`, which some clients add.
+    """
+    tools = event.get("config", {}).get("tools")
+    if isinstance(tools, list) and all("function" in tool for tool in tools):
+        return [
+            {**tool, "function": {k: v for k, v in tool["function"].items() if k != "strict"}}
+            for tool in tools
+        ]
+    return tools
+
+
 def _schema_of(event: Json) -> Any:
     """
     Find the schema of the answer, in whatever an API wraps it.
@@ -63,8 +76,7 @@ ASPECTS: Final[dict[str, Callable[[Json], Any]]] = {
     "text": _said("content"),
     "tool calls": lambda event: _calls(event.get("outputs", {})),
     "reasoning": _said("reasoning_content"),
-    "tools": lambda event: event.get("config", {}).get("tools"),
-    "settings": lambda event: event.get("config", {}).get("hyperparameters"),
+    "tools": _tools_of,
     "structured output": _schema_of,
     "tokens": lambda event: tuple(
         event["metadata"].get(f"{kind}_tokens") for kind in ("prompt", "completion", "total")
@@ -134,16 +146,17 @@ _TOOL: Final = {"type": "function", "function": TOOL}
 
 def _plain(message: Json) -> Json:
     """
-    Write calls as they mean, and leave out what is empty.
+    Write calls as they mean; leave out what is empty, and what the call has already.
     """
-    plain = {key: value for key, value in message.items() if value and key != "tool_calls"}
+    apart = ("name", "tool_calls")
+    plain = {key: value for key, value in message.items() if value and key not in apart}
     if message.get("tool_calls"):
         plain["tool_calls"] = _calls(message)
     return plain
 
 
-def _calls(message: Json) -> list[tuple[str, str, Any]]:
+def _calls(message: Json) -> list[tuple[str | None, str, Any]]:
     return [
-        (call["id"], call["function"]["name"], json.loads(call["function"]["arguments"]))
+        (call.get("id"), call["function"]["name"], data_of(call["function"]["arguments"]))
         for call in message.get("tool_calls") or ()
     ]

@@ -38,6 +38,7 @@ TOOL: Final[Json] = {
         "type": "object",
         "properties": {"city": {"type": "string"}},
         "required": ["city"],
+        "additionalProperties": False,
     },
 }
 
