@@ -13,8 +13,8 @@ import pytest
 
 __all__ = ["Packages", "installing"]
 
-_OURS = ("agents", "anthropic", "google", "langchain", "langchain_core", "openai", "pydantic_ai")
-_SPACES = ("openinference", "opentelemetry.instrumentation.genai")
+_OURS = ("agents", "anthropic", "langchain", "langchain_core", "openai", "pydantic_ai")
+_SPACES = ("google.genai", "openinference", "opentelemetry.instrumentation.genai")
 
 CLIENT = "def ask(text): return text.upper()\n"
 
