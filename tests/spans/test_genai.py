@@ -62,7 +62,8 @@ def called(arguments: Any, **others: Any) -> Json:
 
 
 def answered(*messages: Json) -> Json:
-    return read({"gen_ai.output.messages": list(messages)})["outputs"]
+    outputs: Json = read({"gen_ai.output.messages": list(messages)})["outputs"]
+    return outputs
 
 
 def asked(*messages: Json, **attributes: Any) -> list[Json]:
@@ -599,7 +600,7 @@ class TestEndings:
         """
         One that never began has no more than that.
         """
-        failed = {"is_error": True, "description": "gone"}
+        failed: Json = {"is_error": True, "description": "gone"}
         began = read({"gen_ai.response.time_to_first_chunk": 0.1}, **failed)
         refused = read({"gen_ai.request.stream": True}, **failed)
 
