@@ -61,11 +61,11 @@ def read(attributes: Attributes) -> Json:
         "session_id": ("honeyhive.session_id", f"{_ASSOCIATED}.session_id"),
         "source": ("honeyhive.source", f"{_ASSOCIATED}.source"),
     }.items():
-        value = attributes.take(*names)
-        if isinstance(value, str) and value:
+        value = attributes.take_text(*names)
+        if value is not None:
             event[key] = value
-    duration = attributes.take("honeyhive_duration_ms")
-    if isinstance(duration, int | float) and not isinstance(duration, bool):
+    duration = attributes.take_number("honeyhive_duration_ms")
+    if duration is not None:
         event["duration"] = duration
     attributes.drop(*_IGNORED)
     for key in _OBJECTS:
