@@ -28,6 +28,9 @@ _KNOWN: Final = frozenset(
 )
 """Members of a message that are read; others are copied, unless they are null."""
 
+_OF_CALL: Final = ("id", "type", "name", "arguments")
+"""Members of a call that is flat."""
+
 
 def chat_of(messages: Any, instructions: Any = None) -> list[Json]:
     """
@@ -190,7 +193,7 @@ def _add_call(builder: Message, call: Any) -> None:
             others = _others(call, "id", "type", "function")
             builder.add_call(call.get("id"), name, function.get("arguments"), others)
         case {"name": name}:
-            others = _others(call, "id", "type", "name", "arguments")
+            others = _others(call, *_OF_CALL)
             builder.add_call(call.get("id"), name, call.get("arguments"), others)
         case _:
             builder.add_part(call)
@@ -224,7 +227,7 @@ def _thought(builder: Message, part: Json) -> bool:
 def _call(builder: Message, part: Json) -> bool:
     if "name" not in part:
         return False
-    others = _others(part, "id", "type", "name", "arguments")
+    others = _others(part, *_OF_CALL) if len(part) > len(_OF_CALL) else {}
     builder.add_call(part.get("id") or None, part["name"], part.get("arguments"), others)
     return True
 

@@ -31,15 +31,10 @@ def tools_of(definitions: Any) -> list[Any] | None:
 
 
 def _tool(definition: Any) -> Any:
-    match definition:
-        case {"function": _}:
-            return definition
-        case {"name": _, "type": "function" | None} | {"name": _, "input_schema": _}:
-            pass
-        case {"name": _} if "type" not in definition:
-            pass
-        case _:
-            return definition
+    if not isinstance(definition, dict) or "function" in definition or "name" not in definition:
+        return definition
+    if definition.get("type") not in (None, "function") and "input_schema" not in definition:
+        return definition
     function: Json = {}
     for name, value in definition.items():
         if value is not None and name != "type":
