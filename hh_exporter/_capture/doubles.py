@@ -5,7 +5,10 @@ Two instrumentations, of a framework and of the client that it uses, or the clie
 a span each. They end within moments, the inner one first. So a call waits here for a second,
 and longer while a call around it has not ended. Joined are those that have one response id of
 the provider, and those of which one encloses the other. The one that says the most counts;
-what it leaves open, the others say.
+what it leaves open, the others say. What comes once the call was sent is told already.
+
+The rule: calls that enclose each other have the id of the outermost one from the beginning, so
+what was inside any of them has a parent, whichever of them is sent.
 
 Pure: callers say what time it is.
 """
@@ -21,12 +24,16 @@ from attrs import Factory, define, field, fields
 from hh_exporter._recording.scopes import Scope
 from hh_exporter.events import ModelEvent
 
-__all__ = ["HOLD", "Call", "Doubles"]
+__all__ = ["HOLD", "LONGEST", "Call", "Doubles", "Told"]
 
 HOLD: Final = 1.0
 """Seconds for which a call waits for another span of it, and is known after it was sent."""
+LONGEST: Final = 60.0
+"""Seconds for which it waits while a call around it has not ended: that may never end."""
 _MAX_HELD: Final = 1_000
 """Calls that wait; the oldest is sent if there are more."""
+_MAX_SENT: Final = 10_000
+"""Calls that were sent and are known; the oldest are forgotten."""
 
 _PLACE: Final = ("event_id", "session_id", "parent_id")
 _FILLED: Final = tuple(
@@ -34,7 +41,7 @@ _FILLED: Final = tuple(
 )
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Call:
     """
     A call of a model that has ended.
@@ -43,13 +50,19 @@ class Call:
     span_id: int
     event: ModelEvent
     scope: Scope | None = None
-    """The session or step of the exporter that encloses it."""
+    """The session of the exporter that it is in, if it is in one."""
     around: int | None = None
-    """The span of the call around it, which has not ended."""
+    """The span of the call around it."""
     response_id: str | None = None
+    own_place: tuple[str | None, str | None] = field(kw_only=True)
+    """The ids of its event and of its parent, if no call is around it after all."""
     due: float = field(default=inf, init=False)
     joined: list[int] = field(factory=list, init=False)
     """Other spans that it was told in, too."""
+
+    @own_place.default
+    def _place_now(self) -> tuple[str | None, str | None]:
+        return self.event.event_id, self.event.parent_id
 
     @property
     def richness(self) -> tuple[int, int, int]:
@@ -64,7 +77,27 @@ class Call:
         )
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
+class Told:
+    """
+    In which event spans are told.
+    """
+
+    event_id: str
+    span_ids: list[int]
+
+
+@define(eq=False, repr=False)
+class _Known:
+    """
+    A call that was sent.
+    """
+
+    event_id: str
+    until: float
+
+
+@define(eq=False, repr=False)
 class Doubles:
     """
     Calls that wait for another span of the same call.
@@ -72,69 +105,92 @@ class Doubles:
 
     _held: dict[int, Call] = Factory(dict)
     """By the span of each, the oldest first."""
+    _by_span: dict[int, Call] = Factory(dict)
+    """Those that are held, by all spans that are told in them."""
     _inside: dict[int, list[Call]] = Factory(dict)
     """Those that are held, by the call around them."""
     _by_response: dict[str, Call] = Factory(dict)
     """Those that are held, by response id."""
-    _sent: dict[str, float] = Factory(dict)
-    """Response ids of calls that were sent, and until when they are known."""
+    _sent: dict[str | int, _Known] = Factory(dict)
+    """By response id, known for a moment, and by the span ids that were told or were around."""
 
     def __len__(self) -> int:
         return len(self._held)
 
-    def add(self, call: Call, now: float) -> Call | None:
+    def add(self, call: Call, now: float) -> Told:
         """
-        Hold *call*, joined with what is held of the same call.
+        Hold *call*, joined with what is held of the same call, unless that was sent already.
 
         Returns:
-            What is held now; None if the call was sent a moment ago.
+            The event in which it is told, and the spans that are told in that one from now on.
         """
-        self._forget(now)
-        response_id = call.response_id
-        if response_id is not None and self._sent.get(response_id, -inf) > now:
-            return None
-        call.due = inf if call.around is not None else now + HOLD
-        same = self._inside.pop(call.span_id, [])
-        if response_id is not None and (held := self._by_response.get(response_id)) is not None:
-            same = [*same, held] if held not in same else same
+        known = self._find_sent(call, now)
+        if known is not None:
+            return Told(known.event_id, [call.span_id])
+        call.due = now + (HOLD if call.around is None else LONGEST)
+        same = self._inside.get(call.span_id, []).copy()
+        around = self._by_span.get(call.around or 0)
+        for other in (around, self._by_response.get(call.response_id or "")):
+            if other is not None and other not in same:
+                same.append(other)
         for other in same:
             self._drop(other)
             call = _join(call, other)
-        self._held[call.span_id] = call
-        if call.around is not None:
-            self._inside.setdefault(call.around, []).append(call)
-        if call.response_id is not None:
-            self._by_response[call.response_id] = call
-        return call
+        self._keep(call)
+        return Told(_id_of(call), [call.span_id, *call.joined])
 
-    def leave(self, span_id: int, now: float) -> None:
+    def leave(self, span_id: int, now: float) -> list[Told]:
         """
-        Note that a span is no call that others wait for: it was something else, or never ends.
+        Note that a span that calls wait for is none itself: each of them is one of its own.
+
+        Returns:
+            The events in which these are told from now on.
         """
+        told: list[Told] = []
         for call in self._inside.pop(span_id, ()):
             call.around, call.due = None, now + HOLD
+            call.event.event_id, call.event.parent_id = call.own_place
+            told.append(Told(_id_of(call), [call.span_id, *call.joined]))
+        return told
+
+    def give_up(self, span_id: int, now: float) -> None:
+        """
+        Note that a span never ends: the calls that wait for it take its place.
+        """
+        for call in self._inside.get(span_id, ()):
+            call.due = now
 
     def due(self) -> float | None:
         """
-        When the next call is to be sent; None if none waits for a time.
+        When the next call is to be sent; None if none waits.
         """
-        return min((call.due for call in self._held.values() if call.due < inf), default=None)
+        return min((call.due for call in self._held.values()), default=None)
 
     def take(self, now: float, *, all_of_them: bool = False) -> Iterator[Call]:
         """
         Take those that have waited for long enough, or all.
         """
         for call in tuple(self._held.values()):
-            if all_of_them or call.due <= now or len(self._held) > _MAX_HELD:
-                if call.span_id not in self._held:
-                    continue  # taken by who interrupted this
-                self._drop(call)
-                if call.response_id is not None:
-                    self._sent[call.response_id] = now + HOLD
-                yield call
+            if not (all_of_them or call.due <= now or len(self._held) > _MAX_HELD):
+                continue
+            if call.span_id not in self._held:
+                continue  # taken by who interrupted this
+            self._drop(call)
+            self._note_sent(call, now)
+            yield call
+
+    def _keep(self, call: Call) -> None:
+        self._held[call.span_id] = call
+        self._by_span.update(dict.fromkeys((call.span_id, *call.joined), call))
+        if call.around is not None:
+            self._inside.setdefault(call.around, []).append(call)
+        if call.response_id is not None:
+            self._by_response[call.response_id] = call
 
     def _drop(self, call: Call) -> None:
         self._held.pop(call.span_id, None)
+        for span_id in (call.span_id, *call.joined):
+            self._by_span.pop(span_id, None)
         if self._by_response.get(call.response_id or "") is call:
             del self._by_response[call.response_id or ""]
         if call.around is not None and call in (beside := self._inside.get(call.around, [])):
@@ -142,12 +198,27 @@ class Doubles:
             if not beside:
                 del self._inside[call.around]
 
-    def _forget(self, now: float) -> None:
-        while self._sent:
-            response_id = next(iter(self._sent))
-            if self._sent[response_id] > now:
-                return
-            del self._sent[response_id]
+    def _find_sent(self, call: Call, now: float) -> _Known | None:
+        for key in (call.span_id, call.around, call.response_id):
+            known = None if key is None else self._sent.get(key)
+            if known is not None and known.until > now:
+                return known
+        return None
+
+    def _note_sent(self, call: Call, now: float) -> None:
+        event_id = _id_of(call)
+        spans = (call.span_id, call.around, *call.joined)
+        sent = self._sent
+        sent.update((span_id, _Known(event_id, inf)) for span_id in spans if span_id is not None)
+        if call.response_id is not None:
+            sent[call.response_id] = _Known(event_id, now + HOLD)
+        while len(sent) > _MAX_SENT:
+            del sent[next(iter(sent))]
+
+
+def _id_of(call: Call) -> str:
+    assert call.event.event_id is not None  # noqa: S101 - each event of a span has one
+    return call.event.event_id
 
 
 def _join(new: Call, held: Call) -> Call:
@@ -157,23 +228,42 @@ def _join(new: Call, held: Call) -> Call:
     Of two that don't enclose each other, as in the two traces of LangChain and its client, the one
     that has a parent counts as the outer one.
     """
-    outer, inner = new, held
-    if new.around == held.span_id or (held.around != new.span_id and new.event.parent_id is None):
-        outer, inner = held, new
+    is_inside = new.around in (held.span_id, *held.joined)
+    outer, inner = (held, new) if is_inside or _place(held) > _place(new) else (new, held)
+    if held.around == new.span_id:
+        outer, inner = new, held
     if _went_well(outer.event) and not inner.event.response:
         inner.event.error = None  # of a try, after which another one was answered
     rich, poor = (outer, inner) if outer.richness >= inner.richness else (inner, outer)
-    for name in _FILLED:
-        if getattr(rich.event, name) is None:
-            setattr(rich.event, name, getattr(poor.event, name))
-    for name in _PLACE:
-        setattr(rich.event, name, getattr(outer.event, name))
+    place = [getattr(outer.event, name) for name in _PLACE]
+    _fill(rich.event, poor.event)
+    for name, value in zip(_PLACE, place, strict=True):
+        setattr(rich.event, name, value)
     outer.event = rich.event
     outer.scope = outer.scope or inner.scope
     outer.response_id = outer.response_id or inner.response_id
     outer.joined += [inner.span_id, *inner.joined]
-    outer.due = inf if outer.around is not None else min(outer.due, inner.due)
+    outer.due = outer.due if outer.around is not None else min(outer.due, inner.due)
     return outer
+
+
+def _place(call: Call) -> tuple[bool, bool]:
+    """
+    How much is known of where a call belongs.
+    """
+    return call.around is not None, call.event.parent_id is not None
+
+
+def _fill(rich: ModelEvent, poor: ModelEvent) -> None:
+    """
+    Add to *rich* what it leaves open, and *poor* says; objects of the two are joined.
+    """
+    for name in _FILLED:
+        own, other = getattr(rich, name), getattr(poor, name)
+        if own is None:
+            setattr(rich, name, other)
+        elif isinstance(own, dict) and isinstance(other, dict) and name != "response":
+            setattr(rich, name, {**other, **own})
 
 
 def _went_well(event: ModelEvent) -> bool:

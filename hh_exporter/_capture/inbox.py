@@ -1,5 +1,5 @@
 """
-Spans that have ended and wait to be read.
+Spans of steps that have ended and wait to be read.
 
 `add` is what the end of a span costs the program: it appends to a deque, in whatever thread,
 perhaps in the garbage collector, and takes no lock. The deque is bounded; what it has no room
@@ -11,19 +11,21 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from itertools import count
-from typing import Any, Final
+from typing import Final
 
 from attrs import define, field
+
+from hh_exporter._capture.lineage import Started
 
 __all__ = ["ROOM", "Inbox"]
 
 ROOM: Final = 10_000
 """Spans that wait at most."""
 _MANY: Final = ROOM // 2
-"""Spans that are worth to be read before it is time."""
+"""Spans that are read before it is time."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Inbox:
     """
     The spans of one processor.
@@ -31,38 +33,51 @@ class Inbox:
 
     on_many: Callable[[], None]
     """Called where half the room is used; takes no lock."""
-    steps: deque[Any] = field(factory=deque, init=False)
-    """Those of steps, which become events."""
-    others: deque[tuple[int, int | None]] = field(init=False)
-    """The ids of the others and of their parents, for what they enclose; the oldest are dropped."""
+    _spans: deque[Started] = field(factory=deque, init=False)
     _lost: count[int] = field(factory=count, init=False)
     """Makes a number for each that had no room: that is atomic, as a sum would not be."""
     _lost_before: int = field(default=0, init=False)
     """Numbers that were made so far."""
+    _uncounted: int = field(default=0, init=False)
+    _has_said: bool = field(default=False, init=False)
+    """Whether `on_many` was called since the last span was taken."""
 
-    def __attrs_post_init__(self) -> None:
-        self.others = deque(maxlen=ROOM)
+    def __len__(self) -> int:
+        return len(self._spans)
 
-    def add(self, span: Any) -> None:
-        steps = self.steps
-        waiting = len(steps)
-        if waiting >= ROOM:
-            next(self._lost)
-            return
-        steps.append(span)
-        if waiting == _MANY:
-            self.on_many()
-
-    def take_lost(self) -> int:
+    def add(self, span: Started) -> bool:
         """
-        Say how many had no room since the last call.
+        Take a span; False if there is no room. Any thread.
+        """
+        spans = self._spans
+        waiting = len(spans)
+        if waiting >= _MANY:
+            if waiting >= ROOM:
+                next(self._lost)
+                return False
+            if not self._has_said:
+                self._has_said = True
+                self.on_many()
+        spans.append(span)
+        return True
+
+    def take(self) -> Started | None:
+        """
+        Take the oldest; None if there is none.
+        """
+        self._has_said = False
+        try:
+            return self._spans.popleft()
+        except IndexError:  # asked for in no other way, as another thread takes, too
+            return None
+
+    def take_lost(self, at_most: int) -> int:
+        """
+        Say how many had no room that were not counted before. One caller at a time.
         """
         number = next(self._lost)
-        lost = number - self._lost_before
+        self._uncounted += number - self._lost_before
         self._lost_before = number + 1
+        lost = min(at_most, self._uncounted)
+        self._uncounted -= lost
         return lost
-
-    def clear(self) -> None:
-        self.steps.clear()
-        self.others.clear()
-        self.take_lost()

@@ -9,19 +9,25 @@ was sent, or will be.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 from weakref import ReferenceType
 
 from attrs import Factory, define
 
 from hh_exporter._recording.scopes import Scope
-from hh_exporter._spans.mapping import event_id_of, kind_of
+from hh_exporter._spans.mapping import event_id_of, kind_of, session_of
 
 __all__ = ["Lineage", "Started"]
 
+_MAX_OPEN: Final = 100_000
+"""Spans that have not ended whose place is known; those that begin beyond that have no parent."""
 _MAX_ENDED: Final = 10_000
-"""Spans that ended whose place is known; a child that ends later than that many has no parent."""
+"""
+Spans that ended whose place is known, of steps and of others; what ends later than that many after
+its parent has no parent.
+"""
 _MAX_STEPS: Final = 100
 """Spans that are looked at between an event and its parent."""
 _FEWEST: Final = 1_000
@@ -34,14 +40,15 @@ _SAY_LATE: Final = (
 """How the names of instrumentations begin whose spans say what they are only when they end."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Started:
     """
-    A span that has begun.
+    A span that has begun, and may have ended since.
     """
 
     span: ReferenceType[Any] | None
     """An abandoned stream's span is never ended: nothing here keeps it alive."""
+    span_id: int
     trace_id: int
     parent_id: int | None
     """The span id of its parent; None for the first span of a trace."""
@@ -50,117 +57,185 @@ class Started:
     """The session or step of the exporter that encloses it."""
     ended: Any = None
     """The span once it has ended, until it is read."""
+    is_over: bool = False
+    """Whether it was read, or passed over."""
+    is_call: bool = False
+    """Whether it was read, as a call of a model."""
+    event_id: str | None = None
+    """Once it was read, the event in which it is told; None if in none."""
+    session_id: str | None = None
+    """Once it was read, the session that it named itself."""
 
     @property
     def is_gone(self) -> bool:
         """
         Whether it will never end.
         """
-        return self.ended is None and (self.span is None or self.span() is None)
+        is_held = self.is_over or self.ended is not None
+        return not is_held and (self.span is None or self.span() is None)
+
+    @property
+    def own_id(self) -> str:
+        """
+        The id of the event that it becomes by itself.
+        """
+        return event_id_of(f"{self.trace_id:032x}", f"{self.span_id:016x}")
 
 
-@define(eq=False, kw_only=True)
+@define(eq=False, repr=False, kw_only=True)
 class Lineage:
     """
     The spans of one processor that have begun, and those that ended lately.
 
-    Any thread adds to `started`; all else is for one caller at a time.
+    `begin` and `pass_over` are for any thread, and take no lock; all else is for one caller at a
+    time.
     """
 
     attributes_of: Callable[[Any], Mapping[str, Any]]
     """Reads the attributes that a span has now, which another thread may change."""
     is_wanted: Callable[[str | None], bool]
     """Whether steps of that type are sent; None for what is no step."""
-    started: dict[int, Started] = Factory(dict)
-    """By span id, those that have not ended, or whose end was not looked at."""
-    _ended: dict[int, tuple[Started, str | None]] = Factory(dict)
-    """By span id; with the id of the event in which it is told, if there is one."""
+    spans: dict[int, Started] = Factory(dict)
+    """By span id."""
+    _read: deque[Started] = Factory(deque)
+    """Those of steps that are over, the oldest first."""
+    _others: deque[int] = Factory(deque)
+    """The ids of all others that are over."""
     _tidy_at: int = _FEWEST
 
-    def end(self, span_id: int, started: Started, event_id: str | None) -> None:
+    def begin(self, started: Started) -> None:
+        if len(self.spans) < _MAX_OPEN:
+            self.spans[started.span_id] = started
+
+    def pass_over(self, span_id: int) -> None:
         """
-        Note in which event an ended span is told; in none, its parent stands for it.
+        Note the end of a span that is no step: its parent stands for it.
         """
-        self.started.pop(span_id, None)
-        started.ended = None
-        self._ended[span_id] = (started, event_id)
-        if len(self._ended) > _MAX_ENDED:
-            del self._ended[next(iter(self._ended))]
+        if (started := self.spans.get(span_id)) is not None:
+            started.ended, started.is_over = None, True
+            others = self._others
+            others.append(span_id)
+            if len(others) > _MAX_ENDED:
+                self.spans.pop(others.popleft(), None)
+
+    def end(self, started: Started, event_id: str | None) -> None:
+        """
+        Note in which event a span that was read is told; in none, its parent stands for it.
+        """
+        started.ended, started.is_over, started.event_id = None, True, event_id
+        self.spans[started.span_id] = started
+        self._read.append(started)
+        if len(self._read) > _MAX_ENDED:
+            self.spans.pop(self._read.popleft().span_id, None)
 
     def move(self, span_id: int, event_id: str) -> None:
         """
         Note that a span is told in another event than was noted before.
         """
-        if span_id in self._ended:
-            self._ended[span_id] = (self._ended[span_id][0], event_id)
+        if (started := self.spans.get(span_id)) is not None:
+            started.event_id = event_id
 
     def parent_of(self, started: Started, session_id: object) -> str | None:
         """
         Find the id of the nearest event or step above a span, whose event is in that session.
         """
-        child = started
-        for _ in range(_MAX_STEPS):
-            above, event_id = self._above(child)
-            step = child.scope
-            if step is not None and above is not None and above.scope is step:
-                step = None  # around that span, too
+        for child, above in self._upwards(started):
+            step = _between(child, above)
             if step is not None and step.event_id and step.session_id == session_id:
                 return step.event_id
-            if above is None or event_id is not None:
+            if above is not None and (event_id := self._event_of(above)) is not None:
                 return event_id
-            child = above
         return None
 
-    def call_around(self, started: Started) -> int | None:
+    def session_of(self, started: Started) -> tuple[str | None, Scope | None]:
         """
-        Find the span of the call of a model that encloses another directly, and has not ended.
+        Find the session that encloses a span most closely.
+
+        Returns:
+            Its id, and the scope of the exporter that it is if it is one.
         """
-        child = started
-        for _ in range(_MAX_STEPS):
-            above = self.started.get(child.parent_id or 0)
+        for child, above in self._upwards(started):
+            if (scope := _between(child, above)) is not None and scope.session_id is not None:
+                return scope.session_id, scope
+            if above is not None and (named := self._named_by(above)) is not None:
+                return named, None
+        return None, None
+
+    def calls_around(self, started: Started) -> list[Started]:
+        """
+        List the calls of a model that enclose another one with no other step between, outwards.
+        """
+        calls: list[Started] = []
+        for _, above in self._upwards(started):
             if above is None:
-                return None
-            kind = self._kind_now(above)
-            if kind is not None:
-                return child.parent_id if kind == "model" else None
-            child = above
-        return None
+                break
+            kind = ("model" if above.is_call else None) if above.is_over else self._kind_now(above)
+            if kind == "model":
+                calls.append(above)
+            elif kind is not None or (above.is_over and above.event_id is not None):
+                break
+        return calls
 
-    def tidy_up(self) -> list[int]:
+    def tidy_up(self) -> list[Started]:
         """
         Forget spans that were abandoned, once there may be many.
 
         Returns:
             Which they were.
         """
-        if len(self.started) < self._tidy_at:
+        if len(self.spans) < self._tidy_at:
             return []
-        known = self.started.copy()  # in one step: other threads add to it
-        gone = [span_id for span_id, each in known.items() if each.is_gone]
-        for span_id in gone:
-            self.started.pop(span_id, None)
-        self._tidy_at = max(_FEWEST, 2 * len(self.started))
+        known = self.spans.copy()  # in one step: other threads add to it
+        gone = [each for each in known.values() if each.is_gone]
+        for each in gone:
+            self.spans.pop(each.span_id, None)
+        self._tidy_at = max(_FEWEST, 2 * len(self.spans))
         return gone
 
-    def _above(self, child: Started) -> tuple[Started | None, str | None]:
+    def _upwards(self, started: Started) -> Iterator[tuple[Started, Started | None]]:
         """
-        Find the span above, and the id of its event if it has one, or will have.
+        Walk from a span to the first of its trace that is known: pairs of a span and its parent.
         """
-        span_id = child.parent_id
-        if span_id is None:
-            return None, None
-        if (ended := self._ended.get(span_id)) is not None:
-            return ended
-        above = self.started.get(span_id)
-        if above is None:
-            return None, None  # of another process, or of another provider
+        child = started
+        for _ in range(_MAX_STEPS):
+            # One that is not known is of another process, of another provider, or long over.
+            above = None if child.parent_id is None else self.spans.get(child.parent_id)
+            yield child, above
+            if above is None:
+                return
+            child = above
+
+    def _event_of(self, above: Started) -> str | None:
+        """
+        Find the id of the event that a span is told in, or will be; None if in none.
+        """
+        if above.is_over:
+            return above.event_id
         kind = self._kind_now(above)
         if kind is None and above.instrumentation.startswith(_SAY_LATE):
             kind = "chain"
         if not self.is_wanted(kind):
-            return above, None
-        return above, event_id_of(f"{above.trace_id:032x}", f"{span_id:016x}")
+            return None
+        calls = self.calls_around(above) if kind == "model" else []
+        return (calls[-1] if calls else above).own_id
+
+    def _named_by(self, above: Started) -> str | None:
+        span = _now(above)
+        if above.is_over or span is None:
+            return above.session_id
+        return session_of(self.attributes_of(span))
 
     def _kind_now(self, started: Started) -> str | None:
-        span = started.ended or (started.span and started.span())
+        span = _now(started)
         return None if span is None else kind_of(self.attributes_of(span))
+
+
+def _between(child: Started, above: Started | None) -> Scope | None:
+    """
+    Find the scope that encloses a span, but not its parent.
+    """
+    return None if above is not None and above.scope is child.scope else child.scope
+
+
+def _now(started: Started) -> Any:
+    return started.ended or (started.span and started.span())

@@ -1,9 +1,10 @@
 """
 When captured spans are read: in the background, in slices, and at once where it matters.
 
-A task in the exporter's loop reads what has ended, holding the loop for about a millisecond at
-a time, and waits for calls whose doubles may come. There is a task only while something waits.
-Who flushes or closes the exporter, or ends its loop, has all that waits pushed first.
+The exporter's loop reads what has ended, and is held for about a millisecond at a time. It looks
+again when calls whose doubles may come have waited for long enough; while nothing waits, nothing
+is scheduled there. Who flushes or closes the exporter, or ends its loop, has all that waits
+pushed first.
 
 `wake` runs where a span ends, so it takes no lock.
 """
@@ -13,26 +14,49 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from contextvars import Context
-from math import inf
+from functools import partial
 from threading import RLock
+from typing import Final, Protocol
 
 from attrs import Factory, define, field
 
-from hh_exporter._bell import Bell
-from hh_exporter._capture.converter import Converter
+from hh_exporter._capture.converter import Converter, Then
 from hh_exporter._capture.inbox import Inbox
-from hh_exporter._clock import Clock, turn
+from hh_exporter._clock import Clock, Timer, turn
 from hh_exporter._log import get_log
+from hh_exporter._outside import let_through
 
-__all__ = ["Pump"]
+__all__ = ["Home", "Pump"]
 
 log = get_log(__name__)
 
-_SLICE = 0.001
+_SLICE: Final = 0.001
 """Seconds for which a loop is held at a time; longer only by one large span."""
+_MANY: Final = 1_000
+"""Spans that had no room that are announced together."""
+_LOOK: Final = 0.1
+"""Seconds between two looks at calls that wait, at least."""
 
 
-@define(eq=False, kw_only=True)
+class Home(Protocol):
+    """
+    The exporter's worker: spans are read in its loop.
+    """
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop: ...
+
+    @property
+    def is_over(self) -> bool: ...
+
+    @property
+    def closing(self) -> object | None:
+        """
+        Something, if it ends as soon as it has sent what is there.
+        """
+
+
+@define(eq=False, repr=False, kw_only=True)
 class Pump:
     """
     The background work of one processor; a feed of its exporter.
@@ -40,126 +64,147 @@ class Pump:
 
     clock: Clock
     converter: Converter
-    loop: Callable[[], asyncio.AbstractEventLoop | None]
-    """Finds the loop of the exporter's worker, if there is one; takes no lock."""
+    find_loop: Callable[[], asyncio.AbstractEventLoop | None]
+    """Finds the loop of the exporter's worker, or one that could have it; takes no lock."""
+    see_to_home: Callable[[], Home | None]
+    """Has a worker if that can be; called in a loop."""
     lose: Callable[[int], None]
     """Counts and announces spans that had no room."""
     inbox: Inbox = field(init=False)
-    is_asleep: bool = field(default=True, init=False)
-    """Whether there is no task, and none is about to begin."""
-    _home: asyncio.AbstractEventLoop | None = field(default=None, init=False)
-    """The loop that was asked for a task."""
-    _task: asyncio.Task[None] | None = field(default=None, init=False)
-    _bell: Bell | None = field(default=None, init=False)
+    _is_asleep: bool = field(default=True, init=False)
+    """Whether nothing is scheduled in a loop."""
+    _loop: asyncio.AbstractEventLoop | None = field(default=None, init=False)
+    """Where the next turn is scheduled, or was."""
+    _timer: Timer | None = field(default=None, init=False)
     _lock: RLock = Factory(RLock)
-    """Held while spans are read and pushed. Reentrant, for signal handlers."""
+    """Held while spans are read, and never where the program's functions are called. Reentrant,
+    for signal handlers."""
 
     def __attrs_post_init__(self) -> None:
         self.inbox = Inbox(self._hurry)
 
+    @property
+    def is_awake(self) -> bool:
+        """
+        Whether something is scheduled in a loop, which may still run.
+        """
+        return not self._is_asleep and self._loop is not None and not self._loop.is_closed()
+
     def wake(self) -> None:
         """
-        Have a task in the exporter's loop, if there is a loop. Any thread.
+        Have what waits read soon, if there is a loop. Any thread.
         """
-        loop = self.loop()
-        if loop is None:
-            return
-        self.is_asleep, self._home = False, loop
-        try:
-            loop.call_soon_threadsafe(self._begin, loop, context=Context())
-        except RuntimeError:  # closed just now
-            self.is_asleep = True
-
-    def see_to_task(self) -> None:
-        """
-        Wake it in another loop, if the one that it was to live in is not the exporter's any more.
-        """
-        if not self.is_asleep and self.loop() is not self._home:
-            self.wake()
+        loop = self.find_loop()
+        if loop is not None:
+            self._schedule(loop)
 
     # As a feed.
 
     def holds(self) -> bool:
-        return bool(self.inbox.steps) or len(self.converter.doubles) > 0
+        return len(self.inbox) > 0 or len(self.converter.doubles) > 0
+
+    def move(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._is_asleep = True  # what is scheduled in another one may never run
+        if self.holds():
+            self._schedule(loop)
 
     def give(self) -> None:
         for _ in self._work(all_of_them=True):
             pass
 
     async def give_in_slices(self, deadline: float) -> None:
-        await self._slices(deadline, all_of_them=True)
+        work = self._work(all_of_them=True)
+        while not self._advance(work) and self.clock.now() < deadline:
+            await turn()
 
     # Within.
 
-    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
-        if loop is not self._home or (self._task is not None and not self._task.done()):
-            return
-        self._task = asyncio.Task(self._run(), loop=loop, name="hh_exporter capture")
-        self._task.add_done_callback(self._end)
-
-    def _end(self, task: asyncio.Task[None]) -> None:
-        if task is self._task:
-            self._task, self.is_asleep = None, True
-        if not task.cancelled() and (exc := task.exception()) is not None:
-            log.error_once(
-                "hh_exporter: reading spans failed with %s; logged once", type(exc).__name__
-            )
-
-    async def _run(self) -> None:
-        home, self._bell = self._home, Bell(self.clock)
-        while self._home is home:
-            self._bell.clear()
-            await self._slices(inf)
-            due = self.converter.doubles.due()
-            if due is None:
-                self.is_asleep = True  # first: what comes from here on wakes it
-                if not self.inbox.steps:
-                    return
-                self.is_asleep = False
-                continue
-            await self._bell.wait(due)
+    def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._is_asleep, self._loop = False, loop
+        try:
+            # Not in the context of who ended a span: it must not reach what is called here.
+            loop.call_soon_threadsafe(self._turn, loop, context=Context())
+        except RuntimeError:  # closed just now
+            self._is_asleep = True
 
     def _hurry(self) -> None:
-        if (bell := self._bell) is not None:
-            bell.ring()
+        if self._timer is not None:  # else it reads already, or was woken
+            self.wake()
 
-    async def _slices(self, deadline: float, *, all_of_them: bool = False) -> None:
+    def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
+        """
+        Read for a slice, in *loop*, and see to the next turn.
+        """
+        if loop is not self._loop:
+            return  # another loop has taken its place
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        home = self.see_to_home()
+        if home is not None and not home.is_over and home.loop is not loop:
+            self._schedule(home.loop)
+            return
+        if home is None or home.is_over or home.closing is not None:
+            self._is_asleep = True
+            self.give()  # nothing would be left that waits
+            return
+        if not self._advance(self._work(all_of_them=False)):
+            loop.call_soon(self._turn, loop)
+            return
+        due = self.converter.doubles.due()
+        if due is not None:
+            due = max(due, self.clock.now() + _LOOK)
+            self._timer = self.clock.call_at(due, partial(self._turn, loop))
+            return
+        self._is_asleep = True  # first: what comes from here on wakes it
+        if len(self.inbox):
+            self._schedule(loop)
+
+    def _advance(self, work: Iterator[None]) -> bool:
+        """
+        Go on with *work* for a slice.
+
+        Returns:
+            Whether it is done.
+        """
         ends_at = self.clock.now() + _SLICE
-        for _ in self._work(all_of_them=all_of_them):
-            now = self.clock.now()
-            if now >= deadline:
-                return
-            if now >= ends_at:
-                await turn()
-                ends_at = self.clock.now() + _SLICE
+        return all(self.clock.now() < ends_at for _ in work)
 
     def _work(self, *, all_of_them: bool) -> Iterator[None]:
         """
-        Read what has ended and push what is due, a span at each step.
+        Read what has ended by now and push what is due, a span at each step.
         """
         converter, inbox, now = self.converter, self.inbox, self.clock.now
-        while inbox.others or inbox.steps:
+        for _ in range(len(inbox)):
             with self._lock:
-                self._read_one()
+                started = inbox.take()
+                then = None if started is None else converter.take(started, now())
+            _call(then)
             yield
-        if lost := inbox.take_lost():
-            self.lose(lost)
-        with self._lock:
-            released = converter.release(now(), all_of_them=all_of_them)
         while True:
             with self._lock:
-                if next(released, self) is self:
-                    return
+                lost = inbox.take_lost(_MANY)
+            if not lost:
+                break
+            self.lose(lost)
+            yield
+        released = converter.release(now(), all_of_them=all_of_them)
+        while True:
+            with self._lock:
+                then = next(released, None)
+            if then is None:
+                return
+            _call(then)
             yield
 
-    def _read_one(self) -> None:
-        try:
-            while True:
-                self.converter.pass_over(*self.inbox.others.popleft())
-        except IndexError:  # none is left; asked for in no other way, as another thread takes, too
-            pass
-        try:
-            ended = self.inbox.steps.popleft()
-        except IndexError:
-            return
-        self.converter.take(ended, self.clock.now())
+
+def _call(then: Then | None) -> None:
+    """
+    Have the program's functions called, in an exporter that takes what they raise.
+    """
+    try:
+        if then is not None:
+            then()
+    except Exception as exc:
+        let_through(exc)
+        log.error_once("hh_exporter: reading spans failed with %s; logged once", type(exc).__name__)

@@ -128,8 +128,18 @@ class Settler:
         """
         Count and announce an event, or an update of it, that is pushed and dropped at once.
         """
-        self.queue.refuse(reason)
-        self.announce((event_id,), Outcome.DROPPED, reason, detail=detail, is_update=is_update)
+        self.refuse_all((event_id,), reason, detail, is_update=is_update)
+
+    def refuse_all(
+        self,
+        event_ids: tuple[str, ...],
+        reason: DropReason,
+        detail: str = "",
+        *,
+        is_update: bool = False,
+    ) -> None:
+        self.queue.refuse(reason, len(event_ids))
+        self.announce(event_ids, Outcome.DROPPED, reason, detail=detail, is_update=is_update)
 
     def lose(self, lost: Sequence[Subject], reason: DropReason) -> None:
         """

@@ -13,7 +13,7 @@ import asyncio
 import contextvars
 import traceback
 from asyncio import CancelledError, TaskGroup
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from itertools import chain
 from math import inf
 
@@ -70,8 +70,8 @@ class Worker:
     recovery: Recovery | None
     on_over: Callable[[], None]
     """Called when the task has ended and everything it held is back in the queue."""
-    on_last_call: Callable[[], None] = lambda: None
-    """Called when the task was cancelled, before what is queued then is sent."""
+    on_last_call: Callable[[], Awaitable[None]] = let_arrive
+    """Awaited when the task was cancelled, before what is queued then is sent."""
     is_serving: bool = False
     is_over: bool = False
     fault: str = ""
@@ -83,7 +83,7 @@ class Worker:
     """Deliveries that were taken, and the task of each."""
     _waits: Waits = field(init=False)
     _flush_to: int = 0
-    _closing: Wait | None = None
+    closing: Wait | None = None
     _is_last_call: bool = False
     """Whether it closes because it was cancelled, not because it was asked to."""
     _task: asyncio.Task[None] | None = field(default=None, init=False)
@@ -133,10 +133,10 @@ class Worker:
         await self.ended.wait()
 
     def begin_close(self, deadline: float) -> None:
-        if self._closing is None or self._is_last_call:
-            latest = inf if self._closing is None else self._closing.deadline.at
+        if self.closing is None or self._is_last_call:
+            latest = inf if self.closing is None else self.closing.deadline.at
             self._is_last_call = False
-            self._closing = self._waits.begin(self._bell, min(deadline, latest))
+            self.closing = self._waits.begin(self._bell, min(deadline, latest))
             if deadline > self.clock.now():
                 self.breaker.probe_now()
                 self.shipper.hurry()
@@ -148,7 +148,7 @@ class Worker:
         """
         if self._task is None or not self._task.cancelling():
             self._is_last_call = False
-            self._closing = self._waits.begin(self._bell, -inf)
+            self.closing = self._waits.begin(self._bell, -inf)
             self._bell.ring()
 
     def ring(self) -> None:
@@ -164,7 +164,7 @@ class Worker:
         Any thread, once its loop no longer runs. If that runs again, it ends without sending.
         """
         self._take_back()
-        self._closing = self._waits.begin(self._bell, -inf)
+        self.closing = self._waits.begin(self._bell, -inf)
         self.is_over = True
         self.shipper.is_retired = True  # what backs off there is no longer that worker's
         self.transport.end_threads()
@@ -184,12 +184,12 @@ class Worker:
             await turn()
             await self._serve_through_faults()
         except CancelledError:
-            self.on_last_call()
+            await self.on_last_call()
             self._take_back()
-            asked = inf if self._closing is None else self._closing.deadline.at
-            self._is_last_call = self._closing is None
+            asked = inf if self.closing is None else self.closing.deadline.at
+            self._is_last_call = self.closing is None
             last_call = min(self.clock.now() + self.last_call, asked)
-            self._closing = self._waits.begin(self._bell, last_call)
+            self.closing = self._waits.begin(self._bell, last_call)
             self.breaker.probe_now()
             await self._serve()
             raise
@@ -245,7 +245,7 @@ class Worker:
         until = self.clock.now() + delay
         while self.clock.now() < until and not self._is_done():
             self._bell.clear()
-            await self._bell.wait(min(until, self._waits.look_at(self._closing)))
+            await self._bell.wait(min(until, self._waits.look_at(self.closing)))
 
     async def _serve(self) -> None:
         """
@@ -291,7 +291,7 @@ class Worker:
         if len(self._in_hand) >= self.max_in_flight or self.breaker.free_at() > now:
             return None
         with self.queue.lock:
-            up_to_seq = self._flush_to if self._closing is None else inf
+            up_to_seq = self._flush_to if self.closing is None else inf
             batch = self.picker.pick(now, up_to_seq=up_to_seq)
             if batch is None:
                 return None
@@ -355,7 +355,7 @@ class Worker:
             return -inf
         if self.recovery is not None:
             look = min(look, self.recovery.look(self.clock.now()))
-        look = min(look, self._waits.look_at(self._closing))
+        look = min(look, self._waits.look_at(self.closing))
         return None if look == inf else look
 
     # Knowing when it is over.
@@ -364,13 +364,13 @@ class Worker:
         """
         Whether a close was asked for, and nothing is left to do or no time is left.
         """
-        if self._closing is None:
+        if self.closing is None:
             return False
         ledger = self.queue.ledger
         return (
             not (ledger.queued or ledger.in_flight)
-            or self._closing.deadline.is_over(self.clock.now())
-            or self._waits.is_pointless(self._closing, self._idle_until())
+            or self.closing.deadline.is_over(self.clock.now())
+            or self._waits.is_pointless(self.closing, self._idle_until())
         )
 
     def _idle_until(self) -> float:

@@ -6,6 +6,7 @@ An exporter that is flushed or closed has each of them push what it holds, first
 
 from __future__ import annotations
 
+from asyncio import AbstractEventLoop
 from typing import Protocol
 from weakref import WeakSet
 
@@ -22,6 +23,11 @@ class Feed(Protocol):
     def holds(self) -> bool:
         """
         Whether there is anything that it has not pushed.
+        """
+
+    def move(self, loop: AbstractEventLoop) -> None:
+        """
+        Note that the exporter's worker lives in *loop* from now on. Any thread; takes no lock.
         """
 
     def give(self) -> None:
@@ -48,6 +54,10 @@ class Feeds:
 
     def holds(self) -> bool:
         return any(feed.holds() for feed in tuple(self._feeds))
+
+    def move(self, loop: AbstractEventLoop) -> None:
+        for feed in tuple(self._feeds):
+            feed.move(loop)
 
     def give(self) -> None:
         for feed in tuple(self._feeds):

@@ -88,8 +88,16 @@ class Lifetime:
 
     def _make_worker(self, loop: asyncio.AbstractEventLoop, on_over: Callable[[], None]) -> Worker:
         worker = self.make_worker(loop, on_over)
-        worker.on_last_call = self.feeds.give
+        worker.on_last_call = self._push_last
+        self.feeds.move(loop)
         return worker
+
+    async def _push_last(self) -> None:
+        """
+        Have all pushed that waits, once the tasks that are cancelled with the worker have ended.
+        """
+        await let_arrive()
+        self.feeds.give()
 
     @property
     def worker(self) -> Worker | None:
@@ -153,7 +161,7 @@ class Lifetime:
         """
         if not self.queue.closed:
             end_all(self.open_blocks)
-            self.feeds.give()
+        self.feeds.give()  # what came to them after a close is counted as such
         self.queue.close()
 
     def open_again(self) -> None:

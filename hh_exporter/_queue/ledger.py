@@ -98,14 +98,14 @@ class Ledger:
         record.seq = self.pushed + self.recovered
         self.flying |= one
 
-    def refuse(self, reason: DropReason) -> None:
+    def refuse(self, reason: DropReason, count: int = 1) -> None:
         """
-        Count an event that is pushed and dropped at once.
+        Count events that are pushed and dropped at once.
         """
         self.dropped.setdefault(reason, 0)
         # In one step.
-        self.pushed += 1
-        self.dropped[reason] += 1
+        self.pushed += count
+        self.dropped[reason] += count
 
     def spool_new(self, hand_over: Callable[[], object]) -> None:
         """

@@ -166,12 +166,12 @@ class RecordQueue:
             admitted = self.overflow.admit_line()
         wake(admitted)
 
-    def refuse(self, reason: DropReason) -> None:
+    def refuse(self, reason: DropReason, count: int = 1) -> None:
         """
-        Count an event that never became a record here.
+        Count events that never became records here.
         """
         with self.lock:
-            self.ledger.refuse(reason)
+            self.ledger.refuse(reason, count)
 
     def load(self, records: Sequence[Record]) -> list[Record]:
         """

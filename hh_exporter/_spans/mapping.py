@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from hh_exporter._spans.span import Span
 
-__all__ = ["MARKS", "event_id_of", "event_of", "kind_of"]
+__all__ = ["MARKS", "event_id_of", "event_of", "kind_of", "session_of"]
 
 _FAMILIES: Final = {openinference.MARK: openinference, langfuse.MARK: langfuse}
 """By the attribute that each span of the family has."""
@@ -37,6 +37,12 @@ _DEFAULT_TYPE: Final = "tool"
 _NAMELESS: Final = "unknown"
 _MILLION: Final = 1_000_000
 
+_SESSIONS: Final = (
+    *("honeyhive.session_id", "traceloop.association.properties.session_id"),
+    *("gen_ai.conversation.id", "session.id", "traceloop.association.properties.thread_id"),
+)
+"""Where families name the session of a span, if they do."""
+
 _IN_CONFIG: Final = (
     *("model", "provider", "hyperparameters", "template"),
     *("tools", "tool_choice", "response_format"),
@@ -44,15 +50,12 @@ _IN_CONFIG: Final = (
 """Where the vendor's examples have these fields, which an Event has not."""
 
 
-def event_of(span: Span, session_id: str | None = None) -> AnyEvent:
+def event_of(span: Span) -> AnyEvent:
     """
     Make the event that *span* is.
 
-    Its id and its parent's follow from the span's, so a span that is read twice has one id.
-
-    Args:
-        span: The span.
-        session_id: The session of a span that names none; default: that of its trace.
+    Its id and its parent's follow from the span's, so a span that is read twice has one
+    id. A span without a session is in the session of its trace.
     """
     attributes = Attributes(dict(span.attributes))
     parts: Parts = {}
@@ -64,7 +67,7 @@ def event_of(span: Span, session_id: str | None = None) -> AnyEvent:
         parts = joined(genai.read(attributes, span), parts)
     if attributes.has_below(honeyhive.PREFIXES):
         parts = joined(parts, honeyhive.read(attributes))
-    parts = joined(_base(span, session_id), parts)
+    parts = joined(_base(span), parts)
     conclude(span, attributes, parts)
     if attributes.cut:
         parts["metadata"]["cut"] = sorted(set(attributes.cut))
@@ -103,7 +106,18 @@ def event_id_of(trace_id: str, span_id: str) -> str:
     return _as_uuid(f"{digits[:12]}5{digits[13:16]}{variant}{digits[17:32]}")
 
 
-def _base(span: Span, session_id: str | None) -> Parts:
+def session_of(attributes: Mapping[str, Any]) -> str | None:
+    """
+    Say which session a span with *attributes* names, which may not have ended; None if none.
+    """
+    for name in _SESSIONS:
+        value = attributes.get(name)
+        if isinstance(value, str) and value:
+            return value
+    return None
+
+
+def _base(span: Span) -> Parts:
     metadata = {"trace_id": span.trace_id, "span_id": span.span_id}
     if span.scope:
         metadata["scope"] = (
@@ -112,7 +126,7 @@ def _base(span: Span, session_id: str | None) -> Parts:
     base: Parts = {
         "event_name": span.name or _NAMELESS,
         "event_id": event_id_of(span.trace_id, span.span_id),
-        "session_id": session_id or _as_uuid(span.trace_id),
+        "session_id": _as_uuid(span.trace_id),
         "start_time": span.start // _MILLION,
         "end_time": span.end // _MILLION,
         "duration": max(0, span.end - span.start) / _MILLION,

@@ -6,18 +6,38 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from typing import Final
-from weakref import WeakKeyDictionary
+from typing import Final, Protocol
+from weakref import WeakKeyDictionary, WeakSet
 
 from hh_exporter import Exporter
 
-__all__ = ["claim"]
+__all__ = ["Reporter", "claim", "is_reported", "register"]
 
 _MAX: Final = 1_000
 """Calls that are known of an exporter; the oldest are forgotten."""
 
+
+class Reporter(Protocol):
+    """
+    An integration that reports all calls of one library.
+    """
+
+    @property
+    def library(self) -> str:
+        """
+        The name of the instrumentation that makes spans of the same calls.
+        """
+
+    def is_active(self) -> bool:
+        """
+        Whether it is told of calls at the moment.
+        """
+
+
 _told: WeakKeyDictionary[Exporter, dict[str, str]] = WeakKeyDictionary()
 os.register_at_fork(after_in_child=_told.clear)  # what its parent pushed is its parent's
+
+_reporters: WeakKeyDictionary[Exporter, WeakSet[Reporter]] = WeakKeyDictionary()
 
 
 def claim(exporter: Exporter, response_id: str, by: str) -> bool:
@@ -33,3 +53,20 @@ def claim(exporter: Exporter, response_id: str, by: str) -> bool:
         with suppress(RuntimeError):  # another thread adds one just now
             known.pop(next(iter(known)), None)
     return owner == by
+
+
+def register(exporter: Exporter, reporter: Reporter) -> None:
+    """
+    Say that *reporter* reports the calls of its library to *exporter*, for as long as it lives.
+    """
+    _reporters.setdefault(exporter, WeakSet()).add(reporter)
+
+
+def is_reported(exporter: Exporter, instrumentation: str) -> bool:
+    """
+    Whether another integration reports the calls that *instrumentation* makes spans of.
+    """
+    return any(
+        reporter.library == instrumentation and reporter.is_active()
+        for reporter in tuple(_reporters.get(exporter, ()))
+    )

@@ -9,13 +9,16 @@ deque, and takes no lock.
 from __future__ import annotations
 
 import asyncio
+from asyncio import CancelledError, _get_running_loop
 from collections.abc import Mapping
+from contextlib import suppress
+from threading import Event
 from typing import Any, Final, Literal
 from weakref import ref
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
-from opentelemetry.trace import SpanContext, StatusCode
+from opentelemetry.trace import SpanContext, StatusCode, TraceFlags
 
 from hh_exporter import ConfigError, DropReason, Exporter
 from hh_exporter._capture.converter import Converter
@@ -23,13 +26,14 @@ from hh_exporter._capture.lineage import Lineage, Started
 from hh_exporter._capture.prices import Prices
 from hh_exporter._capture.pump import Pump
 from hh_exporter._life.forks import in_child
+from hh_exporter._life.loops import find_loop
 from hh_exporter._log import get_log
-from hh_exporter._recording.scopes import current
+from hh_exporter._recording.scopes import Scope, current
 from hh_exporter._spans import span as plain
 from hh_exporter._spans.mapping import MARKS
 from hh_exporter.events import new_id
 from hh_exporter.integrations._layers import Layer
-from hh_exporter.integrations._told import claim
+from hh_exporter.integrations._told import claim, is_reported
 from hh_exporter.integrations._tracing import Tracing
 
 __all__ = ["Layer", "ModelEvents", "Tracing", "instrument"]
@@ -37,6 +41,10 @@ __all__ = ["Layer", "ModelEvents", "Tracing", "instrument"]
 log = get_log(__name__)
 
 _NOTHING: Final[Mapping[str, Any]] = {}
+_PLAIN: Final = frozenset({str, int, float, bool, bytes, type(None)})
+_SAMPLED: Final = int(TraceFlags.SAMPLED)
+_LOOK: Final = 1.0
+"""Seconds within which a loop that is not blocked turns."""
 
 
 def instrument(exporter: Exporter, *, only: Literal["model"] | None = None) -> Tracing:
@@ -95,6 +103,9 @@ class ModelEvents(SpanProcessor):
 
     def _begin(self) -> None:
         exporter = self._exporter
+        life, copy = exporter._life, exporter._life.copy
+        self._keeper = life.keeper if copy is None or not exporter._disabled else copy.keeper
+        self._is_off = bool(exporter._disabled) and copy is None
         self._lineage = Lineage(attributes_of=_attributes_of, is_wanted=self._is_wanted)
         converter = Converter(
             read=self._read,
@@ -103,67 +114,73 @@ class ModelEvents(SpanProcessor):
             fail=self._fail,
             complete=Prices().complete,
             is_told=lambda response_id: not claim(exporter, response_id, "spans"),
+            is_left=lambda scope: is_reported(exporter, scope),
         )
         self._pump = Pump(
-            clock=exporter._clock, converter=converter, loop=self._loop, lose=self._lose
+            clock=exporter._clock,
+            converter=converter,
+            find_loop=self._find_loop,
+            see_to_home=self._keeper.see_to_worker,
+            lose=self._lose,
         )
-        self._started, self._inbox = self._lineage.started, self._pump.inbox
-        exporter._life.feeds.add(self._pump)
+        for each in (life, copy):
+            if each is not None:
+                each.feeds.add(self._pump)
         in_child(self, ModelEvents._begin)  # what waited is its parent's
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """
         Note where a span begins, and have the exporter started if it is not.
         """
-        context, parent = _context_of(span), span.parent
-        scope = span.instrumentation_scope
-        self._started[context.span_id] = Started(
-            ref(span),
-            context.trace_id,
-            None if parent is None else parent.span_id,
-            "" if scope is None else scope.name,
-            current(self._exporter._blocks.owner),
-        )
-        worker = self._exporter._keeper.worker
-        if worker is None or worker.is_over or worker.loop.is_closed():
-            self._exporter._keeper.see_to_worker()
-        self._pump.see_to_task()
+        if self._is_off:
+            return
+        self._lineage.begin(_started(span, current(self._exporter._blocks.owner)))
+        worker, loop = self._keeper.worker, _get_running_loop()
+        if (
+            worker is None
+            or worker.is_over
+            or (loop is not worker.loop and (loop is not None or worker.loop.is_closed()))
+        ) and (loop is not None or self._keeper.has_thread):
+            self._keeper.see_to_worker()
 
     def on_end(self, span: ReadableSpan) -> None:
         """
         Take a span that has ended.
         """
-        span_id = _context_of(span).span_id
-        attributes = _attributes_of(span)
-        for mark in MARKS:
-            if mark in attributes:
-                if (started := self._started.get(span_id)) is not None:
-                    started.ended = span
-                self._inbox.add(span)
-                if self._pump.is_asleep:
-                    self._pump.wake()
-                return
-        parent = span.parent
-        self._inbox.others.append((span_id, None if parent is None else parent.span_id))
+        context = span.get_span_context()
+        if self._is_off or context is None:
+            return
+        lineage = self._lineage
+        if not context.trace_flags & _SAMPLED or _attributes_of(span).keys().isdisjoint(MARKS):
+            lineage.pass_over(context.span_id)
+            return
+        started = lineage.spans.get(context.span_id) or _started(span, None)
+        started.ended = span
+        if not self._pump.inbox.add(started):
+            lineage.pass_over(context.span_id)
+        elif not self._pump.is_awake:
+            self._pump.wake()
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """
         Push what has ended and, where that can be waited for, have it delivered.
 
-        In the thread of the exporter's event loop nothing can be waited for.
+        In the thread of the exporter's event loop nothing can be waited for, nor in another one
+        while that loop is blocked.
 
         Returns:
             Whether all of it has its outcome.
         """
         self._pump.give()
-        loop = self._loop()
-        if loop is None or not loop.is_running() or loop is asyncio._get_running_loop():
+        worker, seconds = self._keeper.worker, timeout_millis / 1000
+        loop = None if worker is None or worker.is_over else worker.loop
+        if loop is None or not _turns(loop, min(seconds, _LOOK)):
             return not self._exporter._queue.has_records
-        seconds = timeout_millis / 1000
         flush = asyncio.run_coroutine_threadsafe(self._exporter.flush(seconds), loop)
         try:
-            return flush.result(seconds + 1).left == 0
-        except (TimeoutError, asyncio.CancelledError):
+            return flush.result(seconds).left == 0
+        except (TimeoutError, CancelledError):
+            flush.cancel()
             return False
 
     def shutdown(self) -> None:
@@ -172,13 +189,16 @@ class ModelEvents(SpanProcessor):
         """
         self._pump.give()
 
-    def _loop(self) -> asyncio.AbstractEventLoop | None:
-        life = self._exporter._life
-        for each in (life, life.copy):
-            worker = None if each is None else each.keeper.worker
-            if worker is not None and not worker.is_over:
-                return worker.loop
-        return None
+    def __del__(self) -> None:
+        # Nothing else refers to the pump, so its lock is free; and finalizers may push.
+        if (pump := self.__dict__.get("_pump")) is not None and pump.holds():
+            pump.give()
+
+    def _find_loop(self) -> asyncio.AbstractEventLoop | None:
+        worker = self._keeper.worker
+        if worker is not None and not worker.is_over and not worker.loop.is_closed():
+            return worker.loop
+        return find_loop()
 
     def _is_wanted(self, kind: str | None) -> bool:
         return kind == "model" or (kind is not None and self._only is None)
@@ -197,16 +217,43 @@ class ModelEvents(SpanProcessor):
         self._exporter._settler.refuse(event_id, DropReason.INTERNAL_ERROR, "it can't be read")
 
     def _lose(self, count: int) -> None:
-        for _ in range(count):
-            self._exporter._settler.refuse(
-                new_id(), DropReason.QUEUE_FULL, "too many spans ended before they could be read"
-            )
+        ids = tuple([new_id() for _ in range(count)])
+        why = "too many spans ended before they could be read"
+        self._exporter._settler.refuse_all(ids, DropReason.QUEUE_FULL, why)
+
+
+def _turns(loop: asyncio.AbstractEventLoop, seconds: float) -> bool:
+    """
+    Whether a loop that runs in another thread can be waited for: it turns within so long.
+    """
+    if loop is _get_running_loop() or not loop.is_running():
+        return False
+    has_turned = Event()
+    with suppress(RuntimeError):  # closed just now
+        loop.call_soon_threadsafe(has_turned.set)
+        return has_turned.wait(seconds)
+    return False
+
+
+def _started(span: ReadableSpan, scope: Scope | None) -> Started:
+    context, parent, by = span.get_span_context(), span.parent, span.instrumentation_scope
+    assert context is not None  # noqa: S101 - a span that has begun has one
+    return Started(
+        ref(span),
+        context.span_id,
+        context.trace_id,
+        None if parent is None else parent.span_id,
+        "" if by is None else by.name,
+        scope,
+    )
 
 
 def _attributes_of(span: ReadableSpan) -> Mapping[str, Any]:
     attributes = span.attributes
+    if attributes is None:
+        return _NOTHING
     # One step, which another thread can't interrupt; each look at the original takes longer.
-    return _NOTHING if attributes is None else attributes.copy()  # type: ignore[attr-defined]
+    return attributes.copy()  # type: ignore[attr-defined,no-any-return]
 
 
 def _context_of(span: ReadableSpan) -> SpanContext:
@@ -246,4 +293,10 @@ def _plain(span: ReadableSpan) -> plain.Span:
 
 
 def _listed(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: [*v] if type(v) is tuple else v for k, v in attributes.items()}
+    return {k: v if type(v) in _PLAIN else _as_data(v) for k, v in attributes.items()}
+
+
+def _as_data(value: Any) -> Any:
+    if isinstance(value, tuple | list):
+        return [_as_data(each) for each in value]
+    return _listed(value) if isinstance(value, Mapping) else value

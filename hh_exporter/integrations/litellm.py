@@ -18,6 +18,7 @@ from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
 
 from hh_exporter import Exporter, ModelEvent
 from hh_exporter._log import Log, get_log
+from hh_exporter.integrations._told import claim, register
 
 __all__ = ["ExporterLogger"]
 
@@ -58,7 +59,8 @@ class ExporterLogger(CustomLogger):
     As an async context manager it is the first of `litellm.callbacks` within the block: enter it
     after the exporter. LiteLLM reports async calls in the background; at the end of the block it
     waits for these, for the exporter's `close_timeout` at most, since another logger may hold
-    LiteLLM up. Or add it to `litellm.callbacks` yourself.
+    LiteLLM up. Or add it to `litellm.callbacks` yourself. Beside a `ModelEvents` of the same
+    exporter each call is one event: that leaves LiteLLM's own spans to this logger.
 
     Args:
         exporter: Where the events go.
@@ -69,6 +71,14 @@ class ExporterLogger(CustomLogger):
         self._exporter = exporter
         self.exporter_id: int = id(exporter)
         """LiteLLM takes two loggers whose public numbers and strings are equal for the same one."""
+        self.library: str = "litellm"
+        register(exporter, self)
+
+    def is_active(self) -> bool:
+        """
+        Whether LiteLLM reports to it at the moment.
+        """
+        return any(each is self for each in litellm.logging_callback_manager.get_all_callbacks())
 
     async def __aenter__(self) -> None:
         litellm.callbacks.insert(0, self)  # before those that may hang
@@ -94,22 +104,27 @@ class ExporterLogger(CustomLogger):
     def log_success_event(
         self, kwargs: Mapping[str, Any], response_obj: Any, start_time: datetime, end_time: datetime
     ) -> None:
-        self._exporter.push(_event(kwargs, start_time, end_time))
+        self._push(_event(kwargs, start_time, end_time), response_obj)
 
     async def async_log_success_event(
         self, kwargs: Mapping[str, Any], response_obj: Any, start_time: datetime, end_time: datetime
     ) -> None:
-        self._exporter.push(_event(kwargs, start_time, end_time))
+        self._push(_event(kwargs, start_time, end_time), response_obj)
 
     def log_failure_event(
         self, kwargs: Mapping[str, Any], response_obj: Any, start_time: datetime, end_time: datetime
     ) -> None:
-        self._exporter.push(_event(kwargs, start_time, end_time, has_failed=True))
+        self._push(_event(kwargs, start_time, end_time, has_failed=True), None)
 
     async def async_log_failure_event(
         self, kwargs: Mapping[str, Any], response_obj: Any, start_time: datetime, end_time: datetime
     ) -> None:
-        self._exporter.push(_event(kwargs, start_time, end_time, has_failed=True))
+        self._push(_event(kwargs, start_time, end_time, has_failed=True), None)
+
+    def _push(self, event: ModelEvent, response: object) -> None:
+        response_id = getattr(response, "id", None)
+        if not isinstance(response_id, str) or claim(self._exporter, response_id, self.library):
+            self._exporter.push(event)
 
 
 async def _all_told() -> None:
