@@ -220,6 +220,16 @@ class TestHoneyHive:
         assert event["event_type"] == "tool"
         assert event["duration"] in (820.5, 7)
 
+    def test_odd_values_are_not_lost(self) -> None:
+        """
+        They stay under their names.
+        """
+        event = read(honeyhive_duration_ms="soon", honeyhive_event_name=7)
+
+        odd = {"honeyhive_duration_ms": "soon", "honeyhive_event_name": 7}
+        assert event["metadata"].items() >= odd.items()
+        assert (event["event_name"], event["duration"]) == ("work", 820.5)
+
 
 class TestGenAi:
     """
