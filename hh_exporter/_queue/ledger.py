@@ -157,13 +157,14 @@ class Ledger:
 
     def load(self, record: Record) -> Due | None:
         """
-        Move a record from disk back into the queue; it keeps its place in the order.
+        Move a record from disk back into the queue, to its place in the order.
 
         Returns:
             As `enter` does.
         """
         size, session = len(record.data), record.session
         announced = 0 if session is None else len(session.data)
+        at = bisect_left(self.waiting, record.seq, key=by_seq)
         # In one step.
         self.spooled -= 1
         self.queued += 1
@@ -174,7 +175,7 @@ class Ledger:
             self.holders[session] = held + 1
             if not held:
                 self.session_bytes += announced
-        self.waiting.append(record)
+        self.waiting.insert(at, record)
         due = self._due
         return due if len(self.waiting) >= due[0] or self.waiting_bytes >= due[1] else None
 

@@ -181,7 +181,8 @@ class RecordQueue:
             Those that were admitted.
         """
         with self.lock:
-            admitted, due = ([], None) if self.closed else self.overflow.load(records)
+            load = self.overflow.load
+            admitted, due = ([], None) if self.closed else self.overflow.alone(load, records)
         self._ring(due)
         return admitted
 

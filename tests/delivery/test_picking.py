@@ -294,3 +294,24 @@ def test_an_update_follows_one_that_may_follow_what_is_on_disk(
     for record in (event, first, second):
         load(picker, shelf, record)
         assert deliver(picker) == [record]
+
+
+def test_what_comes_back_from_disk_is_in_front_of_what_follows_it(
+    picker: Picker, shelf: Shelf
+) -> None:
+    """
+    In memory, too: an update is not pulled before its event.
+    """
+    event, later = push(picker, 1), update(picker, 1)
+    push(picker, 2)
+    assert shelf == [event]
+    batch = picker.queue.pull(1)
+    assert batch == [later]
+    picker.queue.put_back(batch)
+    [other] = picker.queue.pull(9)[1:]
+    picker.queue.take([other])
+    picker.queue.settle([other], Outcome.DELIVERED)
+    picker.queue.put_back([later])
+    load(picker, shelf, event)
+
+    assert picker.queue.pull(1) == [event]
