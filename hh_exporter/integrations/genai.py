@@ -69,7 +69,9 @@ def instrument(exporter: Exporter, *, only: Literal["model"] | None = None) -> T
     Raises:
         ConfigError: *only* is something else.
     """
-    return Tracing(ModelEvents(exporter, only=only))
+    events = ModelEvents(exporter, only=only)
+    events._takes_unsampled = True  # what the app samples away is marked so, for the app alone
+    return Tracing(events)
 
 
 class ModelEvents(SpanProcessor):
@@ -99,6 +101,7 @@ class ModelEvents(SpanProcessor):
         self._exporter = exporter
         self._only = only
         self._warned_of_limits = False
+        self._takes_unsampled = False
         self._begin()
 
     def _begin(self) -> None:
@@ -151,7 +154,8 @@ class ModelEvents(SpanProcessor):
         if self._is_off or context is None:
             return
         lineage = self._lineage
-        if not context.trace_flags & _SAMPLED or _attributes_of(span).keys().isdisjoint(MARKS):
+        is_sampled = context.trace_flags & _SAMPLED or self._takes_unsampled
+        if not is_sampled or _attributes_of(span).keys().isdisjoint(MARKS):
             lineage.pass_over(context.span_id)
             return
         started = lineage.spans.get(context.span_id) or _started(span, None)
