@@ -14,7 +14,7 @@ from hh_exporter.integrations._layers import CLIENTS, Layer
 from tests.docs.pages import PAGES, examples, run
 from tests.scripted_server import ScriptedServer
 
-[WATCH, CAPTURE] = examples(PAGES["genai"])
+[CAPTURE, WATCH, SUPPORT] = examples(PAGES["genai"])
 
 
 async def test_a_span_of_a_call_becomes_an_event(server: ScriptedServer) -> None:
@@ -69,3 +69,26 @@ def test_the_table_lists_each_client_with_all_that_captures_it() -> None:
     for client in CLIENTS:
         ways = [way.distribution for way in client.ways if way.module != client.module]
         assert table[client.distribution] == ways
+
+
+async def test_a_block_is_the_session_of_what_is_called_inside(server: ScriptedServer) -> None:
+    """
+    As it says, also in the tasks and functions that are called there.
+    """
+    provider = TracerProvider(shutdown_on_exit=False)
+    async with Exporter("key", base_url=server.url, dialect="v1") as exporter:
+        run(WATCH)["watch"](provider, exporter)
+
+        async def answer(question: str) -> str:
+            asked = {"gen_ai.operation.name": "chat", "gen_ai.request.model": question}
+            provider.get_tracer("docs").start_span("chat", attributes=asked).end()
+            return question
+
+        assert await run(SUPPORT)["support"](exporter, answer) == "Hi"
+        await exporter.flush()
+
+    events = [event for request in server.requests for event in request.events]
+    [session] = [event for event in events if event["event_type"] == "session"]
+    [call] = [event for event in events if event["event_type"] == "model"]
+    assert session["event_name"] == "support chat"
+    assert call["session_id"] == session["session_id"]
