@@ -8,6 +8,7 @@ called where that caller holds no lock, since it calls the program's functions.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Final, TypeAlias
@@ -57,7 +58,7 @@ class Converter:
     """Whether a call with that response id was pushed by another integration."""
     is_left: Callable[[str], bool]
     """Whether another integration pushes the calls of the instrumentation of that name."""
-    _sessions: dict[str, str] = Factory(dict)
+    _sessions: OrderedDict[str, str] = Factory(OrderedDict)
     """The session that a span of a trace named, by trace."""
 
     def take(self, started: Started, now: float) -> Then | None:
@@ -120,7 +121,7 @@ class Converter:
             started.session_id = own
             self._sessions[span.trace_id] = own
             if len(self._sessions) > _MAX_TRACES:
-                del self._sessions[next(iter(self._sessions))]
+                self._sessions.popitem(last=False)
         elif (known := around or self._sessions.get(span.trace_id)) is not None:
             event.session_id = known
 

@@ -15,6 +15,7 @@ Pure: callers say what time it is.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from math import inf
 from typing import Final
@@ -111,7 +112,7 @@ class Doubles:
     """Those that are held, by the call around them."""
     _by_response: dict[str, Call] = Factory(dict)
     """Those that are held, by response id."""
-    _sent: dict[str | int, _Known] = Factory(dict)
+    _sent: OrderedDict[str | int, _Known] = Factory(OrderedDict)
     """By response id, known for a moment, and by the span ids that were told or were around."""
 
     def __len__(self) -> int:
@@ -213,7 +214,7 @@ class Doubles:
         if call.response_id is not None:
             sent[call.response_id] = _Known(event_id, now + HOLD)
         while len(sent) > _MAX_SENT:
-            del sent[next(iter(sent))]
+            sent.popitem(last=False)  # unlike next and del, as fast however often
 
 
 def _id_of(call: Call) -> str:
