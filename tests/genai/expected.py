@@ -65,7 +65,8 @@ def _schema_of(event: Json) -> Any:
     form = event.get("config", {}).get("response_format")
     while isinstance(form, dict) and form.get("type") != "object":
         form = form.get("json_schema") or form.get("schema") or form.get("format")
-    return form
+    # LangChain wants a title.
+    return {k: v for k, v in form.items() if k != "title"} if isinstance(form, dict) else form
 
 
 ASPECTS: Final[dict[str, Callable[[Json], Any]]] = {

@@ -1,7 +1,7 @@
 """
 What each layer of instrumentation can't know of a call, and how it shows.
 
-GAPS is the source of the tables in docs/genai.md, which `python -m tests.genai.gaps` prints. The
+GAPS is the source of the tables of support, which `python -m tests.genai.support` prints. The
 tests fail for what is missing and not listed, and for what is listed and not missing.
 """
 
@@ -12,17 +12,17 @@ from typing import Final
 
 from attrs import field, frozen
 
-from tests.genai.clients.client import scenarios_of
-from tests.genai.expected import ASPECTS
-from tests.genai.families import LAYERS, Layer
+from tests.genai.families import Layer
 
-__all__ = ["GAPS", "NO_EVENT", "Gap", "gaps_of", "tables"]
+__all__ = ["GAPS", "NO_EVENT", "Gap", "gaps_of"]
 
 NO_EVENT: Final = "event"
 """The aspect of a call of which nothing is told."""
 
 _PARTIAL: Final = ("died", "closed early", "abandoned", "cancelled")
 _STREAMED: Final = ("*streamed*", *_PARTIAL)
+_NOT_CHAT: Final = ("openai, Responses", "anthropic", "google-genai", "langchain*")
+_REASONING_CHAINS: Final = ("langchain-openai, Responses", "langchain-anthropic")
 _ANSWER: Final = ("model", "model asked for", "response id", "text")
 
 
@@ -78,7 +78,7 @@ GAPS: Final = (
     Gap(
         "semconv",
         ("finish reason",),
-        "has none, or says error",
+        "has none",
         clients=("langchain-openai, Responses",),
     ),
     Gap(
@@ -103,22 +103,266 @@ GAPS: Final = (
     ),
     Gap(
         "openinference",
-        ("tools",),
-        "leaves the descriptions of tools out",
-        clients=("openai, Responses",),
-    ),
-    Gap(
-        "openinference",
-        ("structured output",),
-        "has no schema of the answer",
-        clients=("openai, Responses", "anthropic", "langchain*"),
-    ),
-    Gap(
-        "openinference",
         _ANSWER,
         "has nothing of an answer that was not read to its end",
         clients=("openai, Responses",),
         scenarios=_PARTIAL,
+    ),
+    Gap(
+        "openinference",
+        ("tool calls",),
+        "has no ids of calls of tools",
+        clients=("google-genai",),
+        scenarios=("*tools*",),
+    ),
+    Gap(
+        "openinference",
+        ("tools", "structured output"),
+        "writes additionalProperties as additional_properties",
+        clients=("google-genai",),
+    ),
+    Gap(
+        "openinference",
+        ("messages",),
+        "has the result of a tool as JSON of what Gemini takes",
+        clients=("google-genai",),
+        scenarios=("tool result",),
+    ),
+    Gap(
+        "openinference",
+        (NO_EVENT,),
+        "has no span of a call that is cancelled",
+        clients=("langchain*",),
+        scenarios=("cancelled while waiting",),
+    ),
+    Gap(
+        "openinference",
+        ("model", "model asked for"),
+        "has only the model that was asked for, of an answer that was not read to its end",
+        clients=("langchain-openai*",),
+        scenarios=_PARTIAL,
+    ),
+    Gap(
+        "openinference",
+        ("response id",),
+        "has no id of a streamed answer",
+        clients=("langchain-openai, Chat Completions", "langchain-anthropic"),
+        scenarios=_STREAMED,
+    ),
+    Gap(
+        "openinference",
+        ("tokens", "cached tokens"),
+        "counts no input of a stream",
+        clients=("langchain-anthropic",),
+        scenarios=_STREAMED,
+    ),
+    Gap("openinference", ("reasoning",), "leaves reasoning out", clients=_REASONING_CHAINS),
+    Gap(
+        "openinference",
+        ("model", "model asked for"),
+        "has one model, and none if there is no answer",
+        clients=("openai-agents*",),
+    ),
+    Gap(
+        "openinference",
+        ("messages", "text", "response id"),
+        "has nothing of a call that is not answered",
+        clients=("openai-agents, Responses",),
+        scenarios=("failed", "cancelled*"),
+    ),
+    Gap(
+        "openinference",
+        (
+            *("cached tokens", "reasoning tokens", "finish reason"),
+            *("response id", "tools"),
+        ),
+        "has less of an answer",
+        clients=("openai-agents, Chat Completions",),
+    ),
+    Gap(
+        "openinference",
+        ("text",),
+        "has no text of a stream",
+        clients=("openai-agents, Chat Completions",),
+        scenarios=("streamed, async", "cancelled"),
+    ),
+    Gap(
+        "openinference",
+        ("messages",),
+        "has no images",
+        clients=("openai-agents, Chat Completions",),
+        scenarios=("image",),
+    ),
+    # OpenLLMetry.
+    Gap("openllmetry", ("structured output",), "has no schema of the answer", clients=_NOT_CHAT),
+    Gap(
+        "openllmetry",
+        (NO_EVENT,),
+        "has no span of a call that is cancelled",
+        scenarios=("cancelled while waiting",),
+    ),
+    Gap(
+        "openllmetry",
+        (NO_EVENT,),
+        "has no span of a stream that was not read to its end",
+        clients=("anthropic", "google-genai"),
+        scenarios=_PARTIAL,
+    ),
+    Gap(
+        "openllmetry",
+        (NO_EVENT,),
+        "has no span of a stream that failed",
+        clients=("google-genai",),
+        scenarios=("failed, streamed",),
+    ),
+    Gap(
+        "openllmetry",
+        ("messages",),
+        "has no messages if there is an image",
+        clients=("openai, Chat Completions",),
+        scenarios=("*image",),
+    ),
+    Gap(
+        "openllmetry",
+        ("reasoning tokens",),
+        "counts no reasoning in a stream",
+        clients=("openai, Chat Completions",),
+        scenarios=_STREAMED,
+    ),
+    Gap(
+        "openllmetry",
+        _ANSWER,
+        "has nothing of an answer that was not read to its end",
+        clients=("openai, Responses",),
+        scenarios=_PARTIAL,
+    ),
+    Gap(
+        "openllmetry",
+        ("messages",),
+        "has nothing of a stream that died",
+        clients=("openai, Responses",),
+        scenarios=("died",),
+    ),
+    Gap(
+        "openllmetry",
+        ("tool calls",),
+        "has other ids of calls of tools than their results",
+        clients=("openai, Responses",),
+        scenarios=("*tools*",),
+    ),
+    Gap(
+        "openllmetry",
+        ("tokens",),
+        "counts more output of a stream than there was",
+        clients=("anthropic",),
+        scenarios=_STREAMED,
+    ),
+    Gap(
+        "openllmetry",
+        ("messages", "tools", "tokens", "reasoning tokens"),
+        "has no instructions and tools, and counts no reasoning",
+        clients=("google-genai",),
+    ),
+    Gap(
+        "openllmetry",
+        ("text", "tool calls", "reasoning", "finish reason"),
+        "has the last piece of a stream for the whole",
+        clients=("google-genai",),
+        scenarios=_STREAMED,
+    ),
+    Gap(
+        "openllmetry",
+        ("finish reason", "reasoning"),
+        "has no reasoning, and no reason of the end",
+        clients=_REASONING_CHAINS,
+    ),
+    Gap(
+        "openllmetry",
+        ("model", "model asked for", "response id"),
+        "has only the model that was asked for of a stream, and no id",
+        clients=("langchain*",),
+        scenarios=_STREAMED,
+    ),
+    Gap(
+        "openllmetry",
+        ("model", "model asked for", "response id"),
+        "has only the model that was asked for, and no id",
+        clients=("langchain-openai, Responses",),
+    ),
+    Gap(
+        "openllmetry",
+        ("text",),
+        "has nothing of an answer that was not read to its end",
+        clients=("langchain*",),
+        scenarios=_PARTIAL,
+    ),
+    Gap(
+        "openllmetry",
+        ("text",),
+        "has calls of tools in the text, too",
+        clients=_REASONING_CHAINS,
+        scenarios=("*tools*",),
+    ),
+    Gap(
+        "openllmetry",
+        ("reasoning tokens",),
+        "counts no reasoning",
+        clients=("langchain-openai*",),
+    ),
+    Gap(
+        "openllmetry",
+        ("cached tokens",),
+        "counts no writes to the cache",
+        clients=("langchain-anthropic",),
+    ),
+    Gap(
+        "openllmetry",
+        ("tokens", "cached tokens"),
+        "counts no input of a stream",
+        clients=("langchain-anthropic",),
+        scenarios=_STREAMED,
+    ),
+    Gap(
+        "openllmetry",
+        ("model", "model asked for"),
+        "has one model, and none if there is no answer",
+        clients=("openai-agents*",),
+    ),
+    Gap(
+        "openllmetry",
+        ("reasoning",),
+        "leaves reasoning out",
+        clients=("openai-agents, Responses",),
+    ),
+    Gap(
+        "openllmetry",
+        ("tool calls",),
+        "has the first of several calls of tools",
+        clients=("openai-agents, Responses",),
+        scenarios=("parallel tools",),
+    ),
+    Gap(
+        "openllmetry",
+        ("messages",),
+        "has images as the Responses API writes them",
+        clients=("openai-agents, Responses",),
+        scenarios=("image",),
+    ),
+    Gap(
+        "openllmetry",
+        ("text", "response id"),
+        "has nothing of a call that is not answered",
+        clients=("openai-agents, Responses",),
+        scenarios=("cancelled",),
+    ),
+    Gap(
+        "openllmetry",
+        (
+            *("text", "tool calls", "tokens", "cached tokens"),
+            *("reasoning tokens", "response id", "finish reason", "tools"),
+        ),
+        "has nothing of an answer",
+        clients=("openai-agents, Chat Completions",),
     ),
     # Anthropic's client.
     Gap(
@@ -138,20 +382,34 @@ GAPS: Final = (
         "has no messages of a call that gets no answer",
         scenarios=("failed*", "cancelled while waiting"),
     ),
-    Gap(
-        "pydantic-ai",
-        ("finish reason",),
-        "says stop for calls of tools",
-        clients=("OpenAI Responses", "Google"),
-        scenarios=("*tools*",),
-    ),
     # LiteLLM.
     Gap(
         "litellm",
         ("model", "model asked for"),
         "has only the model that was asked for of a stream",
-        clients=("OpenAI",),
         scenarios=_STREAMED,
+    ),
+    Gap("litellm", ("tool calls",), "has no ids of calls of tools", scenarios=("*tools*",)),
+    Gap("litellm", ("structured output",), "has no schema of the answer"),
+    Gap(
+        "litellm",
+        ("text",),
+        "has nothing of an answer that was not read to its end",
+        scenarios=("died", "closed early"),
+    ),
+    Gap(
+        "litellm",
+        ("reasoning", "reasoning tokens"),
+        "leaves reasoning out, and estimates its tokens",
+        clients=("Anthropic", "Google"),
+        scenarios=("reasoning*",),
+    ),
+    Gap(
+        "litellm",
+        (NO_EVENT,),
+        "has no span of a stream that failed",
+        clients=("Anthropic", "Google"),
+        scenarios=("died", "failed, streamed"),
     ),
     Gap(
         "litellm",
@@ -176,13 +434,6 @@ GAPS: Final = (
     Gap("langfuse", ("structured output",), "has no schema of the answer"),
     Gap(
         "langfuse",
-        ("messages",),
-        "has calls and results of tools as the Responses API writes them",
-        clients=("openai, Responses",),
-        scenarios=("tool result",),
-    ),
-    Gap(
-        "langfuse",
         ("text",),
         "has nothing of an answer that was not read to its end",
         clients=("openai, Responses",),
@@ -202,39 +453,3 @@ def gaps_of(layer: Layer, scenario: str) -> list[Gap]:
     Find what *layer* can't know in *scenario*.
     """
     return [gap for gap in GAPS if gap.is_of(layer, scenario)]
-
-
-def tables() -> str:
-    """
-    Make two tables: what each family knows, and what it is that it doesn't, in words.
-    """
-    families = list(dict.fromkeys(layer.family for layer in LAYERS))
-    known = [
-        [aspect, *(_cell(family, aspect) for family in families)] for aspect in (NO_EVENT, *ASPECTS)
-    ]
-    rows = [["", *families], ["---"] * (len(families) + 1), *known]
-    words = [["family", "client", "when", "what"], ["---"] * 4]
-    for gap in GAPS:
-        clients, scenarios = _listed(gap.clients), _listed(gap.scenarios)
-        words.append([gap.family, clients, scenarios, gap.why])
-    return "\n\n".join(
-        "\n".join(f"| {' | '.join(row)} |" for row in table) for table in (rows, words)
-    )
-
-
-def _cell(family: str, aspect: str) -> str:
-    cases = [
-        any(aspect in gap.aspects for gap in gaps_of(layer, scenario))
-        for layer in LAYERS
-        if layer.family == family
-        for scenario in scenarios_of(layer.make(None))
-    ]
-    return "no" if all(cases) else "partly" if any(cases) else "yes"
-
-
-def _listed(patterns: tuple[str, ...]) -> str:
-    return "all" if patterns == ("*",) else ", ".join(p.strip("*") for p in patterns)
-
-
-if __name__ == "__main__":
-    print(tables())

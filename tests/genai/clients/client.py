@@ -12,7 +12,10 @@ import gc
 import inspect
 import threading
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, suppress
+from copy import deepcopy
 from typing import Any, Protocol
+
+from attrs import evolve
 
 from tests.genai.scenarios import BEGUN, SCENARIOS, Ending, Scenario
 from tests.genai.server import ModelServer
@@ -70,6 +73,7 @@ def perform(
         runner: Runs what is awaited. It should be the same each time, since some clients keep
             connections of their loop for the next one that is made.
     """
+    scenario = evolve(scenario, messages=deepcopy(scenario.messages))  # which some write into
     models.answer(*scenario.answers)
     try:
         if scenario.is_async:
