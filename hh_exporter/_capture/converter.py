@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Final, TypeAlias
 
-from attrs import Factory, define
+from attrs import Factory, define, field
 
 from hh_exporter._capture.doubles import Call, Doubles, Told
 from hh_exporter._capture.lineage import Lineage, Started
@@ -47,7 +47,7 @@ class Converter:
     read: Callable[[Any], Span]
     """Reads an ended span of the tracer."""
     lineage: Lineage
-    doubles: Doubles = Factory(Doubles)
+    doubles: Doubles = field(init=False)
     pairs: Pairs = Factory(Pairs)
     push: Callable[[AnyEvent, SessionProperties | None], object]
     fail: Callable[[str], None]
@@ -60,6 +60,9 @@ class Converter:
     """Whether another integration pushes the calls of the instrumentation of that name."""
     _sessions: OrderedDict[str, str] = Factory(OrderedDict)
     """The session that a span of a trace named, by trace."""
+
+    def __attrs_post_init__(self) -> None:
+        self.doubles = Doubles(self.lineage.is_parent)
 
     def take(self, started: Started, now: float) -> Then | None:
         """

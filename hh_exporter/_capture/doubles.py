@@ -16,7 +16,7 @@ Pure: callers say what time it is.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import inf
 from typing import Final
 
@@ -104,6 +104,8 @@ class Doubles:
     Calls that wait for another span of the same call.
     """
 
+    is_parent: Callable[[str], bool] = lambda _: False
+    """Whether another event named that one as its parent."""
     _held: dict[int, Call] = Factory(dict)
     """By the span of each, the oldest first."""
     _by_span: dict[int, Call] = Factory(dict)
@@ -136,7 +138,10 @@ class Doubles:
                 same.append(other)
         for other in same:
             self._drop(other)
+            named = [each for each in map(_id_of, (call, other)) if self.is_parent(each)]
             call = _join(call, other)
+            if len(named) == 1:  # who named it finds it
+                [call.event.event_id] = named
         self._keep(call)
         return Told(_id_of(call), [call.span_id, *call.joined])
 

@@ -9,7 +9,7 @@ was sent, or will be.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 from weakref import ReferenceType
@@ -101,6 +101,8 @@ class Lineage:
     """Those of steps that are over, the oldest first."""
     _others: deque[int] = Factory(deque)
     """The ids of all others that are over."""
+    _parents: OrderedDict[str, None] = Factory(OrderedDict)
+    """The events that others named as their parents lately."""
     _tidy_at: int = _FEWEST
 
     def begin(self, started: Started) -> None:
@@ -144,8 +146,17 @@ class Lineage:
             if step is not None and step.event_id and step.session_id == session_id:
                 return step.event_id
             if above is not None and (event_id := self._event_of(above)) is not None:
+                self._parents[event_id] = None
+                if len(self._parents) > _MAX_ENDED:
+                    self._parents.popitem(last=False)
                 return event_id
         return None
+
+    def is_parent(self, event_id: str) -> bool:
+        """
+        Whether another event named that one as its parent.
+        """
+        return event_id in self._parents
 
     def session_of(self, started: Started) -> tuple[str | None, Scope | None]:
         """
