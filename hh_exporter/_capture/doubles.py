@@ -129,6 +129,7 @@ class Doubles:
         """
         known = self._find_sent(call, now)
         if known is not None:
+            self._note(call.span_id, known.event_id)  # for calls inside that end later still
             return Told(known.event_id, [call.span_id])
         call.due = now + (HOLD if call.around is None else LONGEST)
         same = self._inside.get(call.span_id, []).copy()
@@ -213,13 +214,16 @@ class Doubles:
 
     def _note_sent(self, call: Call, now: float) -> None:
         event_id = _id_of(call)
-        spans = (call.span_id, call.around, *call.joined)
-        sent = self._sent
-        sent.update((span_id, _Known(event_id, inf)) for span_id in spans if span_id is not None)
+        for span_id in (call.span_id, call.around, *call.joined):
+            if span_id is not None:
+                self._note(span_id, event_id)
         if call.response_id is not None:
-            sent[call.response_id] = _Known(event_id, now + HOLD)
-        while len(sent) > _MAX_SENT:
-            sent.popitem(last=False)  # unlike next and del, as fast however often
+            self._note(call.response_id, event_id, now + HOLD)
+
+    def _note(self, key: str | int, event_id: str, until: float = inf) -> None:
+        self._sent[key] = _Known(event_id, until)
+        if len(self._sent) > _MAX_SENT:
+            self._sent.popitem(last=False)  # unlike next and del, as fast however often
 
 
 def _id_of(call: Call) -> str:

@@ -132,6 +132,18 @@ def test_a_call_that_ends_after_the_one_around_it_is_told_in_it(doubles: Doubles
     assert (first.event_id, late.event_id, len(doubles)) == ("1", "1", 0)
 
 
+def test_calls_that_end_long_after_those_around_them(doubles: Doubles) -> None:
+    """
+    Each is told in the one that was sent, however many are between.
+    """
+    doubles.add(call(1), 0.0)
+    assert sent(doubles, 1.0) == ["1"]
+
+    late = [doubles.add(call(span_id, around=span_id - 1), 30.0) for span_id in (2, 3, 4)]
+    assert [told.event_id for told in late] == ["1", "1", "1"]
+    assert len(doubles) == 0
+
+
 def test_what_is_around_a_call_that_was_sent_early_is_told_already(doubles: Doubles) -> None:
     """
     A flush sends the inner call in the place of the outer one, which then says nothing new.
