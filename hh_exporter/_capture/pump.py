@@ -34,6 +34,8 @@ _SLICE: Final = 0.001
 """Seconds for which a loop is held at a time; longer only by one large span."""
 _MANY: Final = 1_000
 """Spans that had no room that are announced together."""
+_PATIENCE: Final = 1.0
+"""Seconds to wait for another thread that reads or pushes a span."""
 _LOOK: Final = 0.1
 """Seconds between two looks at calls that wait, at least."""
 
@@ -77,8 +79,8 @@ class Pump:
     """Where the next turn is scheduled, or was."""
     _timer: Timer | None = field(default=None, init=False)
     _lock: RLock = Factory(RLock)
-    """Held while spans are read, and never where the program's functions are called. Reentrant,
-    for signal handlers."""
+    """Held while a span is read and pushed. Reentrant, for signal handlers; hooks of the program
+    are called meanwhile, so nobody waits for it for long."""
 
     def __attrs_post_init__(self) -> None:
         self.inbox = Inbox(self._hurry)
@@ -174,28 +176,39 @@ class Pump:
         """
         Read what has ended by now and push what is due, a span at each step.
         """
-        converter, inbox, now = self.converter, self.inbox, self.clock.now
-        for _ in range(len(inbox)):
-            with self._lock:
-                started = inbox.take()
-                then = None if started is None else converter.take(started, now())
-            _call(then)
-            yield
-        while True:
-            with self._lock:
-                lost = inbox.take_lost(_MANY)
-            if not lost:
-                break
-            self.lose(lost)
-            yield
-        released = converter.release(now(), all_of_them=all_of_them)
-        while True:
-            with self._lock:
-                then = next(released, None)
-            if then is None:
+        for _ in range(len(self.inbox)):
+            if self._do(self._read) is None:
                 return
-            _call(then)
             yield
+        released = self.converter.release(self.clock.now(), all_of_them=all_of_them)
+        for step in (self._take_lost, lambda: next(released, None)):
+            while self._do(step):
+                yield
+
+    def _read(self) -> Then | None:
+        started = self.inbox.take()
+        return None if started is None else self.converter.take(started, self.clock.now())
+
+    def _take_lost(self) -> Then | None:
+        lost = self.inbox.take_lost(_MANY)
+        return partial(self.lose, lost) if lost else None
+
+    def _do(self, step: Callable[[], Then | None]) -> bool | None:
+        """
+        Take a step alone, with the call that it asks for: who closes comes after both.
+
+        Returns:
+            Whether it asked for one; None if it was not taken, as another thread's takes long: a
+            hook in it may wait for this thread.
+        """
+        if not self._lock.acquire(timeout=_PATIENCE):
+            return None
+        try:
+            then = step()
+            _call(then)
+        finally:
+            self._lock.release()
+        return then is not None
 
 
 def _call(then: Then | None) -> None:

@@ -411,6 +411,32 @@ class TestLife:
         await exporter.flush()
         loop.close()
 
+    async def test_a_close_in_another_thread_waits_for_what_is_being_pushed(
+        self, server: ScriptedServer
+    ) -> None:
+        """
+        It would drop it as closed. Here a hook takes long, in the thread of the exporter.
+        """
+        is_in_hook, may_go_on = threading.Event(), threading.Event()
+
+        def hook(event: Any) -> Any:
+            is_in_hook.set()
+            may_go_on.wait(10)
+            return event
+
+        exporter = Exporter.in_thread("k", base_url=server.url, before_send=hook)
+        traced = Traced(exporter)
+        traced.end("tool", attributes=TOOL)
+        assert await asyncio.to_thread(is_in_hook.wait, 10)
+        closer = threading.Thread(target=exporter.close)
+        closer.start()
+        closer.join(0.1)  # as far as it comes
+        may_go_on.set()
+        await asyncio.to_thread(closer.join)
+
+        stats = exporter.stats()
+        assert (stats.delivered, stats.dropped) == (1, 0)
+
     async def test_spans_that_end_as_tasks_are_cancelled(
         self, build_exporter: BuildExporter
     ) -> None:
