@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from typing import Any, assert_type
 
+from opentelemetry.sdk.trace import TracerProvider
 from tenacity import wait_fixed
 
 from hh_exporter import (
@@ -33,6 +34,7 @@ from hh_exporter import (
     ThreadedExporter,
     __version__,
 )
+from hh_exporter.integrations.genai import Layer, ModelEvents, Tracing, instrument
 
 
 def make() -> None:
@@ -272,6 +274,22 @@ def look(settlement: Settlement, result: FlushResult, stats: Stats) -> None:
     settlement.outcome = Outcome.DELIVERED  # type: ignore[misc]
     stats.pushed = 0  # type: ignore[misc]
     print(stats.lost)  # type: ignore[attr-defined]
+
+
+def capture(exporter: Exporter, provider: TracerProvider) -> None:
+    provider.add_span_processor(ModelEvents(exporter))
+    provider.add_span_processor(ModelEvents(exporter, only="model"))
+    with instrument(exporter, only="model") as tracing:
+        assert_type(tracing, Tracing)
+        assert_type(tracing.layers, tuple[Layer, ...])
+        assert_type(tracing.layers[0].client, str)
+        print_name(str(tracing))
+    tracing.close()
+
+    ModelEvents()  # type: ignore[call-arg]
+    ModelEvents(exporter, only="tool")  # type: ignore[arg-type]
+    instrument(exporter, "model")  # type: ignore[call-arg]
+    tracing.layer  # type: ignore[attr-defined]  # noqa: B018
 
 
 def handle(error: ExporterError) -> None:
