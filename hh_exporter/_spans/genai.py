@@ -218,16 +218,14 @@ def read(attributes: Attributes, span: Span) -> Parts:
     cost = attributes.take_number("operation.cost", "gen_ai.cost.total_cost")
     if usage or cost:  # tracers write 0.0 if there is no usage
         parts["cost"] = cost
-    operations = (texts.get(name) for name in ("operation", "request_type", "span_kind"))
     metadata: Parts = {
-        "operation": next(filter(None, operations), None),
+        "operation": texts.get("operation") or texts.get("request_type") or texts.get("span_kind"),
         "requested_model": None if requested == parts["model"] else requested,
         "finish_reason": _finish_reason(attributes, choices),
         "cost_source": None if parts.get("cost") is None else "span",
     }
-    for name in _NAMED:
-        metadata[name] = texts.get(name)
-    parts["metadata"] = present(metadata)
+    named = {name: texts[name] for name in _NAMED if name in texts}
+    parts["metadata"] = present(metadata) | named
     if span.scope == _PYDANTIC_AI:
         attributes.drop("logfire.json_schema", "logfire.msg")
     return present(parts)

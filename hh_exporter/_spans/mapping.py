@@ -36,6 +36,8 @@ _DEFAULT_TYPE: Final = "tool"
 """Of a span that names no type, as PyPI honeyhive 1.7.0 decides."""
 _NAMELESS: Final = "unknown"
 _MILLION: Final = 1_000_000
+_VARIANT: Final = dict(zip("0123456789abcdef", 4 * "89ab", strict=True))
+"""Digits of a UUID that say how it was made, by what they take the place of."""
 
 _SESSIONS: Final = (
     *("honeyhive.session_id", "traceloop.association.properties.session_id"),
@@ -101,9 +103,9 @@ def event_id_of(trace_id: str, span_id: str) -> str:
     It is a UUID of version 5 (RFC 9562 §5.5) in the namespace of the trace, made in a sixth
     of the time of `uuid.uuid5`.
     """
-    digits = sha1(bytes.fromhex(trace_id) + span_id.encode(), usedforsecurity=False).hexdigest()
-    variant = "89ab"[int(digits[16], 16) % 4]
-    return _as_uuid(f"{digits[:12]}5{digits[13:16]}{variant}{digits[17:32]}")
+    ids = bytes.fromhex(trace_id) + span_id.encode()
+    h = sha1(ids, usedforsecurity=False).hexdigest()
+    return f"{h[:8]}-{h[8:12]}-5{h[13:16]}-{_VARIANT[h[16]]}{h[17:20]}-{h[20:32]}"
 
 
 def session_of(attributes: Mapping[str, Any]) -> str | None:

@@ -24,8 +24,11 @@ def joined(parts: Parts, more: Parts) -> Parts:
     """
     Join two readings of one span; where both say something, *more* counts. Objects are joined, too.
     """
-    both = {**parts, **more}
-    for key in parts.keys() & more.keys():
-        if isinstance(parts[key], dict) and isinstance(more[key], dict):
-            both[key] = {**parts[key], **more[key]}
+    if not parts:
+        return more
+    both = parts | more
+    if len(both) < len(parts) + len(more):
+        for key in parts.keys() & more.keys():
+            if isinstance(parts[key], dict) and isinstance(more[key], dict):
+                both[key] = parts[key] | more[key]
     return both

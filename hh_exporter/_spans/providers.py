@@ -7,6 +7,7 @@ counts more than what an instrumentation claims.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 __all__ = ["provider_of"]
@@ -60,6 +61,8 @@ _HOSTS: Final = {
 """Hosts of providers, and domains whose subdomains are the customers' own hosts."""
 
 _MAX_LABELS: Final = 6
+_MAX_KNOWN: Final = 128
+"""Characters of a place that is remembered."""
 
 
 def provider_of(claim: str | None, *places: object) -> str | None:
@@ -71,12 +74,14 @@ def provider_of(claim: str | None, *places: object) -> str | None:
         places: Hosts or URLs, or what is neither.
     """
     for place in places:
-        if isinstance(place, str) and place and (known := _at(place)) is not None:
-            return known
+        if isinstance(place, str) and place:
+            known = _at(place) if len(place) <= _MAX_KNOWN else _find(place)
+            if known is not None:
+                return known
     return None if claim is None else _NAMES.get(claim.lower(), claim)
 
 
-def _at(place: str) -> str | None:
+def _find(place: str) -> str | None:
     host = place.partition("://")[2] or place
     host = host.partition("/")[0].rpartition("@")[2].partition(":")[0].lower()
     labels = host.split(".")
@@ -90,3 +95,7 @@ def _at(place: str) -> str | None:
     if host.endswith((".amazonaws.com", ".amazonaws.com.cn")) and labels[0].startswith("bedrock"):
         return "aws"
     return None
+
+
+_at = lru_cache(maxsize=256)(_find)
+"""The same, of places that come again with each call."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from attrs import field, frozen
+from attrs import define, field
 
 __all__ = ["STREAM_BEGAN", "Span"]
 
@@ -20,10 +20,10 @@ STREAM_BEGAN: Final = "First Token Stream Event"
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
-@frozen(kw_only=True)
+@define(kw_only=True, eq=False)
 class Span:
     """
-    An ended span.
+    An ended span, which nobody changes.
 
     Values are JSON data: text, numbers, booleans, None, and lists and objects of these.
     """
