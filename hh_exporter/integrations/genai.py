@@ -253,9 +253,10 @@ def _started(span: ReadableSpan, scope: Scope | None) -> Started:
 
 
 def _attributes_of(span: ReadableSpan) -> Mapping[str, Any]:
-    attributes = span.attributes
-    if attributes is None:
-        return _NOTHING
+    return _NOTHING if (attributes := span.attributes) is None else _copied(attributes)
+
+
+def _copied(attributes: Mapping[str, Any]) -> dict[str, Any]:
     # One step, which another thread can't interrupt; each look at the original takes longer.
     return attributes.copy()  # type: ignore[attr-defined,no-any-return]
 
@@ -277,7 +278,8 @@ def _plain(span: ReadableSpan) -> plain.Span:
     """
     context, parent, status = _context_of(span), span.parent, span.status
     scope, version = _scope_of(span)
-    exceptions = [event for event in span.events if event.name == "exception"]
+    events = span.events
+    exceptions = [event for event in events if event.name == "exception"]
     return plain.Span(
         trace_id=f"{context.trace_id:032x}",
         span_id=f"{context.span_id:016x}",
@@ -290,9 +292,9 @@ def _plain(span: ReadableSpan) -> plain.Span:
         is_error=status.status_code is StatusCode.ERROR,
         description=status.description or "",
         attributes=_listed(_attributes_of(span)),
-        resource=span.resource.attributes,
+        resource=_copied(span.resource.attributes),
         exception=_listed(exceptions[-1].attributes or {}) if exceptions else {},
-        first_token=next((e.timestamp for e in span.events if e.name == plain.STREAM_BEGAN), None),
+        first_token=next((e.timestamp for e in events if e.name == plain.STREAM_BEGAN), None),
     )
 
 
