@@ -9,15 +9,15 @@ deque, and takes no lock.
 from __future__ import annotations
 
 import asyncio
+import threading
 from asyncio import CancelledError, _get_running_loop
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from threading import Event
 from typing import Any, Final, Literal
 from weakref import ref
 
 from opentelemetry.context import Context
-from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+from opentelemetry.sdk.trace import Event, ReadableSpan, Span, SpanProcessor
 from opentelemetry.trace import SpanContext, StatusCode, TraceFlags
 
 from hh_exporter import ConfigError, DropReason, Exporter
@@ -232,7 +232,7 @@ def _turns(loop: asyncio.AbstractEventLoop, seconds: float) -> bool:
     """
     if loop is _get_running_loop() or not loop.is_running():
         return False
-    has_turned = Event()
+    has_turned = threading.Event()
     with suppress(RuntimeError):  # closed just now
         loop.call_soon_threadsafe(has_turned.set)
         return has_turned.wait(seconds)
@@ -278,8 +278,7 @@ def _plain(span: ReadableSpan) -> plain.Span:
     """
     context, parent, status = _context_of(span), span.parent, span.status
     scope, version = _scope_of(span)
-    events = span.events
-    exceptions = [event for event in events if event.name == "exception"]
+    exception, first_token = _told_by(events) if (events := span.events) else (_NOTHING, None)
     return plain.Span(
         trace_id=f"{context.trace_id:032x}",
         span_id=f"{context.span_id:016x}",
@@ -293,9 +292,22 @@ def _plain(span: ReadableSpan) -> plain.Span:
         description=status.description or "",
         attributes=_listed(_attributes_of(span)),
         resource=_copied(span.resource.attributes),
-        exception=_listed(exceptions[-1].attributes or {}) if exceptions else {},
-        first_token=next((e.timestamp for e in events if e.name == plain.STREAM_BEGAN), None),
+        exception=exception,
+        first_token=first_token,
     )
+
+
+def _told_by(events: Sequence[Event]) -> tuple[Mapping[str, Any], int | None]:
+    """
+    Read the last exception, and when a stream began.
+    """
+    exception, first_token = _NOTHING, None
+    for event in events:
+        if event.name == "exception":
+            exception = _listed(event.attributes or {})
+        elif event.name == plain.STREAM_BEGAN and first_token is None:
+            first_token = event.timestamp
+    return exception, first_token
 
 
 def _listed(attributes: Mapping[str, Any]) -> dict[str, Any]:
