@@ -17,6 +17,7 @@ from typing import Any, Final, Literal
 from weakref import ref
 
 from opentelemetry.context import Context
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan, Span, SpanProcessor
 from opentelemetry.trace import SpanContext, StatusCode, TraceFlags
 
@@ -153,17 +154,17 @@ class ModelEvents(SpanProcessor):
         context = span.get_span_context()
         if self._is_off or context is None:
             return
-        lineage = self._lineage
+        lineage, pump = self._lineage, self._pump
         is_sampled = context.trace_flags & _SAMPLED or self._takes_unsampled
         if not is_sampled or _attributes_of(span).keys().isdisjoint(MARKS):
             lineage.pass_over(context.span_id)
             return
         started = lineage.spans.get(context.span_id) or _started(span, None)
         started.ended = span
-        if not self._pump.inbox.add(started):
+        if not pump.inbox.add(started):
             lineage.pass_over(context.span_id)
-        elif not self._pump.is_awake:
-            self._pump.wake()
+        elif not pump.is_awake:
+            pump.wake()
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """
@@ -252,11 +253,10 @@ def _started(span: ReadableSpan, scope: Scope | None) -> Started:
     )
 
 
-def _attributes_of(span: ReadableSpan) -> Mapping[str, Any]:
-    return _NOTHING if (attributes := span.attributes) is None else _copied(attributes)
-
-
-def _copied(attributes: Mapping[str, Any]) -> dict[str, Any]:
+def _attributes_of(bearer: ReadableSpan | Resource) -> Mapping[str, Any]:
+    attributes = bearer.attributes
+    if attributes is None:
+        return _NOTHING
     # One step, which another thread can't interrupt; each look at the original takes longer.
     return attributes.copy()  # type: ignore[attr-defined,no-any-return]
 
@@ -291,7 +291,7 @@ def _plain(span: ReadableSpan) -> plain.Span:
         is_error=status.status_code is StatusCode.ERROR,
         description=status.description or "",
         attributes=_listed(_attributes_of(span)),
-        resource=_copied(span.resource.attributes),
+        resource=_attributes_of(span.resource),
         exception=exception,
         first_token=first_token,
     )
