@@ -1,10 +1,10 @@
 """
 When captured spans are read: in the background, in slices, and at once where it matters.
 
-The exporter's loop reads what has ended, and is held for about a millisecond at a time. It looks
-again when calls whose doubles may come have waited for long enough; while nothing waits, nothing
-is scheduled there. Who flushes or closes the exporter, or ends its loop, has all that waits
-pushed first.
+The exporter's loop reads what has ended, and is held for about half a millisecond at a time. It
+looks again when calls whose doubles may come have waited for long enough; while nothing waits,
+nothing is scheduled there. Who flushes or closes the exporter, or ends its loop, has all that
+waits pushed first.
 
 `wake` runs where a span ends, so it takes no lock.
 """
@@ -30,7 +30,7 @@ __all__ = ["Home", "Pump"]
 
 log = get_log(__name__)
 
-_SLICE: Final = 0.001
+_SLICE: Final = 0.0005
 """Seconds for which a loop is held at a time; longer only by one large span."""
 _MANY: Final = 1_000
 """Spans that had no room that are announced together."""

@@ -82,8 +82,8 @@ class ModelEvents(SpanProcessor):
     Add it to a tracer provider of OpenTelemetry's SDK: `provider.add_span_processor(…)`. Spans
     of OpenTelemetry's own instrumentations, OpenInference, OpenLLMetry, pydantic-ai, LiteLLM,
     Langfuse, HoneyHive and the anthropic client are read; all others are passed over. They are
-    read in the exporter's event loop, in slices of a millisecond. A call waits for a second for
-    another span of the same call; `flush` and `aclose` wait for nothing.
+    read in the exporter's event loop, in slices of half a millisecond. A call waits for a second
+    for another span of the same call; `flush` and `aclose` wait for nothing.
 
     An event is in the `exporter.session` or step that encloses its span, unless the span names
     a session.
