@@ -116,7 +116,7 @@ class Attributes:
         If its text was cut short, that is noted of *part*, a field of the event, and the text is
         returned as `{"content": …}`.
         """
-        value = self.take(*names)
+        value = self._take(names, _is_anything)
         if value is None:
             return None
         data = data_of(value)

@@ -76,7 +76,8 @@ def event_of(span: Span) -> AnyEvent:
     parts["metadata"] = {**attributes.left, **parts["metadata"]}
     kind = parts.pop("event_type", _DEFAULT_TYPE)
     if kind == "model":
-        return ModelEvent(**{"model": _NAMELESS, **parts})
+        parts.setdefault("model", _NAMELESS)
+        return ModelEvent(**parts)
     if kind == "session":
         parts["event_id"] = parts["session_id"]  # as the API has it
         parts.pop("parent_id", None)
