@@ -1,9 +1,9 @@
 """
 From an ended span to the event that is pushed: at its place, once for each call.
 
-The rule: whatever a span holds, it becomes an event, is told in another one, is of no wanted
-type, or is counted and announced as dropped. One caller at a time; what is returned is to be
-called where that caller holds no lock, since it calls the program's functions.
+The rule: whatever a span holds, it becomes an event, is reported by another one, is of a
+type that isn't wanted, or is counted and announced as dropped. One caller at a time; what is
+returned is to be called where that caller holds no lock, since it calls the program's functions.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias
 
 from attrs import Factory, define, field
 
-from hh_exporter._capture.doubles import Call, Doubles, Told
+from hh_exporter._capture.duplicates import Call, Duplicates, Reported
 from hh_exporter._capture.lineage import Lineage, Started
 from hh_exporter._capture.pairs import Pairs
 from hh_exporter._log import get_log
@@ -47,26 +47,26 @@ class Converter:
     read: Callable[[Any], Span]
     """Reads an ended span of the tracer."""
     lineage: Lineage
-    doubles: Doubles = field(init=False)
+    duplicates: Duplicates = field(init=False)
     pairs: Pairs = Factory(Pairs)
     push: Callable[[AnyEvent, SessionProperties | None], object]
     fail: Callable[[str], None]
     """Counts and announces a span that can't be read, by the id of its event."""
     complete: Callable[[ModelEvent], None]
     """Adds to a call what can be known without its span, such as its cost."""
-    is_told: Callable[[str], bool]
+    is_claimed: Callable[[str], bool]
     """Whether a call with that response id was pushed by another integration."""
-    is_left: Callable[[str], bool]
-    """Whether another integration pushes the calls of the instrumentation of that name."""
+    is_reported: Callable[[str], bool]
+    """Whether another integration reports the calls of the instrumentation of that name."""
     _sessions: OrderedDict[str, str] = Factory(OrderedDict)
     """The session that a span of a trace named, by trace."""
 
     def __attrs_post_init__(self) -> None:
-        self.doubles = Doubles(self.lineage.is_parent)
+        self.duplicates = Duplicates(self.lineage.is_parent)
 
     def take(self, started: Started, now: float) -> Then | None:
         """
-        Read a span that has ended, and have its event pushed, or hold it if it may be told twice.
+        Read a span that has ended, and have its event pushed, or hold it if duplicates may follow.
         """
         if started.is_over:
             started.ended = None
@@ -83,8 +83,8 @@ class Converter:
         Take, one by one, the calls that have waited for long enough, or all.
         """
         for gone in self.lineage.tidy_up():
-            self.doubles.give_up(gone.span_id, now)
-        for call in self.doubles.take(now, all_of_them=all_of_them):
+            self.duplicates.give_up(gone.span_id, now)
+        for call in self.duplicates.take(now, all_of_them=all_of_them):
             yield partial(self._send_call, call)
 
     def _take(self, started: Started, now: float) -> Then | None:
@@ -94,14 +94,14 @@ class Converter:
             is_sent = self.lineage.is_wanted(event.event_type)
             self._leave(started, event.event_id if is_sent else None, now)
             return partial(self._send, event, started.scope) if is_sent else None
-        if self.is_left(span.scope):
+        if self.is_reported(span.scope):
             self._leave(started, None, now)
             return None
         return self._hold(event, started, span.scope, now)
 
     def _leave(self, started: Started, event_id: str | None, now: float) -> None:
         self.lineage.end(started, event_id)
-        self._move(self.doubles.leave(started.span_id, now))
+        self._move(self.duplicates.leave(started.span_id, now))
 
     def _event_of(self, span: Span, started: Started) -> AnyEvent:
         event = event_of(span)
@@ -144,12 +144,12 @@ class Converter:
             event.parent_id = self.lineage.parent_of(calls[-1], event.session_id)
         started.is_call = True
         self.lineage.end(started, event.event_id)
-        self._move([self.doubles.add(call, now)])
+        self._move([self.duplicates.add(call, now)])
         pair = self.pairs.look(scope, has_id=has_id)
         return None if pair is None else partial(_warn_of, *pair)
 
-    def _move(self, told: list[Told]) -> None:
-        for each in told:
+    def _move(self, reported: list[Reported]) -> None:
+        for each in reported:
             for span_id in each.span_ids:
                 self.lineage.move(span_id, each.event_id)
 
@@ -160,7 +160,7 @@ class Converter:
         self.fail(event_id)
 
     def _send_call(self, call: Call) -> None:
-        if call.response_id is None or not self.is_told(call.response_id):
+        if call.response_id is None or not self.is_claimed(call.response_id):
             self.complete(call.event)
             self._send(call.event, call.scope)
 

@@ -62,7 +62,7 @@ class Started:
     is_call: bool = False
     """Whether it was read, as a call of a model."""
     event_id: str | None = None
-    """Once it was read, the event in which it is told; None if in none."""
+    """Once it was read, the event that reports it; None if none does."""
     session_id: str | None = None
     """Once it was read, the session that it named itself."""
 
@@ -122,7 +122,7 @@ class Lineage:
 
     def end(self, started: Started, event_id: str | None) -> None:
         """
-        Note in which event a span that was read is told; in none, its parent stands for it.
+        Note which event reports a span that was read; if none does, its parent stands for it.
         """
         started.ended, started.is_over, started.event_id = None, True, event_id
         self.spans[started.span_id] = started
@@ -132,7 +132,7 @@ class Lineage:
 
     def move(self, span_id: int, event_id: str) -> None:
         """
-        Note that a span is told in another event than was noted before.
+        Note that another event reports a span than was noted before.
         """
         if (started := self.spans.get(span_id)) is not None:
             started.event_id = event_id
@@ -218,7 +218,7 @@ class Lineage:
 
     def _event_of(self, above: Started) -> str | None:
         """
-        Find the id of the event that a span is told in, or will be; None if in none.
+        Find the id of the event that reports a span, or will; None if none does.
         """
         if above.is_over:
             return above.event_id

@@ -1,8 +1,8 @@
 """
-Pairs of instrumentations that tell of one call twice, where nothing joins the two.
+Pairs of instrumentations whose spans of one call can't be joined.
 
 A framework's span of a stream, or of a call that failed, may have no response id, and be in
-another trace than its client's span. So that is warned of, once.
+another trace than its client's span. Such a pair is warned about, once.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Pairs:
         Look at a call by an instrumentation.
 
         Returns:
-            Both instrumentations, if it is the first call that may be told twice.
+            Both instrumentations, if it is the first call that may be reported twice.
         """
         if self._has_warned:
             return None

@@ -91,7 +91,7 @@ class Prices:
     _list: DataSnapshot | None = field(default=None, init=False)
     _known: dict[_Asked, _Found | None] = field(factory=dict, init=False)
     """What `_list` has, None if nothing."""
-    _told: set[str] = field(factory=set, init=False)
+    _logged: set[str] = field(factory=set, init=False)
     """Models about which a line was logged."""
 
     def __attrs_post_init__(self) -> None:
@@ -117,12 +117,12 @@ class Prices:
         try:
             cost = self._find_cost(event, self._get_list())
             if cost is None:
-                self._tell(event, "the list has none")
+                self._note(event, "the list has none")
             else:
                 event.metadata = {**(event.metadata or {}), "cost_source": SOURCE}
                 event.cost = cost
         except Exception as exc:  # of the package, or because of what it was given
-            self._tell(event, type(exc).__name__)
+            self._note(event, type(exc).__name__)
 
     def _find_cost(self, event: ModelEvent, prices: DataSnapshot) -> float | None:
         if prices is not self._list or len(self._known) >= _MAX_KNOWN:
@@ -152,10 +152,10 @@ class Prices:
         )
         return float(price.total_price) or None  # 0 without a token that has a price
 
-    def _tell(self, event: ModelEvent, why: str) -> None:
+    def _note(self, event: ModelEvent, why: str) -> None:
         model = str(event.model)[:_MAX_NAME]
-        if model not in self._told and len(self._told) < _MAX_KNOWN:
-            self._told.add(model)
+        if model not in self._logged and len(self._logged) < _MAX_KNOWN:
+            self._logged.add(model)
             log.debug("no price for calls of %s: %s", model, why)
 
 

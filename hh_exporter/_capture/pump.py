@@ -2,9 +2,8 @@
 When captured spans are read: in the background, in slices, and at once where it matters.
 
 The exporter's loop reads what has ended, and is held for about half a millisecond at a time. It
-looks again when calls whose doubles may come have waited for long enough; while nothing waits,
-nothing is scheduled there. Who flushes or closes the exporter, or ends its loop, has all that
-waits pushed first.
+looks again when calls that wait for duplicates are due; while nothing waits, nothing is scheduled
+there. Who flushes or closes the exporter, or ends its loop, has all that waits pushed first.
 
 `wake` runs where a span ends, so it takes no lock.
 """
@@ -103,7 +102,7 @@ class Pump:
     # As a feed.
 
     def holds(self) -> bool:
-        return len(self.inbox) > 0 or len(self.converter.doubles) > 0
+        return len(self.inbox) > 0 or len(self.converter.duplicates) > 0
 
     def move(self, loop: asyncio.AbstractEventLoop) -> None:
         self._is_asleep = True  # what is scheduled in another one may never run
@@ -153,7 +152,7 @@ class Pump:
         if not self._advance(self._work(all_of_them=False)):
             loop.call_soon(self._turn, loop)
             return
-        due = self.converter.doubles.due()
+        due = self.converter.duplicates.due()
         if due is not None:
             due = max(due, self.clock.now() + _LOOK)
             self._timer = self.clock.call_at(due, partial(self._turn, loop))

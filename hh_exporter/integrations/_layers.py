@@ -63,7 +63,7 @@ class Way:
     switch: Switch
     needs: str | None = None
     """Another distribution that it can't do without."""
-    tells_again: frozenset[str] = frozenset()
+    repeats: frozenset[str] = frozenset()
     """Clients whose layers capture the same calls, as spans that have nothing in common."""
 
 
@@ -88,13 +88,13 @@ def _semconv(client: str, name: str, needs: str | None = None) -> Way:
     )
 
 
-def _openinference(client: str, name: str, tells_again: frozenset[str] = frozenset()) -> Way:
+def _openinference(client: str, name: str, repeats: frozenset[str] = frozenset()) -> Way:
     return Way(
         distribution=f"openinference-instrumentation-{client}",
         module=f"openinference.instrumentation.{client.replace('-', '_')}",
         name=name,
         switch=openinference,
-        tells_again=tells_again,
+        repeats=repeats,
     )
 
 
@@ -131,7 +131,7 @@ CLIENTS: Final = (
         distribution="openai-agents",
         module="agents",
         ways=(
-            # Steps only; the calls of models are told by the layer of openai.
+            # Steps only; the layer of openai captures the calls of models.
             _semconv("openai-agents", "OpenAIAgentsInstrumentor"),
             _openinference("openai-agents", "OpenAIAgentsInstrumentor"),
         ),
@@ -144,7 +144,7 @@ CLIENTS: Final = (
         ways=(
             _semconv("langchain", "LangChainInstrumentor", needs="langchain"),
             # Its spans and those of a client are in two traces, streamed ones without a common id.
-            _openinference("langchain", "LangChainInstrumentor", tells_again=_API_CLIENTS),
+            _openinference("langchain", "LangChainInstrumentor", repeats=_API_CLIENTS),
         ),
     ),
 )
@@ -178,9 +178,9 @@ def _layer(
         if by is None or (way.needs and not _version(way.needs, way.needs)):
             continue
         name = "itself" if way.module == client.module else f"{way.distribution} {by}"
-        if captured & way.tells_again:
-            told = ", ".join(sorted(captured & way.tells_again))
-            reason = f"since that captures the calls of {told} again; for steps, {_pip(client)}"
+        if captured & way.repeats:
+            again = ", ".join(sorted(captured & way.repeats))
+            reason = f"since it would capture the calls of {again} twice; for steps, {_pip(client)}"
             return evolve(off, state="left alone", by=name, reason=reason)
         try:
             undo.append(way.switch(getattr(import_module(way.module), way.name), provider))

@@ -70,7 +70,7 @@ def openinference(instrumentor: Any, provider: TracerProvider) -> Undo:
 
 def pydantic_ai(agent: Any, provider: TracerProvider) -> Undo:
     """
-    Have all agents of pydantic-ai tell of themselves that have no settings of their own for it.
+    Instrument all agents of pydantic-ai that have no settings of their own for that.
     """
     from pydantic_ai import InstrumentationSettings
 

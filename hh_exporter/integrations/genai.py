@@ -34,7 +34,7 @@ from hh_exporter._spans import span as plain
 from hh_exporter._spans.mapping import MARKS
 from hh_exporter.events import new_id
 from hh_exporter.integrations._layers import Layer
-from hh_exporter.integrations._told import claim, is_reported
+from hh_exporter.integrations._reported import claim, is_reported
 from hh_exporter.integrations._tracing import Tracing
 
 __all__ = ["Layer", "ModelEvents", "Tracing", "instrument"]
@@ -117,8 +117,8 @@ class ModelEvents(SpanProcessor):
             push=exporter.push,
             fail=self._fail,
             complete=Prices().complete,
-            is_told=lambda response_id: not claim(exporter, response_id, "spans"),
-            is_left=lambda scope: is_reported(exporter, scope),
+            is_claimed=lambda response_id: not claim(exporter, response_id, "spans"),
+            is_reported=lambda scope: is_reported(exporter, scope),
         )
         self._pump = Pump(
             clock=exporter._clock,

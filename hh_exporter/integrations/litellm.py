@@ -18,7 +18,7 @@ from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
 
 from hh_exporter import Exporter, ModelEvent
 from hh_exporter._log import Log, get_log
-from hh_exporter.integrations._told import claim, register
+from hh_exporter.integrations._reported import claim, register
 
 __all__ = ["ExporterLogger"]
 

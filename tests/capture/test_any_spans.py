@@ -1,5 +1,6 @@
 """
-Whatever spans a program makes, in whatever order they end: each is told once, at a place that is.
+Whatever spans a program makes, in whatever order they end, each is reported once, below a parent
+that is sent.
 """
 
 from __future__ import annotations
@@ -88,7 +89,7 @@ def is_told_once(tree: Sequence[Made], pushed: Sequence[AnyEvent], abandoned: se
 @given(trees(), st.data())
 def test_whatever_spans_end(tree: list[Made], data: st.DataObject) -> None:
     """
-    Nothing is lost without being counted, told twice, or below what is not sent.
+    Nothing is lost without being counted, reported twice, or below what is not sent.
     """
     order = data.draw(st.permutations(range(len(tree))), "order of ends")
     abandoned = set(data.draw(st.lists(st.integers(0, len(tree) - 1), max_size=2), "abandoned"))

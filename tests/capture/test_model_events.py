@@ -19,7 +19,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from hh_exporter import ConfigError, DropReason, Exporter, Settlement
-from hh_exporter._capture.doubles import HOLD
+from hh_exporter._capture.duplicates import HOLD
 from hh_exporter._capture.inbox import ROOM
 from hh_exporter._clock import SystemClock
 from hh_exporter.integrations.genai import ModelEvents
@@ -46,7 +46,7 @@ async def test_calls_are_pushed_by_themselves(
     traced: Traced, server: ScriptedServer, clock: FakeClock
 ) -> None:
     """
-    A step is pushed as soon as it ends, a call once it has waited for its double.
+    A step is pushed as soon as it ends, a call once it has waited for duplicates.
     """
     traced.end("tool", attributes=TOOL)
     traced.end("call")
@@ -165,7 +165,7 @@ class TestWhoeverEndsThem:
 
     async def test_added_twice(self, traced: Traced, server: ScriptedServer) -> None:
         """
-        A processor that is added twice, or to two providers, tells once.
+        A processor that is added twice, or to two providers, reports each span once.
         """
         traced.provider.add_span_processor(traced.events)
         with traced.span("agent", AGENT):
@@ -477,7 +477,7 @@ class TestLife:
 
     async def test_a_close_pushes_what_waits(self, traced: Traced, server: ScriptedServer) -> None:
         """
-        Calls that wait for their doubles are delivered by a close.
+        Calls that wait for duplicates are delivered by a close.
         """
         traced.end("call")
         result = await traced.exporter.aclose()
@@ -537,7 +537,7 @@ class TestLife:
             gc.collect()
             return not any(each() for each in found)
 
-        await until(is_gone)  # once the call has waited for its double
+        await until(is_gone)  # once the call has waited for duplicates
         await until(lambda: life.worker is None or life.worker.is_over)
 
         assert [event["event_name"] for event in server.created] == ["call", "call 2"]

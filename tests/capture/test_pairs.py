@@ -24,7 +24,7 @@ ANTHROPIC = "com.anthropic.sdk.python"
 )
 def test_a_stream_beside_its_clients_span_is_warned_of_once(framework: str, client: str) -> None:
     """
-    A framework's call without a response id may be the client's call, told once more.
+    A framework's call without a response id may be the client's call again.
     """
     pairs = Pairs()
 

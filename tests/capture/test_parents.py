@@ -304,9 +304,9 @@ class TestSessions:
         assert sessions == {"call": "s", "call 2": "random"}
 
 
-class TestDoubles:
+class TestDuplicates:
     """
-    Calls that two instrumentations tell of, with the spans of both.
+    Calls that two instrumentations report, with the spans of both.
     """
 
     @pytest.mark.parametrize("flushes", [False, True])

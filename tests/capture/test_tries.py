@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hh_exporter._capture.doubles import Call, Doubles
+from hh_exporter._capture.duplicates import Call, Duplicates
 from hh_exporter.events import ModelEvent
 
 TEXT = {"role": "assistant", "content": "Hi"}
@@ -19,22 +19,22 @@ def call(span_id: int, around: int | None = None, **fields: Any) -> Call:
     return Call(span_id, event, around=around)
 
 
-def told(*calls: Call) -> ModelEvent:
+def joined(*calls: Call) -> ModelEvent:
     """
     Have calls end in this order; returns the one event of them.
     """
-    doubles = Doubles()
+    duplicates = Duplicates()
     for each in calls:
-        doubles.add(each, 0.0)
-    [joined] = doubles.take(0.0, all_of_them=True)
-    return joined.event
+        duplicates.add(each, 0.0)
+    [only] = duplicates.take(0.0, all_of_them=True)
+    return only.event
 
 
 def test_a_call_that_went_well_has_no_error_of_a_try() -> None:
     """
     As of pydantic-ai, which streams what Anthropic's client refuses to ask for whole.
     """
-    event = told(
+    event = joined(
         call(2, around=1, error="not that long"),
         call(3, around=1, response=TEXT),
         call(1, response=TEXT),
@@ -55,4 +55,4 @@ def test_a_call_that_failed_says_so(inner: dict[str, Any], outer: dict[str, Any]
     """
     Whichever of its spans knows it: some say nothing of a stream that died.
     """
-    assert told(call(2, around=1, **inner), call(1, **outer)).error == "gone"
+    assert joined(call(2, around=1, **inner), call(1, **outer)).error == "gone"

@@ -1,8 +1,8 @@
 """
 What the four APIs send back: the same answer, as each of them writes it, whole or in pieces.
 
-An answer is said once, without any API's words. Each class writes it as its API does, as told
-by the reference pages of OpenAI, Anthropic and Google, and as their clients parse it.
+An answer is said once, without any API's words. Each class writes it as its API does, by the
+reference pages of OpenAI, Anthropic and Google, and as their clients parse it.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Answer:
     """Its thoughts, or a summary of them; Chat Completions shows none."""
     calls: tuple[Call, ...] = ()
     has_usage: bool = True
-    """Whether a stream tells its tokens; Chat Completions also wants to be asked for them."""
+    """Whether a stream has its tokens; Chat Completions also wants to be asked for them."""
     dies_after: int | None = None
     """The connection breaks after so many words of a stream."""
     stops_after: int | None = None

@@ -1,5 +1,5 @@
 """
-The server that the clients ask, and the collector that gets what is told of them.
+The server that the clients ask, and the collector that gets their events.
 """
 
 from __future__ import annotations
@@ -66,9 +66,9 @@ def models() -> Iterator[ModelServer]:
 
 
 @frozen
-class Told:
+class Exported:
     """
-    An exporter, and what it told the collector.
+    An exporter, and what the collector got from it.
     """
 
     kit: Kit
@@ -83,8 +83,8 @@ class Told:
 
 
 @pytest.fixture
-def told() -> Iterator[Told]:
+def exported() -> Iterator[Exported]:
     with Kit() as kit:
         exporter = Exporter.in_thread(base_url=kit.url, dialect="v1", batch=BatchLimits(linger=0.0))
         with exporter:
-            yield Told(kit, exporter)
+            yield Exported(kit, exporter)

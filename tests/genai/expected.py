@@ -1,5 +1,5 @@
 """
-The event that a scenario becomes, whichever instrumentation told of it.
+The event that a scenario becomes, whichever instrumentation captured it.
 
 An event is looked at in ASPECTS: each is a fact that an instrumentation knows or doesn't.
 """

@@ -1,5 +1,5 @@
 """
-Families of instrumentation, and the layers of each: what tells of the calls of one client.
+Families of instrumentation, and the layers of each: what captures the calls of one client.
 
 A layer is turned on once in a process, since not all can be turned off again. Each has a tracer
 provider of its own, and what listens to that is exchanged.
@@ -82,7 +82,7 @@ class Layer:
     @contextmanager
     def turned_on(self, processor: Any) -> Iterator[Client]:
         """
-        Have *processor* told of the spans of the client's calls, within the block.
+        Have *processor* get the spans of the client's calls, within the block.
         """
         if self.needs.endswith("agents"):
             send_nothing()
@@ -100,7 +100,7 @@ class Layer:
 @cache
 def _provider(_name: str) -> tuple[Provider, Any]:
     """
-    Make a tracer provider, and the switch of what it tells.
+    Make a tracer provider, and the switch of its spans.
     """
     from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
@@ -123,7 +123,7 @@ def _provider(_name: str) -> tuple[Provider, Any]:
 @cache
 def _instrumented(path: str) -> Any:
     """
-    Turn on an instrumentor; return the switch of what it tells.
+    Turn on an instrumentor; return the switch of its spans.
     """
     module, _, name = path.rpartition(".")
     provider, switch = _provider(path)
@@ -188,7 +188,7 @@ def _instrumented_layers() -> Iterator[Layer]:
                 continue
             path = paths[library]
             needed: tuple[str, ...] = (path,)
-            if family == "semconv" and library == "agents":  # tells of the agents alone
+            if family == "semconv" and library == "agents":  # captures the agents alone
                 needed = (path, paths["openai"])
             module = path.rpartition(".")[0]
             yield Layer(family, name, module, _ignoring(make), instrumentors=needed)

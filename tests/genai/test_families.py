@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.genai.clients.client import perform, scenarios_of
-from tests.genai.conftest import Told
+from tests.genai.conftest import Exported
 from tests.genai.expected import differences
 from tests.genai.families import LAYERS, Layer
 from tests.genai.gaps import GAPS, NO_EVENT, Gap, gaps_of
@@ -26,7 +26,7 @@ def needs(layer: Layer) -> pytest.MarkDecorator:
 
 
 def missing(
-    layer: Layer, name: str, models: ModelServer, told: Told, runner: Runner
+    layer: Layer, name: str, models: ModelServer, exported: Exported, runner: Runner
 ) -> dict[str, Any]:
     """
     Go through a scenario; return what the event has in each aspect that is not as expected.
@@ -34,12 +34,12 @@ def missing(
     from hh_exporter.integrations.genai import ModelEvents
 
     models.reset()
-    before = len(told.events())
-    processor = ModelEvents(told.exporter)
+    before = len(exported.events())
+    processor = ModelEvents(exported.exporter)
     with layer.turned_on(processor) as client:
         perform(client, SCENARIOS[name], models, runner)
     processor.shutdown()
-    events = told.events()[before:]
+    events = exported.events()[before:]
     if not events:
         return {NO_EVENT: None}
     [event] = events
@@ -51,14 +51,14 @@ def missing(
     [pytest.param(*case, id=f"{case[0]}: {case[1]}", marks=needs(case[0])) for case in CASES],
 )
 def test_a_call_is_one_event(
-    layer: Layer, name: str, models: ModelServer, told: Told, runner: Runner
+    layer: Layer, name: str, models: ModelServer, exported: Exported, runner: Runner
 ) -> None:
     """
     With all that the client asked for and got, but for what the layer does not know.
     """
     unknown = {aspect for gap in gaps_of(layer, name) for aspect in gap.aspects}
 
-    found = missing(layer, name, models, told, runner)
+    found = missing(layer, name, models, exported, runner)
 
     assert {aspect: found[aspect] for aspect in found if aspect not in unknown} == {}
 
@@ -72,7 +72,7 @@ def test_a_call_is_one_event(
     ],
 )
 def test_what_is_said_to_be_unknown_is(
-    gap: Gap, models: ModelServer, told: Told, runner: Runner
+    gap: Gap, models: ModelServer, exported: Exported, runner: Runner
 ) -> None:
     """
     If a newer release of an instrumentation knows it, the tables shall say so.
@@ -80,6 +80,6 @@ def test_what_is_said_to_be_unknown_is(
     left = set(gap.aspects)
     for layer, name in CASES:
         if left and gap.is_of(layer, name):
-            left -= missing(layer, name, models, told, runner).keys()
+            left -= missing(layer, name, models, exported, runner).keys()
 
     assert left == set()

@@ -200,7 +200,7 @@ async def test_each_run_of_an_agent_arrives_as_a_tree(
     recipe: str, collector: Collector, models: ModelServer, tmp_path: Path
 ) -> None:
     """
-    With its tool between two calls, each of which is told once though its client is captured, too.
+    With its tool between two calls, each reported once though its client is captured, too.
     """
     async with serving(recipe, collector, models, tmp_path) as site:
         for question in ("one?", "two?"):

@@ -78,7 +78,7 @@ def test_all_is_as_it_was(family: str) -> None:
 
 def test_openinference_leaves_langchain_to_its_clients() -> None:
     """
-    Both would tell of each call, in two traces.
+    Both would report each call, in two traces.
     """
     if not is_here(FAMILIES["openinference"]) or is_here(FAMILIES["semconv"]):
         pytest.skip("needs the environment openinference")

@@ -336,7 +336,7 @@ def test_openinference_tells_of_langchain_only_what_no_client_tells(
     packages: Packages, spans: Spans, other: str | None
 ) -> None:
     """
-    Its spans and those of a client have nothing in common by which doubles can be found.
+    Its spans and those of a client have nothing in common by which duplicates can be found.
     """
     packages.client("langchain-core", "langchain_core")
     packages.openinference("langchain", "LangChainInstrumentor")
@@ -352,7 +352,7 @@ def test_openinference_tells_of_langchain_only_what_no_client_tells(
 
     assert spans.names == ([] if other else ["langchain_core"])
     assert lines(tracing)[-1] == (
-        f"langchain-core 1.2: left alone, since that captures the calls of {other} again; for "
+        f"langchain-core 1.2: left alone, since it would capture the calls of {other} twice; for "
         "steps, pip install langchain opentelemetry-instrumentation-genai-langchain"
         if other
         else "langchain-core 1.2: on, by openinference-instrumentation-langchain 1.2"
@@ -381,7 +381,7 @@ def test_a_client_without_instrumentation_says_what_to_install(
     packages: Packages, spans: Spans, caplog: pytest.LogCaptureFixture
 ) -> None:
     """
-    A program in which nothing is captured is told so once.
+    A program in which nothing is captured gets one warning.
     """
     packages.client("openai")
     packages.client("langchain-core", "langchain_core")

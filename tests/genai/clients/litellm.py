@@ -81,7 +81,7 @@ def _listen(provider: Any) -> None:
 
 def _finish() -> None:
     """
-    Wait until the threads that tell the callbacks of calls have nothing to do.
+    Wait until the threads that report calls to the callbacks have nothing to do.
     """
     from litellm.litellm_core_utils.thread_pool_executor import executor
 

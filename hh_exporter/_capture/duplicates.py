@@ -1,11 +1,11 @@
 """
-One call, one event: spans that tell of the same call of a model are joined.
+One call, one event: spans of the same call of a model are joined.
 
 Two instrumentations, of a framework and of the client that it uses, or the client's own, make
 a span each. They end within moments, the inner one first. So a call waits here for a second,
 and longer while a call around it has not ended. Joined are those that have one response id of
-the provider, and those of which one encloses the other. The one that says the most counts;
-what it leaves open, the others say. What comes once the call was sent is told already.
+the provider, and those of which one encloses the other. The richest one counts;
+the others fill in what it leaves open. A span that ends once the call was sent adds nothing.
 
 The rule: calls that enclose each other have the id of the outermost one from the beginning, so
 what was inside any of them has a parent, whichever of them is sent.
@@ -25,7 +25,7 @@ from attrs import Factory, define, field, fields
 from hh_exporter._recording.scopes import Scope
 from hh_exporter.events import ModelEvent
 
-__all__ = ["HOLD", "LONGEST", "Call", "Doubles", "Told"]
+__all__ = ["HOLD", "LONGEST", "Call", "Duplicates", "Reported"]
 
 HOLD: Final = 1.0
 """Seconds for which a call waits for another span of it, and is known after it was sent."""
@@ -59,7 +59,7 @@ class Call:
     """The ids of its event and of its parent, if no call is around it after all."""
     due: float = field(default=inf, init=False)
     joined: list[int] = field(factory=list, init=False)
-    """Other spans that it was told in, too."""
+    """The other spans of the same call."""
 
     @own_place.default
     def _place_now(self) -> tuple[str | None, str | None]:
@@ -79,9 +79,9 @@ class Call:
 
 
 @define(eq=False, repr=False)
-class Told:
+class Reported:
     """
-    In which event spans are told.
+    Spans, and the event that reports them.
     """
 
     event_id: str
@@ -99,7 +99,7 @@ class _Known:
 
 
 @define(eq=False, repr=False)
-class Doubles:
+class Duplicates:
     """
     Calls that wait for another span of the same call.
     """
@@ -109,28 +109,28 @@ class Doubles:
     _held: dict[int, Call] = Factory(dict)
     """By the span of each, the oldest first."""
     _by_span: dict[int, Call] = Factory(dict)
-    """Those that are held, by all spans that are told in them."""
+    """Those that are held, by all spans that they report."""
     _inside: dict[int, list[Call]] = Factory(dict)
     """Those that are held, by the call around them."""
     _by_response: dict[str, Call] = Factory(dict)
     """Those that are held, by response id."""
     _sent: OrderedDict[str | int, _Known] = Factory(OrderedDict)
-    """By response id, known for a moment, and by the span ids that were told or were around."""
+    """By response id, known for a moment, and by the span ids that were reported or were around."""
 
     def __len__(self) -> int:
         return len(self._held)
 
-    def add(self, call: Call, now: float) -> Told:
+    def add(self, call: Call, now: float) -> Reported:
         """
         Hold *call*, joined with what is held of the same call, unless that was sent already.
 
         Returns:
-            The event in which it is told, and the spans that are told in that one from now on.
+            The event that reports it, and the spans that this one reports from now on.
         """
         known = self._find_sent(call, now)
         if known is not None:
             self._note(call.span_id, known.event_id)  # for calls inside that end later still
-            return Told(known.event_id, [call.span_id])
+            return Reported(known.event_id, [call.span_id])
         call.due = now + (HOLD if call.around is None else LONGEST)
         same = self._inside.get(call.span_id, []).copy()
         around = self._by_span.get(call.around or 0)
@@ -144,21 +144,21 @@ class Doubles:
             if len(named) == 1:  # who named it finds it
                 [call.event.event_id] = named
         self._keep(call)
-        return Told(_id_of(call), [call.span_id, *call.joined])
+        return Reported(_id_of(call), [call.span_id, *call.joined])
 
-    def leave(self, span_id: int, now: float) -> list[Told]:
+    def leave(self, span_id: int, now: float) -> list[Reported]:
         """
-        Note that a span that calls wait for is none itself: each of them is one of its own.
+        Note that a span is no call, so calls inside it no longer wait for it.
 
         Returns:
-            The events in which these are told from now on.
+            The events that report these from now on.
         """
-        told: list[Told] = []
+        reported: list[Reported] = []
         for call in self._inside.pop(span_id, ()):
             call.around, call.due = None, now + HOLD
             call.event.event_id, call.event.parent_id = call.own_place
-            told.append(Told(_id_of(call), [call.span_id, *call.joined]))
-        return told
+            reported.append(Reported(_id_of(call), [call.span_id, *call.joined]))
+        return reported
 
     def give_up(self, span_id: int, now: float) -> None:
         """

@@ -1,5 +1,7 @@
 """
-Which calls an integration has pushed, so that no other one of the same exporter tells them again.
+Which calls the integrations of an exporter report, so that each call is reported once.
+
+A call is known by the provider's response id; the calls of a library, by its instrumentation.
 """
 
 from __future__ import annotations
@@ -30,12 +32,12 @@ class Reporter(Protocol):
 
     def is_active(self) -> bool:
         """
-        Whether it is told of calls at the moment.
+        Whether the library reports calls to it at the moment.
         """
 
 
-_told: WeakKeyDictionary[Exporter, dict[str, str]] = WeakKeyDictionary()
-os.register_at_fork(after_in_child=_told.clear)  # what its parent pushed is its parent's
+_claimed: WeakKeyDictionary[Exporter, dict[str, str]] = WeakKeyDictionary()
+os.register_at_fork(after_in_child=_claimed.clear)  # what its parent pushed is its parent's
 
 _reporters: WeakKeyDictionary[Exporter, WeakSet[Reporter]] = WeakKeyDictionary()
 
@@ -47,7 +49,7 @@ def claim(exporter: Exporter, response_id: str, by: str) -> bool:
     Returns:
         Whether no other integration has done that before.
     """
-    known = _told.setdefault(exporter, {})
+    known = _claimed.setdefault(exporter, {})
     owner = known.setdefault(response_id, by)
     if len(known) > _MAX:
         with suppress(RuntimeError):  # another thread adds one just now

@@ -1,5 +1,5 @@
 """
-Two integrations of one exporter tell of one call once.
+Two integrations of one exporter report a call once.
 """
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ from __future__ import annotations
 import gc
 
 from hh_exporter import Exporter
-from hh_exporter.integrations._told import _MAX, claim, is_reported, register
+from hh_exporter.integrations._reported import _MAX, claim, is_reported, register
 from tests.capture.tracing import CALL, Traced
 from tests.conftest import MakeExporter
 from tests.scripted_server import ScriptedServer
@@ -44,7 +44,7 @@ async def test_a_call_that_another_integration_pushed_is_left_out(
     traced: Traced, server: ScriptedServer
 ) -> None:
     """
-    The span of a client that LiteLLM used has the response id that its logger told.
+    The span of a client that LiteLLM used has the response id that its logger reported.
     """
     claim(traced.exporter, "r", "litellm")
     traced.end("client", attributes={**CALL, "gen_ai.response.id": "r"})
