@@ -69,7 +69,7 @@ RUN_HERE = {
 }
 NO_EXAMPLES = {
     *("api", "benchmarks", "changelog", "cli"),
-    *("collector", "costs", "dialects", "extending", "index"),
+    *("collector", "dialects", "extending", "index"),
 }
 OTHERS = {
     "architecture",
