@@ -17,6 +17,7 @@ import pytest
 from hh_exporter import (
     BatchLimits,
     DeliveryError,
+    Event,
     Exporter,
     ModelEvent,
     Outcome,
@@ -415,6 +416,32 @@ async def test_hyperparameters_that_repeat_inputs_are_hidden(
     [request] = server.requests
     assert CANARY.encode() not in request.body
     assert (b"temperature" in request.body) == isinstance(given, dict | Parameters)
+
+
+@dialects
+@pytest.mark.parametrize("cls", [ModelEvent, Event])
+async def test_inputs_in_a_config_are_hidden(
+    make_exporter: MakeExporter, server: ScriptedServer, dialect: Dialect, cls: Any
+) -> None:
+    """
+    An event that has no field for them, such as that of a captured tool, has them there.
+    """
+    exporter = await make_exporter(dialect=dialect.name, hide_inputs=True)
+    kind = {"model": "m"} if cls is ModelEvent else {"event_type": "tool"}
+    config = {
+        "tools": [CANARY],
+        "template": CANARY,
+        "hyperparameters": {"stop_sequences": [CANARY], "temperature": 0.5},
+        "version": "seven",
+    }
+    assert exporter.push(cls(**kind, config=config))
+    assert exporter.push(cls(**kind, config=CANARY))
+    assert (await exporter.flush()).delivered == 2
+
+    bodies = b"".join(request.body for request in server.requests)
+    assert CANARY.encode() not in bodies
+    assert b"temperature" in bodies
+    assert b"seven" in bodies
 
 
 @dialects

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeAlias
 from attrs import Factory, define, field
 
 from hh_exporter._capture.duplicates import Call, Duplicates, Reported
-from hh_exporter._capture.lineage import Lineage, Started
+from hh_exporter._capture.lineage import MAKES_SESSIONS, Lineage, Started
 from hh_exporter._capture.pairs import Pairs
 from hh_exporter._log import get_log
 from hh_exporter._outside import let_through
@@ -33,9 +33,6 @@ Then: TypeAlias = Callable[[], object]
 
 _MAX_TRACES: Final = 1_000
 """Traces whose session is known because one of their spans named it."""
-
-_MAKES_SESSIONS: Final = "pydantic-ai"
-"""An instrumentation that makes up a session for each run that is given none."""
 
 
 @define(eq=False, repr=False, kw_only=True)
@@ -118,7 +115,7 @@ class Converter:
         around, scope = self.lineage.session_of(started)
         own = event.session_id
         is_default = own is None or own.replace("-", "") == span.trace_id
-        if is_default or (span.scope == _MAKES_SESSIONS and scope is not None):
+        if is_default or (span.scope == MAKES_SESSIONS and scope is not None):
             own = None
         if own is not None:
             started.session_id = own

@@ -19,7 +19,7 @@ from attrs import Factory, define
 from hh_exporter._recording.scopes import Scope
 from hh_exporter._spans.mapping import event_id_of, kind_of, session_of
 
-__all__ = ["Lineage", "Started"]
+__all__ = ["MAKES_SESSIONS", "Lineage", "Started"]
 
 _MAX_OPEN: Final = 100_000
 """Spans that have not ended whose place is known; those that begin beyond that have no parent."""
@@ -32,6 +32,9 @@ _MAX_STEPS: Final = 100
 """Spans that are looked at between an event and its parent."""
 _FEWEST: Final = 1_000
 """Spans that have not ended, below which nothing is tidied up."""
+
+MAKES_SESSIONS: Final = "pydantic-ai"
+"""An instrumentation that makes up a session for each run that is given none."""
 
 _SAY_LATE: Final = (
     *("openinference.", "litellm", "langfuse-sdk", "traceloop."),
@@ -160,17 +163,20 @@ class Lineage:
 
     def session_of(self, started: Started) -> tuple[str | None, Scope | None]:
         """
-        Find the session that encloses a span most closely.
+        Find the session that encloses a span most closely; one that was made up comes last.
 
         Returns:
             Its id, and the scope of the exporter that it is if it is one.
         """
+        made_up = None
         for child, above in self._upwards(started):
             if (scope := _between(child, above)) is not None and scope.session_id is not None:
                 return scope.session_id, scope
             if above is not None and (named := self._named_by(above)) is not None:
-                return named, None
-        return None, None
+                if above.instrumentation != MAKES_SESSIONS:
+                    return made_up or named, None
+                made_up = made_up or named
+        return made_up, None
 
     def calls_around(self, started: Started) -> list[Started]:
         """

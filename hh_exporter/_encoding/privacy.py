@@ -8,7 +8,7 @@ of the event is sent. Fields are hidden after the hook, whatever it put there.
 from __future__ import annotations
 
 from types import CoroutineType
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import attrs
 from attrs import define, field
@@ -92,9 +92,10 @@ class Privacy:
         cls: Any = next(c for c in _CLASSES if issubclass(type(instance), c))
         hidden = self._hidden.intersection(a.name for a in attrs.fields(cls))
         changes: dict[str, Any] = dict.fromkeys(hidden)
-        parameters = getattr(instance, "hyperparameters", None)
-        if cls is ModelEvent and self.hide_inputs and parameters is not None:
-            changes["hyperparameters"] = _without_inputs(parameters)
+        for name, reduce in _REDUCED.items() if self.hide_inputs else ():
+            value = getattr(instance, name, None)
+            if value is not None:
+                changes[name] = reduce(value)
         copy: T = copy_fields(cls, instance, changes)
         return copy
 
@@ -104,6 +105,23 @@ def _without_inputs(hyperparameters: object) -> Any:
     if type(plain) is not dict:
         return None  # of no shape in which their names could be told
     return {name: value for name, value in plain.items() if name not in _REPEATED}
+
+
+def _without_asked(config: object) -> Any:
+    """
+    Leave out of a config what a ModelEvent has fields of its own for, and events have there.
+    """
+    plain = legalize(config)
+    if type(plain) is not dict:
+        return None
+    left = {name: value for name, value in plain.items() if name not in _INPUTS | _REPEATED}
+    if "hyperparameters" in left:
+        left["hyperparameters"] = _without_inputs(left["hyperparameters"])
+    return left
+
+
+_REDUCED: Final = {"hyperparameters": _without_inputs, "config": _without_asked}
+"""Fields in which inputs may be, among others, and what makes them without."""
 
 
 def _failed(what: str, draft: object) -> EncodeError:

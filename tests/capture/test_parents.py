@@ -291,17 +291,22 @@ class TestSessions:
         """
         pydantic-ai names a random conversation where none is given; a session around it is nearer.
         """
-        made_up = {**CALL, "gen_ai.conversation.id": "random"}
-        with (
-            traced.exporter.session(session_id="s"),
-            traced.span("call", made_up, by="pydantic-ai"),
-        ):
-            pass
-        with traced.span("call 2", made_up, by="pydantic-ai"):
-            pass
+        made_up = {"gen_ai.conversation.id": "random"}
+
+        def run(agent: str, call: str, tool: str) -> None:
+            with traced.span(agent, AGENT | made_up, by="pydantic-ai"):
+                traced.end(call, attributes=CALL | made_up, by="pydantic-ai")
+                traced.end(tool, attributes=TOOL | made_up, by="pydantic-ai")
+
+        with traced.exporter.session(session_id="s"):
+            run("agent", "call", "tool")
+        run("agent 2", "call 2", "tool 2")
 
         sessions = await traced.sessions(server, *KNOWN)
-        assert sessions == {"call": "s", "call 2": "random"}
+        assert sessions == {
+            **dict.fromkeys(("agent", "call", "tool"), "s"),
+            **dict.fromkeys(("agent 2", "call 2", "tool 2"), "random"),
+        }
 
 
 class TestDuplicates:

@@ -78,12 +78,12 @@ class Traced:
         with trace.use_span(self.start(name, attributes, **more), end_on_exit=True) as span:
             yield span
 
-    def end(self, *names: str, attributes: Mapping[str, Any] = CALL) -> None:
+    def end(self, *names: str, attributes: Mapping[str, Any] = CALL, **more: Any) -> None:
         """
         Make spans that have ended.
         """
         for name in names:
-            self.start(name, attributes).end()
+            self.start(name, attributes, **more).end()
 
     async def sent(self, server: ScriptedServer) -> dict[str, Any]:
         """
