@@ -199,6 +199,7 @@ GAPS: Final = (
         "openllmetry",
         (NO_EVENT,),
         "has no span of a call that is cancelled",
+        clients=("openai,*", *_NOT_CHAT[1:]),
         scenarios=("cancelled while waiting",),
     ),
     Gap(
@@ -350,8 +351,22 @@ GAPS: Final = (
     ),
     Gap(
         "openllmetry",
-        ("text", "response id"),
+        ("messages",),
         "has nothing of a call that is not answered",
+        clients=("openai-agents, Responses",),
+        scenarios=("failed*", "cancelled*"),
+    ),
+    Gap(
+        "openllmetry",
+        ("messages",),
+        "has no ids of earlier calls of tools",
+        clients=("openai-agents, Responses",),
+        scenarios=("tool result",),
+    ),
+    Gap(
+        "openllmetry",
+        ("text", "response id"),
+        "has nothing of an answer that was not read to its end",
         clients=("openai-agents, Responses",),
         scenarios=("cancelled",),
     ),
@@ -393,12 +408,6 @@ GAPS: Final = (
     Gap("litellm", ("structured output",), "has no schema of the answer"),
     Gap(
         "litellm",
-        ("text",),
-        "has nothing of an answer that was not read to its end",
-        scenarios=("died", "closed early"),
-    ),
-    Gap(
-        "litellm",
         ("reasoning", "reasoning tokens"),
         "leaves reasoning out, and estimates its tokens",
         clients=("Anthropic", "Google"),
@@ -408,8 +417,8 @@ GAPS: Final = (
         "litellm",
         (NO_EVENT,),
         "has no span of a stream that failed",
-        clients=("Anthropic", "Google"),
-        scenarios=("died", "failed, streamed"),
+        clients=("Google",),
+        scenarios=("failed, streamed",),
     ),
     Gap(
         "litellm",
@@ -421,10 +430,10 @@ GAPS: Final = (
         "litellm",
         (NO_EVENT,),
         "has no span of a stream that was not read to its end",
-        scenarios=("closed early", "abandoned", "cancelled", "cancelled while waiting"),
+        scenarios=(*_PARTIAL, "cancelled while waiting"),
     ),
     # langfuse.
-    Gap("langfuse", ("provider", "model asked for"), "doesn't say who serves which model"),
+    Gap("langfuse", ("model asked for",), "has only the model that answered"),
     Gap(
         "langfuse",
         ("response id", "finish reason"),
