@@ -12,6 +12,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from hh_exporter import Exporter
 from hh_exporter.integrations._layers import CLIENTS, Layer
 from tests.docs.pages import PAGES, examples, run
+from tests.genai.support import tables
 from tests.scripted_server import ScriptedServer
 
 [CAPTURE, WATCH, SUPPORT] = examples(PAGES["genai"])
@@ -92,3 +93,10 @@ async def test_a_block_is_the_session_of_what_is_called_inside(server: ScriptedS
     [call] = [event for event in events if event["event_type"] == "model"]
     assert session["event_name"] == "support chat"
     assert call["session_id"] == session["session_id"]
+
+
+def test_the_tables_of_support_are_what_the_tests_check() -> None:
+    """
+    `python -m tests.genai.support` writes them.
+    """
+    assert f"\n\n{tables()}\n\n" in PAGES["genai"]

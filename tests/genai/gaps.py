@@ -1,7 +1,7 @@
 """
 What each layer of instrumentation can't know of a call, and how it shows.
 
-GAPS is the source of the tables of support, which `python -m tests.genai.support` prints. The
+GAPS is the source of the tables in docs/genai.md, which `python -m tests.genai.support` writes. The
 tests fail for what is missing and not listed, and for what is listed and not missing.
 """
 
@@ -14,13 +14,13 @@ from attrs import field, frozen
 
 from tests.genai.families import Layer
 
-__all__ = ["GAPS", "NO_EVENT", "Gap", "gaps_of"]
+__all__ = ["GAPS", "NO_EVENT", "PARTIAL", "STREAMED", "Gap", "gaps_of"]
 
 NO_EVENT: Final = "event"
 """The aspect of a call of which nothing is told."""
 
-_PARTIAL: Final = ("died", "closed early", "abandoned", "cancelled")
-_STREAMED: Final = ("*streamed*", *_PARTIAL)
+PARTIAL: Final = ("died", "closed early", "abandoned", "cancelled")
+STREAMED: Final = ("*streamed*", *PARTIAL)
 _NOT_CHAT: Final = ("openai, Responses", "anthropic", "google-genai", "langchain*")
 _REASONING_CHAINS: Final = ("langchain-openai, Responses", "langchain-anthropic")
 _ANSWER: Final = ("model", "model asked for", "response id", "text")
@@ -66,19 +66,19 @@ GAPS: Final = (
         ("response id", "text"),
         "has nothing of an answer that was not read to its end",
         clients=("*Responses",),
-        scenarios=_PARTIAL,
+        scenarios=PARTIAL,
     ),
     Gap(
         "semconv",
         _ANSWER,
         "has nothing of an answer that was not read to its end",
         clients=("langchain*",),
-        scenarios=_PARTIAL,
+        scenarios=PARTIAL,
     ),
     Gap(
         "semconv",
         ("finish reason",),
-        "has none",
+        "has no reason of the end",
         clients=("langchain-openai, Responses",),
     ),
     Gap(
@@ -86,7 +86,7 @@ GAPS: Final = (
         ("tokens",),
         "counts no input of a stream",
         clients=("langchain-anthropic",),
-        scenarios=_STREAMED,
+        scenarios=STREAMED,
     ),
     Gap(
         "semconv",
@@ -106,7 +106,7 @@ GAPS: Final = (
         _ANSWER,
         "has nothing of an answer that was not read to its end",
         clients=("openai, Responses",),
-        scenarios=_PARTIAL,
+        scenarios=PARTIAL,
     ),
     Gap(
         "openinference",
@@ -140,21 +140,21 @@ GAPS: Final = (
         ("model", "model asked for"),
         "has only the model that was asked for, of an answer that was not read to its end",
         clients=("langchain-openai*",),
-        scenarios=_PARTIAL,
+        scenarios=PARTIAL,
     ),
     Gap(
         "openinference",
         ("response id",),
         "has no id of a streamed answer",
         clients=("langchain-openai, Chat Completions", "langchain-anthropic"),
-        scenarios=_STREAMED,
+        scenarios=STREAMED,
     ),
     Gap(
         "openinference",
         ("tokens", "cached tokens"),
         "counts no input of a stream",
         clients=("langchain-anthropic",),
-        scenarios=_STREAMED,
+        scenarios=STREAMED,
     ),
     Gap("openinference", ("reasoning",), "leaves reasoning out", clients=_REASONING_CHAINS),
     Gap(
@@ -207,7 +207,7 @@ GAPS: Final = (
         (NO_EVENT,),
         "has no span of a stream that was not read to its end",
         clients=("anthropic", "google-genai"),
-        scenarios=_PARTIAL,
+        scenarios=PARTIAL,
     ),
     Gap(
         "openllmetry",
@@ -228,14 +228,14 @@ GAPS: Final = (
         ("reasoning tokens",),
         "counts no reasoning in a stream",
         clients=("openai, Chat Completions",),
-        scenarios=_STREAMED,
+        scenarios=STREAMED,
     ),
     Gap(
         "openllmetry",
         _ANSWER,
         "has nothing of an answer that was not read to its end",
         clients=("openai, Responses",),
-        scenarios=_PARTIAL,
+        scenarios=PARTIAL,
     ),
     Gap(
         "openllmetry",
@@ -256,7 +256,7 @@ GAPS: Final = (
         ("tokens",),
         "counts more output of a stream than there was",
         clients=("anthropic",),
-        scenarios=_STREAMED,
+        scenarios=STREAMED,
     ),
     Gap(
         "openllmetry",
@@ -269,7 +269,7 @@ GAPS: Final = (
         ("text", "tool calls", "reasoning", "finish reason"),
         "has the last piece of a stream for the whole",
         clients=("google-genai",),
-        scenarios=_STREAMED,
+        scenarios=STREAMED,
     ),
     Gap(
         "openllmetry",
@@ -282,7 +282,7 @@ GAPS: Final = (
         ("model", "model asked for", "response id"),
         "has only the model that was asked for of a stream, and no id",
         clients=("langchain*",),
-        scenarios=_STREAMED,
+        scenarios=STREAMED,
     ),
     Gap(
         "openllmetry",
@@ -295,7 +295,7 @@ GAPS: Final = (
         ("text",),
         "has nothing of an answer that was not read to its end",
         clients=("langchain*",),
-        scenarios=_PARTIAL,
+        scenarios=PARTIAL,
     ),
     Gap(
         "openllmetry",
@@ -321,7 +321,7 @@ GAPS: Final = (
         ("tokens", "cached tokens"),
         "counts no input of a stream",
         clients=("langchain-anthropic",),
-        scenarios=_STREAMED,
+        scenarios=STREAMED,
     ),
     Gap(
         "openllmetry",
@@ -384,7 +384,7 @@ GAPS: Final = (
         "anthropic",
         ("text", "tool calls", "reasoning"),
         "has nothing of a streamed answer",
-        scenarios=_STREAMED,
+        scenarios=STREAMED,
     ),
     Gap("anthropic", ("tools",), "has no definitions of tools"),
     Gap("anthropic", ("messages",), "has no images", scenarios=("*image",)),
@@ -402,7 +402,7 @@ GAPS: Final = (
         "litellm",
         ("model", "model asked for"),
         "has only the model that was asked for of a stream",
-        scenarios=_STREAMED,
+        scenarios=STREAMED,
     ),
     Gap("litellm", ("tool calls",), "has no ids of calls of tools", scenarios=("*tools*",)),
     Gap("litellm", ("structured output",), "has no schema of the answer"),
@@ -430,7 +430,7 @@ GAPS: Final = (
         "litellm",
         (NO_EVENT,),
         "has no span of a stream that was not read to its end",
-        scenarios=(*_PARTIAL, "cancelled while waiting"),
+        scenarios=(*PARTIAL, "cancelled while waiting"),
     ),
     # langfuse.
     Gap("langfuse", ("model asked for",), "has only the model that answered"),
@@ -446,7 +446,7 @@ GAPS: Final = (
         ("text",),
         "has nothing of an answer that was not read to its end",
         clients=("openai, Responses",),
-        scenarios=_PARTIAL,
+        scenarios=PARTIAL,
     ),
     Gap(
         "langfuse",

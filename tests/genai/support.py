@@ -1,35 +1,92 @@
 """
 Tables of support: what each family of instrumentation knows of a call.
 
-`python -m tests.genai.support` prints them, from what the tests check.
+`python -m tests.genai.support` writes them into docs/genai.md, from what the tests check.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
 from tests.genai.clients.client import scenarios_of
 from tests.genai.expected import ASPECTS
 from tests.genai.families import LAYERS
-from tests.genai.gaps import GAPS, NO_EVENT, gaps_of
+from tests.genai.gaps import GAPS, NO_EVENT, PARTIAL, STREAMED, Gap, gaps_of
 
 __all__ = ["tables"]
+
+PAGE: Final = Path(__file__).parents[2] / "docs" / "genai.md"
+FIRST: Final = "of each call"
+"""What the first of the tables begins with."""
+
+FAMILIES: Final = {
+    "semconv": "OpenTelemetry",
+    "openinference": "OpenInference",
+    "openllmetry": "OpenLLMetry",
+    "anthropic": "the anthropic client",
+    "pydantic-ai": "pydantic-ai",
+    "litellm": "LiteLLM",
+    "langfuse": "Langfuse",
+}
+
+CALLS: Final = {
+    ("*",): "all",
+    STREAMED: "streamed",
+    PARTIAL: "streams not read to their end",
+    (*PARTIAL, "cancelled while waiting"): "not read to their end",
+    ("died",): "streams that break off",
+    ("cancelled while waiting",): "cancelled before the answer",
+    ("cancelled",): "cancelled streams",
+    ("failed*",): "failed",
+    ("failed, streamed",): "failed streams",
+    ("failed*", "cancelled while waiting"): "failed, or cancelled before the answer",
+    ("failed*", "cancelled*"): "failed or cancelled",
+    ("failed", "cancelled*"): "failed or cancelled",
+    ("streamed, async", "cancelled"): "streamed",
+    ("streamed without usage",): "streams without usage",
+    ("reasoning*",): "with reasoning",
+    ("*tools*",): "with calls of tools",
+    ("parallel tools",): "with several calls of tools",
+    ("tool result",): "with results of tools",
+    ("*image",): "with images",
+    ("image",): "with images",
+    ("large image",): "with large images",
+}
+"""Words for the scenarios of a gap."""
 
 
 def tables() -> str:
     """
-    Make two tables: what each family knows, and what it is that it doesn't, in words.
+    Make a table of what each family knows, and one for each family of what it doesn't.
     """
-    families = list(dict.fromkeys(layer.family for layer in LAYERS))
-    known = [
-        [aspect, *(_cell(family, aspect) for family in families)] for aspect in (NO_EVENT, *ASPECTS)
+    rows = [
+        [_label(aspect), *(_cell(family, aspect) for family in FAMILIES)]
+        for aspect in (NO_EVENT, *ASPECTS)
     ]
-    rows = [["", *families], ["---"] * (len(families) + 1), *known]
-    words = [["family", "client", "when", "what"], ["---"] * 4]
-    for gap in GAPS:
-        clients, scenarios = _listed(gap.clients), _listed(gap.scenarios)
-        words.append([gap.family, clients, scenarios, gap.why])
-    return "\n\n".join(
-        "\n".join(f"| {' | '.join(row)} |" for row in table) for table in (rows, words)
-    )
+    parts = [_table([FIRST, *FAMILIES.values()], rows)]
+    for family, name in FAMILIES.items():
+        gaps = [gap for gap in GAPS if gap.family == family]
+        head = ("calls", "client", "missing or different", "the instrumentation")
+        parts += [f"### {name}", _table(head, map(_row, gaps))]
+    return "\n\n".join(parts)
+
+
+def _row(gap: Gap) -> list[str]:
+    clients = "; ".join(pattern.strip("*,") for pattern in gap.clients) or "all"
+    aspects = ", ".join(map(_label, gap.aspects))
+    return [CALLS[gap.scenarios], clients, aspects, gap.why]
+
+
+def _label(aspect: str) -> str:
+    return "any event" if aspect == NO_EVENT else aspect
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _cell(family: str, aspect: str) -> str:
@@ -42,9 +99,6 @@ def _cell(family: str, aspect: str) -> str:
     return "no" if all(cases) else "partly" if any(cases) else "yes"
 
 
-def _listed(patterns: tuple[str, ...]) -> str:
-    return "all" if patterns == ("*",) else ", ".join(p.strip("*") for p in patterns)
-
-
 if __name__ == "__main__":
-    print(tables())
+    found = re.compile(rf"^\| {FIRST} \|.*?(?=\n\n## )", re.MULTILINE | re.DOTALL)
+    PAGE.write_text(found.sub(lambda _: tables(), PAGE.read_text()))
