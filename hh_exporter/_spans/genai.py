@@ -30,7 +30,7 @@ __all__ = ["MARKS", "PREFIXES", "kind_of", "read"]
 
 _OPERATION: Final = "gen_ai.operation.name"
 _CALL: Final = "gen_ai.is_streaming"
-"""OpenLLMetry has this on calls of models alone, also where it leaves the operation out."""
+"""OpenLLMetry has this on calls of models, also where it leaves the operation out."""
 
 MARKS: Final = (_OPERATION, "llm.request.type", "traceloop.span.kind", _CALL)
 """One of these is on each span of a step."""
