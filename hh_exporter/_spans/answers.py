@@ -1,7 +1,7 @@
 """
-What the JSON of a whole response says beside the messages of the answer: ids, models, reasons.
+What the JSON of a whole response has beside the messages of the answer: ids, models, reasons.
 
-Its messages are not read here: a tracer that was told to hide them still has them there.
+The messages in it are never read: they are there even if the tracer is configured to hide them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from hh_exporter._responses.completion import one_word
 from hh_exporter._spans.attributes import Json
 from hh_exporter._spans.parts import Parts, present
 
-__all__ = ["told_by"]
+__all__ = ["details_of"]
 
 _MAX_PARSED: Final = 1024 * 1024
 """Characters of a response that is parsed, in about a millisecond."""
@@ -30,38 +30,38 @@ _MARKS: Final = frozenset(("choices", "object", "stop_reason", "candidates", "us
 _KEPT: Final = ("service_tier", "system_fingerprint")
 
 
-def told_by(response: object) -> Parts:
+def details_of(response: object) -> Parts:
     """
     Read the JSON text of a response of whichever API, or of LangChain's result.
 
     Returns:
-        What it says of `response_id`, `service_tier`, `system_fingerprint`; of LangChain's also
-        `response_model`; of OpenAI Responses `finish_reason`, and `is_one`, unless LangChain
-        joined them: its items are one message.
+        `response_id`, `service_tier` and `system_fingerprint`, as far as it has them; from
+        LangChain also `response_model`; from OpenAI Responses `finish_reason` and `is_one`,
+        since its items are one message, unless LangChain joined them.
     """
     if not isinstance(response, str) or response[:1] != "{":
         return {}
     if len(response) > _MAX_PARSED:
-        return _told_by_head(response)
+        return _details_of_head(response)
     try:
         data = orjson.loads(response)
     except orjson.JSONDecodeError:  # cut short by a limit of the tracer
-        return _told_by_head(response)
+        return _details_of_head(response)
     generations = data.get("generations")
     if isinstance(generations, list):
-        return _told_by_langchain(generations)
+        return _details_of_langchain(generations)
     if _MARKS.isdisjoint(data):  # JSON that the model was asked for
         return {}
-    told: Parts = {
+    found: Parts = {
         "response_id": _text(data.get("id")) or _text(data.get("response_id")),
         **{name: _text(data.get(name)) for name in _KEPT},
     }
     if data.get("object") == "response":
-        told |= {"is_one": True, "finish_reason": _reason(data)}
-    return present(told)
+        found |= {"is_one": True, "finish_reason": _reason(data)}
+    return present(found)
 
 
-def _told_by_head(response: str) -> Parts:
+def _details_of_head(response: str) -> Parts:
     head = _HEAD.match(response)
     if head is None:
         return {}
@@ -69,7 +69,7 @@ def _told_by_head(response: str) -> Parts:
     return {"response_id": head[1], **is_one}
 
 
-def _told_by_langchain(generations: list[Any]) -> Parts:
+def _details_of_langchain(generations: list[Any]) -> Parts:
     """
     Read a result of LangChain's: it has a list of answers for each prompt.
     """
@@ -78,14 +78,14 @@ def _told_by_langchain(generations: list[Any]) -> Parts:
         first = first[0] if isinstance(first, list) and first else None
     info = _object(_object(first).get("generation_info"))
     message = _object(_object(_object(first).get("message")).get("kwargs"))
-    told = {**info, **_object(message.get("response_metadata"))}
-    model = _text(told.get("model_name")) or _text(told.get("model"))
+    found = {**info, **_object(message.get("response_metadata"))}
+    model = _text(found.get("model_name")) or _text(found.get("model"))
     return present(
         {
-            "response_id": _text(told.get("id")),
+            "response_id": _text(found.get("id")),
             "response_model": model,
-            "finish_reason": _reason(told),
-            **{name: _text(told.get(name)) for name in _KEPT},
+            "finish_reason": _reason(found),
+            **{name: _text(found.get(name)) for name in _KEPT},
         }
     )
 

@@ -1,8 +1,8 @@
 """
 The attributes of a span, and which of them have been read.
 
-What is read is taken away; all that nobody reads is left over, so that nothing of a span is lost
-and nothing is said twice. A value of another type than its reader expects stays, too.
+What is read is taken away, and the rest is left for the metadata, so nothing of a span is lost or
+sent twice. A value of another type than its reader expects is left, too.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ class Attributes:
 
     def drop(self, *names: str) -> None:
         """
-        Take away what says nothing that isn't said elsewhere.
+        Take away what is redundant.
         """
         for name in names:
             self.left.pop(name, None)

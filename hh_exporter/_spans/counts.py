@@ -1,7 +1,7 @@
 """
-Token counts that langfuse was given: as a provider has them, or in langfuse's own words.
+Token counts as langfuse has them: under a provider's names, or its own.
 
-Langfuse's words name parts, which add up: `input_cached_tokens` are not among `input`.
+Its own names are of parts that add up: `input` does not include `input_cached_tokens`.
 """
 
 from __future__ import annotations

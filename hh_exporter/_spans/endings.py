@@ -1,8 +1,8 @@
 """
 How a step ended: whole, early, cancelled, or with an error.
 
-As for a block of `record`: that a reader leaves a stream, or that the task is cancelled which
-reads it, is no error of the call.
+As for a block of `record`, it is no error of the call if the reader of a stream stops early or is
+cancelled.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """
 The attributes `gen_ai.*` of the OpenTelemetry GenAI semantic conventions, and their older names.
 
-Several instrumentations write them, each in its own way: OpenTelemetry's own, OpenLLMetry,
-pydantic-ai, LiteLLM and the anthropic client. What only one of them writes is noted where it is
-read.
+OpenTelemetry's own instrumentations, OpenLLMetry, pydantic-ai, LiteLLM and the anthropic client
+write them, each in its own way. What only one of them writes is noted where it is read.
 """
 
 from __future__ import annotations
@@ -177,7 +176,7 @@ _REASONS: Final = (
 
 def kind_of(attributes: Mapping[str, Any]) -> str | None:
     """
-    Say of which type the event of a span is; None if these conventions don't say.
+    Find the type of the event of a span; None if these conventions don't say.
     """
     for mark, kinds in zip(MARKS, (_TYPES, _OLDER_TYPES, _KINDS), strict=False):
         said = attributes.get(mark)
@@ -194,7 +193,7 @@ def read(attributes: Attributes, span: Span) -> Parts:
     texts = attributes.take_texts(_TEXTS)
     requested, answered = texts.get("requested"), texts.get("answered")
     if kind == "model" and requested is None and answered and span.scope == _OPENLLMETRY_OPENAI:
-        kind = "tool"  # it reads a stored answer, whose usage its call has told
+        kind = "tool"  # it reads a stored answer, whose usage the call has reported
     billed = litellm.read(attributes)
     usage = billed.pop("usage", {}) | usage_of(attributes, _TOKENS)
     first = attributes.take_number(*_FIRST_CHUNK)
@@ -257,7 +256,7 @@ def _hyperparameters(attributes: Attributes, is_streamed: bool) -> Parts:
 
 def _response_format(attributes: Attributes, kind: str | None) -> Parts | None:
     """
-    Say which form the answer should have; only OpenLLMetry and pydantic-ai have the schema.
+    Read the form that the answer should have; only OpenLLMetry and pydantic-ai have the schema.
     """
     schema = attributes.take_json("response_format", "gen_ai.request.structured_output_schema")
     if schema is not None:

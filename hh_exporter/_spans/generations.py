@@ -1,8 +1,8 @@
 """
-What was asked and answered, as langfuse has it: what its user or its client of OpenAI gave.
+Messages of langfuse's generations: whatever its user, or its wrapper of OpenAI's client, set.
 
-Bare text is a message. An object that is no message is text too, if it is an answer: JSON that
-the model was asked for looks the same.
+Bare text is a message. In an answer, an object that is no message is text, too: JSON that the
+model was asked for looks the same.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _REQUEST: Final = (
     *("tool_choice", "function_call", "parallel_tool_calls"),
 )
 
-_SAID: Final = ("role", "content", "tool_calls", "function_call")
+_OF_MESSAGES: Final = ("role", "content", "tool_calls", "function_call")
 """One of these is in each message."""
 
 _ITEMS: Final = ("message", "reasoning", "function_call")
-"""Types of items of OpenAI Responses; whose other items are as good as unknown."""
+"""Types of items of OpenAI Responses that are read."""
 
 
 def asked_of(given: Any) -> Parts:
@@ -122,4 +122,4 @@ def _is_item(one: Any) -> bool:
 
 
 def _is_message(one: Any) -> bool:
-    return isinstance(one, dict) and any(name in one for name in _SAID)
+    return isinstance(one, dict) and any(name in one for name in _OF_MESSAGES)

@@ -38,7 +38,7 @@ _RUN = ("run_id", "dataset_id", "datapoint_id")
 
 def kind_of(attributes: Mapping[str, Any]) -> str | None:
     """
-    Say of which type the event of a span of this family is; None if it doesn't say.
+    Find the type of the event of a span of this family; None if it doesn't say.
     """
     kind = attributes.get(MARK)
     kind = kind.lower() if isinstance(kind, str) else None

@@ -1,8 +1,8 @@
 """
-What OpenInference has of a request: JSON text of nearly all that the client was given.
+The parameters of a request in OpenInference: JSON text of nearly all arguments of the client.
 
-What has a place of its own in an event goes there, and what is no parameter goes to the
-metadata or is left out: openai-agents puts its whole response there, and headers may hold keys.
+What an event has a field for goes there; what is no parameter goes to the metadata or is left
+out: openai-agents puts its whole response there, and headers may hold keys.
 """
 
 from __future__ import annotations
@@ -65,9 +65,9 @@ def invocation_of(attributes: Attributes) -> tuple[Parts, str | None]:
             break
     if not given:
         return {}, None
-    told, user = given.get("metadata"), given.get("user")
+    own, user = given.get("metadata"), given.get("user")
     is_response = "created_at" in given
-    metadata = {**told} if isinstance(told, dict) else present({"request_metadata": told})
+    metadata = {**own} if isinstance(own, dict) else present({"request_metadata": own})
     if "base_url" in given:
         metadata["base_url"] = given["base_url"]
     if is_response:

@@ -17,10 +17,9 @@ from hh_exporter._responses.responses import read as read_response
 from hh_exporter._spans.attributes import data_of
 from hh_exporter._spans.counts import counts_of
 from hh_exporter._spans.generations import asked_of, choices_of
-from hh_exporter._spans.parts import Parts, joined, present
+from hh_exporter._spans.parts import Parts, joined, named, present
 from hh_exporter._spans.providers import provider_of
 from hh_exporter._spans.tools import tools_of
-from hh_exporter._spans.values import named
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,7 +63,7 @@ _MILLION: Final = 1_000_000
 
 def kind_of(attributes: Mapping[str, Any]) -> str:
     """
-    Say of which type the event of a span of this family is.
+    Find the type of the event of a span of this family.
     """
     kind = attributes.get(MARK)
     return _TYPES.get(kind, "tool") if isinstance(kind, str) else "tool"
@@ -81,7 +80,7 @@ def read(attributes: Attributes, span: Span) -> Parts:
     if observed not in (None, "generation", kind):
         metadata["observation_type"] = observed
     repeated = _repeated(metadata)
-    parts = _said(attributes, is_call=kind == "model", metadata=metadata)
+    parts = _messages(attributes, is_call=kind == "model", metadata=metadata)
     parts = joined(joined(repeated, _request(attributes, metadata)), parts)
     usage = attributes.take_json("usage", f"{_OWN}.usage_details")
     costs = attributes.take_json("cost", f"{_OWN}.cost_details")
@@ -104,9 +103,9 @@ def read(attributes: Attributes, span: Span) -> Parts:
     return present(parts)
 
 
-def _said(attributes: Attributes, is_call: bool, metadata: Json) -> Parts:
+def _messages(attributes: Attributes, is_call: bool, metadata: Json) -> Parts:
     """
-    Read input and output.
+    Read input and output: of a call of a model, its messages and response.
     """
     names = (f"{_OWN}.input", f"{_OWN}.output")
     if not is_call:
@@ -214,7 +213,7 @@ def _decoded(value: Any) -> Any:
 
 def _first_token(attributes: Attributes, span: Span) -> float | None:
     """
-    Say after how many milliseconds the first token came.
+    Compute how many milliseconds passed until the first token.
     """
     name = f"{_OWN}.completion_start_time"
     said = _decoded(attributes.left.get(name))
@@ -244,7 +243,7 @@ def _error(attributes: Attributes, metadata: Json) -> str | None:
 
 def _add_cost(parts: Parts, costs: Any) -> None:
     """
-    Add the cost, unless it is zero because nobody knows what was used.
+    Add the cost, unless it is zero because the usage is unknown.
     """
     if costs is None:
         return

@@ -1,11 +1,11 @@
 """
-One event for each span: a ModelEvent of a call of a model, an Event of any other step.
+One event for each span: a ModelEvent for a call of a model, an Event for any other step.
 
 Each family of instrumentation has a module with a function `read`, which takes the attributes
 that it knows and returns parts: fields of a ModelEvent, and `event_type`. A span has one main
-family, by the attribute that only this one writes; what the main family leaves open, the
-conventions of OpenTelemetry may say, and what the vendor's own tracers say counts more than
-either. Attributes that none knows become metadata, under their names.
+family, by the attribute that only this one writes; OpenTelemetry's conventions fill in what the
+main family leaves open, and the vendor's own tracers take precedence over both. Attributes that
+none knows become metadata, under their names.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def event_of(span: Span) -> AnyEvent:
 
 def kind_of(attributes: Mapping[str, Any]) -> str | None:
     """
-    Say of which type the event of a span with *attributes* is; None if it is no step.
+    Find the type of the event of a span with *attributes*; None if it is no step.
     """
     if all(mark not in attributes for mark in MARKS):
         return None
@@ -111,7 +111,7 @@ def event_id_of(trace_id: str, span_id: str) -> str:
 
 def session_of(attributes: Mapping[str, Any]) -> str | None:
     """
-    Say which session a span with *attributes* names, which may not have ended; None if none.
+    Find the session that a span with *attributes* names, before it ends or after; None if none.
     """
     for name in _SESSIONS:
         value = attributes.get(name)
@@ -150,7 +150,7 @@ def _as_uuid(digits: str) -> str:
 
 def _plain_event(kind: str, parts: Parts) -> Event:
     """
-    Make an Event, which has its messages, its model and its usage where the API has them.
+    Make an Event; its messages, model and usage go where the API has them.
     """
     pop = parts.pop
     config = {name: pop(name) for name in _IN_CONFIG if name in parts}

@@ -1,11 +1,10 @@
 """
 The attributes of OpenInference: one attribute a field, `llm.*`, `input.value` and `output.value`.
 
-Its instrumentations of forty libraries write them. The messages of a call of a model are
-those of `llm.input_messages` and `llm.output_messages` alone: a tracer that was told to hide
-these still has them in `input.value` and `output.value`, which repeat the whole request and
-response. Of these it is kept what they say beside the messages; where there are no
-messages, `left_out` in the metadata says so.
+The rule: the messages of a call of a model are read from `llm.input_messages` and
+`llm.output_messages` alone. `input.value` and `output.value` repeat the whole request and
+response, even in a tracer that is configured to hide messages, so only what they have beside the
+messages is read. Where that leaves a call without messages, `left_out` in the metadata says so.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from hh_exporter._responses.completion import one_word, response_of
-from hh_exporter._spans.answers import told_by
+from hh_exporter._spans.answers import details_of
 from hh_exporter._spans.attributes import data_of
 from hh_exporter._spans.invocation import invocation_of
 from hh_exporter._spans.parts import Parts, joined, present
@@ -75,7 +74,7 @@ _NOTHING: Final = (None, "", "{}", "null")
 
 def kind_of(attributes: Mapping[str, Any]) -> str:
     """
-    Say of which type the event of a span of this family is.
+    Find the type of the event of a span of this family.
     """
     kind = attributes.get(MARK)
     kind = _TYPES.get(kind, "tool") if isinstance(kind, str) else "tool"
@@ -89,8 +88,8 @@ def read(attributes: Attributes, span: Span) -> Parts:
     kind = kind_of(attributes.left)
     is_call = attributes.take(MARK) == "LLM"
     lists = attributes.take_lists(_LISTS)
-    told = told_by(attributes.left.get("output.value")) if is_call else {}
-    parts, result = _request(attributes, lists, told), _result(attributes, lists, told)
+    details = details_of(attributes.left.get("output.value")) if is_call else {}
+    parts, result = _request(attributes, lists, details), _result(attributes, lists, details)
     metadata = parts["metadata"] | result["metadata"]
     parts |= result
     if is_call:
@@ -119,7 +118,7 @@ def read(attributes: Attributes, span: Span) -> Parts:
 
 def _reads_stored(attributes: Mapping[str, Any]) -> bool:
     """
-    Whether it asks for nothing: reading a stored answer has all else of the call that made it.
+    Whether the span reads a stored answer: all but the request is that of the call that made it.
     """
     return (
         attributes.get("llm.invocation_parameters") == "{}"
@@ -128,16 +127,16 @@ def _reads_stored(attributes: Mapping[str, Any]) -> bool:
     )
 
 
-def _request(attributes: Attributes, lists: dict[str, list[Json]], told: Parts) -> Parts:
+def _request(attributes: Attributes, lists: dict[str, list[Json]], details: Parts) -> Parts:
     """
-    Read who was asked what, by whom, with which parameters.
+    Read the request: model, provider, messages, tools and parameters.
     """
     take, text = attributes.take, attributes.take_text
     given, asked_for = invocation_of(attributes)
     asked_for = text("llm.request.model_name") or asked_for
     named = text("llm.model_name", "embedding.model_name", "reranker.model_name")
     # LangChain's spans of streams name the model that was asked for.
-    answered = text("llm.response.model_name") or told.get("response_model") or named
+    answered = text("llm.response.model_name") or details.get("response_model") or named
     metadata = {name: data_of(value) for name, value in attributes.take_all(_NAMED).items()}
     if answered and asked_for and answered != asked_for:
         metadata["requested_model"] = asked_for
@@ -154,27 +153,27 @@ def _request(attributes: Attributes, lists: dict[str, list[Json]], told: Parts) 
         "messages": _chat(lists) or None,
         "tools": tools_of([_tool(fields) for fields in lists.pop("llm.tools", ())]),
         **_template(attributes),
-        "metadata": {**_told_by_user(attributes), **metadata},
+        "metadata": {**_user_metadata(attributes), **metadata},
     }
     return joined(given, present(parts))
 
 
-def _result(attributes: Attributes, lists: dict[str, list[Json]], told: Parts) -> Parts:
+def _result(attributes: Attributes, lists: dict[str, list[Json]], details: Parts) -> Parts:
     """
-    Read what came of it.
+    Read the response: its message, usage, cost and finish reason.
     """
-    choices = choices_of(_answers(lists), told.get("is_one", False))
+    choices = choices_of(_answers(lists), details.get("is_one", False))
     response = response_of(choices) if choices else None
     usage = usage_of(attributes, _TOKENS)
     cost = attributes.take_number("llm.cost.total")
     # Of OpenAI Responses, openai-agents says "stop" of all, and others say nothing.
-    reason = told.get("finish_reason") or one_word(attributes.left.get("llm.finish_reason"))
+    reason = details.get("finish_reason") or one_word(attributes.left.get("llm.finish_reason"))
     attributes.drop("llm.finish_reason")
     if reason == "stop" and response is not None and "tool_calls" in response:
         reason = "tool_calls"
     calls = lists.pop("message.tool_calls", ())  # which Gemini's client made by itself
     kept = ("response_id", "service_tier", "system_fingerprint")
-    metadata = {name: told.get(name) for name in kept}
+    metadata = {name: details.get(name) for name in kept}
     metadata["finish_reason"] = reason
     metadata["tool_calls"] = [call_of(call) for call in calls] or None
     parts: Parts = {"response": response, "usage": usage or None}
@@ -237,7 +236,7 @@ def _template(attributes: Attributes) -> Parts:
     return parts
 
 
-def _told_by_user(attributes: Attributes) -> Json:
+def _user_metadata(attributes: Attributes) -> Json:
     data = data_of(attributes.left.get("metadata"))
     if not isinstance(data, dict):
         return {}
@@ -247,7 +246,7 @@ def _told_by_user(attributes: Attributes) -> Json:
 
 def _leave_out(attributes: Attributes, name: str, is_repeated: bool) -> list[str]:
     """
-    Take what repeats a request or a response; return its name if nothing else says it.
+    Drop what repeats a request or a response; return its name if nothing else has that.
     """
     value = attributes.left.get(name)
     if value == _HIDDEN:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
-__all__ = ["Parts", "joined", "present"]
+__all__ = ["Parts", "joined", "named", "present"]
 
 Parts: TypeAlias = dict[str, Any]
 
@@ -20,9 +20,16 @@ def present(values: Parts) -> Parts:
     return {key: value for key, value in values.items() if value is not None}
 
 
+def named(name: str, value: Any) -> Parts | None:
+    """
+    Return *value*, if it is an object, else an object that has it as *name*.
+    """
+    return value if isinstance(value, dict) or value is None else {name: value}
+
+
 def joined(parts: Parts, more: Parts) -> Parts:
     """
-    Join two readings of one span; where both say something, *more* counts. Objects are joined, too.
+    Join two readings of one span. Where both have a part, *more* counts; objects are merged.
     """
     if not parts:
         return more

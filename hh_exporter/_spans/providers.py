@@ -1,8 +1,8 @@
 """
-Who answered a call: one name for each provider, whoever names it.
+Which provider answered a call: one name for each, whatever the instrumentation calls it.
 
-A client that speaks OpenAI's protocol says "openai" of every server, so a host that is known
-counts more than what an instrumentation claims.
+OpenAI's client reports "openai" for every server, so a known host takes precedence over what the
+instrumentation claims.
 """
 
 from __future__ import annotations

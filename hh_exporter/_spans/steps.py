@@ -1,5 +1,5 @@
 """
-What goes into a step that is no call of a model, and what comes out: tools, agents, workflows.
+Inputs and outputs of steps other than calls of a model: tools, agents, workflows.
 """
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from hh_exporter._spans.attributes import data_of
-from hh_exporter._spans.parts import Parts
+from hh_exporter._spans.parts import Parts, named
 
 if TYPE_CHECKING:
     from hh_exporter._spans.attributes import Attributes
@@ -32,8 +32,8 @@ def read(attributes: Attributes) -> Parts:
     """
     if _ALL.isdisjoint(attributes.left):  # as on each call of a model
         return {}
-    inputs = _object("input", attributes.take_json("inputs", *_INPUTS))
-    outputs = _object("output", attributes.take_json("outputs", *_OUTPUTS))
+    inputs = named("input", attributes.take_json("inputs", *_INPUTS)) or {}
+    outputs = named("output", attributes.take_json("outputs", *_OUTPUTS)) or {}
     _put(inputs, "arguments", attributes.take_json("inputs", *_ARGUMENTS))
     _put(inputs, "query", attributes.take(_QUERY))
     _put(outputs, "result", data_of(attributes.take(*_RESULTS)))
@@ -52,12 +52,6 @@ def conversation(attributes: Attributes) -> tuple[Any, Any]:
         case [*before, {"role": "assistant"} as last]:
             return before, [last]
     return messages, None
-
-
-def _object(name: str, value: Any) -> Parts:
-    if value is None:
-        return {}
-    return value if isinstance(value, dict) else {name: value}
 
 
 def _put(into: Parts, name: str, value: Any) -> None:

@@ -1,8 +1,8 @@
 """
-What steps that are no calls of a model were given and what came of them, as OpenInference has it.
+Inputs and outputs of steps other than calls of a model, as OpenInference has them.
 
-A list of documents or texts counts, and the value that repeats it is left out. Of vectors it is
-told how many there were: nobody reads them, and they are most of what a span of embeddings weighs.
+A list of documents or texts takes precedence over the value that repeats it. Vectors are counted,
+not kept: nobody reads them, and they are most of a span of embeddings.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from hh_exporter._spans.attributes import data_of
-from hh_exporter._spans.parts import Parts, present
+from hh_exporter._spans.parts import Parts, named, present
 
 if TYPE_CHECKING:
     from hh_exporter._spans.attributes import Attributes, Json
 
-__all__ = ["inputs_of", "named", "outputs_of"]
+__all__ = ["inputs_of", "outputs_of"]
 
 _VECTOR: Final = "embedding.vector"
 
@@ -37,7 +37,7 @@ def inputs_of(attributes: Attributes, lists: dict[str, list[Json]]) -> Parts | N
 
 def outputs_of(attributes: Attributes, lists: dict[str, list[Json]]) -> Parts | None:
     """
-    Make what came of a step.
+    Make the outputs of a step.
     """
     value = _take(attributes, "output", "outputs")
     found = [
@@ -48,13 +48,6 @@ def outputs_of(attributes: Attributes, lists: dict[str, list[Json]]) -> Parts | 
         {"documents": _documents(found), **_vectors(lists.pop("embedding.embeddings", ()))}
     )
     return known or named("result", value)
-
-
-def named(name: str, value: Any) -> Parts | None:
-    """
-    Return *value*, if it is an object, else an object that has it as *name*.
-    """
-    return value if isinstance(value, dict) or value is None else {name: value}
 
 
 def _take(attributes: Attributes, name: str, part: str) -> Any:

@@ -17,7 +17,7 @@ from tests.genai.families import Layer
 __all__ = ["GAPS", "NO_EVENT", "PARTIAL", "STREAMED", "Gap", "gaps_of"]
 
 NO_EVENT: Final = "event"
-"""The aspect of a call of which nothing is told."""
+"""The aspect of a call that becomes no event."""
 
 PARTIAL: Final = ("died", "closed early", "abandoned", "cancelled")
 STREAMED: Final = ("*streamed*", *PARTIAL)
@@ -423,7 +423,7 @@ GAPS: Final = (
     Gap(
         "litellm",
         ("tokens",),
-        "estimates tokens where a stream tells none",
+        "estimates tokens where a stream has none",
         scenarios=("streamed without usage",),
     ),
     Gap(

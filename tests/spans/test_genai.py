@@ -403,7 +403,7 @@ class TestUsage:
     @pytest.mark.parametrize("name", ["operation.cost", "gen_ai.cost.total_cost"])
     def test_a_cost_says_where_it_is_from(self, name: str) -> None:
         """
-        So that it can be told from one that is computed.
+        So that it differs from one that is computed.
         """
         priced = read({**COUNTED, name: 0.25})["metadata"]
         unknown = read({name: 0.0})["metadata"]
@@ -466,7 +466,7 @@ class TestCall:
             ),
         ],
     )
-    def test_the_form_of_the_answer_is_told(self, attributes: Json, form: Json) -> None:
+    def test_the_form_of_the_answer_is_kept(self, attributes: Json, form: Json) -> None:
         """
         With the schema, where it is on the span.
         """

@@ -123,7 +123,7 @@ class TestGenerations:
             ),
         ],
     )
-    def test_whatever_was_given_is_told(self, given: str, inputs: dict[str, Any]) -> None:
+    def test_whatever_was_given_is_kept(self, given: str, inputs: dict[str, Any]) -> None:
         """
         As messages, if it is what a model is asked; else as it is.
         """
@@ -396,7 +396,7 @@ class TestSteps:
     )
     def test_the_observation_decides_the_type(self, kind: str, type_: str) -> None:
         """
-        What it was exactly is told, where the API has no word of its own for it.
+        Its own type is kept, where the API has none for it.
         """
         event = read(kind)
 

@@ -540,7 +540,7 @@ class TestCalls:
         assert event["outputs"] == {"role": "assistant", "content": "upon a time"}
         assert made["outputs"]["content"] == [{"type": "image_url", "image_url": {"url": "i.png"}}]
 
-    def test_functions_that_the_client_called_are_told(self) -> None:
+    def test_functions_that_the_client_called_are_kept(self) -> None:
         """
         Gemini's client calls them by itself, between two requests of one span.
         """
@@ -631,7 +631,7 @@ class TestSteps:
 
     def test_vectors_are_counted(self) -> None:
         """
-        Their texts are kept; that there were vectors is all that is told of them.
+        Their texts are kept; of the vectors, only their number is.
         """
         embedding = "embedding.embeddings"
         event = read(

@@ -11,7 +11,14 @@ import asyncio
 import gc
 import inspect
 import threading
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+    suppress,
+)
 from copy import deepcopy
 from typing import Any, Protocol
 
@@ -21,7 +28,7 @@ from tests.genai.scenarios import BEGUN, SCENARIOS, Ending, Scenario
 from tests.genai.server import ModelServer
 from tests.support import until
 
-__all__ = ["Client", "perform", "scenarios_of"]
+__all__ = ["Client", "Direct", "perform", "scenarios_of"]
 
 
 class Client(Protocol):
@@ -49,6 +56,20 @@ class Client(Protocol):
         """
         Ask: return the answer or its stream or, of what is awaited, what gives that.
         """
+
+
+class Direct:
+    """
+    A library that is given the server's address with each question: nothing is to be closed.
+    """
+
+    @contextmanager
+    def opened(self, models: ModelServer) -> Iterator[ModelServer]:
+        yield models
+
+    @asynccontextmanager
+    async def opened_async(self, models: ModelServer) -> AsyncIterator[ModelServer]:
+        yield models
 
 
 def scenarios_of(client: Client) -> dict[str, Scenario]:

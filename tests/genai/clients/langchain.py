@@ -4,12 +4,11 @@ LangChain's models, of the clients of OpenAI and Anthropic.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeAlias
 
 from attrs import frozen
 
+from tests.genai.clients.client import Direct
 from tests.genai.scenarios import MAX_TOKENS, MODELS, SCHEMA, TEMPERATURE, TOOL, Scenario
 from tests.genai.server import ModelServer
 
@@ -19,20 +18,12 @@ Json: TypeAlias = dict[str, Any]
 
 
 @frozen
-class LangChain:
+class LangChain(Direct):
     """
     A chat model, asked directly.
     """
 
     api: str
-
-    @contextmanager
-    def opened(self, models: ModelServer) -> Iterator[ModelServer]:
-        yield models
-
-    @asynccontextmanager
-    async def opened_async(self, models: ModelServer) -> AsyncIterator[ModelServer]:
-        yield models
 
     def ask(self, opened: ModelServer, scenario: Scenario) -> Any:
         model = self._model(opened, scenario)

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import base64
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeAlias
 
 from attrs import frozen
 
+from tests.genai.clients.client import Direct
 from tests.genai.clients.gemini import make_client
 from tests.genai.scenarios import MAX_TOKENS, MODELS, SCHEMA, TEMPERATURE, TOOL, Scenario
 from tests.genai.server import ModelServer
@@ -21,7 +21,7 @@ Json: TypeAlias = dict[str, Any]
 
 
 @frozen
-class PydanticAi:
+class PydanticAi(Direct):
     """
     A model, asked directly; an agent asks it in the same way.
     """
@@ -29,14 +29,6 @@ class PydanticAi:
     api: str
     provider: Any
     """Whose tracers it uses."""
-
-    @contextmanager
-    def opened(self, models: ModelServer) -> Iterator[ModelServer]:
-        yield models
-
-    @asynccontextmanager
-    async def opened_async(self, models: ModelServer) -> AsyncIterator[ModelServer]:
-        yield models
 
     def ask(self, opened: ModelServer, scenario: Scenario) -> Any:
         from pydantic_ai import direct
