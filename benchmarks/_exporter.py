@@ -1,5 +1,5 @@
 """
-The exporter as a client like all others.
+The exporter as a client like all others, and as one that sends nothing while it is timed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from benchmarks._peers import Emitter, Open
 from benchmarks._workload import Fields
 from hh_exporter import BatchLimits, Exporter, ModelEvent, QueueLimits
 
-__all__ = ["opening_exporter"]
+__all__ = ["idle_exporter", "opening_exporter"]
 
 
 def opening_exporter(
@@ -49,3 +49,14 @@ def opening_exporter(
             yield Emitter(make_and_push if makes_events else exporter.push, drain)
 
     return open_
+
+
+def idle_exporter(url: str, room: int) -> Exporter:
+    """
+    Make an exporter whose limits are out of reach: it sends nothing within the timing.
+    """
+    return Exporter(
+        base_url=url,
+        queue=QueueLimits(max_events=room, max_bytes=2**40),
+        batch=BatchLimits(max_events=2 * room, max_bytes=5_000_000, linger=60.0),
+    )

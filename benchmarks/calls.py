@@ -18,12 +18,13 @@ from typing import Any, TypeAlias
 from attrs import frozen
 
 from benchmarks._command import answer
+from benchmarks._exporter import idle_exporter
 from benchmarks._peers import PEERS, Peer, secluded
 from benchmarks._report import Report, Row, Table, find_versions
 from benchmarks._rounds import compare, interleave
 from benchmarks._sink import Sink, running_sink
 from benchmarks._workload import Fields, describe
-from hh_exporter import BatchLimits, Event, Exporter, ModelEvent, QueueLimits
+from hh_exporter import Event, Exporter, ModelEvent
 
 COUNT = 500
 """Calls of each variant in a round: fewer than the vendor's tracer sends at once."""
@@ -98,7 +99,7 @@ async def measure(
 
     async with AsyncExitStack() as stack:
         stack.enter_context(secluded())
-        exporter = await stack.enter_async_context(_idle(sink, count))
+        exporter = await stack.enter_async_context(idle_exporter(sink.url, count))
         session = stack.enter_context(exporter.session(session_id=str(uuid.uuid4())))
         # Once for all functions: the vendor's tracer does not start a second time in a process.
         tracers = {
@@ -199,7 +200,7 @@ async def measure_kinds(
         sink.expect(len(items))
         return cost
 
-    async with _idle(sink, len(events)) as exporter:
+    async with idle_exporter(sink.url, len(events)) as exporter:
         costs = await interleave(
             {
                 MODEL_EVENT: partial(run, [ModelEvent(**fields) for fields in events]),
@@ -230,17 +231,6 @@ def as_event(fields: Fields) -> Event:
 _INPUTS = ("messages", "template_inputs")
 _SHARED = ("project", "source", "event_name", "duration", "error")
 _NOT_CONFIG = {*_INPUTS, *_SHARED, "response", "usage"}
-
-
-def _idle(sink: Sink, room: int) -> Exporter:
-    """
-    Make an exporter whose limits are out of reach: it sends nothing within the timing.
-    """
-    return Exporter(
-        base_url=sink.url,
-        queue=QueueLimits(max_events=room, max_bytes=2**40),
-        batch=BatchLimits(max_events=2 * room, max_bytes=5_000_000, linger=60.0),
-    )
 
 
 def report(

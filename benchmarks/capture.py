@@ -19,12 +19,12 @@ from opentelemetry.sdk.trace import SpanProcessor
 from benchmarks._bridges import BRIDGES, ENCODERS, Bridge, Encoder, count_spans, unsent
 from benchmarks._calls import Calls
 from benchmarks._command import answer
+from benchmarks._exporter import idle_exporter
 from benchmarks._peers import secluded
 from benchmarks._report import Report, Row, Table, find_versions
 from benchmarks._rounds import compare, interleave
 from benchmarks._sink import Sink, running_sink
 from benchmarks._workload import Fields
-from hh_exporter import BatchLimits, Exporter, QueueLimits
 
 COUNT = 400
 """Calls of each variant in a round: fewer than the others' processors send at once."""
@@ -108,7 +108,7 @@ async def measure(
 
     async with AsyncExitStack() as stack:
         stack.enter_context(secluded())
-        exporter = await stack.enter_async_context(_idle(sink, count))
+        exporter = await stack.enter_async_context(idle_exporter(sink.url, count))
         processor = ModelEvents(exporter)
         variants: dict[str, Callable[[], Awaitable[Cost]]] = {OURS: ours}
         if any(not bridge.missing for bridge in bridges):
@@ -136,17 +136,6 @@ def _time(work: Callable[[], object]) -> float:
     began = time.process_time()
     work()
     return time.process_time() - began
-
-
-def _idle(sink: Sink, room: int) -> Exporter:
-    """
-    Make an exporter whose limits are out of reach: it sends nothing within the timing.
-    """
-    return Exporter(
-        base_url=sink.url,
-        queue=QueueLimits(max_events=room, max_bytes=2**40),
-        batch=BatchLimits(max_events=2 * room, max_bytes=5_000_000, linger=60.0),
-    )
 
 
 def report(

@@ -18,12 +18,13 @@ import orjson
 from attrs import frozen
 
 from benchmarks._command import answer
+from benchmarks._exporter import idle_exporter
 from benchmarks._floor import pay_floor
 from benchmarks._report import Report, Row, Table
 from benchmarks._rounds import compare, interleave
 from benchmarks._sink import Sink, running_sink
 from benchmarks._workload import Fields, describe
-from hh_exporter import BatchLimits, Exporter, ModelEvent, QueueLimits
+from hh_exporter import ModelEvent
 
 ROUNDS = 31
 WARM_UP = 4
@@ -98,11 +99,7 @@ async def measure(
         sink.expect(len(items))
         return cost
 
-    async with Exporter(
-        base_url=sink.url,
-        queue=QueueLimits(max_events=len(events), max_bytes=2**40),
-        batch=BatchLimits(max_events=2 * len(events), max_bytes=5_000_000, linger=60.0),
-    ) as exporter:
+    async with idle_exporter(sink.url, len(events)) as exporter:
         return await interleave(
             {
                 DUMPS: lambda: without_exporter(dump),
