@@ -1,5 +1,5 @@
 """
-From an ended span to the event that is pushed: at its place, once for each call.
+From an ended span to a pushed event, in its session, below its parent, once for each call.
 
 The rule: whatever a span holds, it becomes an event, is reported by another one, is of a
 type that isn't wanted, or is counted and announced as dropped. One caller at a time; what is
@@ -77,7 +77,7 @@ class Converter:
 
     def release(self, now: float, *, all_of_them: bool = False) -> Iterator[Then]:
         """
-        Take, one by one, the calls that have waited for long enough, or all.
+        Take, one by one, the calls that are due, or all.
         """
         for gone in self.lineage.tidy_up():
             self.duplicates.give_up(gone.span_id, now)

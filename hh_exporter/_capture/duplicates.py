@@ -1,14 +1,14 @@
 """
 One call, one event: spans of the same call of a model are joined.
 
-Two instrumentations, of a framework and of the client that it uses, or the client's own, make
-a span each. They end within moments, the inner one first. So a call waits here for a second,
-and longer while a call around it has not ended. Joined are those that have one response id of
-the provider, and those of which one encloses the other. The richest one counts;
-the others fill in what it leaves open. A span that ends once the call was sent adds nothing.
+A framework and its client, or a client and its instrumentation, may make a span each. They end
+within moments of each other, the inner one first. So a call is held for a second, and longer
+while a call around it has not ended. Calls are joined if they have the provider's response id in
+common, or if one encloses the other. The richest one counts; the others fill in what it lacks. A
+span that ends once the call was sent adds nothing.
 
-The rule: calls that enclose each other have the id of the outermost one from the beginning, so
-what was inside any of them has a parent, whichever of them is sent.
+The rule: calls that enclose each other have the event id of the outermost one from the beginning,
+so what is inside any of them has a parent, whichever is sent.
 
 Pure: callers say what time it is.
 """
@@ -51,7 +51,7 @@ class Call:
     span_id: int
     event: ModelEvent
     scope: Scope | None = None
-    """The session of the exporter that it is in, if it is in one."""
+    """The session or step of the exporter that encloses it, if any."""
     around: int | None = None
     """The span of the call around it."""
     response_id: str | None = None
@@ -175,7 +175,7 @@ class Duplicates:
 
     def take(self, now: float, *, all_of_them: bool = False) -> Iterator[Call]:
         """
-        Take those that have waited for long enough, or all.
+        Take those that are due, or all.
         """
         for call in tuple(self._held.values()):
             if not (all_of_them or call.due <= now or len(self._held) > _MAX_HELD):

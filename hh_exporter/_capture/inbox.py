@@ -1,9 +1,8 @@
 """
-Spans of steps that have ended and wait to be read.
+Ended spans that wait to be read.
 
-`add` is what the end of a span costs the program: it appends to a deque, in whatever thread,
-perhaps in the garbage collector, and takes no lock. The deque is bounded; what it has no room
-for is counted.
+`add` runs where a span ends, in any thread and in the garbage collector: it appends to a deque,
+and takes no lock. The deque is bounded; spans that it has no room for are counted.
 """
 
 from __future__ import annotations
@@ -73,7 +72,7 @@ class Inbox:
 
     def take_lost(self, at_most: int) -> int:
         """
-        Say how many had no room that were not counted before. One caller at a time.
+        Count those that had no room since the last call. One caller at a time.
         """
         number = next(self._lost)
         self._uncounted += number - self._lost_before

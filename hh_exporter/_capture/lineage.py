@@ -1,10 +1,9 @@
 """
-Which event led to which, where some of the spans between them are never sent.
+The parent and the session of each event, though some of the spans around it are never sent.
 
-A span says which span is its parent. That may be one that becomes no event, such as a web
-server's, or one that has not ended, of which it must be foreseen whether it will become one.
-A step of `record` or `trace` may be between them, too. The rule: the parent that an event names
-was sent, or will be.
+A span names its parent span. That one may become no event, such as a web server's, or it may not
+have ended, so whether it will become one must be foreseen. A step of `record` or `trace` may be
+between the two. The rule: the parent that an event names was sent, or will be.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ _FEWEST: Final = 1_000
 """Spans that have not ended, below which nothing is tidied up."""
 
 MAKES_SESSIONS: Final = "pydantic-ai"
-"""An instrumentation that makes up a session for each run that is given none."""
+"""An instrumentation that makes up a session for each run without one."""
 
 _SAY_LATE: Final = (
     *("openinference.", "litellm", "langfuse-sdk", "traceloop."),

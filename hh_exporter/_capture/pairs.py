@@ -1,8 +1,8 @@
 """
 Pairs of instrumentations whose spans of one call can't be joined.
 
-A framework's span of a stream, or of a call that failed, may have no response id, and be in
-another trace than its client's span. Such a pair is warned about, once.
+A framework's span of a stream, or of a failed call, may have no response id, and be in another
+trace than its client's span. Such a pair is warned about, once.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """
 What a call of a model cost, by the price list of the package `genai-prices`, if it is there.
 
-A cost is right as far as can be known, or it is missing: where the list has no such provider
-or model. To import the list takes 0.2 s and 30 MB, so that is done when a program starts, not
-in its event loop; nothing is asked of the network.
+A cost is missing rather than guessed, such as where the list has no such provider or model.
+Importing the list takes 0.2 s and 30 MB, so that is done when a program starts, not in its event
+loop; nothing is requested from the network.
 """
 
 from __future__ import annotations

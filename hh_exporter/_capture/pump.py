@@ -3,7 +3,7 @@ When captured spans are read: in the background, in slices, and at once where it
 
 The exporter's loop reads what has ended, and is held for about half a millisecond at a time. It
 looks again when calls that wait for duplicates are due; while nothing waits, nothing is scheduled
-there. Who flushes or closes the exporter, or ends its loop, has all that waits pushed first.
+there. A flush, a close and the end of the loop have all that waits pushed first.
 
 `wake` runs where a span ends, so it takes no lock.
 """

@@ -1,8 +1,8 @@
 """
 Which clients of LLM APIs there are, and what captures the calls of each: plain data.
 
-One layer captures a client. Whether a package is there is asked without importing it; only what
-is turned on is imported.
+One layer captures a client. A package is looked up without importing it; only what is turned on is
+imported.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Way:
     """The class in *module* that the switch takes."""
     switch: Switch
     needs: str | None = None
-    """Another distribution that it can't do without."""
+    """Another distribution that it requires."""
     repeats: frozenset[str] = frozenset()
     """Clients whose layers capture the same calls, as spans that have nothing in common."""
 

@@ -44,7 +44,7 @@ _reporters: WeakKeyDictionary[Exporter, WeakSet[Reporter]] = WeakKeyDictionary()
 
 def claim(exporter: Exporter, response_id: str, by: str) -> bool:
     """
-    Say that the integration *by* pushes the call with the provider's *response_id*.
+    Claim the call with the provider's *response_id* for the integration *by*, which pushes it.
 
     Returns:
         Whether no other integration has done that before.
@@ -59,7 +59,7 @@ def claim(exporter: Exporter, response_id: str, by: str) -> bool:
 
 def register(exporter: Exporter, reporter: Reporter) -> None:
     """
-    Say that *reporter* reports the calls of its library to *exporter*, for as long as it lives.
+    Note that *reporter* reports the calls of its library to *exporter*, for as long as it lives.
     """
     _reporters.setdefault(exporter, WeakSet()).add(reporter)
 

@@ -2,7 +2,7 @@
 How each kind of instrumentation is turned on with a tracer provider, and off again.
 
 What is on already is left alone, since an instrumentation has one tracer provider at a time. All
-that is set here is set back, at the latest when the switch is turned off.
+that is set here is restored, at the latest when the switch is turned off.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def semconv(instrumentor: Any, provider: TracerProvider) -> Undo:
     Turn on a package of OpenTelemetry's GenAI instrumentation, with messages on its spans.
 
     It reads the variable for that once, when it is turned on (opentelemetry-util-genai 1.3b0).
-    Whoever set it to NO_CONTENT, or to a word for no, goes without messages. Its metrics would
-    go to the app's own meter provider.
+    If it is set to NO_CONTENT, or to a word for no, there are no messages. A meter provider that
+    does nothing keeps its metrics from the app's own.
     """
     said = os.environ.get(CONTENT, "").strip().lower()
     with _environment(CONTENT, "NO_CONTENT" if said in _NO_CONTENT else "SPAN_ONLY"):
@@ -54,8 +54,8 @@ def openinference(instrumentor: Any, provider: TracerProvider) -> Undo:
     """
     Turn on a package of OpenInference, with images up to 1,000,000 characters in place of 32,000.
 
-    What its variables say to hide stays hidden, and one that sets that length counts. That of
-    openai-agents would take the place of the app's own trace processors.
+    Its variables that hide content apply, as does one that sets that length. The one for
+    openai-agents would otherwise replace the app's own trace processors.
     """
     from openinference.instrumentation import TraceConfig
 

@@ -1,8 +1,9 @@
 """
 A tracer provider of one's own, and the layers that are turned on with it.
 
-It keeps every span, and all of it, whatever the environment says of sampling and limits. It is
-not the global one: nothing that the app traces goes to it, and it changes nothing for the app.
+It keeps every span with all its attributes, whatever the environment says about sampling and
+limits. It is not the global one: nothing that the app traces goes to it, and nothing changes for
+the app.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ class Tracing:
     """
     What `instrument` turned on: it captures the calls of LLM clients until it is closed.
 
-    `with` or `async with` closes it; without them it captures until the program ends. Printed, it
-    says of each client that is installed what captures it, or why nothing does.
+    `with` or `async with` closes it; without them it captures until the program ends. Print it to
+    see what captures each installed client, or why nothing does.
 
     Attributes:
         provider: Its tracer provider; pass it to instrumentations that you turn on yourself.

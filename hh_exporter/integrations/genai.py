@@ -52,20 +52,20 @@ def instrument(exporter: Exporter, *, only: Literal["model"] | None = None) -> T
     """
     Capture the calls of each LLM client that is installed with an instrumentation.
 
-    Call it once, when the program starts. Instrumentations are turned on with a tracer provider
-    of their own, which samples nothing away and limits nothing, and with messages, unless a
-    variable of the environment hides them. What the program has turned on itself is left alone.
-    Clients that are to be captured are imported.
+    Call it once, when the program starts. Instrumentations are turned on with their own
+    tracer provider, which keeps every span without limits, and with messages, unless an
+    environment variable hides them. What the program has turned on itself is left alone. The
+    captured clients are imported.
 
-    Never raises because of a client or its instrumentation: a warning says what is not captured.
+    Never raises because of a client or its instrumentation: a warning names what is not captured.
 
     Args:
         exporter: Where the events go, as with `ModelEvents`.
         only: "model" to push calls of models alone; default: all steps.
 
     Returns:
-        What was turned on. Print it to see that; close it to turn that off, before the end of
-        the program if you need to.
+        What was turned on: print it to see that, and close it to turn it off before the program
+        ends.
 
     Raises:
         ConfigError: *only* is something else.
@@ -81,9 +81,9 @@ class ModelEvents(SpanProcessor):
 
     Add it to a tracer provider of OpenTelemetry's SDK: `provider.add_span_processor(…)`. Spans
     of OpenTelemetry's own instrumentations, OpenInference, OpenLLMetry, pydantic-ai, LiteLLM,
-    Langfuse, HoneyHive and the anthropic client are read; all others are passed over. They are
-    read in the exporter's event loop, in slices of half a millisecond. A call waits for a second
-    for another span of the same call; `flush` and `aclose` wait for nothing.
+    Langfuse, HoneyHive and the anthropic client are read; all others are ignored. They are
+    read in the exporter's event loop, in slices of half a millisecond. A call is held for a
+    second, for another span of the same call; `flush` and `aclose` don't wait for that.
 
     An event is in the `exporter.session` or step that encloses its span, unless the span names
     a session.
