@@ -185,7 +185,7 @@ def _layer(
         try:
             undo.append(way.switch(getattr(import_module(way.module), way.name), provider))
         except IsOnError:
-            reason = f"{name} is on already, with another tracer provider"
+            reason = f"{name} is on already, by the app or an earlier instrument()"
             return evolve(off, state="left alone", by=name, reason=reason)
         except Exception as exc:  # others' code, which must not end the app
             problem = problem or f"{name} raised {type(exc).__name__}: {exc}"

@@ -51,7 +51,7 @@ class Tracing:
             return
         with _lock:
             self.layers, self._undo = turn_on(self.provider)
-        if not self._undo:
+        if all(layer.state == "off" for layer in self.layers):
             log.warning(
                 "hh_exporter: no calls are captured: print what instrument() returns for why"
             )
@@ -76,7 +76,7 @@ class Tracing:
         if was_open:
             self.provider.shutdown()
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return "\n".join(map(str, self.layers)) or "no LLM client is installed"
 
     def __enter__(self) -> Self:

@@ -16,10 +16,16 @@ from contextlib import suppress
 from typing import Any, Final, Literal
 from weakref import ref
 
-from opentelemetry.context import Context
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import Event, ReadableSpan, Span, SpanProcessor
-from opentelemetry.trace import SpanContext, StatusCode, TraceFlags
+try:
+    from opentelemetry.context import Context
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import Event, ReadableSpan, Span, SpanProcessor
+    from opentelemetry.trace import SpanContext, StatusCode, TraceFlags
+except ModuleNotFoundError as exc:
+    raise ModuleNotFoundError(
+        "this needs OpenTelemetry's SDK, which the extra 'genai' of hh_exporter installs",
+        name=exc.name,
+    ) from None
 
 from hh_exporter import ConfigError, DropReason, Exporter
 from hh_exporter._capture.converter import Converter

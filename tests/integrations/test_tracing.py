@@ -159,7 +159,7 @@ def test_the_apps_own_instrumentation_is_left_alone(packages: Packages, spans: S
     assert lines(tracing) == [
         (
             "openai 1.2: left alone, opentelemetry-instrumentation-genai-openai 1.2 is on already, "
-            "with another tracer provider"
+            "by the app or an earlier instrument()"
         ),
         "anthropic 1.2: on, by opentelemetry-instrumentation-genai-anthropic 1.2",
     ]
