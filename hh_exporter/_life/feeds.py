@@ -1,7 +1,7 @@
 """
-What holds events back before it pushes them, such as captured spans.
+Sources that hold events back before they push them, such as captured spans.
 
-An exporter that is flushed or closed has each of them push what it holds, first.
+Before an exporter is flushed or closed, each of them pushes what it holds.
 """
 
 from __future__ import annotations

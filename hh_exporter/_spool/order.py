@@ -2,8 +2,8 @@
 The order of what an earlier process left: updates behind what they follow.
 
 An update that went to disk at once may be followed there by its event, or by an earlier update,
-which left memory after it. Places in the order of admission tell that, among records of one
-process; so a file says which ones were put in order when it was opened before.
+which left memory after it. Among records of one process, the order of admission shows that; so a
+file says which ones were put in order when it was opened before.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Whose turn it is to come back to memory from one file.
+Which record of one file comes back to memory next.
 
 Each record has its turn once a round, in the order of the file. One that leaves memory again is
 next in another round, and so is all that was written since: an update that is written while its
@@ -18,7 +18,7 @@ __all__ = ["Round"]
 @frozen
 class Round:
     """
-    How far a round is.
+    The progress of a round.
     """
 
     last: int = 0
@@ -28,13 +28,13 @@ class Round:
 
     def after(self, id_: int) -> Round:
         """
-        Say how far it is once this record, which was next, came to memory.
+        Return the progress once this record, which was next, came to memory.
         """
         return Round(id_, self.end if self._has(id_) else inf)
 
     def with_returned(self, id_: int, newest: int) -> Round:
         """
-        Say how far it is once this record left memory again.
+        Return the progress once this record left memory again.
 
         Args:
             newest: The last id that was written.
@@ -43,7 +43,7 @@ class Round:
 
     def back_to(self, id_: int, before: Round) -> Round:
         """
-        Say how far it is if this record, which came since *before*, is next again.
+        Return the progress if this record, which came since *before*, is next again.
         """
         return Round(id_ - 1, min(self.end, before.end) if before._has(id_) else self.end)
 
