@@ -83,8 +83,8 @@ GAPS: Final = (
     ),
     Gap(
         "semconv",
-        ("tokens",),
-        "counts no input of a stream",
+        ("tokens", "cached tokens", "response id"),
+        "counts no input of a stream, and has no id of its answer",
         clients=("langchain-anthropic",),
         scenarios=STREAMED,
     ),
