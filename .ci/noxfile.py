@@ -96,7 +96,7 @@ def run(session: nox.Session) -> None:
     install = ("--no-deps", "--no-compile")
     session.install(*install, "--requirement", str(PINS / f"{session.name}.txt"))
     session.install(*install, "--editable", ".")
-    session.run("pytest", "tests/genai", *session.posargs)
+    session.run("pytest", "-n2", "tests/genai", *session.posargs)
 
 
 for family in FAMILIES:
