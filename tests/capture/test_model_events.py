@@ -325,8 +325,11 @@ class TestFlush:
 
         assert await asyncio.to_thread(use_and_stop) is False
         assert assert_balanced(exporter).queued == 1
+        worker = exporter._keeper.worker
+        assert worker is not None
         await exporter.flush()
         assert exporter.stats().delivered == 1
+        await asyncio.to_thread(loop.run_until_complete, worker.ended.wait())  # and its requests
         loop.close()
 
     async def test_a_shutdown_pushes_and_leaves_the_exporter_open(

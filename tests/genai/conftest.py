@@ -15,7 +15,7 @@ from attrs import frozen
 from hh_exporter import BatchLimits, Exporter
 from hh_exporter._exporter import ThreadedExporter
 from hh_exporter.testing import Kit
-from tests.genai.families import ENVIRON
+from tests.genai.families import ENVIRON, LAYERS
 from tests.genai.server import ModelServer
 
 
@@ -29,14 +29,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.filterwarnings("ignore"))
 
 
+IS_ANY_HERE = any(layer.is_here for layer in LAYERS)
+"""Elsewhere, where other tests share the process, nothing is changed for clients."""
+
+
 @pytest.fixture(autouse=True)
 def _nothing_left_open() -> Iterator[None]:
     """
     Let clients keep what they open: threads and connections for the next call.
     """
     yield
-    gc.collect()
-    gc.freeze()
+    if IS_ANY_HERE:
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -45,7 +50,7 @@ def _surroundings() -> Iterator[None]:
     Have what is imported find the settings that it reads then.
     """
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in ENVIRON.items():
+        for name, value in ENVIRON.items() if IS_ANY_HERE else ():
             patch.setenv(name, value)
         yield
 
