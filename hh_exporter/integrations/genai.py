@@ -21,10 +21,10 @@ try:
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import Event, ReadableSpan, Span, SpanProcessor
     from opentelemetry.trace import SpanContext, StatusCode, TraceFlags
-except ModuleNotFoundError as exc:
+except ModuleNotFoundError as _missing:
     raise ModuleNotFoundError(
         "this needs OpenTelemetry's SDK, which the extra 'genai' of hh_exporter installs",
-        name=exc.name,
+        name=_missing.name,
     ) from None
 
 from hh_exporter import ConfigError, DropReason, Exporter
@@ -34,7 +34,7 @@ from hh_exporter._capture.prices import Prices
 from hh_exporter._capture.pump import Pump
 from hh_exporter._life.forks import in_child
 from hh_exporter._life.loops import find_loop
-from hh_exporter._log import get_log
+from hh_exporter._log import Log, get_log
 from hh_exporter._recording.scopes import Scope, current
 from hh_exporter._spans import span as plain
 from hh_exporter._spans.mapping import MARKS
@@ -45,7 +45,7 @@ from hh_exporter.integrations._tracing import Tracing
 
 __all__ = ["Layer", "ModelEvents", "Tracing", "instrument"]
 
-log = get_log(__name__)
+log: Log = get_log(__name__)
 
 _NOTHING: Final[Mapping[str, Any]] = {}
 _PLAIN: Final = frozenset({str, int, float, bool, bytes, type(None)})
