@@ -213,7 +213,7 @@ LAYERS: Final = (
         for api, name in _PYDANTIC_AI.items()
     ),
     *(
-        Layer("litellm", name, "litellm.main", partial(LiteLlm, api))
+        Layer("litellm", name, "litellm", partial(LiteLlm, api))
         for api, name in _LITELLM.items()
     ),
     Layer("langfuse", "openai, Chat Completions", "langfuse.openai", LangfuseChat),
