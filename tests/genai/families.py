@@ -212,10 +212,7 @@ LAYERS: Final = (
         Layer("pydantic-ai", name, "pydantic_ai.direct", partial(PydanticAi, api))
         for api, name in _PYDANTIC_AI.items()
     ),
-    *(
-        Layer("litellm", name, "litellm", partial(LiteLlm, api))
-        for api, name in _LITELLM.items()
-    ),
+    *(Layer("litellm", name, "litellm", partial(LiteLlm, api)) for api, name in _LITELLM.items()),
     Layer("langfuse", "openai, Chat Completions", "langfuse.openai", LangfuseChat),
     Layer("langfuse", "openai, Responses", "langfuse.openai", LangfuseResponses),
 )
