@@ -33,7 +33,7 @@ ROWS = [
 STAMPS = {"event_id", "session_id", "start_time", "end_time"}
 """What our event has that the client leaves to the server."""
 
-TRACERS_OWN = {"trace_id", "span_id", "event_type", "event_name"}
+TRACERS_OWN = {"trace_id", "span_id", "scope", "event_type", "event_name"}
 """What the tracer repeats in the metadata of each event."""
 OPTIONS = PAGE.split("### The tracer's options")[1].split("\n## ")[0]
 
