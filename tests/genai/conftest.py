@@ -55,6 +55,17 @@ def _surroundings() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module")
+def bare_surroundings() -> Iterator[None]:
+    """
+    Take those settings away again, for programs that need none.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ENVIRON:
+            patch.delenv(name, raising=False)
+        yield
+
+
 @pytest.fixture(scope="session")
 def runner() -> Iterator[asyncio.Runner]:
     """

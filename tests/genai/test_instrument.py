@@ -7,14 +7,13 @@ The clients run in a process of their own: they keep threads and connections for
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any, Final
 
 import pytest
 
 from hh_exporter.integrations._layers import CLIENTS
-from tests.genai.families import ENVIRON
 from tests.genai.server import Answer, Call, Failure, ModelServer
 from tests.programs import run_program
 from tests.scripted_server import ScriptedServer
@@ -25,6 +24,7 @@ STARTUP = 120.0
 """Seconds for a program that imports each client there is, on a busy machine."""
 
 pytestmark = [
+    pytest.mark.usefixtures("bare_surroundings"),
     pytest.mark.skipif(not HAS_ALL, reason="needs the environment instrument"),
     pytest.mark.timeout(2 * STARTUP),
 ]
@@ -168,17 +168,6 @@ EXPECTED: Final[Mapping[str, tuple[str, ...]]] = {
     "pydantic_ai_streamed": ("chain", "model"),
 }
 """The kinds of the events of each scenario."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _bare_surroundings() -> Iterator[None]:
-    """
-    Take away the switches that other tests of instrumentations set: none is needed here.
-    """
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ENVIRON:
-            patch.delenv(name, raising=False)
-        yield
 
 
 async def run() -> tuple[str, list[dict[str, Any]], int]:

@@ -18,7 +18,6 @@ import pytest
 from attrs import define
 
 from hh_exporter._collector import Collector
-from tests.genai.families import ENVIRON
 from tests.genai.server import Answer, Call, ModelServer
 from tests.integrations.test_recipes import block
 from tests.programs import Program, started
@@ -30,6 +29,7 @@ STARTUP = 120.0
 """Seconds for a program that imports each client there is, on a busy machine."""
 
 pytestmark = [
+    pytest.mark.usefixtures("bare_surroundings"),
     pytest.mark.skipif(not HAS_ALL, reason="needs the environment instrument"),
     pytest.mark.timeout(2 * STARTUP),
 ]
@@ -136,17 +136,6 @@ async def serving(
         with started(*uvicorn, environ=environ, passes=(fd,)) as program:
             listener.close()
             yield Site(program, f"http://127.0.0.1:{port}", collector)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _bare_surroundings() -> Iterator[None]:
-    """
-    Take away the switches that other tests of instrumentations set: none is needed here.
-    """
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ENVIRON:
-            patch.delenv(name, raising=False)
-        yield
 
 
 @pytest.fixture
