@@ -7,7 +7,7 @@ A call is known by the provider's response id; the calls of a library, by its in
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from collections import OrderedDict
 from typing import Final, Protocol
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -36,7 +36,7 @@ class Reporter(Protocol):
         """
 
 
-_claimed: WeakKeyDictionary[Exporter, dict[str, str]] = WeakKeyDictionary()
+_claimed: WeakKeyDictionary[Exporter, OrderedDict[str, str]] = WeakKeyDictionary()
 os.register_at_fork(after_in_child=_claimed.clear)  # what its parent pushed is its parent's
 
 _reporters: WeakKeyDictionary[Exporter, WeakSet[Reporter]] = WeakKeyDictionary()
@@ -49,11 +49,10 @@ def claim(exporter: Exporter, response_id: str, by: str) -> bool:
     Returns:
         Whether no other integration has done that before.
     """
-    known = _claimed.setdefault(exporter, {})
+    known = _claimed.setdefault(exporter, OrderedDict())
     owner = known.setdefault(response_id, by)
     if len(known) > _MAX:
-        with suppress(RuntimeError):  # another thread adds one just now
-            known.pop(next(iter(known)), None)
+        known.popitem(last=False)
     return owner == by
 
 
