@@ -415,8 +415,8 @@ GAPS: Final = (
     ),
     Gap(
         "litellm",
-        (NO_EVENT,),
-        "has no span of a stream that failed",
+        ("error",),
+        "has not what the server says of a stream that it refuses",
         clients=("Google",),
         scenarios=("failed, streamed",),
     ),
@@ -430,7 +430,13 @@ GAPS: Final = (
         "litellm",
         (NO_EVENT,),
         "has no span of a stream that was not read to its end",
-        scenarios=(*PARTIAL, "cancelled while waiting"),
+        scenarios=("closed early", "abandoned", "cancelled*"),
+    ),
+    Gap(
+        "litellm",
+        ("text",),
+        "has no text of a stream that died",
+        scenarios=("died",),
     ),
     # langfuse.
     Gap("langfuse", ("model asked for",), "has only the model that answered"),

@@ -37,6 +37,7 @@ CALLS: Final = {
     STREAMED: "streamed",
     PARTIAL: "streams not read to their end",
     (*PARTIAL, "cancelled while waiting"): "not read to their end",
+    ("closed early", "abandoned", "cancelled*"): "closed or cancelled before the end",
     ("died",): "streams that break off",
     ("cancelled while waiting",): "cancelled before the answer",
     ("cancelled",): "cancelled streams",

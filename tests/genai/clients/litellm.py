@@ -4,6 +4,7 @@ LiteLLM, which asks each API as if it were Chat Completions.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -42,17 +43,21 @@ class LiteLlm:
     @contextmanager
     def opened(self, models: ModelServer) -> Iterator[ModelServer]:
         _listen(self.provider)
-        yield models
-        _finish()
+        try:
+            yield models
+        finally:
+            _finish()
 
     @asynccontextmanager
     async def opened_async(self, models: ModelServer) -> AsyncIterator[ModelServer]:
         _listen(self.provider)
-        yield models
-        from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
+        try:
+            yield models
+        finally:
+            from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
 
-        await GLOBAL_LOGGING_WORKER.flush()
-        _finish()
+            await GLOBAL_LOGGING_WORKER.flush()
+            _finish()
 
     def ask(self, opened: ModelServer, scenario: Scenario) -> Any:
         import litellm
@@ -85,6 +90,10 @@ def _finish() -> None:
     """
     from litellm.litellm_core_utils.thread_pool_executor import executor
 
+    for thread in threading.enumerate():
+        if "failure_handler" in thread.name:  # one of its own for each stream that failed
+            thread.join(PATIENCE)
+            assert not thread.is_alive()
     give_up = time.monotonic() + PATIENCE
     while executor._pending_slots._value < executor._max_pending_tasks:
         assert time.monotonic() < give_up
