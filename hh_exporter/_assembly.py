@@ -21,10 +21,12 @@ from hh_exporter._clock import Clock
 from hh_exporter._delivery.batcher import Batcher
 from hh_exporter._delivery.breaker import Breaker
 from hh_exporter._delivery.delivery import Deliverer
+from hh_exporter._delivery.limiter import Limiter
 from hh_exporter._delivery.probing import Prober
 from hh_exporter._delivery.recovery import Recovery
 from hh_exporter._delivery.settler import Settler
 from hh_exporter._delivery.shipping import Shipper
+from hh_exporter._delivery.slots import Slots
 from hh_exporter._delivery.worker import LAST_CALL, Worker
 from hh_exporter._dialects.dialect import Dialect
 from hh_exporter._dialects.registry import DIALECTS
@@ -173,6 +175,8 @@ class WorkerMaker:
     random: Callable[[], float]
     make_breaker: Callable[[Callable[[], float]], Breaker] = Breaker
     """Called with `random`."""
+    make_limiter: Callable[[int, float], Limiter] = Limiter
+    """Called with the most requests in flight, and the seconds after which one is given up."""
     last_call: float = LAST_CALL
     """Seconds for which a worker that is cancelled still sends."""
     on_failure: Callable[[str], None] = lambda _: None
@@ -201,10 +205,13 @@ class WorkerMaker:
             ssl_context=settings.ssl_context,
             addresses=self._addresses,
         )
+        limiter = self.make_limiter(settings.max_in_flight, settings.request_timeout)
+        slots = Slots(queue=self.queue, limiter=limiter, max_bytes=settings.batch.max_bytes)
         shipper = Shipper(
             queue=self.queue,
             transport=transport,
             breaker=breaker,
+            limiter=limiter,
             policy=settings.retry,
             clock=self.clock,
             random=self.random,
@@ -221,6 +228,7 @@ class WorkerMaker:
             shipper=shipper,
             clock=self.clock,
             limit_bytes=batcher.limit_bytes,
+            slots=slots,
         )
         prober = Prober(self.queue, settings.batch.max_events)
         return Worker(
@@ -233,7 +241,7 @@ class WorkerMaker:
             deliverer=deliverer,
             transport=transport,
             clock=self.clock,
-            max_in_flight=settings.max_in_flight,
+            slots=slots,
             last_call=self.last_call,
             recovery=self._make_recovery(breaker, prober, bell.ring),
             on_over=on_over,

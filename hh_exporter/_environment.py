@@ -111,7 +111,7 @@ class Settings:
     queue: QueueLimits = Factory(QueueLimits)
     batch: BatchLimits = Factory(BatchLimits)
     retry: RetryPolicy = Factory(RetryPolicy)
-    max_in_flight: int = field(default=4, validator=whole(1))
+    max_in_flight: int = field(default=16, validator=whole(1))
     request_timeout: float = field(default=10.0, validator=seconds())
     close_timeout: float = field(default=5.0, validator=seconds(zero=True))
     compression: Literal["gzip"] | None = field(default=None, validator=optional(choice("gzip")))

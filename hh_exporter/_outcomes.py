@@ -189,6 +189,12 @@ class Stats:
     """Seconds that these requests took together."""
     request_durations: Mapping[float, int]
     """How many of them took no longer than each of some bounds in seconds; the last is inf."""
+    in_flight_limit: int
+    """How many requests may be in flight at the moment; `max_in_flight` bounds it."""
+    in_flight_reason: str
+    """Why that is not more, in a few words; empty while nothing is sent."""
+    body_bytes: int
+    """Bytes of the request bodies in flight, which count towards `capacity_bytes`."""
     breaker: str
     """One word: closed, open (the server fails), half_open (a probe is in flight) or suspended."""
     oldest_age: float

@@ -116,6 +116,8 @@ class Batch:
     """The session that it announces; all its records belong to that one."""
     route: str = MAIN
     """The route of all its records."""
+    is_full: bool = False
+    """Whether it could not have more in it, or need not."""
 
 
 @frozen

@@ -294,12 +294,12 @@ async def test_the_queue_is_bounded_by_bytes(
     make_exporter: MakeExporter, server: ScriptedServer
 ) -> None:
     """
-    The budget in bytes covers what is queued and what is in flight.
+    The budget in bytes covers what is queued, what is in flight, and the body it is sent in.
     """
     server.script(hang_after_storing())
     exporter = await make_exporter(
         batch=BatchLimits(max_events=1),
-        queue=QueueLimits(max_bytes=5_000, overflow="drop_newest"),
+        queue=QueueLimits(max_bytes=7_500, overflow="drop_newest"),
         max_in_flight=1,
     )
     push_all(exporter, "e0", error="x" * 2_000)
@@ -414,10 +414,13 @@ async def test_a_put_that_waits_raises_when_closed(
 # Flushing.
 
 
-async def test_flush_sends_at_once_and_counts(exporter: Exporter, server: ScriptedServer) -> None:
+async def test_flush_sends_at_once_and_counts(
+    make_exporter: MakeExporter, server: ScriptedServer
+) -> None:
     """
     A flush waits for no linger, and returns once every event has its outcome.
     """
+    exporter = await make_exporter(batch=BatchLimits(max_events=100))
     for _ in range(250):
         assert exporter.push(model_event())
 

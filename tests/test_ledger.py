@@ -451,21 +451,24 @@ class Books(RuleBasedStateMachine):
         """
         queue, worker = self.exporter._queue, self.exporter._life.worker
         ledger = queue.ledger
-        queued, singles, flying = list(ledger.waiting), [], []
+        queued, singles, flying, bodies = list(ledger.waiting), [], [], list[int]()
         assert ledger.waiting_bytes == size_of(queued)
         if worker is not None:
             queued += (*records_in(worker.batcher), *worker.prober.aside)
             queued += chain(*worker.picker._updates._waiting.values())
-            singles = records_of(worker.deliverer.singles)
-            flying = records_of(worker._in_hand) + singles
-            assert len(worker._in_hand) <= MAX_IN_FLIGHT
+            singles = records_of(worker.slots.singles)
+            flying = records_of(worker.slots.in_hand) + singles
+            assert len(worker.slots.in_hand) <= MAX_IN_FLIGHT
+            bodies = [one.body_size for one in (*worker.slots.in_hand, *worker.slots.singles)]
         sessions = {record.session for record in (*queued, *flying)} - {None}
         announcements = sum(len(session.data) for session in sessions if session is not None)
 
         assert (ledger.queued, ledger.queued_bytes) == (len(queued), size_of(queued))
         assert (ledger.in_flight, ledger.in_flight_bytes) == (len(flying), size_of(flying))
         assert ledger.session_bytes == announcements
-        assert queue._budget.bytes <= MAX_BYTES + size_of(singles)
+        beside = 2 * size_of(singles) + max(bodies, default=0)
+        assert queue._budget.bodies >= sum(bodies)
+        assert queue._budget.bytes <= MAX_BYTES + beside
 
     def unanswered_batches(self) -> list[int]:
         """
@@ -738,7 +741,7 @@ class Books(RuleBasedStateMachine):
         Check that *request* is what may be sent now.
         """
         worker = self.exporter._life.worker
-        probes = 0 if worker is None else sum(one.is_probe for one in worker._in_hand)
+        probes = 0 if worker is None else sum(one.is_probe for one in worker.slots.in_hand)
         self.must(probes <= 1, f"{probes} probes")
         session = announced_by(request)
         session_id = session.get("session_id")

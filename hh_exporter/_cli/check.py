@@ -28,6 +28,7 @@ from hh_exporter._cli._setup import (
     url_option,
 )
 from hh_exporter._clock import Clock, SystemClock
+from hh_exporter._delivery.limiter import Limiter
 from hh_exporter._dialects.dialect import Answer
 from hh_exporter._dialects.registry import DIALECTS
 from hh_exporter._dialects.vendor import HOSTS, describe_key, read_error, why_unable
@@ -140,6 +141,8 @@ class Used:
             "dialect": settings.dialect,
             "api_key": describe_key(settings.revealed_key),
             "request_timeout": f"{settings.request_timeout:g} s",
+            "max_in_flight": f"{Limiter(settings.max_in_flight, 1.0).first} at first, "
+            f"{settings.max_in_flight} at most",
         }
         variables = variables_of(Settings)
         origins = {

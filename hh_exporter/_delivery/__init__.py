@@ -4,7 +4,7 @@ From records that wait to outcomes: batches, attempts, verdicts.
 Decisions are plain code without clock or task, and waiting is a thin shell around them. Each
 record leaves the wing exactly once, settled or given back to the queue.
 
-Others use `batcher.Batcher`, `breaker.Breaker`, `delivery.Deliverer`, `probing.Prober`,
-`recovery.Recovery`, `settler.Settler`, `shipping.Shipper`, `worker.LAST_CALL` and
-`worker.Worker`.
+Others use `batcher.Batcher`, `breaker.Breaker`, `delivery.Deliverer`, `limiter.Limiter`,
+`probing.Prober`, `recovery.Recovery`, `settler.Settler`, `shipping.Shipper`, `slots.Slots`,
+`worker.LAST_CALL` and `worker.Worker`.
 """

@@ -44,6 +44,8 @@ class _Draft:
     """The record that was admitted first."""
     records: dict[str, Record] = Factory(dict)
     size: int = 0
+    is_full: bool = False
+    """Whether a limit closed it."""
 
 
 @define(eq=False)
@@ -91,6 +93,15 @@ class Batcher:
         """
         return max(1, self._limit(None) - 1 - max([batch.size for batch in self._mixed], default=0))
 
+    def is_full(self, now: float) -> bool:
+        """
+        Whether a batch waits to be taken that could not have more in it, or need not.
+        """
+        if self._full or not self._open:
+            return bool(self._full)
+        first = self._first_open()
+        return first.session is not None and now >= self._due_at(first)
+
     def add(self, record: Record) -> None:
         """
         Put *record* into an open batch, or into a new one if it does not fit.
@@ -113,6 +124,7 @@ class Batcher:
         records = batch.records
         size = batch.size + len(record.data) + 1  # with its comma
         if records and (size > batch.limit or record.event_id in records):
+            batch.is_full = size > batch.limit
             self._close(batch)
             self.add(record)  # begins another one, or waits
             return
@@ -121,6 +133,7 @@ class Batcher:
         records[record.event_id] = record
         batch.size = size
         if size >= batch.limit or len(records) >= self.limits.max_events:
+            batch.is_full = True
             self._close(batch)
 
     def pop(self, now: float, *, up_to_seq: float = 0) -> Batch | None:
@@ -140,7 +153,8 @@ class Batcher:
         if not self._full:
             return None
         batch = self._full.popleft()
-        return Batch(tuple(batch.records.values()), batch.session, batch.route)
+        is_full = batch.is_full or batch.session is not None
+        return Batch(tuple(batch.records.values()), batch.session, batch.route, is_full)
 
     def end(self, session: Session) -> None:
         """

@@ -32,6 +32,7 @@ from hh_exporter._delivery.judging import (
 from hh_exporter._delivery.parts import Delivery, Part
 from hh_exporter._delivery.settler import Settler
 from hh_exporter._delivery.shipping import Shipment, Shipper
+from hh_exporter._delivery.slots import Slots
 from hh_exporter._dialects.dialect import Answer, Dialect, method_of
 from hh_exporter._log import get_log
 from hh_exporter._outcomes import DropReason, Outcome, Rest, Verdict
@@ -66,8 +67,7 @@ class Deliverer:
     clock: Clock
     limit_bytes: Callable[[int, float], None]
     """Called with the size that bodies must not exceed from now on, and the time."""
-    singles: set[Delivery] = Factory(set)
-    """Those of `deliver_one`."""
+    slots: Slots
     _splitter: Delivery | None = None
     """The delivery whose refused batch is being split, until an answer creates an event."""
     _accepted_then: int = 0
@@ -132,7 +132,7 @@ class Deliverer:
             is_probe=True,
             is_urgent=True,
         )
-        self.singles.add(delivery)
+        self.slots.begin(delivery)
         try:
             self.queue.bypass(record)
             async with within(self.clock, deadline):
@@ -143,7 +143,7 @@ class Deliverer:
         except TimeoutError:
             pass
         finally:
-            self.singles.discard(delivery)
+            self.slots.end(delivery)
             delivery.shipment = None
             verdict = shipment.verdict
             is_refused = self._may_end_one(delivery, verdict)
@@ -164,7 +164,7 @@ class Deliverer:
         """
         Drop what `deliver_one` was sending: its event loop stopped. Any thread.
         """
-        for delivery in tuple(self.singles):
+        for delivery in tuple(self.slots.singles):
             lost = delivery.release_all()
             self.settler.settle(lost, Outcome.DROPPED, DropReason.SEND_FAILED)
 
@@ -297,6 +297,7 @@ class Deliverer:
             tried_for=part.tried_for,
             accepted_before=first_failed_at(part.records),
             is_probe=part.is_probe,
+            is_full=delivery.is_full and part.records is delivery.records,
             is_divisible=not part.is_lone or part.announced is not None,
         )
 

@@ -13,7 +13,7 @@ from math import inf
 from attrs import Factory, define, evolve, field, frozen
 
 from hh_exporter._delivery.shipping import Shipment
-from hh_exporter._records import MAIN, Batch, Record, Session
+from hh_exporter._records import MAIN, Batch, Record, Session, total_bytes
 
 __all__ = ["Delivery", "Part"]
 
@@ -87,6 +87,10 @@ class Delivery:
     session: Session | None = None
     """The session that it announces."""
     route: str = MAIN
+    is_full: bool = False
+    """Whether the batch could not have more in it, or need not."""
+    body_size: int = field(init=False)
+    """Bytes of its largest body, but for what the dialect puts around."""
     pending: dict[Record, None] = field(init=False)
     """Those in flight, in order."""
     shipment: Shipment | None = field(default=None, init=False)
@@ -104,10 +108,12 @@ class Delivery:
 
     def __attrs_post_init__(self) -> None:
         self.pending = dict.fromkeys(self.records)
+        announced = 0 if self.session is None else len(self.session.data)
+        self.body_size = total_bytes(self.records) + len(self.records) + announced
 
     @classmethod
     def of(cls, batch: Batch, *, is_probe: bool) -> Delivery:
-        return cls(batch.records, is_probe, batch.session, batch.route)
+        return cls(batch.records, is_probe, batch.session, batch.route, batch.is_full)
 
     @property
     def idle_until(self) -> float:

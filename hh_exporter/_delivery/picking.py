@@ -84,6 +84,18 @@ class Picker:
         update_at = self._updates.due_at(self._held())
         return min((at for at in (batch_at, update_at) if at is not None), default=None)
 
+    def has_full(self, now: float) -> bool:
+        """
+        Whether something waits to be sent that could gain nothing by waiting longer.
+        """
+        batcher, ledger = self.batcher, self.queue.ledger
+        return bool(
+            self._updates.count
+            or batcher.is_full(now)
+            or len(ledger.waiting) >= batcher.room
+            or ledger.waiting_bytes >= batcher.room_bytes
+        )
+
     def step_aside(self, records: Sequence[Record]) -> None:
         """
         Have records of a probe that failed step aside, and the updates that wait behind them.

@@ -20,6 +20,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_result
 
 from hh_exporter._clock import NEVER, Clock, Deadline
 from hh_exporter._delivery.breaker import Breaker
+from hh_exporter._delivery.limiter import Limiter
 from hh_exporter._delivery.retry import next_delay, parse_retry_after
 from hh_exporter._dialects.dialect import Answer
 from hh_exporter._dialects.vendor import other_host
@@ -68,6 +69,8 @@ class Shipment:
     deadline: Deadline = NEVER
     is_probe: bool = False
     """Whether it may be sent while all sending is blocked."""
+    is_full: bool = False
+    """Whether it is of a whole batch that is full."""
     is_divisible: bool = False
     """Whether it can be divided, should the server fail on it."""
     is_urgent: bool = False
@@ -119,6 +122,7 @@ class Shipper:
     queue: RecordQueue
     transport: Transport
     breaker: Breaker
+    limiter: Limiter
     policy: RetryPolicy
     clock: Clock
     random: Callable[[], float]
@@ -231,7 +235,7 @@ class Shipper:
         with self.queue.lock:
             self.queue.ledger.requests.begin(retry=retry)
         self.on_wire += 1
-        began = self.clock.now()
+        began, change = self.clock.now(), self.limiter.begin()
         limit = self.transport.limit(shipment.deadline.at - _LAST_MOMENT)
         try:
             is_plain = shipment.compressed is None
@@ -246,7 +250,9 @@ class Shipper:
             self.on_wire -= 1
             now = self.clock.now()
             limit.look(now)
-            shipment.tried_for += now - began - limit.held
+            took = now - began - limit.held
+            shipment.tried_for += took
+        self.limiter.note(change, answer.status, took, len(shipment.body) * shipment.is_full)
         with self.queue.lock:
             self.queue.ledger.requests.end(answer.status, now - began)
         shipment.retry_after = self._silence(answer)
@@ -350,7 +356,7 @@ class Shipper:
     def _next_delay(self, shipment: Shipment, state: RetryCallState) -> float:
         own = next_delay(self.policy, state, self.random)
         shipment.delay = own
-        if shipment.retry_after:
+        if shipment.retry_after or shipment.verdict.status == HTTPStatus.TOO_MANY_REQUESTS:
             # Jitter on top of what the server asked for; all shipments keep to it.
             self.breaker.hold(self.clock.now() + own + shipment.retry_after)
         return own

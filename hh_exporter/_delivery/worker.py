@@ -13,8 +13,7 @@ import asyncio
 import contextvars
 import traceback
 from asyncio import CancelledError, TaskGroup
-from collections.abc import Awaitable, Callable, Iterator
-from itertools import chain
+from collections.abc import Awaitable, Callable
 from math import inf
 
 from attrs import Factory, define, field
@@ -29,12 +28,12 @@ from hh_exporter._delivery.picking import Picker
 from hh_exporter._delivery.probing import Prober
 from hh_exporter._delivery.recovery import Recovery
 from hh_exporter._delivery.shipping import Shipper
+from hh_exporter._delivery.slots import Slots
 from hh_exporter._delivery.waits import Wait, Waits
 from hh_exporter._log import get_log
 from hh_exporter._outside import comes_from_outside
 from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._queue.watches import Watch
-from hh_exporter._records import Record
 from hh_exporter._transport.http import Transport
 
 __all__ = ["LAST_CALL", "Worker"]
@@ -65,7 +64,7 @@ class Worker:
     deliverer: Deliverer
     transport: Transport
     clock: Clock
-    max_in_flight: int
+    slots: Slots
     last_call: float = LAST_CALL
     recovery: Recovery | None
     on_over: Callable[[], None]
@@ -79,8 +78,6 @@ class Worker:
     _bell: Bell
     _started: asyncio.Event = Factory(asyncio.Event)
     ended: asyncio.Event = Factory(asyncio.Event)
-    _in_hand: dict[Delivery, asyncio.Task[None] | None] = Factory(dict)
-    """Deliveries that were taken, and the task of each."""
     _waits: Waits = field(init=False)
     _flush_to: int = 0
     closing: Wait | None = None
@@ -94,7 +91,7 @@ class Worker:
             queue=self.queue,
             batcher=self.batcher,
             prober=self.prober,
-            under_way=self._under_way,
+            under_way=self.slots.records,
         )
 
     # For the exporter, in the worker's loop unless a method says otherwise.
@@ -268,12 +265,12 @@ class Worker:
                             await self._bell.wait(self._next_look())
                             continue
                         task = group.create_task(self.deliverer.deliver(delivery))
-                        self._in_hand[delivery] = task
+                        self.slots.in_hand[delivery] = task
                         task.add_done_callback(self._end_all)
                     await let_arrive()
                     if self.shipper.on_wire and not self.breaker.trouble:
                         self.breaker.trouble = self.breaker.failure = "no answer in time"
-                    for left in tuple(self._in_hand.values()):
+                    for left in tuple(self.slots.in_hand.values()):
                         if left is not None:
                             left.cancel()
             finally:
@@ -288,9 +285,14 @@ class Worker:
         Under the lock: a signal that ends the program waits until each record has a place.
         """
         now = self.clock.now()
-        if len(self._in_hand) >= self.max_in_flight or self.breaker.free_at() > now:
+        if self.breaker.free_at() > now:
             return None
         with self.queue.lock:
+            if self.slots.is_full:
+                self.slots.limiter.is_needed |= self.picker.has_full(now)
+                return None
+            if not self.slots.make_room():
+                return None
             up_to_seq = self._flush_to if self.closing is None else inf
             batch = self.picker.pick(now, up_to_seq=up_to_seq)
             if batch is None:
@@ -301,17 +303,14 @@ class Worker:
                 batch = self.picker.trim(batch, is_lone=self.breaker.probes_alone)
             delivery = Delivery.of(batch, is_probe=is_probe)
             self.queue.take(batch.records)
-            self._in_hand[delivery] = None
+            self.slots.add(delivery)
         return delivery
-
-    def _under_way(self) -> Iterator[Record]:
-        return chain(*(d.records for d in (*self._in_hand, *self.deliverer.singles)))
 
     def _end_all(self, _: object = None) -> None:
         """
         End all deliveries that are over: the last one, and any whose end was interrupted.
         """
-        for delivery, task in tuple(self._in_hand.items()):
+        for delivery, task in tuple(self.slots.in_hand.items()):
             if task is not None and task.done():
                 self._end(delivery)
 
@@ -327,7 +326,7 @@ class Worker:
             if left:
                 self.picker.recall_updates()
             delivery.release_all()
-            self._in_hand.pop(delivery, None)
+            self.slots.remove(delivery)
         if not self.breaker.is_blocked:
             self.prober.reset()
         if delivery.session is not None:
@@ -341,7 +340,7 @@ class Worker:
         Say when to look again if the bell does not ring before, and set it to ring.
         """
         events = size = look = inf
-        if len(self._in_hand) < self.max_in_flight:
+        if not self.slots.is_full:
             free_at = self.breaker.free_at()
             if free_at > self.clock.now():
                 look = free_at
@@ -377,9 +376,9 @@ class Worker:
         """
         Say until when certainly nothing is sent; -inf if that is not known.
         """
-        if len(self._in_hand) < self.max_in_flight and self.queue.ledger.queued:
+        if not self.slots.is_full and self.queue.ledger.queued:
             return -inf
-        return min((d.idle_until for d in (*self._in_hand, *self.deliverer.singles)), default=-inf)
+        return self.slots.idle_until
 
     def _check_waits(self) -> None:
         self._waits.ring_pointless(self._idle_until(), all_of_them=self.is_over)
@@ -392,9 +391,8 @@ class Worker:
         """
         if self.is_over:
             return  # it is another worker's
-        self.queue.recall({r for single in self.deliverer.singles for r in single.records})
+        self.queue.recall({r for single in self.slots.singles for r in single.records})
         self.picker.clear()
-        for delivery in tuple(self._in_hand):
-            delivery.release_all()
-        self._in_hand.clear()
+        with self.queue.lock:
+            self.slots.clear()
         self.breaker.is_probing = False

@@ -2,8 +2,8 @@
 The budget for everything in memory, and the line of puts that wait for room.
 
 It covers every record, also in flight, the properties that their sessions are still
-to announce, and the room that is reserved for the first in line. It has no lock of
-its own: the queue calls it under the one lock.
+to announce, the bodies that are sent, and the room that is reserved for the first in line
+and for the next body. It has no lock of its own: the queue calls it under the one lock.
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ class Budget:
     limits: QueueLimits
     ledger: Ledger
     line: deque[Place] = Factory(deque)
+    bodies: int = 0
+    """Bytes of the bodies in flight, and of the next one while it waits for room."""
     _reserved_events: int = 0
     _reserved_bytes: int = 0
 
@@ -57,6 +59,7 @@ class Budget:
             ledger.queued_bytes
             + ledger.in_flight_bytes
             + ledger.session_bytes
+            + self.bodies
             + self._reserved_bytes
         )
 
@@ -71,6 +74,7 @@ class Budget:
             and ledger.queued_bytes
             + ledger.in_flight_bytes
             + ledger.session_bytes
+            + self.bodies
             + self._reserved_bytes
             + size
             <= limits.max_bytes

@@ -10,47 +10,31 @@ between two steps of the ledger; waiting tasks are woken all the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from math import inf
-from threading import RLock
 
-from attrs import Factory, define, field
+from attrs import define
 
-from hh_exporter._outcomes import DropReason, Outcome
-from hh_exporter._queue.budget import Budget, Place
-from hh_exporter._queue.followed import Followed
-from hh_exporter._queue.ledger import Due, Ledger
-from hh_exporter._queue.overflow import Overflow
+from hh_exporter._outcomes import DropReason
+from hh_exporter._queue.budget import Place
+from hh_exporter._queue.ledger import Due
+from hh_exporter._queue.outgoing import Outgoing
 from hh_exporter._queue.waking import Woken, wake, waking
 from hh_exporter._queue.watches import Watch
 from hh_exporter._records import Loss, Record, Subject
-from hh_exporter._settings.queue import QueueLimits
 from hh_exporter.exceptions import ExporterError
 
 __all__ = ["RecordQueue"]
 
 
 @define(eq=False)
-class RecordQueue:
+class RecordQueue(Outgoing):
     """
     Records on their way to the worker, in order of admission.
     """
 
-    limits: QueueLimits
-    lock: RLock = Factory(RLock)
-    ledger: Ledger = Factory(Ledger)
-    closed: bool = False
-    on_due: Callable[[], None] = lambda: None
-    """Called, without the lock, when as much is queued as the worker waits for."""
     keep: Callable[[Record], object] | None = None
     """Writes a record to disk, too, while it is in memory. Never waits."""
-    followed: Followed = Factory(Followed)
-    overflow: Overflow = field(init=False)
-    _budget: Budget = field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._budget = Budget(self.limits, self.ledger)
-        self.overflow = Overflow(self.limits, self.ledger, self._budget, self.followed)
 
     # Ways in.
 
@@ -217,83 +201,6 @@ class RecordQueue:
             self.check_open()
             self.ledger.enter_in_flight(record)
 
-    # The worker's side.
-
-    def wake_at(self, events: float, size: float) -> bool:
-        """
-        Have `on_due` called once, when *events* or *size* bytes wait to be pulled.
-
-        Returns:
-            Whether that is so now; then it is not called.
-        """
-        with self.lock:
-            return self.ledger.wake_at(events, size)
-
-    def pull(self, limit: int) -> list[Record]:
-        """
-        Remove up to *limit* records from the head; they still count as queued.
-        """
-        with self.lock:
-            records = self.overflow.alone(self.ledger.pull, limit)
-        return records  # noqa: RET504 - not in the block, which a call there could leave too late
-
-    def put_back(self, records: Iterable[Record]) -> None:
-        """
-        Put records that were pulled, or are in flight, back where they were.
-        """
-        with self.lock:
-            self.overflow.alone(self.ledger.put_back, records)
-
-    def recall(self, spared: Container[Record]) -> None:
-        """
-        Put back everything that was pulled or is in flight, except those *spared*.
-        """
-        with self.lock:
-            out = self.ledger.pulled | self.ledger.flying
-            self.overflow.alone(self.ledger.put_back, [r for r in out if r not in spared])
-
-    def take(self, records: Sequence[Record]) -> None:
-        """
-        Count pulled records as in flight.
-        """
-        with self.lock:
-            self.ledger.take(records)
-
-    def untake(self, records: Sequence[Record]) -> None:
-        """
-        Count records in flight as pulled again.
-        """
-        with self.lock:
-            self.ledger.untake(records)
-
-    @waking
-    def part_with(self, records: Sequence[Record]) -> list[Record]:
-        """
-        Have pulled records wait on disk; returns those for which there is no room.
-        """
-        with self.lock:
-            left = self.overflow.alone(self.overflow.part_with, records)
-            admitted = self.overflow.admit_line()
-        wake(admitted)
-        return left
-
-    @waking
-    def settle(
-        self, records: Sequence[Record], outcome: Outcome, reason: DropReason | None = None
-    ) -> Sequence[Record]:
-        """
-        Count the outcome of records in flight; their room goes to those who wait.
-
-        Returns:
-            Those of *records* that were in flight.
-        """
-        with self.lock:
-            settled, done = self.overflow.alone(self.ledger.settle, records, outcome, reason)
-            self.followed.end(settled)
-            admitted = self.overflow.admit_line()
-        wake([*done, *admitted])
-        return settled
-
     # Flush and close.
 
     def check_open(self, place: Place | None = None) -> None:
@@ -368,16 +275,6 @@ class RecordQueue:
         """
         with self.lock:
             return bool(self.ledger.queued or self.ledger.in_flight)
-
-    def wake_all(self) -> None:
-        """
-        Wake those that may wait for what was just done, after an exception from outside.
-        """
-        with self.lock:
-            done = self.ledger.watches.complete()
-        self.on_due()
-        for watch in done:
-            watch.wake()
 
     # Within.
 

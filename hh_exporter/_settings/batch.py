@@ -20,8 +20,8 @@ class BatchLimits:
     When a batch is full, and how long it waits to fill.
     """
 
-    max_events: int = field(default=100, validator=whole(1))
-    """Events in one request, at most."""
+    max_events: int = field(default=1_000, validator=whole(1))
+    """Events in one request, at most; those of average size fill its bytes before."""
     max_bytes: int = field(default=2**20, validator=whole(1, MAX_BODY_BYTES, "bytes"))
     """Bytes of the whole request body; a larger event is sent alone."""
     linger: float = field(default=1.0, validator=seconds(zero=True))

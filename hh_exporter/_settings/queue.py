@@ -19,12 +19,13 @@ class QueueLimits:
     The budget for all events in memory, queued and in flight.
     """
 
-    max_events: int = field(default=10_000, validator=whole(1))
+    max_events: int = field(default=50_000, validator=whole(1))
     """Events at once, at most."""
     max_bytes: int = field(default=64 * 2**20, validator=whole(1, unit="bytes"))
     """
-    Bytes of the encoded events. Request bodies in flight come on top, and about 300 bytes per
-    event, twice that if each has a session of its own; `max_events` bounds those.
+    Bytes of the encoded events and of the request bodies in flight, which take a quarter at most.
+    About 300 bytes per event come on top, twice that if each has a session of its own;
+    `max_events` bounds those.
     """
     overflow: Literal["drop_oldest", "drop_newest"] = field(
         default="drop_oldest", validator=choice("drop_oldest", "drop_newest")

@@ -332,6 +332,7 @@ class TestUsed:
             "dialect          v1 (HH_EXPORTER_DIALECT)",
             "api_key          hh_ingst_…, for ingestion (HH_INGESTION_API_KEY)",
             "request_timeout  10 s (default)",
+            "max_in_flight    4 at first, 16 at most (default)",
         ]
         assert self.used({"base_url": " "}, environ).origins["base_url"] == "HH_DATA_PLANE_URL"
 
@@ -403,6 +404,7 @@ class TestCommand:
             "dialect          v1 (HH_EXPORTER_DIALECT)",
             "api_key          none (default)",
             "request_timeout  10 s (default)",
+            "max_in_flight    4 at first, 16 at most (default)",
             "",
             f"works: v1 at {url}: the server takes events: address and dialect are right",
             "",

@@ -390,12 +390,13 @@ async def test_a_body_that_is_too_large_is_split_and_later_ones_stay_below(
 
 
 async def test_a_batch_that_was_open_at_a_413_stays_below_too(
-    exporter: Exporter, server: ScriptedServer, clock: FakeClock
+    make_exporter: MakeExporter, server: ScriptedServer, clock: FakeClock
 ) -> None:
     """
     Events that wait for company when the server names its limit keep to it as well.
     """
     server.default = limit_bytes(20_000)
+    exporter = await make_exporter(batch=BatchLimits(max_events=100))
     push_all(exporter, *(f"full{i}" for i in range(100)), error="x" * 500)
     push_all(exporter, *(f"open{i}" for i in range(50)), error="x" * 500)
     await until(lambda: exporter.stats().delivered >= 100)

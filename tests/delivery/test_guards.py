@@ -183,7 +183,7 @@ async def test_a_whole_batch_of_bad_events_waits_for_a_good_one(
     bad = set(MIXED[200:300])
     server.default = unless(bad, status(400))
     settlements: list[Settlement] = []
-    exporter = await make_exporter(on_outcome=settlements.append)
+    exporter = await make_exporter(batch=BatchLimits(max_events=100), on_outcome=settlements.append)
     push_all(exporter, *MIXED)
     assert await exporter.flush() == FlushResult(delivered=300, rejected=5, dropped=0, left=95)
 
@@ -590,7 +590,7 @@ async def test_an_event_that_is_too_large_by_itself_shrinks_no_later_batch(
     A 413 that turns out to be for one event says nothing of how large bodies may be.
     """
     server.default = unless(["e3"], status(413))
-    exporter = await make_exporter()
+    exporter = await make_exporter(batch=BatchLimits(max_events=100))
     push_all(exporter, *IDS[:8])
     await exporter.flush()
     before = len(server.requests)

@@ -12,6 +12,7 @@ import pytest
 from hh_exporter import QueueLimits
 from hh_exporter._bell import Bell
 from hh_exporter._delivery.breaker import Breaker
+from hh_exporter._delivery.limiter import Limiter
 from hh_exporter._delivery.probing import Prober
 from hh_exporter._delivery.shipping import Shipper
 from hh_exporter._delivery.waits import Wait, Waits
@@ -142,6 +143,7 @@ class Scene:
             queue=RecordQueue(QueueLimits()),
             transport=Transport(base_url="http://127.0.0.1", **nothing),
             breaker=self.breaker,
+            limiter=Limiter(1, 1.0),
             policy=RetryPolicy(),
             clock=self.clock,
             random=lambda: 1.0,

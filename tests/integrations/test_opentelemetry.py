@@ -77,7 +77,7 @@ async def test_a_collection_tells_what_became_of_events(
     assert readings.value("event.pushed") == 4
     assert readings.value("event.delivered") == 2
     assert readings.value("queue.size") == 1
-    assert readings.value("queue.capacity") == 10_000
+    assert readings.value("queue.capacity") == 50_000
     dropped = {a["hh_exporter.reason"]: n for a, n in readings.values("event.dropped")}
     assert dropped == {reason.value: 0 for reason in DropReason} | {"invalid": 1}
 

@@ -1,0 +1,236 @@
+"""
+How many requests may be in flight: found by trying, within a ceiling.
+
+Throughput decides: one more or one fewer is tried for a round of answers, and kept if the server
+then took more for each, by Little's law: those under way over the seconds that an answer took.
+So a far server gets many and one that only queues them gets few, and no latency has to be known
+as the usual one: servers move, and the least that was ever seen would starve us. Only full
+batches are judged, and only beside rounds of batches of that size; only while all slots are
+needed; and only requests that began after the last change. A refusal or a timeout halves.
+
+After Netflix's concurrency-limits (Gradient2) and Vector's adaptive request concurrency. Their
+users met limits that jitter drove to 1, since each slow answer counted; that never grew again
+after a route became longer; and that grew without bound while nothing needed them.
+
+Pure: it has no clock and no task. Used from the worker's loop alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Final
+
+from attrs import Factory, define, field, frozen
+
+__all__ = ["Limiter"]
+
+_FIRST: Final = 4
+
+_WORTH: Final = 0.1
+"""How much more throughput more slots must bring, as a power of their ratio: 7 % for twice."""
+
+_ANSWERS: Final = 8
+"""Answers of a round: jitter of half an answer's time changes their middle by a sixth."""
+
+_ALIKE: Final = 1.25
+"""By how much sizes of batches may differ that are compared."""
+
+_SHORTEST_REST, _LONGEST_REST = 1, 16
+"""Rounds after which another number is tried, if the last one was not better."""
+
+_FAR, _NEAR, _NEARER = 1 / 4, 1 / 2, 3 / 4
+"""
+Parts of the timeout that answers may take: beyond the first the limit is not doubled, beyond the
+second not raised, beyond the third lowered.
+"""
+
+_REFUSALS: Final = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
+
+
+@frozen
+class _Round:
+    """
+    What was seen with one limit.
+    """
+
+    limit: int
+    seconds: float
+    """How long an answer took."""
+    size: float
+    """Bytes of a body."""
+
+    @property
+    def worth(self) -> float:
+        throughput = self.limit / self.seconds
+        return float(throughput / self.limit**_WORTH)
+
+    def is_like(self, other: _Round) -> bool:
+        return max(self.size, other.size) <= _ALIKE * min(self.size, other.size)
+
+
+@define(eq=False)
+class Limiter:
+    """
+    The limit for one worker.
+
+    Args:
+        ceiling: The most that it may be.
+        timeout: Seconds after which a request is given up.
+    """
+
+    ceiling: int
+    timeout: float
+    first: int = field(init=False)
+    """What the limit is before anything is known."""
+    limit: int = field(init=False)
+    """How many requests may be in flight."""
+    reason: str = field(default="no more were needed yet", init=False)
+    """Why it is not higher, in words fit for a log."""
+    is_needed: bool = field(default=False, init=False)
+    """Whether a full batch had to wait for a slot in this round; the worker says so."""
+    _change: int = field(default=0, init=False)
+    """How often the limit was changed."""
+    _seconds: list[float] = Factory(list)
+    _sizes: list[int] = Factory(list)
+    """Of the answers of this round."""
+    _before: _Round | None = field(default=None, init=False)
+    """What the limit that is tried now is compared with."""
+    _step: int = field(default=1, init=False)
+    """In which direction is tried next: 1 or -1."""
+    _doubles: bool = field(default=True, init=False)
+    """Whether it is still far from what it should be."""
+    _rest: int = field(default=0, init=False)
+    """Rounds until another number is tried."""
+    _next_rest: int = field(default=_SHORTEST_REST, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.limit = self.first = min(_FIRST, self.ceiling)
+
+    def begin(self) -> int:
+        """
+        Note that a request begins; pass what is returned with its answer.
+        """
+        return self._change
+
+    def note(self, began: int, status: int | None, seconds: float, size: int) -> None:
+        """
+        Note an answer, or that there was none in time.
+
+        Args:
+            began: What `begin` returned.
+            status: Of HTTP; None if no answer came.
+            seconds: How long it took.
+            size: Bytes of the body, if it was of a full batch; else 0, which says nothing of speed.
+        """
+        if began != self._change:
+            return
+        if status in _REFUSALS:
+            self._halve(f"the server refused with HTTP {status}")
+        elif status is None:
+            if seconds >= self.timeout * _NEARER:
+                self._halve("answers did not come in time", doubles=True)
+        elif size and status < HTTPStatus.INTERNAL_SERVER_ERROR:
+            self._seconds.append(seconds)
+            self._sizes.append(size)
+            if len(self._seconds) >= self._enough:
+                self._judge()
+
+    @property
+    def _enough(self) -> int:
+        """
+        How many answers make a round.
+        """
+        if self._doubles:
+            return max(self.limit, min(2 * self.limit, _ANSWERS))
+        return max(2 * self.limit, _ANSWERS)
+
+    def _judge(self) -> None:
+        """
+        Decide by a round of answers.
+        """
+        seconds = max(_middle(self._seconds), 1e-9)
+        now = _Round(self.limit, seconds, _middle(self._sizes))
+        is_needed, self.is_needed = self.is_needed, False
+        before, self._before = self._before, None
+        self._clear()
+        if seconds > self.timeout * _NEARER:
+            self.reason = "answers take almost as long as request_timeout"
+            self._fail()
+            self._set(self.limit - _quarter(self.limit))
+        elif before is None or not is_needed or not now.is_like(before):
+            self._go_on(now, is_needed=is_needed)
+        elif now.worth > before.worth:
+            self._next_rest = _SHORTEST_REST
+            self._go_on(now, is_needed=True)
+        else:
+            if self._step > 0:
+                self.reason = "more at once bring no more throughput"
+            self._fail()
+            self._step = -self._step
+            self._set(before.limit)
+
+    def _go_on(self, now: _Round, *, is_needed: bool) -> None:
+        """
+        Try another number, if it is time and something is to be gained.
+        """
+        if not is_needed:
+            self.reason = "no more are needed"
+        elif self._rest:
+            self._rest -= 1
+        elif self._step > 0 and self.limit == self.ceiling:
+            self.reason = "max_in_flight is reached"
+            self._fail()
+            self._step = -1
+        elif self._step < 0 and self.limit == 1:
+            self._fail()
+            self._step = 1
+        elif self._step > 0 and now.seconds > self.timeout * _NEAR:
+            self.reason = "answers take almost as long as request_timeout"
+        else:
+            self._before = now
+            if self._step < 0:
+                self._set(self.limit - _quarter(self.limit))
+            else:
+                self.reason = "it is still growing"
+                doubles = self._doubles and now.seconds < self.timeout * _FAR
+                self._set(self.limit + (self.limit if doubles else _quarter(self.limit)))
+
+    def _halve(self, reason: str, *, doubles: bool = False) -> None:
+        self.reason = reason
+        self._fail()
+        self._step, self._doubles, self._before = 1, doubles, None
+        if doubles:
+            self._rest, self._next_rest = 0, _SHORTEST_REST
+        self._set(self.limit // 2)
+
+    def _fail(self) -> None:
+        """
+        Leave the limit as it is for a while, and for longer each time.
+        """
+        self._doubles = False
+        self._rest = self._next_rest
+        self._next_rest = min(2 * self._next_rest, _LONGEST_REST)
+
+    def _set(self, limit: int) -> None:
+        self.limit = min(max(1, limit), self.ceiling)
+        self._change += 1
+        self._clear()
+
+    def _clear(self) -> None:
+        self._seconds.clear()
+        self._sizes.clear()
+
+
+def _quarter(limit: int) -> int:
+    return max(1, limit // 4)
+
+
+def _middle(figures: Iterable[float]) -> float:
+    """
+    Average *figures* without the lowest and the highest quarter, which chance makes.
+    """
+    ordered = sorted(figures)
+    cut = len(ordered) // 4
+    middle = ordered[cut : len(ordered) - cut]
+    return sum(middle) / len(middle)

@@ -1,0 +1,115 @@
+"""
+The deliveries under way, and whether there may be one more.
+
+Their number is the limiter's. Their bodies have to fit into memory beside all that waits
+there, and into a quarter of it; but one may always be. While the next one lacks room, that
+is kept from what is pushed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from itertools import chain
+from math import inf
+
+from attrs import Factory, define
+
+from hh_exporter._delivery.limiter import Limiter
+from hh_exporter._delivery.parts import Delivery
+from hh_exporter._queue.queue import RecordQueue
+from hh_exporter._records import Record
+
+__all__ = ["Slots"]
+
+
+@define(eq=False, kw_only=True)
+class Slots:
+    """
+    The slots of one worker. Changed under the queue's lock.
+    """
+
+    queue: RecordQueue
+    limiter: Limiter
+    max_bytes: int
+    """Bytes of a body, unless it has one event alone."""
+    in_hand: dict[Delivery, asyncio.Task[None] | None] = Factory(dict)
+    """Deliveries that were taken, and the task of each."""
+    singles: set[Delivery] = Factory(set)
+    """Those that go past the queue, and need no slot."""
+
+    @property
+    def is_full(self) -> bool:
+        """
+        Whether as many are in hand as may be.
+
+        What backs off keeps its slot, or a short failure would soon have all batches back off;
+        but not the last one: a batch on which the server always fails would hold up the others.
+        """
+        count, limit = len(self.in_hand), self.limiter.limit
+        if count < limit:
+            return False
+        if count >= self.limiter.first:
+            return True
+        return count - sum(delivery.idle_until > -inf for delivery in self.in_hand) >= limit
+
+    def make_room(self) -> bool:
+        """
+        Keep room for one more body, as large as it may be now.
+
+        Returns:
+            Whether there is that much.
+        """
+        most = min(self.max_bytes, self.queue.ledger.queued_bytes)
+        return self.queue.hold_bodies(self._bodies, most) or not self.in_hand
+
+    def add(self, delivery: Delivery) -> None:
+        self.in_hand[delivery] = None
+        self.queue.hold_bodies(self._bodies)
+
+    def remove(self, delivery: Delivery) -> None:
+        self.in_hand.pop(delivery, None)
+        self.queue.hold_bodies(self._bodies)
+
+    def begin(self, single: Delivery) -> None:
+        """
+        Note a delivery that goes past the queue; follow with `end`.
+        """
+        with self.queue.lock:
+            self.singles.add(single)
+            self.queue.hold_bodies(self._bodies)
+
+    def end(self, single: Delivery) -> None:
+        with self.queue.lock:
+            self.singles.discard(single)
+            self.queue.hold_bodies(self._bodies)
+
+    def clear(self) -> None:
+        """
+        Let go of all that need one.
+        """
+        for delivery in tuple(self.in_hand):
+            delivery.release_all()
+        self.in_hand.clear()
+        self.queue.hold_bodies(self._bodies)
+
+    def records(self) -> Iterator[Record]:
+        """
+        The records that deliveries have, or had.
+        """
+        return chain(*(delivery.records for delivery in self._all))
+
+    @property
+    def idle_until(self) -> float:
+        """
+        When one of them goes on by itself; -inf while one is at work, or without any.
+        """
+        return min((delivery.idle_until for delivery in self._all), default=-inf)
+
+    @property
+    def _all(self) -> tuple[Delivery, ...]:
+        return *self.in_hand, *self.singles
+
+    @property
+    def _bodies(self) -> int:
+        return sum(delivery.body_size for delivery in self._all)

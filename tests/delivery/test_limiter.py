@@ -1,0 +1,360 @@
+"""
+How many requests may be in flight is found by trying, whatever the server is like.
+
+The servers here are models on a clock of their own: what a limiter does with them is the same
+each time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from heapq import heappop, heappush
+from random import Random
+from typing import Any, TypeAlias
+
+import pytest
+from attrs import Factory, define
+
+from hh_exporter import BatchLimits, Exporter, QueueLimits
+from hh_exporter._delivery.limiter import Limiter
+from tests.conftest import MakeExporter
+from tests.scripted_server import ScriptedServer, hang_after_storing, status
+from tests.support import assert_balanced, delivered, push_all, until
+
+MIB = 2**20
+TIMEOUT = 10.0
+CEILING = 16
+BATCH = 268
+"""Events of 3.9 KB in a full body."""
+
+Serve: TypeAlias = Callable[[float], tuple[float, int | None]]
+"""Takes when a request begins; returns how long it takes, and the status of its answer."""
+
+
+def far(seconds: float, *, cv: float = 0.0, seed: int = 0) -> Serve:
+    """
+    A server that takes anything, with a coefficient of variation.
+    """
+    random, sigma = Random(seed), math.sqrt(math.log(1 + cv**2))
+    mu = math.log(seconds) - sigma**2 / 2
+    return lambda _: (random.lognormvariate(mu, sigma), 200)
+
+
+def step(before: Serve, after: Serve, at: float) -> Serve:
+    return lambda now: (before if now < at else after)(now)
+
+
+@define
+class Workers:
+    """
+    A server that works on so many bodies at once; the others wait.
+    """
+
+    free: list[float]
+    """When each worker is."""
+    work: float
+    distance: float
+
+    def __call__(self, now: float) -> tuple[float, int | None]:
+        begins = max(now + self.distance / 2, heappop(self.free))
+        heappush(self.free, begins + self.work)
+        return begins + self.work + self.distance / 2 - now, 200
+
+
+def workers(count: int, work: float, distance: float) -> Serve:
+    return Workers([0.0] * count, work, distance)
+
+
+@define
+class RateLimit:
+    """
+    A server that refuses what exceeds a number of requests in a second.
+    """
+
+    most: int
+    times: list[float] = Factory(list)
+
+    def __call__(self, now: float) -> tuple[float, int | None]:
+        self.times = [time for time in self.times if time > now - 1.0]
+        if len(self.times) >= self.most:
+            return 0.03, 429
+        self.times.append(now)
+        return 0.03, 200
+
+
+@define
+class Load:
+    """
+    Full batches that come at a rate, and are sent with as many requests at once as may be.
+    """
+
+    limiter: Limiter
+    serve: Serve
+    rate: float
+    """Batches a second; inf if there is always one more."""
+    now: float = 0.0
+    waiting: float = 0.0
+    most_waiting: float = 0.0
+    refused: int = 0
+    done: int = 0
+    limits: list[int] = Factory(list)
+    """The limit at each answer."""
+    _out: list[tuple[float, float, int, int | None]] = Factory(list)
+
+    def run(self, seconds: float) -> Load:
+        ends = self.now + seconds
+        while self.now < ends:
+            self._send()
+            is_endless = self.rate == math.inf
+            gap = math.inf if is_endless else (1 - self.waiting % 1 + 1e-9) / self.rate
+            then = min(self.now + gap, self._out[0][0] if self._out else math.inf, ends)
+            self.waiting += 0.0 if is_endless else (then - self.now) * self.rate
+            self.now = then
+            self.most_waiting = max(self.most_waiting, self.waiting)
+            while self._out and self._out[0][0] <= then:
+                self._end(*heappop(self._out))
+        return self
+
+    def _send(self) -> None:
+        if self.rate == math.inf:
+            self.waiting = 100.0
+        while self.waiting >= 1 and len(self._out) < self.limiter.limit:
+            self.waiting -= 1
+            seconds, status = self.serve(self.now)
+            heappush(self._out, (self.now + seconds, seconds, self.limiter.begin(), status))
+        self.limiter.is_needed |= self.waiting >= 1
+
+    def _end(self, _: float, seconds: float, began: int, status: int | None) -> None:
+        self.limiter.note(began, status, seconds, MIB)
+        self.limits.append(self.limiter.limit)
+        if status == 200:
+            self.done += 1
+        else:
+            self.refused += 1
+            self.waiting += 1
+
+
+def load(serve: Serve, events: float = math.inf, *, ceiling: int = CEILING) -> Load:
+    return Load(Limiter(ceiling, TIMEOUT), serve, events / BATCH)
+
+
+class Fixed(Limiter):
+    """
+    One that has all from the beginning, and learns nothing.
+    """
+
+    def __attrs_post_init__(self) -> None:
+        self.limit = self.first = self.ceiling
+
+    def note(self, *_: Any) -> None:
+        pass
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("cv", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize(("seconds", "events"), [(0.1, 10_000), (0.3, 5_000), (0.3, 10_000)])
+def test_a_far_server_gets_what_is_offered(
+    seconds: float, events: int, cv: float, seed: int
+) -> None:
+    """
+    Never does more wait than three seconds of the load, also where the distance jitters.
+    """
+    run = load(far(seconds, cv=cv, seed=seed), events).run(20.0)
+
+    assert run.most_waiting < 3 * events / BATCH
+    assert run.waiting < 5
+    assert run.done >= 0.96 * 20 * events / BATCH
+
+
+def test_none_is_added_while_all_can_be_taken() -> None:
+    run = load(far(0.03), 8_000).run(20.0)
+
+    assert set(run.limits) == {4}
+    assert run.limiter.reason == "no more are needed"
+
+
+def test_a_route_that_grows_longer_starves_nobody() -> None:
+    """
+    The usual latency of before says nothing any more.
+    """
+    run = load(step(far(0.005), far(0.3), at=6.0), 5_000).run(20.0)
+
+    assert run.limiter.limit >= 6
+    assert run.most_waiting < 10
+
+
+@pytest.mark.parametrize(("count", "work"), [(2, 0.08), (4, 0.08), (8, 0.27)])
+def test_a_server_that_only_queues_them_gets_few(count: int, work: float) -> None:
+    """
+    It works as fast as with the most, and has little more in hand than its workers.
+    """
+    run = load(workers(count, work, 0.03)).run(120.0)
+    most = Load(Fixed(CEILING, TIMEOUT), workers(count, work, 0.03), math.inf).run(120.0)
+
+    late = run.limits[len(run.limits) // 2 :]
+    assert sum(late) / len(late) < 1.6 * count + 2
+    assert run.done >= 0.93 * most.done
+
+
+def test_a_server_that_grows_gets_more_again() -> None:
+    run = load(step(workers(2, 0.08, 0.03), workers(16, 0.08, 0.03), at=60.0)).run(60.0)
+    before = run.limiter.limit
+
+    run.run(60.0)
+
+    assert before <= 5
+    assert run.limiter.limit >= 12
+
+
+def test_a_refusal_halves() -> None:
+    run = load(step(far(0.3), lambda _: (0.3, 503), at=10.0)).run(10.0)
+    assert run.limiter.limit == CEILING
+
+    run.run(0.61)
+
+    assert run.limiter.limit == CEILING // 2
+    assert run.limiter.reason == "the server refused with HTTP 503"
+
+
+def test_answers_to_what_began_before_say_nothing() -> None:
+    """
+    All that were in flight at the first refusal are refused, too: that is one of them.
+    """
+    limiter = Limiter(CEILING, TIMEOUT)
+    began = [limiter.begin() for _ in range(4)]
+
+    for one in began:
+        limiter.note(one, 429, 0.1, MIB)
+
+    assert limiter.limit == 2
+
+
+def test_a_rate_limit_is_not_hammered() -> None:
+    run = load(RateLimit(10), 2_000).run(60.0)
+
+    assert run.refused == 0
+    assert run.waiting < 2
+
+
+def test_it_comes_back_after_an_outage() -> None:
+    """
+    Requests that time out leave one; when they are answered again, it doubles.
+    """
+    silent: Serve = lambda _: (TIMEOUT, None)  # noqa: E731
+    run = load(step(silent, far(0.1), at=60.0)).run(60.0)
+    assert run.limiter.limit == 1
+    assert run.limiter.reason == "answers did not come in time"
+
+    run.run(20.0)
+
+    assert run.limiter.limit == CEILING
+
+
+def test_none_is_added_where_answers_are_almost_too_late() -> None:
+    """
+    With more at once they would not come in time, and be sent again.
+    """
+    run = load(workers(4, 4.0, 0.03)).run(300.0)
+
+    assert run.refused == 0
+    assert max(run.limits) <= 8
+
+
+def test_a_connection_that_is_refused_says_nothing_of_load() -> None:
+    limiter = Limiter(CEILING, TIMEOUT)
+
+    limiter.note(limiter.begin(), None, 0.001, MIB)
+
+    assert limiter.limit == 4
+
+
+@pytest.mark.parametrize("ceiling", [1, 2, 3, 5, 40])
+def test_the_ceiling_holds(ceiling: int) -> None:
+    run = load(far(0.3), ceiling=ceiling).run(60.0)
+
+    assert max(run.limits) == ceiling
+    assert min(run.limits) >= max(1, ceiling - max(1, ceiling // 4) - ceiling // 8) or ceiling > 4
+    assert run.limiter.limit >= 0.7 * ceiling
+
+
+def test_batches_of_another_size_are_no_comparison() -> None:
+    """
+    A round of small ones is faster by itself: that is no reason to have more, nor fewer.
+    """
+    limiter = Limiter(CEILING, TIMEOUT)
+
+    def answer(seconds: float, size: int) -> None:
+        for _ in range(2 * limiter.limit):
+            limiter.is_needed = True
+            limiter.note(limiter.begin(), 200, seconds, size)
+
+    answer(0.3, MIB)
+    assert limiter.limit == 8
+    answer(3.0, 4 * MIB)
+
+    assert limiter.limit > 8
+
+
+def test_what_is_not_full_says_nothing() -> None:
+    limiter = Limiter(CEILING, TIMEOUT)
+
+    for _ in range(100):
+        limiter.is_needed = True
+        limiter.note(limiter.begin(), 200, 0.3, 0)
+
+    assert limiter.limit == 4
+
+
+# In an exporter.
+
+
+async def test_more_are_in_flight_while_full_batches_wait(
+    make_exporter: MakeExporter, server: ScriptedServer
+) -> None:
+    """
+    And `stats` says how many may be, and why no more.
+    """
+    exporter = await make_exporter(batch=BatchLimits(max_events=1))
+    assert exporter.stats().in_flight_limit == 4
+    assert exporter.stats().in_flight_reason == "no more were needed yet"
+
+    push_all(exporter, *(f"e{n}" for n in range(200)))
+    await delivered(exporter, 200)
+
+    assert exporter.stats().in_flight_limit > 4
+
+
+async def test_a_refusal_leaves_fewer(make_exporter: MakeExporter, server: ScriptedServer) -> None:
+    server.script(status(429))
+    exporter = await make_exporter(batch=BatchLimits(max_events=1))
+    push_all(exporter, "e0")
+
+    await until(lambda: exporter.stats().in_flight_limit == 2)
+
+    assert exporter.stats().in_flight_reason == "the server refused with HTTP 429"
+
+
+async def test_bodies_take_their_room_in_memory(
+    make_exporter: MakeExporter, server: ScriptedServer
+) -> None:
+    """
+    With little of it there is one at a time, and memory is exceeded by that one at most.
+    """
+    server.default = hang_after_storing()
+    exporter = await make_exporter(
+        batch=BatchLimits(max_events=1), queue=QueueLimits(max_bytes=20_000)
+    )
+    await _fill(exporter)
+    await server.requests_seen(1)
+
+    stats = assert_balanced(exporter)
+    held = stats.queued_bytes + stats.in_flight_bytes + stats.body_bytes
+    assert len(server.requests) == 1
+    assert stats.body_bytes > 2_000
+    assert held <= 20_000 + stats.body_bytes
+
+
+async def _fill(exporter: Exporter) -> None:
+    for number in range(20):
+        push_all(exporter, f"e{number}", error="x" * 4_000)
