@@ -25,6 +25,7 @@ NAMES = (
     "capture",
     "pace",
     "throughput",
+    "far",
     "loop_lag",
     "memory",
     "shutdown",

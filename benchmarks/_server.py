@@ -1,5 +1,5 @@
 """
-A server in a process of its own, which names its port and ends when its parent does.
+Servers in processes of their own: each names its port, and ends when its parent does.
 """
 
 from __future__ import annotations
@@ -7,15 +7,28 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["running", "serve"]
+__all__ = ["ask", "running", "serve"]
+
+# Past any proxy of the environment.
+_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def ask(url: str) -> bytes:
+    """
+    GET what one of our servers says of itself.
+    """
+    with _opener.open(url) as response:
+        content: bytes = response.read()
+        return content
 
 
 @contextmanager
-def running(module: str, argument: float) -> Iterator[str]:
+def running(module: str, argument: float | str) -> Iterator[str]:
     """
     Run *module*, which calls `serve`, with one argument for a block of code.
 

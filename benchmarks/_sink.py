@@ -10,27 +10,22 @@ Run as a module it prints its port, and ends when its standard input does.
 from __future__ import annotations
 
 import asyncio
-import re
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import orjson
 from attrs import Factory, asdict, define, frozen
 
-from benchmarks._server import running, serve
+from benchmarks._connection import Connection, Respond, asks_for
+from benchmarks._server import ask, running, serve
 from benchmarks._wires import Answer, read
 
 __all__ = ["Received", "Sink", "running_sink"]
 
 _COUNTS = "/counts"
-_LOOK = b"GET %b " % _COUNTS.encode()
-_BUFFER_BYTES = 2**18
-_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
-# Past any proxy of the environment.
-_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 @frozen(kw_only=True)
@@ -59,8 +54,7 @@ class Sink:
         """
         Say what arrived since the last call; later requests count afresh.
         """
-        with _opener.open(self.url + _COUNTS) as response:
-            return Received(**orjson.loads(response.read()))
+        return Received(**orjson.loads(ask(self.url + _COUNTS)))
 
     def expect(self, events: int) -> Received:
         """
@@ -107,62 +101,23 @@ class _Tally:
         return received
 
 
-class _Connection(asyncio.BufferedProtocol):
-    """
-    One connection: whole requests, one after the other.
+def _answer_after(latency: float) -> Respond:
+    tally = _Tally()
 
-    It reads into one buffer that it keeps, and that grows to the largest request:
-    making 256 KB of bytes for each read costs more than all else here.
-    """
-
-    def __init__(self, tally: _Tally, latency: float) -> None:
-        self._tally = tally
-        self._latency = latency
-        self._buffer = bytearray(_BUFFER_BYTES)
-        self._filled = 0
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-
-    def get_buffer(self, sizehint: int) -> memoryview:
-        return memoryview(self._buffer)[self._filled :]
-
-    def buffer_updated(self, nbytes: int) -> None:
-        self._filled += nbytes
-        head_end = self._buffer.find(b"\r\n\r\n", 0, self._filled)
-        if head_end < 0:
+    def respond(connection: Connection, head: bytes, body: memoryview) -> None:
+        if asks_for(_COUNTS, head):
+            connection.write(Answer(content=orjson.dumps(asdict(tally.take()))))
             return
-        body_start = head_end + 4
-        head = bytes(self._buffer[:body_start])
-        length = _LENGTH.search(head)
-        body_end = body_start + (int(length[1]) if length else 0)
-        if self._filled < body_end:
-            if len(self._buffer) < body_end:
-                self._buffer = self._buffer.ljust(body_end)
-            return
-        self._filled = 0  # nobody pipelines: a client waits for its answer
-        answer = self._answer(head, memoryview(self._buffer)[body_start:body_end])
-        wire = b"HTTP/1.1 %b\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n%b" % (
-            answer.status,
-            answer.content_type,
-            len(answer.content),
-            answer.content,
-        )
-        if self._latency and not head.startswith(_LOOK):
-            asyncio.get_running_loop().call_later(self._latency, self._transport.write, wire)
-        else:
-            self._transport.write(wire)
-
-    def _answer(self, head: bytes, body: memoryview) -> Answer:
-        if head.startswith(_LOOK):
-            return Answer(content=orjson.dumps(asdict(self._tally.take())))
         answer = read(head, body)
         if answer.ids:
-            self._tally.add(answer.ids)
-        return answer
+            tally.add(answer.ids)
+        if latency:
+            asyncio.get_running_loop().call_later(latency, connection.write, answer)
+        else:
+            connection.write(answer)
+
+    return respond
 
 
 if __name__ == "__main__":
-    latency, tally = float(sys.argv[1]), _Tally()
-    asyncio.run(serve(lambda: _Connection(tally, latency)))
+    asyncio.run(serve(partial(Connection, _answer_after(float(sys.argv[1])))))

@@ -62,6 +62,8 @@ class Answer:
     ids: list[bytes] = field(factory=list)
     status: bytes = b"200 OK"
     content_type: bytes = b"application/json"
+    headers: bytes = b""
+    """Further ones, each with the end of its line."""
 
 
 def read(head: bytes, body: Body) -> Answer:

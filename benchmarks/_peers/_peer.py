@@ -43,7 +43,10 @@ class Emitter:
     """
 
     emit: Callable[[Any], object]
-    """Takes the fields of an event, or what the client's own event is; any thread."""
+    """
+    Takes the fields of an event, or what the client's own event is; any thread. Those of peers
+    return what the server knows it by: a UUID, or the number of a span.
+    """
     drain: Callable[[], Awaitable[object]]
     """Waits until all that was emitted is acknowledged."""
 

@@ -21,7 +21,7 @@ async def _open(url: str, room: int) -> AsyncIterator[Emitter]:
 
     client = Client(api_url=url, api_key="benchmarks", tracing_mode="langsmith")
 
-    def emit(fields: Fields) -> None:
+    def emit(fields: Fields) -> uuid.UUID:
         run_id = uuid.uuid4()
         ended_at = datetime.now(UTC)
         began_at = ended_at - timedelta(milliseconds=fields.get("duration", 0))
@@ -41,6 +41,7 @@ async def _open(url: str, room: int) -> AsyncIterator[Emitter]:
             start_time=began_at,
             end_time=ended_at,
         )
+        return run_id
 
     async def drain() -> None:
         client.flush()

@@ -39,7 +39,7 @@ async def _open(url: str, room: int) -> AsyncIterator[Emitter]:
     provider.add_span_processor(BatchSpanProcessor(exporter, max_queue_size=max(2048, room)))
     tracer = provider.get_tracer(__name__)
 
-    def emit(fields: Fields) -> None:
+    def emit(fields: Fields) -> int:
         ended_at = time.time_ns()
         span = tracer.start_span(
             f"chat {fields['model']}",
@@ -48,6 +48,7 @@ async def _open(url: str, room: int) -> AsyncIterator[Emitter]:
             start_time=ended_at - int(fields.get("duration", 0) * 1e6),
         )
         span.end(ended_at)
+        return span.get_span_context().span_id
 
     async def drain() -> None:
         provider.force_flush()
