@@ -28,9 +28,11 @@ NAMES = (
     "far",
     "loop_lag",
     "memory",
+    "outage",
     "shutdown",
     "scale",
     "startup",
+    "idle",
 )
 PLOTTED = "throughput"
 ROOT = Path(__file__).parents[1]

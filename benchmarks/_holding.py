@@ -11,9 +11,11 @@ import asyncio
 import gc
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import cycle, islice
+from math import inf
 from statistics import median
 
 import orjson
@@ -43,6 +45,8 @@ IN_FLIGHT = 4
 _TURN = 100
 """Events that are made between two turns of the loop."""
 _FOREVER = 3600.0
+_BETWEEN_LOOKS = 0.5
+"""Seconds."""
 
 
 @frozen(kw_only=True)
@@ -161,7 +165,8 @@ def hold_in_exporter(lines: Sequence[bytes], count: int, url: str, *, collection
     """
 
     async def hold() -> Held:
-        limits = QueueLimits(max_events=2**40, max_bytes=2**40)
+        room = max(QueueLimits().max_bytes, 2 * sum(map(len, _repeat(lines, count))))
+        limits = QueueLimits(max_events=2**40, max_bytes=room)
         async with _stalled(url, limits) as exporter:
 
             def push(line: bytes) -> None:
@@ -169,7 +174,7 @@ def hold_in_exporter(lines: Sequence[bytes], count: int, url: str, *, collection
 
             await _fill_slots(exporter, lambda: push(lines[0]))
             before = exporter.stats().queued
-            held = await _measure(push, lines, count, collections)
+            held = await _measure(push, lines, count, collections, partial(_settle, exporter))
             queued = exporter.stats().queued - before
             if queued != count:
                 raise RuntimeError(f"{queued} of {count} events are queued")
@@ -178,8 +183,26 @@ def hold_in_exporter(lines: Sequence[bytes], count: int, url: str, *, collection
     return asyncio.run(hold())
 
 
+async def _settle(exporter: Exporter) -> None:
+    """
+    Wait until what is queued takes no less from one look to the next.
+    """
+    before, now = inf, exporter.stats().queued_bytes
+    while now < before:
+        await asyncio.sleep(_BETWEEN_LOOKS)
+        before, now = now, exporter.stats().queued_bytes
+
+
+async def _rest() -> None:
+    pass
+
+
 async def _measure(
-    keep: Callable[[bytes], None], lines: Sequence[bytes], count: int, collections: int
+    keep: Callable[[bytes], None],
+    lines: Sequence[bytes],
+    count: int,
+    collections: int,
+    settle: Callable[[], Awaitable[None]] = _rest,
 ) -> Held:
     stopwatch = _Collections()
     gc.callbacks.append(stopwatch)
@@ -189,11 +212,12 @@ async def _measure(
         trim()
         resident = read_resident()
         size = 0
-        for number, line in enumerate(islice(cycle(lines), count)):
+        for number, line in enumerate(_repeat(lines, count)):
             keep(line)
             size += len(line)
             if number % _TURN == 0:
                 await asyncio.sleep(0)
+        await settle()
         resident = read_resident() - resident
         longest = max(stopwatch.seconds, default=0.0)
         return Held(
@@ -206,6 +230,10 @@ async def _measure(
         )
     finally:
         gc.callbacks.remove(stopwatch)
+
+
+def _repeat(lines: Sequence[bytes], count: int) -> Iterator[bytes]:
+    return islice(cycle(lines), count)
 
 
 def overfill(flood: Flood, url: str) -> Overfilled:

@@ -17,7 +17,7 @@ from functools import partial
 
 from benchmarks._server import running, serve
 
-__all__ = ["HOSTILE", "SILENT"]
+__all__ = ["HOSTILE", "REFUSING", "SILENT"]
 
 _ANSWER = b'HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\n{"success":true}'
 
@@ -70,9 +70,10 @@ def _answering(pause: float | None) -> Iterator[str]:
         yield url
 
 
+REFUSING = "refuses connections"
 SILENT = "never answers"
 HOSTILE: Mapping[str, Callable[[], AbstractContextManager[str]]] = {
-    "refuses connections": _refusing,
+    REFUSING: _refusing,
     "accepts no connection": _accepting_none,
     SILENT: partial(_answering, None),
     "answers a byte a second": partial(_answering, 1.0),

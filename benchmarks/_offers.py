@@ -4,10 +4,9 @@ What became of an offer: what the client and its server saw, put together.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from statistics import median
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from benchmarks._conduct import Conduct
 from benchmarks._distant import Noted, running_distant
@@ -25,8 +24,13 @@ class Offer:
 
     offered: Offered
     noted: Noted
-    latencies: Sequence[float]
-    """Seconds from push to acknowledged, of each event that was."""
+    events: int
+    """Those that were offered."""
+    acknowledged: int
+    """Those of them that were acknowledged."""
+    middle: float
+    high: float
+    """Seconds from push to acknowledged: p50 and p99."""
     last: float
     """Seconds from the first push to the last acknowledgement."""
 
@@ -35,14 +39,14 @@ class Offer:
         """
         Say how many percent of the events were acknowledged.
         """
-        return 100 * len(self.latencies) / len(self.offered.pushed)
+        return 100 * self.acknowledged / self.events
 
     @property
     def rate(self) -> float:
         """
         Say how many events a second were acknowledged until the last of them was.
         """
-        return len(self.latencies) / self.last
+        return self.acknowledged / self.last
 
     @property
     def time(self) -> float:
@@ -52,13 +56,6 @@ class Offer:
         offered = self.offered
         end = self.last if offered.is_done else offered.closed - offered.began
         return end / (offered.ended - offered.began)
-
-    @property
-    def high(self) -> float:
-        """
-        Say within how many seconds 99 % of the acknowledged events were.
-        """
-        return percentile(self.latencies, 0.99)
 
     @property
     def refused(self) -> float:
@@ -74,13 +71,13 @@ class Offer:
         end = "done" if offered.is_done else "stopped"
         figures = [
             f"{self.rate:,.0f} events/s",
-            f"p50 {median(self.latencies):.3f} s, p99 {self.high:.3f} s",
+            f"p50 {self.middle:.3f} s, p99 {self.high:.3f} s",
             f"{noted.requests} requests, {noted.refused} refused",
             f"{noted.events - noted.distinct} events twice",
             f"{noted.events / max(1, sent):.0f} events a body",
             f"{noted.most} in flight" + (f" of {median(limits):.0f}" if limits else ""),
             f"{offered.resident / 2**20:.0f} MiB",
-            f"CPU {offered.cpu / len(self.latencies) * 1000:.4f} s per 1,000",
+            f"CPU {offered.cpu / self.acknowledged * 1000:.4f} s per 1,000",
             f"{end} {offered.closed - offered.ended:.1f} s after the load",
         ]
         return "; ".join(figures)
@@ -113,9 +110,13 @@ def judge(offered: Offered, noted: Noted) -> Offer:
         raise RuntimeError(
             f"{offered.delivered} events should have been acknowledged, {len(acknowledged)} were"
         )
+    latencies = [at - offered.pushed[event_id] for event_id, at in acknowledged.items()]
     return Offer(
-        offered=offered,
-        noted=noted,
-        latencies=[at - offered.pushed[event_id] for event_id, at in acknowledged.items()],
+        offered=evolve(offered, pushed={}),  # of many offers, ids would take most of the memory
+        noted=evolve(noted, acknowledged=[]),
+        events=len(offered.pushed),
+        acknowledged=len(latencies),
+        middle=median(latencies),
+        high=percentile(latencies, 0.99),
         last=max(acknowledged.values()) - offered.began,
     )

@@ -39,7 +39,7 @@ EXPORTER = "the exporter"
 BYTES = "a list of their JSON"
 OBJECTS = "a list of ModelEvents"
 DICTS = "a list of dicts"
-RESIDENT_AT_MOST = {EXPORTER: 1.2}
+RESIDENT_AT_MOST = {EXPORTER: 0.5}
 PAUSE_AT_MOST = {EXPORTER: 1.2}
 
 _TINY: Fields = {"model": "m"}
@@ -142,9 +142,9 @@ def report(
     Say what the figures mean that `measure` and `measure_floods` return.
     """
     setting = (
-        f"{count} events wait, made one by one and let go; the exporter has {IN_FLIGHT} requests "
-        f"under way\nbesides, which nobody reads. A fresh process each time, "
-        f"{len(held[EXPORTER])} rounds."
+        f"{count} events wait, made one by one and let go; the exporter has room for twice as "
+        f"many, and {IN_FLIGHT}\nrequests under way besides, which nobody reads. A fresh process "
+        f"each time, {len(held[EXPORTER])} rounds."
     )
     resident = Table(
         title="Memory of events that wait",

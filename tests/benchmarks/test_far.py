@@ -58,7 +58,7 @@ def test_far_has_an_offer_for_each_client_and_round(events: list[Fields]) -> Non
 
     assert list(measured) == list(far.OWN)
     assert all(len(offers) == 2 for offers in measured.values())
-    assert all(len(offer.latencies) == FEW for offers in measured.values() for offer in offers)
+    assert all(offer.acknowledged == FEW for offers in measured.values() for offer in offers)
     assert [table.title for table in tables] == [
         "Delivered",
         "Beside fixed limits",
@@ -79,7 +79,7 @@ def test_a_peer_is_offered_the_same(events: list[Fields], peer: Peer) -> None:
 
     found = make_offer(Client(peer=peer.name), Conduct(), load_of(events))
 
-    assert len(found.latencies) == len(found.offered.pushed) == FEW
+    assert found.acknowledged == found.events == FEW
     assert found.offered.is_done
 
 
