@@ -52,6 +52,7 @@ from hh_exporter._delivery.parts import Delivery
 from hh_exporter._dialects.vendor import to_session_uuid
 from hh_exporter._records import UPDATES, Record
 from tests.conftest import KEY
+from tests.limiters import let_jump
 from tests.machine import (
     HEALTHY,
     HOSTILE,
@@ -208,6 +209,7 @@ class Books(RuleBasedStateMachine):
         on_ambiguous=st.sampled_from(["reject", "resend"]),
         linger=st.sampled_from([0.0, 1.0]),
         jitter=st.sampled_from([0.25, 1.0]),
+        jumps=st.booleans(),
     )
     def open(
         self,
@@ -216,6 +218,7 @@ class Books(RuleBasedStateMachine):
         on_ambiguous: Literal["reject", "resend"],
         linger: float,
         jitter: float,
+        jumps: bool,
     ) -> None:
         # Not before: hypothesis may give up a machine that has not begun, without a teardown.
         self.loop = asyncio.new_event_loop()
@@ -236,6 +239,8 @@ class Books(RuleBasedStateMachine):
             _clock=self.clock,
             _random=lambda: jitter,
         )
+        if jumps:
+            let_jump(self.exporter)
 
     # What a program does.
 

@@ -27,6 +27,7 @@ from hh_exporter import (
 from hh_exporter._dialects.vendor import to_session_uuid
 from tests.chaos.accounts import Accounts
 from tests.chaos.proxy import Certificates, Fault, FaultProxy, Greeting, Kind
+from tests.limiters import let_jump
 from tests.machine import HEALTHY, KINDS, OUTAGES, REPLIES, AnyEvent
 from tests.scripted_server import Answer, Request, ScriptedServer
 from tests.support import FakeClock, model_event, settle, until
@@ -233,7 +234,7 @@ class Story:
                 linger=random.choice((0.0, 1.0)),
             ),
             "retry": RetryPolicy(max_elapsed=random.choice((20.0, 300.0))),
-            "max_in_flight": random.choice((1, 4)),
+            "max_in_flight": random.choice((1, 4, 16)),
             "request_timeout": REQUEST_TIMEOUT,
             "compression": random.choice((None, "gzip")),
             "on_ambiguous": "resend" if self.accounts.resends else "reject",
@@ -241,7 +242,10 @@ class Story:
             "_clock": self.clock,
             "_random": self._random("jitter").random,
         }
-        return self.make(**settings | self.settings)
+        exporter = self.make(**settings | self.settings)
+        if random.random() < 0.5:
+            let_jump(exporter)
+        return exporter
 
     def _random(self, what: str, number: int = 0) -> Random:
         return Random(f"{self.seed} {what} {number}")
