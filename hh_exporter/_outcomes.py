@@ -161,7 +161,7 @@ class Stats:
     spooled: int
     """On disk and not in memory."""
     spooled_bytes: int
-    """Bytes of the spool's records and dead letters."""
+    """Bytes of the spool's records and dead letters, as they are on disk: packed."""
     dead_letters: int
     """Rejected and dropped events that the spool keeps."""
     stranded: int

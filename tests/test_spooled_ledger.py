@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule, run_state_machine_as_test
 
 from hh_exporter import Spool
+from hh_exporter._spool import packer
 from hh_exporter._spool.disk import Disk
 from hh_exporter._spool.file import SpoolFile
 from hh_exporter._spool.kept import SpooledRecord
@@ -68,6 +69,7 @@ class SpooledBooks(Books):
             return add(file, records)
 
         self.patch = pytest.MonkeyPatch()
+        self.patch.setattr(packer, "_BACKLOG", 2_000)
         self.patch.setattr(SpoolFile, "add", add_if_there_is_room)
 
     @rule(is_full=st.booleans())

@@ -49,7 +49,7 @@ class Spool:
     """
     Where events wait on disk, for how long, and how many.
 
-    Its files hold what would be sent, in plain text; only this user may read them.
+    Its files hold what would be sent, packed but not encrypted; only this user may read them.
     """
 
     directory: Path = field(converter=_to_path, validator=_directory)
@@ -64,9 +64,9 @@ class Spool:
     """
     max_bytes: int = field(default=512 * 2**20, validator=whole(1, unit="bytes"), kw_only=True)
     """
-    Bytes of the events and dead letters of one exporter; its files take 1.2 times that on disk at
-    most. If it is full, the oldest dead letters are deleted; if none are left, the queue's overflow
-    policy decides.
+    Bytes of the events and dead letters of one exporter, packed, which takes half of their JSON;
+    its files take 1.2 times that on disk at most. If it is full, the oldest dead letters are
+    deleted; if none are left, the queue's overflow policy decides.
     """
     max_age: float = field(default=7.0 * _DAY, validator=seconds(), kw_only=True)
     """

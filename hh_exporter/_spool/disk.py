@@ -151,17 +151,20 @@ class Disk(Files):
         records, letters = file.expire(now - max_age, limit + len(spared), spared=spared)
         return [(held.order(id_, seq), subject) for id_, seq, subject in records], letters
 
-    def make_room(self, size: int, max_bytes: int) -> int:
+    def make_room(self, before: int, max_bytes: int) -> int:
         """
-        Delete the oldest dead letters if *size* new bytes exceed *max_bytes*.
+        Delete the oldest dead letters if what was written since exceeds *max_bytes*.
 
         No more than that needs: what was taken over may exceed it by itself.
+
+        Args:
+            before: Bytes on disk before that.
 
         Returns:
             How many letters that were.
         """
         deleted = 0
-        goal = max(max_bytes - self.excess, self.size - size)
+        goal = max(max_bytes - self.excess, before)
         while (
             self.size > goal
             and self._ours is not None

@@ -166,19 +166,21 @@ class Held:
     def first(self, size: int) -> tuple[list[SpooledRecord], list[Letter]]:
         """
         Read its first records and letters, about *size* bytes, up to a record that is in memory.
+
+        They are read as they are there: to be copied.
         """
         records: list[SpooledRecord] = []
         letters: list[Letter] = []
         for id_ in self._ids(0):
             if size <= 0 or id_ in self.loaded:
                 return records, letters
-            if (record := self.file.record(id_)) is not None:
+            if (record := self.file.record(id_, as_it_is=True)) is not None:
                 records.append(record)
                 size -= record.size
         for id_ in self.file.letter_ids():
             if size <= 0:
                 break
-            if (letter := self.file.letter(id_)) is not None:
+            if (letter := self.file.letter(id_, as_it_is=True)) is not None:
                 letters.append(letter)
                 size -= letter.size
         return records, letters

@@ -11,12 +11,13 @@ from hashlib import blake2b
 from typing import Any, Final
 
 import orjson
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from hh_exporter._dialects.vendor import to_session_uuid
 from hh_exporter._outcomes import DropReason, Outcome
 from hh_exporter._records import MAIN
 from hh_exporter._settings.secret import Secret, hidden
+from hh_exporter._spool.forms import packed
 
 __all__ = ["EARLIEST", "Identity", "Letter", "Mark", "Match", "SpooledRecord"]
 
@@ -53,6 +54,7 @@ class SpooledRecord:
     """Order of arrival in its file; the file gives it."""
     event_id: str
     data: bytes = field(repr=False)
+    """Its JSON; or that packed, where it is only written or copied."""
     pushed_at: float
     tried_for: float = 0.0
     """Seconds for which deliveries failed with it, pauses not counted."""
@@ -77,6 +79,12 @@ class SpooledRecord:
         if event.get("event_id") != self.event_id:
             return "event_id" if event else "data"
         return "" if self.session is None or _parse_session(self.session) else "session"
+
+    def packed(self) -> SpooledRecord:
+        """
+        Return it as it takes least on disk.
+        """
+        return evolve(self, data=packed(self.data))
 
     def buried(self, died_at: float) -> Letter:
         """
@@ -112,6 +120,7 @@ class Letter:
     """Order of death in its file; the file gives it."""
     event_id: str
     data: bytes = field(repr=False)
+    """As of a record."""
     pushed_at: float
     died_at: float
     outcome: str
@@ -129,6 +138,12 @@ class Letter:
         Bytes that count towards the size of its file.
         """
         return len(self.data) + len(self.answer.encode())
+
+    def packed(self) -> Letter:
+        """
+        Return it as it takes least on disk.
+        """
+        return evolve(self, data=packed(self.data))
 
     def revived(self) -> SpooledRecord:
         """

@@ -54,7 +54,7 @@ class Order(Marks):
             return
         with self.transaction():
             for (id_,) in self._db.execute(_ASTRAY, {"last": last}).fetchall():
-                record = self.record(id_)
+                record = self.record(id_, as_it_is=True)
                 if record is not None:
                     self.remove([id_])
                     self.add([record])

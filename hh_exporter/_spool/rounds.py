@@ -22,6 +22,7 @@ from attrs import Factory, define, field
 from hh_exporter._records import Spot
 from hh_exporter._spool.disk import Disk
 from hh_exporter._spool.kept import Letter
+from hh_exporter._spool.packer import pack_rows
 from hh_exporter._spool.schema import is_corrupt, is_lost
 from hh_exporter._spool.work import AT_ONCE, Settle, Work
 
@@ -54,7 +55,7 @@ class Owed:
     """
 
     size: int = field(default=0, init=False)
-    """Bytes that its letters will take."""
+    """Bytes of its letters, and of what else is to be written."""
     _items: deque[Spot | Letter | Work] = Factory(deque)
     _most: int = AT_ONCE
 
@@ -69,9 +70,10 @@ class Owed:
         if isinstance(work, Settle):
             self._items.extend(spot for spot in work.spots if spot.file is not None)
             self._items.extend(work.letters)
+            self.size += sum(letter.size for letter in work.letters)  # some are packed by now
         else:
             self._items.append(work)
-        self.size += work.size
+            self.size += work.size
 
     def part(self) -> tuple[int, list[Work]]:
         """
@@ -133,13 +135,14 @@ class Rounds:
         is_waiting = is_behind or is_astray or self.owed or self.disk.takeover.is_stuck
         return RETRY if is_waiting or self.disk.is_loose else _TOUCH
 
-    def go(self, works: Sequence[Work], now: float) -> list[bool]:
+    def go(self, works: Sequence[Work], now: float, *, hurries: bool = False) -> list[bool]:
         """
         Do all of *works* in few transactions, or each in one of its own once one fails.
 
         Args:
             works: What arrived.
             now: A reading of the monotonic clock.
+            hurries: Whether the process may be about to end.
 
         Returns:
             Which of them were done.
@@ -147,6 +150,7 @@ class Rounds:
         self.has_failed = self.has_written = False
         if not works:
             self._look_after()
+        pack_rows(works, self.disk.record_size, hurries=hurries)
         are_done: list[bool] = []
         for part in self._parts(works):
             if not self._try(part) and not (self._look_after() and self._try(part)):
@@ -156,6 +160,7 @@ class Rounds:
             are_done += [True] * len(part)
         if self.owed:
             count, part = self.owed.part()
+            pack_rows(part, self.disk.record_size, hurries=hurries)
             self.owed.end(count, is_done=self._try(part))
         touches = now >= self._touch_at
         if touches:
@@ -211,12 +216,12 @@ class Rounds:
         return are_done
 
     def _try(self, works: Sequence[Work]) -> bool:
-        added = sum(work.size for work in works)
+        before = self.disk.size
         try:
             with self.disk.transaction():
                 for work in works:
                     work.do(self.disk)
-                deleted = self.disk.make_room(added, self.max_bytes)
+                deleted = self.disk.make_room(before, self.max_bytes)
                 if self.disk.is_astray:
                     raise _Astray
         except _Astray:
@@ -229,7 +234,7 @@ class Rounds:
                     for lost in self.disk.set_aside():
                         self.on_lost(*lost)
             return False
-        self.has_written = self.has_written or added > 0
+        self.has_written = self.has_written or any(work.size for work in works)
         if deleted:
             self.on_deleted(deleted)
         return True

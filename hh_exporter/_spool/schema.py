@@ -36,8 +36,8 @@ __all__ = [
 ]
 
 _APPLICATION_ID: Final = int.from_bytes(b"hhsp", "big")
-_PAGE_SIZE: Final = 1024
-"""An event has a few kilobytes: larger pages would be half empty."""
+_PAGE_SIZE: Final = 512
+"""Most events have about a kilobyte, packed: large pages would be half empty."""
 _PATIENCE: Final = 5000
 """Milliseconds for which SQLite waits for another connection, such as a reader's."""
 _FULL: Final = 1
@@ -79,6 +79,7 @@ _STEPS: Final[tuple[tuple[str, ...], ...]] = (
         "ALTER TABLE records ADD COLUMN route TEXT NOT NULL DEFAULT ''",
         "ALTER TABLE letters ADD COLUMN route TEXT NOT NULL DEFAULT ''",
     ),
+    (),  # the data of a row may be packed, which earlier versions don't expect
 )
 """What makes each version of the schema of the one before it; `user_version` counts them."""
 
@@ -87,6 +88,7 @@ _SEEN_AS: Final[dict[int, tuple[str, ...]]] = {
         "CREATE TEMP VIEW records AS SELECT *, '' AS route FROM main.records",
         "CREATE TEMP VIEW letters AS SELECT *, '' AS route FROM main.letters",
     ),
+    2: (),
 }
 """What shows a reader tables of an older version as they will be, in a connection of its own."""
 

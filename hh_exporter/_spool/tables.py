@@ -17,6 +17,7 @@ from attrs import define, field
 from hh_exporter._records import UPDATES, Subject
 from hh_exporter._spool.ages import Ages
 from hh_exporter._spool.columns import LETTERS, MAX_ID, RECORDS, Columns
+from hh_exporter._spool.forms import unpacked
 from hh_exporter._spool.kept import Letter, Mark, Match, SpooledRecord
 
 __all__ = ["Tables"]
@@ -46,7 +47,7 @@ class Tables(Ages):
     @property
     def size(self) -> int:
         """
-        Bytes of its records and letters.
+        Bytes of its records and letters, as they are on disk.
         """
         return self.record_size + self.letter_size
 
@@ -134,7 +135,7 @@ class Tables(Ages):
         """
         revived = []
         for id_ in ids:
-            letter = self.letter(id_)
+            letter = self.letter(id_, as_it_is=True)
             if letter is not None:
                 self.add([letter.revived()])
                 self.discard([id_])
@@ -265,11 +266,14 @@ class Tables(Ages):
         )
         return [id_ for (id_,) in rows]
 
-    def record(self, id_: int) -> SpooledRecord | None:
+    def record(self, id_: int, *, as_it_is: bool = False) -> SpooledRecord | None:
         """
         Read a record; its `odd` says what it is that no exporter writes.
+
+        Args:
+            as_it_is: Whether its data may be packed: it is copied.
         """
-        found = self._read(RECORDS, id_)
+        found = self._read(RECORDS, id_, as_it_is)
         return None if found is None else SpooledRecord(**found)
 
     def letter_ids(self) -> list[int]:
@@ -288,8 +292,11 @@ class Tables(Ages):
         found = self._db.execute("SELECT id FROM letters ORDER BY pushed_at, id LIMIT 1").fetchone()
         return None if found is None else int(found[0])
 
-    def letter(self, id_: int) -> Letter | None:
-        found = self._read(LETTERS, id_)
+    def letter(self, id_: int, *, as_it_is: bool = False) -> Letter | None:
+        """
+        Read a letter, as `record` does.
+        """
+        found = self._read(LETTERS, id_, as_it_is)
         if found is not None:
             del found["odd"]
         return None if found is None else Letter(**found)
@@ -310,8 +317,8 @@ class Tables(Ages):
             known,
         )
         return (
-            [id_ for id_, *row in records if match.fits(*row)],
-            [id_ for id_, *row in letters if match.fits(*row)],
+            [id_ for id_, at, data, *rest in records if match.fits(at, unpacked(data), *rest)],
+            [id_ for id_, at, data in letters if match.fits(at, unpacked(data))],
         )
 
     def oldest_pushed_at(self) -> float | None:
@@ -323,7 +330,7 @@ class Tables(Ages):
 
     # Within.
 
-    def _read(self, columns: Columns, id_: int) -> dict[str, Any] | None:
+    def _read(self, columns: Columns, id_: int, as_it_is: bool) -> dict[str, Any] | None:
         """
         Read a row, with the names of its columns that hold what no exporter writes.
         """
@@ -331,7 +338,12 @@ class Tables(Ages):
         if found is not None and found[-1] is None:
             known = {"id": id_, "latest": self._latest}
             found = self._db.execute(columns.careful, known).fetchone()
-        return None if found is None else dict(zip(columns.fields, found, strict=True))
+        if found is None:
+            return None
+        values = dict(zip(columns.fields, found, strict=True))
+        if not as_it_is:
+            values["data"] = unpacked(values["data"])
+        return values
 
     def _renumber(self, table: str) -> None:
         """

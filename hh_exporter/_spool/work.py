@@ -64,7 +64,7 @@ class Owner(Protocol):
 
 class Work(Protocol):
     size: int
-    """Bytes that it will take on disk."""
+    """Bytes that wait in memory to be written."""
 
     def do(self, disk: Disk) -> None:
         """
@@ -85,6 +85,7 @@ class Store:
 
     record: Record
     row: SpooledRecord
+    """It, as it is to be written."""
     is_loaded: bool = field(kw_only=True)
     """Whether it is in memory, too."""
     on_end: Callable[[], None] | None = field(default=None, kw_only=True)

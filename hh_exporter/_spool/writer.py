@@ -268,7 +268,7 @@ class Writer:
         """
         works = [*works, *self._follow_clock()]
         real = [work for work in works if work is not None]
-        are_done = self.rounds.go(real, self.clock.now())
+        are_done = self.rounds.go(real, self.clock.now(), hurries=self.queue.closed)
         size = sum(work.size for work in real)  # first: a finaliser may push while it is summed
         if self.rounds.has_written and not self.rounds.has_failed:
             self._fault.text = ""

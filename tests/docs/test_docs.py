@@ -39,6 +39,7 @@ from hh_exporter._delivery.retry import next_delay
 from hh_exporter._dialects.v1 import V1Dialect
 from hh_exporter._environment import Settings, read_settings, variables_of
 from hh_exporter._settings.batch import MAX_BODY_BYTES
+from hh_exporter._spool.file import SpoolFile
 from hh_exporter._spool.room import MAX_WAITING
 from hh_exporter._transport.http import _ANSWER_LIMIT
 from tests.command import call
@@ -492,8 +493,13 @@ async def test_what_a_person_said_can_be_forgotten(server: ScriptedServer, tmp_p
 
 
 def _users_on_disk(directory: Path) -> set[bytes]:
-    files = b"".join(path.read_bytes() for path in directory.glob("*.spool*"))
-    return set(re.findall(b"(\\w+)@example", files))
+    found: set[bytes] = set()
+    for path in directory.glob("*.spool"):
+        file = SpoolFile.peek(path)
+        assert file is not None
+        found.update(record.data for id_ in file.ids() if (record := file.record(id_)) is not None)
+        file.close()
+    return set(re.findall(b"(\\w+)@example", b"".join(found)))
 
 
 @pytest.mark.parametrize("setting", ["hide_inputs", "hide_outputs"])
@@ -696,7 +702,7 @@ def test_the_arithmetic_of_sizing_is_that_of_the_defaults() -> None:
     """
     page, settings, spool = PAGES["sizing"], Settings(), Spool("somewhere")
     queue, batch = settings.queue, settings.batch
-    hours, minutes = divmod(round(spool.max_bytes / (20 * 2800) / 60), 60)
+    hours, minutes = divmod(round(2 * spool.max_bytes / (20 * 2800) / 60), 60)
 
     for said in (
         f"| {queue.max_bytes // 2**20} MiB, and {batch.max_bytes // 2**20} MiB |",

@@ -202,13 +202,13 @@ async def test_the_oldest_letters_make_room_for_new_ones(
     """
     A full spool keeps what died last, and says how much it forgot: at first, and in all.
     """
-    exporter = await make_exporter(spool=Spool(directory, max_bytes=1500))
+    exporter = await make_exporter(spool=Spool(directory, max_bytes=1200))
     await bury(exporter, clock, [f"{n}" for n in range(8)])
 
     kept = letter_ids(directory)
     assert 1 < len(kept) < 7
     assert kept == [f"bad-{n}" for n in range(8)][-len(kept) :]
-    assert exporter.stats().spooled_bytes <= 1500
+    assert exporter.stats().spooled_bytes <= 1200
     assert exporter.stats().dead_letters == len(kept)
     assert lines("deleted, the oldest") == [LETTER_FORGOTTEN.format("1 dead letter")]
     await exporter.aclose()
