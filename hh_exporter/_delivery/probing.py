@@ -57,7 +57,8 @@ class Prober:
         self.failed += 1
         self.queue.untake(records)
         self.aside += records
-        if len(self.aside) >= _MAX_BATCHES_ASIDE * self.max_events:
+        half = self.queue.limits.max_events // 2
+        if len(self.aside) >= min(_MAX_BATCHES_ASIDE * self.max_events, max(1, half)):
             self.make_room()
             self.give_up()
 

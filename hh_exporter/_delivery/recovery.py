@@ -3,9 +3,9 @@ When records come back from disk: a batch at a time, once the server takes event
 
 A fleet that starts together must not come back together: the first batch is a
 trial, and the next ones follow at jittered intervals that shrink as long as the
-server accepts them. While all sending is blocked, records come back to probe once
-every record in memory has done so in vain, since each of those may be at fault;
-they change places with these.
+server accepts them: then as fast as they are sent, however far it is. While all
+sending is blocked, records come back to probe once every record in memory has done
+so in vain, since each of those may be at fault; they change places with these.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ __all__ = ["Recovery"]
 
 _WIDEST, _NARROWEST = 1.0, 0.01
 """Seconds from one batch to the next, before jitter."""
+
+_AHEAD = 2
+"""Batches that wait in memory, at most, when the next one comes back."""
 
 
 @define(eq=False, kw_only=True)
@@ -50,6 +53,8 @@ class Recovery:
     _accepted: int = field(default=-1, init=False)
     """How many answers had created events when the last batch was asked for."""
     _is_asked: bool = field(default=False, init=False)
+    _flows: bool = field(default=False, init=False)
+    """Whether the server took what came back, and was in no trouble since."""
 
     def begin(self) -> None:
         """
@@ -73,28 +78,48 @@ class Recovery:
         # But for what can't be sent until what is on disk came back.
         in_memory = ledger.queued + ledger.in_flight - self.queue.followed.stuck
         is_taken, is_blocked = self._accepted != self.breaker.accepted, self.breaker.is_blocked
+        was_taken = self._flows or (is_taken and self._accepted >= 0)
+        self._flows = was_taken and not self.breaker.trouble
         if not ledger.spooled or self._is_asked or self.queue.closed:
             return inf
-        # Half of the queue stays free for new events, which would only displace these again.
-        most = max(self.max_events, self.queue.limits.max_events // 2)
         if is_blocked and in_memory > len(self.prober.aside):
             return inf  # a delivery that ends rings
-        if not is_blocked and in_memory and (in_memory >= most or not is_taken):
+        goes_on = is_taken or self._flows
+        if not is_blocked and in_memory and (self._has_enough(in_memory) or not goes_on):
             return inf
         # While sending is blocked, records in memory use the next probe.
         due_at = self._next_at if is_blocked else max(self._next_at, self.breaker.free_at())
         if now < due_at:
             return due_at
-        self._interval = max(_NARROWEST, self._interval / 2) if is_taken else _WIDEST
+        self._interval = max(_NARROWEST, self._interval / 2) if goes_on else _WIDEST
         self._next_at = now + self._interval * (0.5 + self.random())
         self._accepted = self.breaker.accepted
         self._is_asked = True
         if is_blocked:
             self.prober.make_room()
-        if self.spooler.load(self.max_events, self.max_bytes):
+        if self.spooler.load(min(self.max_events, self._most), self.max_bytes):
             return inf
         self._is_asked = False
         return self._next_at
+
+    @property
+    def _most(self) -> int:
+        """
+        How many records may be in memory: new ones have the rest, and would displace these again.
+        """
+        return max(1, self.queue.limits.max_events // 2)
+
+    def _has_enough(self, in_memory: int) -> bool:
+        """
+        Whether as much waits in memory as can soon be sent.
+        """
+        ledger = self.queue.ledger
+        size = min(_AHEAD * self.max_bytes, self.queue.limits.max_bytes // 2)
+        return (
+            in_memory >= self._most
+            or len(ledger.waiting) >= _AHEAD * self.max_events
+            or ledger.waiting_bytes >= size
+        )
 
     def _note_loaded(self) -> None:
         """

@@ -37,6 +37,15 @@ class Slots:
     """Deliveries that were taken, and the task of each."""
     singles: set[Delivery] = Factory(set)
     """Those that go past the queue, and need no slot."""
+    _lacks_room: bool = False
+    """Whether there was no room for the body of one more."""
+
+    @property
+    def is_closed(self) -> bool:
+        """
+        Whether no more can be taken before one that is in hand ends, or backs off.
+        """
+        return self.is_full or (self._lacks_room and bool(self.in_hand))
 
     @property
     def is_full(self) -> bool:
@@ -61,7 +70,9 @@ class Slots:
             Whether there is that much.
         """
         most = min(self.max_bytes, self.queue.ledger.queued_bytes)
-        return self.queue.hold_bodies(self._bodies, most) or not self.in_hand
+        has_room = self.queue.hold_bodies(self._bodies, most)
+        self._lacks_room = bool(self.in_hand) and not has_room
+        return not self._lacks_room
 
     def add(self, delivery: Delivery) -> None:
         self.in_hand[delivery] = None

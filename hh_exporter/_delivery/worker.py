@@ -340,7 +340,7 @@ class Worker:
         Say when to look again if the bell does not ring before, and set it to ring.
         """
         events = size = look = inf
-        if not self.slots.is_full:
+        if not self.slots.is_closed:
             free_at = self.breaker.free_at()
             if free_at > self.clock.now():
                 look = free_at
@@ -376,7 +376,7 @@ class Worker:
         """
         Say until when certainly nothing is sent; -inf if that is not known.
         """
-        if not self.slots.is_full and self.queue.ledger.queued:
+        if not self.slots.is_closed and self.queue.ledger.queued:
             return -inf
         return self.slots.idle_until
 

@@ -353,6 +353,9 @@ async def test_bodies_take_their_room_in_memory(
     assert len(server.requests) == 1
     assert stats.body_bytes > 2_000
     assert held <= 20_000 + stats.body_bytes
+    worker = exporter._life.worker
+    assert worker is not None
+    assert worker._next_look() is None, "it waits for an answer, and looks for nothing meanwhile"
 
 
 async def _fill(exporter: Exporter) -> None:

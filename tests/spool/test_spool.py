@@ -994,6 +994,31 @@ async def test_no_more_is_loaded_than_a_batch_has_bytes(
     assert second.stats().spooled >= 7
 
 
+async def test_a_far_server_gets_them_as_fast_as_new_ones(
+    make_exporter: MakeExporter, server: ScriptedServer, clock: FakeClock, directory: Path
+) -> None:
+    """
+    Once it took the first, the others don't wait for one answer each, but few wait in memory.
+    """
+    server.default = unavailable()
+    first = await make_exporter(spool=directory)
+    push(first, names(20))
+    await first.aclose(0.0)
+    server.requests.clear()
+    server.script(created())
+    server.default = hang()
+    second = await make_exporter(spool=directory, batch=BatchLimits(max_events=1, linger=0.0))
+    await until(lambda: second.stats().recovered == 20)
+    await until(lambda: second.stats().delivered == 1)
+
+    for _ in range(20):
+        await clock.advance(1.0)
+        await written(second)
+
+    assert second.stats().in_flight == 4
+    assert 1 <= second.stats().queued <= 3
+
+
 async def test_an_event_that_memory_has_no_room_for_any_more_holds_up_no_other(
     make_exporter: MakeExporter, server: ScriptedServer, clock: FakeClock, directory: Path
 ) -> None:
