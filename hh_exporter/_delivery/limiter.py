@@ -36,7 +36,10 @@ _ANSWERS: Final = 8
 _ALIKE: Final = 1.25
 """By how much sizes of batches may differ that are compared."""
 
-_SHORTEST_REST, _LONGEST_REST = 1, 16
+_CHANGED: Final = 1.5
+"""How much longer answers take if something else has changed than the limit."""
+
+_SHORTEST_REST, _LONGEST_REST = 2, 16
 """Rounds after which another number is tried, if the last one was not better."""
 
 _FAR, _NEAR, _NEARER = 1 / 4, 1 / 2, 3 / 4
@@ -68,6 +71,15 @@ class _Round:
     def is_like(self, other: _Round) -> bool:
         return max(self.size, other.size) <= _ALIKE * min(self.size, other.size)
 
+    def is_of_another_route(self, before: _Round) -> bool:
+        """
+        Whether answers take longer than those *before* though no limit could make them so.
+
+        If a server only queues requests, they take longer as there are more of them.
+        """
+        longest = before.seconds * max(1.0, self.limit / before.limit)
+        return self.is_like(before) and self.seconds > _CHANGED * longest
+
 
 @define(eq=False)
 class Limiter:
@@ -95,7 +107,11 @@ class Limiter:
     _sizes: list[int] = Factory(list)
     """Of the answers of this round."""
     _before: _Round | None = field(default=None, init=False)
-    """What the limit that is tried now is compared with."""
+    """The last round."""
+    _is_trial: bool = field(default=False, init=False)
+    """Whether it had another limit, and decides whether this one is better."""
+    _is_refused: bool = field(default=False, init=False)
+    """Whether the server refused requests since a larger limit was found to be better."""
     _step: int = field(default=1, init=False)
     """In which direction is tried next: 1 or -1."""
     _doubles: bool = field(default=True, init=False)
@@ -150,18 +166,24 @@ class Limiter:
         Decide by a round of answers.
         """
         seconds = max(_middle(self._seconds), 1e-9)
-        now = _Round(self.limit, seconds, _middle(self._sizes))
+        now, before = _Round(self.limit, seconds, _middle(self._sizes)), self._before
+        is_trial, self._is_trial = self._is_trial, False
         is_needed, self.is_needed = self.is_needed, False
-        before, self._before = self._before, None
+        self._before = now
         self._clear()
         if seconds > self.timeout * _NEARER:
             self.reason = "answers take almost as long as request_timeout"
             self._fail()
             self._set(self.limit - _quarter(self.limit))
-        elif before is None or not is_needed or not now.is_like(before):
+        elif before is not None and now.is_of_another_route(before) and not self._is_refused:
+            self._step, self._doubles = 1, True
+            self._rest, self._next_rest = 0, _SHORTEST_REST
+            self._go_on(now, is_needed=is_needed)
+        elif before is None or not (is_trial and is_needed and now.is_like(before)):
             self._go_on(now, is_needed=is_needed)
         elif now.worth > before.worth:
             self._next_rest = _SHORTEST_REST
+            self._is_refused &= self._step < 0
             self._go_on(now, is_needed=True)
         else:
             if self._step > 0:
@@ -169,6 +191,7 @@ class Limiter:
             self._fail()
             self._step = -self._step
             self._set(before.limit)
+            self._before = before
 
     def _go_on(self, now: _Round, *, is_needed: bool) -> None:
         """
@@ -188,7 +211,7 @@ class Limiter:
         elif self._step > 0 and now.seconds > self.timeout * _NEAR:
             self.reason = "answers take almost as long as request_timeout"
         else:
-            self._before = now
+            self._is_trial = True
             if self._step < 0:
                 self._set(self.limit - _quarter(self.limit))
             else:
@@ -199,7 +222,8 @@ class Limiter:
     def _halve(self, reason: str, *, doubles: bool = False) -> None:
         self.reason = reason
         self._fail()
-        self._step, self._doubles, self._before = 1, doubles, None
+        self._step, self._doubles, self._before, self._is_trial = 1, doubles, None, False
+        self._is_refused = not doubles
         if doubles:
             self._rest, self._next_rest = 0, _SHORTEST_REST
         self._set(self.limit // 2)

@@ -184,6 +184,29 @@ def test_a_route_that_grows_longer_starves_nobody() -> None:
     assert run.most_waiting < 10
 
 
+@pytest.mark.parametrize("at", [n / 50 for n in range(20)])
+def test_a_route_that_grows_longer_amid_a_trial_is_no_reason_for_fewer(at: float) -> None:
+    """
+    What was seen before is of another route, whatever was tried meanwhile.
+    """
+    run = load(step(far(0.02), far(0.3), at=at)).run(at + 3.0)
+
+    assert max(run.limits) == CEILING
+    assert run.limiter.limit >= 0.7 * CEILING, "with fewer it is tried, too"
+
+
+def test_a_server_that_moves_far_away_is_found_there() -> None:
+    """
+    It only queued what it got, and had few; now all of them are on the way.
+    """
+    run = load(step(workers(2, 0.08, 0.03), far(0.5), at=100.0)).run(100.0)
+    assert run.limiter.limit <= 5
+
+    run.run(10.0)
+
+    assert run.limiter.limit == CEILING
+
+
 @pytest.mark.parametrize(("count", "work"), [(2, 0.08), (4, 0.08), (8, 0.27)])
 def test_a_server_that_only_queues_them_gets_few(count: int, work: float) -> None:
     """
