@@ -27,6 +27,7 @@ from benchmarks._peers import PEERS, Emitter, secluded
 from benchmarks._process import read_resident
 from benchmarks._workload import Fields
 from hh_exporter import BatchLimits, Exporter, ModelEvent
+from hh_exporter._delivery.limiter import Limiter
 
 __all__ = ["Client", "Load", "Offered", "Sample", "offer"]
 
@@ -46,6 +47,19 @@ class Client:
     batch: BatchLimits | None = None
     """None for the exporter's default."""
     in_flight: int | None = None
+    """Requests that may be in flight at any time; None for what the exporter finds by trying."""
+
+
+class _Pinned(Limiter):
+    """
+    A limiter that knows only its ceiling.
+    """
+
+    def __attrs_post_init__(self) -> None:
+        self.limit = self.first = self.ceiling
+
+    def note(self, began: int, status: int | None, seconds: float, size: int) -> None:
+        pass
 
 
 @frozen(kw_only=True)
@@ -76,6 +90,8 @@ class Sample:
     """Events."""
     limit: int
     """How many requests may be under way."""
+    reason: str
+    """Why no more may be."""
 
 
 @define(kw_only=True)
@@ -209,6 +225,8 @@ async def _opening(
     """
     if client.peer is None:
         exporter = Exporter(base_url=url, batch=client.batch, max_in_flight=client.in_flight)
+        if client.in_flight is not None:
+            exporter._life.make_worker.make_limiter = _Pinned  # type: ignore[attr-defined]
         await exporter.start()
         yield _emit_to(exporter), lambda at: _look(exporter, at)
         return
@@ -236,4 +254,10 @@ def _emit_to(exporter: Exporter) -> Emitter:
 
 def _look(exporter: Exporter, at: float) -> Sample:
     stats = exporter.stats()
-    return Sample(at=at, queued=stats.queued, in_flight=stats.in_flight, limit=0)
+    return Sample(
+        at=at,
+        queued=stats.queued,
+        in_flight=stats.in_flight,
+        limit=stats.in_flight_limit,
+        reason=stats.in_flight_reason,
+    )
