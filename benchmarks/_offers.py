@@ -68,6 +68,7 @@ class Offer:
         offered, noted = self.offered, self.noted
         sent = noted.requests - noted.refused
         limits = [sample.limit for sample in offered.samples if sample.limit]
+        load, rest = offered.ended - offered.began, offered.closed - offered.ended
         end = "done" if offered.is_done else "stopped"
         figures = [
             f"{self.rate:,.0f} events/s",
@@ -78,7 +79,7 @@ class Offer:
             f"{noted.most} in flight" + (f" of {median(limits):.0f}" if limits else ""),
             f"{offered.resident / 2**20:.0f} MiB",
             f"CPU {offered.cpu / self.acknowledged * 1000:.4f} s per 1,000",
-            f"{end} {offered.closed - offered.ended:.1f} s after the load",
+            f"load {load:.1f} s, {end} {rest:.1f} s later",
         ]
         return "; ".join(figures)
 

@@ -74,11 +74,12 @@ def outlast(lines: Sequence[bytes], url: str, rate: int, *, spool: int | None = 
     async def push_all(exporter: Exporter, events: Iterator[bytes]) -> Outlasted:
         sizes: list[int] = []
         trim()
-        resident, began = read_resident(), time.monotonic()
+        resident, before = read_resident(), time.monotonic()
         while not (stats := exporter.stats()).dropped:
-            if stats.commit_lag > _LAG:
-                began += _TICK  # no faster than the disk takes it
-            due = round((time.monotonic() - began + _TICK) * rate) - len(sizes)
+            now = time.monotonic()
+            # A program that stood still doesn't make up for it, and the disk keeps up.
+            due = round(rate * min(now - before, 2 * _TICK)) if stats.commit_lag < _LAG else 0
+            before = now
             for line in islice(events, due):
                 exporter.push(ModelEvent(**orjson.loads(line)))
                 sizes.append(len(line))
