@@ -71,6 +71,8 @@ class Spot:
     file: object = None
     """None until it is there."""
     id: int = 0
+    size: int = 0
+    """Bytes that it takes there."""
 
 
 @define(eq=False)

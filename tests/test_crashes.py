@@ -37,6 +37,9 @@ from time import monotonic
 from hh_exporter import (
     BatchLimits, Event, Exporter, ModelEvent, QueueLimits, RetryPolicy, Spool
 )
+from hh_exporter._spool import packer
+
+packer._BACKLOG = 5000  # so that some events are packed
 
 async def write(exporter, name):
     number = 0

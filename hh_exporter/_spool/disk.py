@@ -14,6 +14,7 @@ from attrs import define, evolve, field
 
 from hh_exporter._records import Spot, Subject
 from hh_exporter._spool.files import Files
+from hh_exporter._spool.forms import unpacked
 from hh_exporter._spool.held import Held
 from hh_exporter._spool.kept import Letter, SpooledRecord
 
@@ -111,10 +112,11 @@ class Disk(Files):
             for id_ in held.round():
                 if len(found) == limit or size >= limit_bytes:
                     return found
-                record = held.file.record(id_)
-                if record is not None:
-                    seq = held.order(id_, record.seq)
-                    found.append((evolve(record, seq=seq), Spot(held, id_)))
+                row = held.file.record(id_, as_it_is=True)
+                if row is not None:
+                    seq, data = held.order(id_, row.seq), unpacked(row.data)
+                    record = evolve(row, seq=seq, data=data)
+                    found.append((record, Spot(held, id_, row.size)))
                     held.note(id_, is_loaded=True)
                     held.turn = held.turn.after(id_)
                     size += record.size

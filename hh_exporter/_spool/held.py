@@ -191,8 +191,8 @@ class Held:
         """
         Write *records*, and where each is to its spot.
         """
-        for spot, id_ in zip(spots, self.file.add(records), strict=True):
-            spot.file, spot.id = self, id_
+        for record, spot, id_ in zip(records, spots, self.file.add(records), strict=True):
+            spot.file, spot.id, spot.size = self, id_, record.size
             self._written.append(spot)
             if loaded:
                 self.note(id_, is_loaded=True)

@@ -233,7 +233,7 @@ def check(db: sqlite3.Connection) -> None:
     """
     Raise `sqlite3.DatabaseError` if the file is damaged, beyond the values of single rows.
 
-    It reads the whole file, at about half a second per gigabyte: once, since damage
+    It reads the whole file, at about two seconds per gigabyte: once, since damage
     that shows later would show in the middle of a delivery.
     """
     found = {text for (text,) in db.execute("PRAGMA quick_check")}

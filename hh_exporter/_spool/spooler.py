@@ -270,7 +270,7 @@ class Spooler:
         Delete records that have their outcome, and keep dead letters of those to look at.
         """
         spots = [record.spot for record in records if record.spot is not None]
-        freed = sum(len(record.data) for record in records if record.spot is not None)
+        freed = sum(spot.size for spot in spots)
         letters: list[Letter] = []
         if outcome is Outcome.REJECTED or reason in _KEPT:
             letters = [self._rows.to_letter(r, outcome, reason, status, answer) for r in records]

@@ -9,7 +9,16 @@ import ssl
 import pytest
 from trustme import CA
 
+from hh_exporter._spool import packer
 from tests.chaos.proxy import Certificates
+
+
+@pytest.fixture(autouse=True)
+def _packed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Have spools pack from the first event on.
+    """
+    monkeypatch.setattr(packer, "_BACKLOG", 0)
 
 
 @pytest.fixture(scope="session")

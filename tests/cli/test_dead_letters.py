@@ -19,6 +19,7 @@ from hh_exporter import Event, Exporter
 from hh_exporter._cli._report import Report, printable
 from hh_exporter._cli._spools import Spool
 from hh_exporter._cli.dead_letters import find_letters, revive
+from hh_exporter._packing import pack
 from hh_exporter._records import UPDATES, Subject
 from hh_exporter._spool.file import SpoolFile
 from hh_exporter._spool.kept import Identity, Letter
@@ -45,9 +46,9 @@ NEW = make_letter("new", b'{"session_id":"s2"}', reason="retries_exhausted", sta
 @pytest.fixture
 def spool(tmp_path: Path) -> Path:
     """
-    A spool of two files that nobody holds: OLD in one, and NEW, of now, in the other.
+    A spool of two files that nobody holds: OLD in one, packed, and NEW, of now, in the other.
     """
-    bury(tmp_path / "aaaa11.spool", OLD)
+    bury(tmp_path / "aaaa11.spool", attrs.evolve(OLD, data=pack(OLD.data)))
     now = time.time()
     fields = {"event_id": "new", "data": NEW.data, "reason": NEW.reason}
     bury(

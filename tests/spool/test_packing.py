@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 from benchmarks._workload import generate_events
 from hh_exporter import BatchLimits, DropReason, QueueLimits, Spool
 from hh_exporter._packing import pack
-from hh_exporter._records import Record
+from hh_exporter._records import Record, Spot
 from hh_exporter._spool import packer
+from hh_exporter._spool.disk import Disk
 from hh_exporter._spool.file import SpoolFile
 from hh_exporter._spool.forms import packed, unpacked
 from hh_exporter._spool.kept import Match, SpooledRecord
@@ -291,6 +292,23 @@ async def test_a_full_spool_with_packed_records_has_room_for_their_letters(
     assert len(bad) > 5
     assert contents(directory) == ([], sorted(bad))
     assert exporter.stats().spooled_bytes < 20_000
+
+
+def test_a_spot_says_what_its_record_takes(directory: Path) -> None:
+    """
+    A record that is read is JSON, and as much room is free once it is delivered as it took.
+    """
+    disk = Disk(directory=directory, identity=IDENTITY, fsync=False)
+    disk.open()
+    spot, data = Spot(), orjson.dumps([TEXT])
+    with disk.transaction():
+        disk.add([make_spooled(data=data).packed()], [spot], loaded=False)
+    with disk.transaction():
+        ((record, again),) = disk.next(1, 2**20)
+
+    assert record.data == data
+    assert spot.size == again.size == disk.size < len(data) / 2
+    disk.close()
 
 
 def test_what_was_purged_is_in_no_form_in_the_file(directory: Path) -> None:
