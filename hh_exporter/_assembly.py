@@ -63,7 +63,7 @@ def assemble(
     clock: Clock,
     random: Callable[[], float] | None,
     on_outcome: Callable[[Settlement], None] | None,
-    copy: Callable[[Record], None] | None,
+    copy: Callable[[Record, bytes], None] | None,
     owner: object,
 ) -> tuple[Intake, Lifetime]:
     """
@@ -121,7 +121,7 @@ def assemble(
     return intake, life
 
 
-def _make_queue(limits: QueueLimits, copy: Callable[[Record], None] | None) -> RecordQueue:
+def _make_queue(limits: QueueLimits, copy: Callable[[Record, bytes], None] | None) -> RecordQueue:
     return RecordQueue(limits) if copy is None else CopyingQueue(limits=limits, copy=copy)
 
 

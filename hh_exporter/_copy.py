@@ -117,15 +117,15 @@ class Copy:
         see_to_the_end(copy.life)
         return copy
 
-    def take(self, record: Record) -> None:
+    def take(self, record: Record, data: bytes) -> None:
         """
-        Queue a copy of *record*, of the same bytes; the oldest one is dropped if there is no room.
+        Queue a copy of *record*, whose bytes are *data*; the oldest is dropped if there is no room.
 
         Any thread. Never waits.
         """
         session = None if record.session is None else self._find_session(record.session)
         # Not by evolve, which takes as long as an ordinary push.
-        copy = Record(record.event_id, record.data, record.pushed_at, session, record.route)
+        copy = Record(record.event_id, data, record.pushed_at, session, record.route)
         queue = self.life.queue
         if copy.route == UPDATES:
             queue.offer_update(copy)

@@ -49,7 +49,7 @@ class Intake:
     """Stands for the exporter in the scopes of its sessions and steps."""
     disabled: str
     """Why nothing is sent at all; empty if events are sent."""
-    copy: Callable[[Record], None] | None = None
+    copy: Callable[[Record, bytes], None] | None = None
     """Takes a copy of what is not sent for that reason; of all else the queue has one made."""
     _has_rules: bool = field(init=False)
     """Whether a setting leaves out events, or parts of them."""
@@ -124,8 +124,8 @@ class Intake:
             record = self._encode_with_care(event, event_id, session)
             with self.opening(record) as opening:
                 if opening is not None:
-                    self.copy(opening)
-            self.copy(record)
+                    self.copy(opening, opening.data)
+            self.copy(record, record.data)
 
     def encode_update(self, update: EventUpdate) -> Record:
         """
@@ -139,7 +139,8 @@ class Intake:
             if self.disabled:
                 if self.copy is not None and not self.queue.closed:
                     with suppress(EncodeError):
-                        self.copy(self._encode_update(update))
+                        record = self._encode_update(update)
+                        self.copy(record, record.data)
                 raise EncodeError(DropReason.DISABLED, self.disabled)
             if self.queue.closed:
                 raise EncodeError(DropReason.CLOSED, "the exporter is closed")

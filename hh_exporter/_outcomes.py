@@ -172,7 +172,9 @@ class Stats:
     commit_lag: float
     """Seconds that the oldest event not yet written by the spool has waited for it."""
     queued_bytes: int
-    """Bytes of the queued events."""
+    """Bytes that the queued events take, some of them packed."""
+    queued_packed: int
+    """How many of the queued events are packed."""
     in_flight_bytes: int
     """Bytes of the events in flight."""
     capacity: int

@@ -1,24 +1,29 @@
 """
 Events as bytes: what the queue holds, a batch carries and the wire sees.
 
-A record's bytes are made once, at push, and never change.
+A record's bytes are made once, at push, and never change. While it waits in the queue they
+may be packed, together with those of others, in a block; whoever takes it from there gets
+them as they were.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from array import array
+from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import Final, Protocol
 
 from attrs import define, field, frozen
 
 from hh_exporter._outcomes import DropReason
+from hh_exporter._packing import pack, unpack
 
 __all__ = [
     "MAIN",
     "OTHERS",
     "UPDATES",
     "Batch",
+    "Block",
     "Loss",
     "Record",
     "Session",
@@ -76,6 +81,53 @@ class Spot:
 
 
 @define(eq=False)
+class Block:
+    """
+    The bytes of several records, packed together.
+    """
+
+    packed: bytes = field(repr=False)
+    share: int
+    """What each of the records takes of the budget: all together no less than the block."""
+    last_seq: int
+    """The place of the last of them in the order of admission."""
+    _ids: array[int] = field(repr=False)
+    """Those of the objects: places in the order are not unique among what comes from disk."""
+    _sizes: array[int] = field(repr=False)
+
+    @classmethod
+    def of(cls, records: Sequence[Record], pieces: Sequence[bytes]) -> Block | None:
+        """
+        Pack *pieces*, the bytes of *records*; None if that makes them no smaller.
+        """
+        plain = b"".join(pieces)
+        packed = pack(plain)
+        if len(packed) + len(pieces) > len(plain):
+            return None
+        share = -(-len(packed) // len(pieces))
+        ids, sizes = array("Q", map(id, records)), array("I", map(len, pieces))
+        return cls(packed, share, records[-1].seq, ids, sizes)
+
+    @property
+    def growth(self) -> int:
+        """
+        How many more bytes its records take unpacked.
+        """
+        return sum(self._sizes) - self.share * len(self._sizes)
+
+    def open(self) -> dict[int, bytes]:
+        """
+        Unpack all, by the `id` of the records that have this block.
+        """
+        plain = unpack(self.packed)
+        pieces, end = dict[int, bytes](), 0
+        for id_, size in zip(self._ids, self._sizes, strict=True):
+            begin, end = end, end + size
+            pieces[id_] = plain[begin:end]
+        return pieces
+
+
+@define(eq=False)
 class Record:
     """
     One encoded event.
@@ -86,6 +138,7 @@ class Record:
 
     event_id: str
     data: bytes = field(repr=False)
+    """Not there, so that reading it raises AttributeError, while it is packed."""
     pushed_at: float
     """When it was pushed, a reading of the monotonic clock."""
     session: Session | None = None
@@ -105,6 +158,16 @@ class Record:
     """
     spot: Spot | None = field(default=None, init=False)
     """Where it is, or will be, on disk; None if it is in memory alone."""
+    block: Block | None = field(default=None, init=False, repr=False)
+    """What has its bytes while it is packed, as only a record that waits in the queue may be."""
+
+    @property
+    def size(self) -> int:
+        """
+        Bytes that it takes of the budget: its own, or its share of a block.
+        """
+        block = self.block
+        return len(self.data) if block is None else block.share
 
 
 @frozen(eq=False)

@@ -1044,7 +1044,7 @@ def records_in(batcher: Batcher) -> list[Record]:
 
 
 def size_of(records: Iterable[Record]) -> int:
-    return sum(len(record.data) for record in records)
+    return sum(record.size for record in records)
 
 
 def is_worker(task: asyncio.Task[Any]) -> bool:

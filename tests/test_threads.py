@@ -60,7 +60,8 @@ LOCKED_FILES = {
         str(Path(hh_exporter.__file__).parent / name)
         for name in (
             *("_queue/queue.py", "_queue/outgoing.py", "_queue/ledger.py", "_queue/watches.py"),
-            *("_queue/overflow.py", "_queue/budget.py", "_life/books.py"),
+            *("_queue/overflow.py", "_queue/budget.py", "_queue/packing.py"),
+            *("_queue/holders.py", "_records.py", "_life/books.py"),
         )
     ),
 }
@@ -423,6 +424,17 @@ class Interrupted:
     def make(self) -> Record:
         return make_record(size=20, session=self.session)
 
+    def pack(self) -> None:
+        """
+        Pack all that waits, two records in a block.
+        """
+        packing = self.queue.packing
+        packing.start_at(0, block=40)
+        while job := packing.next():
+            job.run()
+            self.queue.overflow.alone(packing.commit, job)
+        packing.start_at(0, block=20)
+
     def push(self) -> None:
         loss = self.queue.offer(self.make())  # first: an interruption counts too
         self.outcomes += 0 if loss is None else len(loss.records)
@@ -433,19 +445,30 @@ class Interrupted:
         """
         queue, ledger = self.queue, self.queue.ledger
         assert sum(ledger.dropped.values()) == self.outcomes
-        records = queue.pull(100)
-        assert queue.ledger.waiting_bytes == 0
+        assert ledger.in_flight_bytes == 20 * ledger.in_flight
+        sessions = {r.session for r in (*ledger.waiting, *self.pulled, *self.flying)}
+        assert ledger.session_bytes == sum(len(session.data) for session in sessions if session)
+        queue.settle(self.flying, Outcome.DELIVERED)  # what is packed may wait for their room
+        records = pull_all(queue)
+        assert ledger.waiting_bytes == ledger.packed == ledger.packed_bytes == 0
         assert len(records) + len(self.pulled) == ledger.queued
         assert ledger.queued_bytes == 20 * ledger.queued
-        assert ledger.in_flight_bytes == 20 * ledger.in_flight
-        sessions = {r.session for r in (*records, *self.pulled, *self.flying)}
-        assert ledger.session_bytes == sum(len(session.data) for session in sessions if session)
         queue.take([*records, *self.pulled])
-        queue.settle([*records, *self.pulled, *self.flying], Outcome.DELIVERED)
+        queue.settle([*records, *self.pulled], Outcome.DELIVERED)
         assert ledger.delivered + ledger.rejected + sum(ledger.dropped.values()) == ledger.pushed
         assert ledger.queued == ledger.in_flight == queue._budget.events == 0
         assert ledger.session_bytes == queue._budget.bytes == 0
         assert self.watch is None or self.watch.left == 0
+
+
+def pull_all(queue: RecordQueue) -> list[Record]:
+    """
+    Pull all that waits, though no more than a block is unpacked at once.
+    """
+    pulled = list[Record]()
+    while records := queue.pull(100):
+        pulled += records
+    return pulled
 
 
 def settle_some(state: Interrupted) -> None:
@@ -495,6 +518,14 @@ def drain(state: Interrupted) -> None:
     state.outcomes += dropped
 
 
+def work(state: Interrupted) -> None:
+    job = state.queue.packing.next()
+    if job is not None:
+        job.run()
+        with state.queue.lock:
+            state.queue.overflow.alone(state.queue.packing.commit, job)
+
+
 def look(state: Interrupted) -> None:
     stats = read_books(state.queue, None, None, FakeClock(), ("ok", ""))
     accounted = stats.delivered + stats.rejected + stats.dropped + stats.queued + stats.in_flight
@@ -503,15 +534,20 @@ def look(state: Interrupted) -> None:
 
 
 @pytest.mark.parametrize("overflow", ["drop_oldest", "drop_newest"])
+@pytest.mark.parametrize("is_packed", [False, True], ids=["plain", "packed"])
 @pytest.mark.parametrize("queued", [0, 1, 3])
 @pytest.mark.parametrize(
     "act",
-    [Interrupted.push, put, take, settle_some, give_back, pull_more, unpull, drain, watch, look],
+    [
+        *(Interrupted.push, put, take, settle_some, give_back, pull_more, unpull, drain, watch),
+        *(look, work),
+    ],
     ids=lambda act: act.__name__,
 )
 def test_the_books_balance_wherever_a_push_interrupts(
     act: Callable[[Interrupted], None],
     queued: int,
+    is_packed: bool,
     overflow: Literal["drop_oldest", "drop_newest"],
 ) -> None:
     """
@@ -521,6 +557,8 @@ def test_the_books_balance_wherever_a_push_interrupts(
         state = Interrupted(overflow)
         for _ in range(queued):
             state.push()
+        if is_packed:
+            state.pack()
         with interrupted((at,), state.push) as was_interrupted:
             act(state)
         state.check()
@@ -545,16 +583,21 @@ def lose(state: Interrupted) -> None:
 
 
 @pytest.mark.parametrize("overflow", ["drop_oldest", "drop_newest"])
+@pytest.mark.parametrize("is_packed", [False, True], ids=["plain", "packed"])
 @pytest.mark.parametrize("queued", [0, 1, 3])
 @pytest.mark.parametrize("spooled", [0, 1, 100])
 @pytest.mark.parametrize(
     "act",
-    [Interrupted.push, put, take, settle_some, give_back, pull_more, unpull, drain, watch, lose],
+    [
+        *(Interrupted.push, put, take, settle_some, give_back, pull_more, unpull, drain, watch),
+        *(lose, work),
+    ],
     ids=lambda act: act.__name__,
 )
 def test_the_books_balance_wherever_an_exception_comes_from_outside(
     act: Callable[[Interrupted], None],
     queued: int,
+    is_packed: bool,
     spooled: int,
     overflow: Literal["drop_oldest", "drop_newest"],
 ) -> None:
@@ -566,6 +609,8 @@ def test_the_books_balance_wherever_an_exception_comes_from_outside(
         queue, disk = state.queue, deque[Record]()
         for _ in range(queued):
             state.push()
+        if is_packed:
+            state.pack()
         watching = queue.watch(lambda: None)
 
         def spool(record: Record, disk: deque[Record] = disk) -> Any:
@@ -577,7 +622,7 @@ def test_the_books_balance_wherever_an_exception_comes_from_outside(
 
         check_all_is_somewhere(queue, len(disk))
         queue.recall(())
-        for record in queue.pull(100):
+        for record in pull_all(queue):
             queue.take([record])
             queue.settle([record], Outcome.DELIVERED)
         recovered = queue.ledger.spooled - len(disk)
@@ -601,8 +646,11 @@ def check_all_is_somewhere(queue: RecordQueue, spooled: int) -> None:
     assert ledger.pushed + ledger.recovered == ended + open_now
     assert ledger.spooled in {spooled, spooled + 2}  # with what `lose` has recovered
     assert ledger.queued == len(queued) == len(ledger.waiting) + len(ledger.pulled)
-    assert ledger.queued_bytes == sum(len(record.data) for record in queued)
-    assert ledger.waiting_bytes == sum(len(record.data) for record in ledger.waiting)
+    packed = [record for record in ledger.waiting if record.block is not None]
+    assert ledger.packed == len(packed)
+    assert ledger.packed_bytes == sum(record.size for record in packed)
+    assert ledger.queued_bytes == sum(record.size for record in queued)
+    assert ledger.waiting_bytes == sum(record.size for record in ledger.waiting)
     assert ledger.in_flight == len(ledger.flying - queued)
     assert ledger.in_flight_bytes == sum(len(record.data) for record in ledger.flying)
     held = Counter(record.session for record in (*queued, *ledger.flying))

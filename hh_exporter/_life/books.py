@@ -63,6 +63,7 @@ def _read(
         stranded=0 if spooler is None else spooler.writer.disk.others.stranded,
         commit_lag=0.0 if spooler is None else spooler.commit_lag,
         queued_bytes=ledger.queued_bytes,
+        queued_packed=ledger.packed,
         in_flight_bytes=ledger.in_flight_bytes,
         capacity=queue.limits.max_events,
         capacity_bytes=queue.limits.max_bytes,

@@ -31,8 +31,11 @@ class Followed:
     By the id of their event, the places of records that wait on disk in the order of
     admission, the first one first.
     """
-    unsure: set[Record] = Factory(set)
-    """Updates in memory that may follow what is not remembered: there was no room behind it."""
+    unsure: dict[Record, int] = Factory(dict)
+    """
+    Updates in memory that may follow what is not remembered, since there was no room behind it,
+    and the bytes of each.
+    """
     unsure_bytes: int = 0
     stuck: int = 0
     """How many updates in memory wait for what is on disk, since there is no room for them."""
@@ -69,7 +72,7 @@ class Followed:
         """
         Note that *update* comes to memory, and may follow anything on disk.
         """
-        self.unsure.add(update)
+        self.unsure[update] = len(update.data)
         self.unsure_bytes += len(update.data)
 
     def wait(self, record: Record) -> None:
@@ -135,8 +138,7 @@ class Followed:
 
     def _trust(self, update: Record) -> None:
         if update in self.unsure:
-            self.unsure.discard(update)
-            self.unsure_bytes -= len(update.data)
+            self.unsure_bytes -= self.unsure.pop(update)
 
     def _forget(self, event_id: str, seq: int) -> None:
         """

@@ -11,7 +11,7 @@ or none of it. The ledger has no lock of its own: the queue calls it under the o
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from math import inf
 from typing import TypeAlias
@@ -19,6 +19,7 @@ from typing import TypeAlias
 from attrs import Factory, define
 
 from hh_exporter._outcomes import DropReason, FlushResult, Outcome
+from hh_exporter._queue.holders import let_go
 from hh_exporter._queue.requests import Requests
 from hh_exporter._queue.watches import Watch, Watches
 from hh_exporter._records import Record, Session, by_seq, total_bytes
@@ -50,6 +51,9 @@ class Ledger:
     waiting: deque[Record] = Factory(deque)
     """Queued and not pulled, in order of admission."""
     waiting_bytes: int = 0
+    packed: int = 0
+    """How many of these are packed, which no other record is."""
+    packed_bytes: int = 0
     pulled: set[Record] = Factory(set)
     """Queued, and in a batch of the worker that is not taken."""
     flying: set[Record] = Factory(set)
@@ -136,10 +140,13 @@ class Ledger:
             record: The record.
             hand_over: A function of C that has it written: the end of the step.
         """
-        size, one = len(record.data), {record}
+        size, one, is_packed = record.size, {record}, record.block is not None
         session = record.session
         announced = 0 if session is None else len(session.data)
         # In one step.
+        if is_packed:
+            self.packed -= 1
+            self.packed_bytes -= size
         if record in self.pulled:
             self.pulled -= one
         else:
@@ -202,11 +209,13 @@ class Ledger:
 
     def pull(self, limit: int) -> list[Record]:
         """
-        Pull up to *limit* records from the head of what waits.
+        Pull up to *limit* records from the head of what waits, as far as they are not packed.
         """
         waiting, pulled, records = self.waiting, self.pulled, list[Record]()
         while len(records) < limit and waiting:
             record = waiting[0]
+            if record.block is not None:
+                break
             size, one = len(record.data), {record}
             # In one step.
             del waiting[0]
@@ -353,16 +362,20 @@ class Ledger:
         if origin is not None and not batch <= origin:
             batch &= origin
         ended = records if len(records) == len(batch) else [r for r in records if r in batch]
-        count, size = len(ended), total_bytes(ended)
+        count, size = len(ended), total_bytes(ended) if origin is not None else ended[0].size
+        is_packed = origin is None and ended[0].block is not None
         tallies = watches.note([r.seq for r in ended] if watches.tallies else (), outcome)
         pushed = -1
         while pushed != self.pushed:  # a handler may push meanwhile, of one of their sessions
             pushed = self.pushed
-            holders, announced = self._let_go(ended)
+            holders, announced = let_go(self.holders, ended)
         # In one step.
         if origin is None:
             del self.waiting[0]
             self.waiting_bytes -= size
+            if is_packed:
+                self.packed -= 1
+                self.packed_bytes -= size
         else:
             origin -= batch
         if is_flying:
@@ -384,13 +397,3 @@ class Ledger:
             if session in self.holders and not self.holders[session]:
                 del self.holders[session]
         return ended, watches.complete()
-
-    def _let_go(self, records: Sequence[Record]) -> tuple[dict[Session, int], int]:
-        """
-        Say how many records their sessions have without *records*, and how many bytes that frees.
-        """
-        sessions = [session for record in records if (session := record.session) is not None]
-        if not sessions:
-            return {}, 0
-        left = {session: self.held(session) - n for session, n in Counter(sessions).items()}
-        return left, sum(len(session.data) for session, n in left.items() if not n)

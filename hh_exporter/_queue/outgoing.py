@@ -14,6 +14,7 @@ from hh_exporter._queue.budget import Budget
 from hh_exporter._queue.followed import Followed
 from hh_exporter._queue.ledger import Ledger
 from hh_exporter._queue.overflow import Overflow
+from hh_exporter._queue.packing import Packing
 from hh_exporter._queue.waking import wake, waking
 from hh_exporter._records import Record
 from hh_exporter._settings.queue import QueueLimits
@@ -40,11 +41,13 @@ class Outgoing:
     body_bytes: int = field(default=0, init=False)
     """Bytes of the request bodies in flight."""
     overflow: Overflow = field(init=False)
+    packing: Packing = field(init=False)
     _budget: Budget = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._budget = Budget(self.limits, self.ledger)
-        self.overflow = Overflow(self.limits, self.ledger, self._budget, self.followed)
+        budget = self._budget = Budget(self.limits, self.ledger)
+        self.packing = Packing(budget, self.ledger, wake=self._wake_worker)
+        self.overflow = Overflow(self.limits, self.ledger, budget, self.packing, self.followed)
 
     def wake_at(self, events: float, size: float) -> bool:
         """
@@ -54,14 +57,16 @@ class Outgoing:
             Whether that is so now; then it is not called.
         """
         with self.lock:
-            return self.ledger.wake_at(events, size)
+            return not self.packing.is_stuck and self.ledger.wake_at(events, size)
 
     def pull(self, limit: int) -> list[Record]:
         """
         Remove up to *limit* records from the head; they still count as queued.
+
+        None while they are packed and must wait for room: `on_due` is called once there is some.
         """
         with self.lock:
-            records = self.overflow.alone(self.ledger.pull, limit)
+            records = self.overflow.alone(self.packing.pull, limit)
         return records  # noqa: RET504 - not in the block, which a call there could leave too late
 
     def put_back(self, records: Iterable[Record]) -> None:
@@ -142,6 +147,9 @@ class Outgoing:
             admitted = self.overflow.admit_line()
         wake([*done, *admitted])
         return settled
+
+    def _wake_worker(self) -> None:
+        self.on_due()
 
     def wake_all(self) -> None:
         """

@@ -15,9 +15,10 @@ from typing import ParamSpec, TypeVar
 from attrs import Factory, define
 
 from hh_exporter._outcomes import DropReason
-from hh_exporter._queue.budget import Budget, Place
+from hh_exporter._queue.budget import Budget
 from hh_exporter._queue.followed import Followed
 from hh_exporter._queue.ledger import Due, Ledger
+from hh_exporter._queue.packing import Packing
 from hh_exporter._queue.waking import Woken
 from hh_exporter._queue.watches import Watch
 from hh_exporter._records import Record, Session, Subject
@@ -38,6 +39,7 @@ class Overflow:
     limits: QueueLimits
     ledger: Ledger
     budget: Budget
+    packing: Packing
     followed: Followed = Factory(Followed)
     spool: Callable[[Record], Callable[[], object] | None] = lambda _: None
     """
@@ -185,13 +187,17 @@ class Overflow:
         self.followed.away.clear()  # all is on disk, and what opens it next puts it in order
         return dropped
 
-    def admit_line(self) -> Sequence[Place]:
+    def admit_line(self) -> Sequence[Woken]:
         """
         Reserve room for those at the head of the line, as far as there is any.
+
+        Returns:
+            Whom to wake without the lock: these, and the worker if it can unpack or pack now.
         """
+        due = (self.packing,) if self.packing.is_due() else ()
         if self.is_moving or not self.budget.line:
-            return ()
-        return self.alone(self.budget.admit)
+            return due
+        return [*due, *self.alone(self.budget.admit)]
 
     def alone(self, change: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """

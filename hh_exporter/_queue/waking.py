@@ -6,16 +6,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import wraps
-from typing import Any, Protocol, TypeAlias, TypeVar, cast
-
-from hh_exporter._queue.budget import Place
-from hh_exporter._queue.watches import Watch
+from typing import Any, Protocol, TypeVar, cast
 
 __all__ = ["Woken", "wake", "waking"]
 
 M = TypeVar("M", bound=Callable[..., Any])
 
-Woken: TypeAlias = Watch | Place
+
+class Woken(Protocol):
+    """
+    Who waits: a watch, a place in the line for room, or the worker for something to (un)pack.
+    """
+
+    @property
+    def wake(self) -> Callable[[], None]: ...
 
 
 class _Waker(Protocol):

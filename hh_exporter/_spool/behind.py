@@ -35,7 +35,7 @@ def catch_up(
     at_once, count = AT_ONCE, 0
     if has_failed:
         at_once = 1
-        queued.sort(key=lambda record: len(record.data))
+        queued.sort(key=lambda record: record.size)
     while count < min(len(queued), at_once) and store(queued[count]):
         count += 1
     oldest = min([oldest, *(record.pushed_at for record in queued[count:])])

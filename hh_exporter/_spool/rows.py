@@ -15,7 +15,7 @@ from attrs import define, field
 
 from hh_exporter._clock import Clock
 from hh_exporter._outcomes import DropReason, Outcome
-from hh_exporter._records import Record, Session, Spot
+from hh_exporter._records import Block, Record, Session, Spot
 from hh_exporter._sessions import Sessions
 from hh_exporter._spool.kept import Letter, SpooledRecord
 
@@ -39,6 +39,8 @@ class Rows:
     """The Unix time at which the monotonic clock was 0."""
     _began_at: float = field(init=False)
     """A reading of the monotonic clock before which none of its events was pushed."""
+    _opened: tuple[Block, dict[int, bytes]] | None = field(default=None, init=False)
+    """The block that was unpacked last: its next record is likely to follow."""
 
     def __attrs_post_init__(self) -> None:
         self._began_at = self.clock.now()
@@ -70,7 +72,7 @@ class Rows:
         session = record.session
         return SpooledRecord(
             event_id=record.event_id,
-            data=record.data,
+            data=record.data if record.block is None else self._unpack(record, record.block),
             pushed_at=self.to_wall(record.pushed_at),
             tried_for=record.tried_for,
             seq=max(0, record.seq),  # another place in the order is this process's own
@@ -78,6 +80,14 @@ class Rows:
             session=None if session is None else session.data,
             route=record.route,
         )
+
+    def _unpack(self, record: Record, block: Block) -> bytes:
+        """
+        Read the bytes of a record that stays packed. Under the queue's lock.
+        """
+        if self._opened is None or self._opened[0] is not block:
+            self._opened = block, block.open()
+        return self._opened[1][id(record)]
 
     def to_letter(
         self,

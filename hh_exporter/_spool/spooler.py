@@ -360,6 +360,8 @@ class Spooler:
         before = record.spot
         if before is not None and before.file is not None and not is_loaded:
             return self.writer.accept(Unload(before, record.seq, Subject.of(record)))
+        if record.block is not None and not self.writer.has_room(record.size):
+            return None  # without unpacking it for that
         work = Store(record, self._rows.to_row(record), is_loaded=is_loaded)
         hand_over = self.writer.accept(work)
         if hand_over is None:

@@ -178,10 +178,16 @@ class Writer:
             A function of C that does so; None where there is no room for what it writes.
         """
         shift = self.shift
-        if shift is None or not self.room.has(work.size, is_last=self.queue.closed):
+        if shift is None or not self.has_room(work.size):
             return None
         self.room.take(work.size, self.clock.now())
         return partial(shift.work.put, work)
+
+    def has_room(self, size: int) -> bool:
+        """
+        Whether *size* more bytes may be handed over.
+        """
+        return self.shift is not None and self.room.has(size, is_last=self.queue.closed)
 
     def close(self, on_over: Callable[[], None]) -> bool:
         """

@@ -16,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from hh_exporter import ConfigError, DropReason, ExporterError, FlushResult, Outcome, QueueLimits
 from hh_exporter._queue.budget import Place
+from hh_exporter._queue.packing import Job
 from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._records import Loss, Record, Session
 from tests.builders import make_record
@@ -593,6 +594,7 @@ class QueueMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.made = 0
+        self.bytes: dict[Record, bytes] = {}
         self.queued: list[Record] = []
         self.pulled: list[Record] = []
         self.flying: list[Record] = []
@@ -606,9 +608,14 @@ class QueueMachine(RuleBasedStateMachine):
 
     overflow = "drop_oldest"
 
+    most_beyond = 0
+    """Bytes that unpacking may take beyond the limit."""
+
     def make(self, size: int) -> Record:
         self.made += 1
-        return make_record(f"{self.made}", size)
+        record = make_record(f"{self.made}", size)
+        self.bytes[record] = record.data
+        return record
 
     def note(self, records: Iterable[Record], outcome: Outcome) -> None:
         for record in records:
@@ -644,7 +651,7 @@ class QueueMachine(RuleBasedStateMachine):
             assert self.overflow == "drop_oldest"
             assert dropped == self.queued[: len(dropped)]
             if self.waiting:
-                assert sum(len(r.data) for r in dropped) >= size
+                assert sum(r.size for r in dropped) >= size
             del self.queued[: len(dropped)]
             assert self.waiting or self.has_room(size)
         if record not in dropped:
@@ -654,7 +661,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     def has_room(self, size: int) -> bool:
         held = self.queued + self.pulled + self.flying + self.past
-        used = sum(len(r.data) for r in held) + sum(place.size for place in self.granted)
+        used = sum(r.size for r in held) + sum(place.size for place in self.granted)
         events = len(held) + len(self.granted)
         return events < self.MAX_EVENTS and used + size <= self.MAX_BYTES
 
@@ -694,8 +701,9 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(limit=st.integers(0, 3))
     def pull(self, limit: int) -> None:
         records = self.queue.pull(limit)
-        assert records == self.queued[:limit]
-        del self.queued[:limit]
+        assert records == self.queued[: len(records)]
+        assert len(records) == min(limit, len(self.queued)) or self.is_packed(len(records))
+        del self.queued[: len(records)]
         self.pulled += records
 
     @rule()
@@ -715,6 +723,12 @@ class QueueMachine(RuleBasedStateMachine):
         records, self.flying = self.flying[:count], self.flying[count:]
         self.queue.put_back(records)
         self._put_back(records)
+
+    def is_packed(self, at: int) -> bool:
+        """
+        Whether the record at place *at* of those that wait is packed.
+        """
+        return self.queued[at].block is not None
 
     def _put_back(self, records: list[Record]) -> None:
         self.queued = sorted(records + self.queued, key=lambda record: record.seq)
@@ -762,9 +776,9 @@ class QueueMachine(RuleBasedStateMachine):
         assert ledger.rejected == self.counts[Outcome.REJECTED]
         assert sum(ledger.dropped.values()) == self.counts[Outcome.DROPPED]
         assert ledger.queued == len(self.queued + self.pulled)
-        assert ledger.queued_bytes == sum(len(r.data) for r in self.queued + self.pulled)
+        assert ledger.queued_bytes == sum(r.size for r in self.queued + self.pulled)
         assert ledger.in_flight == len(in_flight)
-        assert ledger.in_flight_bytes == sum(len(r.data) for r in in_flight)
+        assert ledger.in_flight_bytes == sum(r.size for r in in_flight)
         assert ledger.pushed == (
             ledger.delivered
             + ledger.rejected
@@ -774,10 +788,20 @@ class QueueMachine(RuleBasedStateMachine):
         )
 
     @invariant()
+    def what_is_packed_is_what_it_was(self) -> None:
+        packed = [record for record in self.queued if record.block is not None]
+        assert self.queue.ledger.packed == len(packed)
+        assert self.queue.ledger.packed_bytes == sum(record.size for record in packed)
+        for record in self.queued + self.pulled + self.flying + self.past:
+            block = record.block
+            data = record.data if block is None else block.open()[id(record)]
+            assert data == self.bytes[record]
+
+    @invariant()
     def the_budget_is_kept(self) -> None:
         held = self.queued + self.pulled + self.flying
         assert len(held) + len(self.granted) <= self.MAX_EVENTS
-        assert sum(len(r.data) for r in held) <= self.MAX_BYTES
+        assert sum(r.size for r in held) <= self.MAX_BYTES + self.most_beyond
 
     @invariant()
     def nobody_waits_who_could_be_served(self) -> None:
@@ -803,6 +827,44 @@ class NewestMachine(QueueMachine):
     overflow = "drop_newest"
 
 
+class PackingMachine(QueueMachine):
+    """
+    The same while all that waits is packed from the first record on, between any two calls.
+    """
+
+    most_beyond = 60
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.queue.packing.start_at(0, block=25)
+        self.jobs: list[Job] = []
+
+    @rule(later=st.booleans())
+    def pack(self, later: bool) -> None:
+        job = self.queue.packing.next()
+        if job is not None:
+            job.run()
+            self.jobs.append(job)
+            if not later:
+                self.queue.packing.commit(job)
+
+    @precondition(lambda self: self.jobs)
+    @rule(data=st.data())
+    def commit(self, data: st.DataObject) -> None:
+        self.queue.packing.commit(data.draw(st.sampled_from(self.jobs)))
+
+
+class NewestPackingMachine(PackingMachine):
+    """
+    The same where the new record is the one to go.
+    """
+
+    overflow = "drop_newest"
+
+
 QueueMachine.TestCase.settings = NewestMachine.TestCase.settings = settings(deadline=None)
 TestQueue = QueueMachine.TestCase
 TestQueueDroppingNewest = NewestMachine.TestCase
+PackingMachine.TestCase.settings = NewestPackingMachine.TestCase.settings = settings(deadline=None)
+TestQueuePacked = PackingMachine.TestCase
+TestQueuePackedDroppingNewest = NewestPackingMachine.TestCase

@@ -1,0 +1,299 @@
+"""
+What of a backlog is packed, and when it is unpacked again.
+
+Nothing is done until what waits takes a quarter of the byte limit. From then on all of it is
+packed but a window at the head, which is sent next: from the window outwards, the oldest first,
+so each record is packed once, and a block of them leaves memory as it came. Unpacking keeps
+ahead of what is sent, as far as the budget allows.
+
+Pure: it has no thread. A job is chosen under the queue's lock, done without it, and committed
+under it if its records still wait; else it is forgotten. A record is packed or unpacked in one
+step, as all changes of the ledger are.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from math import inf
+from typing import Final, TypeAlias
+
+from attrs import Factory, define, field
+
+from hh_exporter._queue.budget import Budget
+from hh_exporter._queue.ledger import Ledger
+from hh_exporter._records import Block, Record, by_seq
+
+__all__ = ["Job", "Packing"]
+
+_PART: Final = 4
+"""Which part of the byte limit waits where a backlog begins."""
+_WINDOW: Final = 2 * 2**20
+"""Bytes at the head that stay unpacked, at most: two full batches."""
+_WINDOW_EVENTS: Final = 2_000
+_BLOCK: Final = 128 * 2**10
+"""Bytes of records that fill a block, at most: to unpack them takes less than a millisecond."""
+
+
+@define(eq=False)
+class Pack:
+    """
+    Make a block of records that wait.
+    """
+
+    records: Sequence[Record]
+    _pieces: Sequence[bytes]
+    block: Block | None = None
+    """None until it is run, and if packing is in vain."""
+
+    def run(self) -> None:
+        self.block = Block.of(self.records, self._pieces)
+        self._pieces = ()  # else they would not be freed where they are packed
+
+
+@define(eq=False)
+class Unpack:
+    """
+    Unpack a block.
+    """
+
+    block: Block
+    pieces: Mapping[int, bytes] = Factory(dict)
+
+    def run(self) -> None:
+        self.pieces = self.block.open()
+
+
+Job: TypeAlias = Pack | Unpack
+"""What is to be done, by `run`, without the lock."""
+
+
+@define(eq=False)
+class Packing:
+    """
+    Choose what is packed or unpacked next, and count it. Used under the queue's lock.
+    """
+
+    budget: Budget
+    ledger: Ledger
+    wake: Callable[[], None]
+    """Called, without the lock, after `is_due`."""
+    starts_at: int = field(init=False)
+    """Waiting bytes with which a backlog begins; it is over at half of them."""
+    window: int = field(init=False)
+    """Bytes at the head that stay unpacked."""
+    block: int = field(init=False)
+    """Bytes of records that fill a block."""
+    look_at: float = field(init=False)
+    """With how many unpacked bytes that wait `next` should be called; inf while a job is out."""
+    _is_draining: bool = field(default=False, init=False)
+    """Whether records were pulled since unpacking was last ahead of them."""
+    _is_waited_for: bool = field(default=False, init=False)
+    """Whether the worker waits until what is sent next can be unpacked."""
+    _is_backlog: bool = field(default=False, init=False)
+    _last: float = field(default=-inf, init=False)
+    """Where in the order the last block ended."""
+    _packed_to: float = field(default=-inf, init=False)
+    """Where the block ended that was packed furthest from the head."""
+    _skipped_to: float = field(default=-inf, init=False)
+    """Where those ended that could not be made smaller."""
+
+    def __attrs_post_init__(self) -> None:
+        self.start_at(self.budget.limits.max_bytes // _PART)
+
+    def start_at(self, size: int, *, block: int = _BLOCK) -> None:
+        """
+        Have a backlog begin with *size* bytes that wait; 0 packs all, the window included.
+        """
+        self.starts_at = self.look_at = size
+        self.window = min(_WINDOW, size // 4)
+        self.block = min(block, max(1, size // 16)) if size else block
+
+    def next(self) -> Job | None:
+        """
+        Choose what is to be done now; follow with `commit`, unless it can't be done.
+        """
+        job = self._choose_unpacking() or self._choose_packing()
+        if job is not None:
+            self.look_at = inf
+        else:
+            more = self._unpacked_bytes + 2 * self.block
+            self.look_at = more if self._is_backlog else self.starts_at
+        return job
+
+    @property
+    def wait_bytes(self) -> float:
+        """
+        With how many bytes that wait, packed or not, `next` should be called.
+        """
+        return self.look_at + self.ledger.packed_bytes
+
+    def commit(self, job: Job) -> None:
+        """
+        Count *job*, which was run, as far as it still applies.
+        """
+        if isinstance(job, Unpack):
+            self._unpack(job.block, job.pieces)
+            return
+        self._last = job.records[-1].seq
+        if job.block is None:
+            self._skipped_to = max(self._skipped_to, self._last)
+        elif self._all_wait(job.records):
+            self._pack(job.block, job.records)
+            self._packed_to = max(self._packed_to, self._last)
+
+    def pull(self, limit: int) -> list[Record]:
+        """
+        Pull up to *limit* records from the head of what waits; see `RecordQueue.pull`.
+        """
+        self._is_waited_for = self.is_stuck
+        if self._is_waited_for:
+            return []
+        waiting = self.ledger.waiting
+        if waiting and (block := waiting[0].block) is not None:
+            self._unpack(block, block.open())
+        self._is_draining = True
+        return self.ledger.pull(limit)
+
+    @property
+    def is_stuck(self) -> bool:
+        """
+        Whether what is sent next can't be unpacked before something in flight ends.
+        """
+        waiting = self.ledger.waiting
+        block = waiting[0].block if waiting else None
+        return block is not None and self.ledger.in_flight > 0 and not self._fits(block)
+
+    def is_due(self) -> bool:
+        """
+        Whether the worker should look again, which is said once: `wake` it.
+        """
+        is_free = self._is_waited_for and not self.is_stuck
+        if is_free:
+            self._is_waited_for = False
+        # `Ledger.enter` says so as well, unless packed records make room for what is pushed.
+        is_behind = self._unpacked_bytes >= self.look_at
+        if is_behind:
+            self.look_at = inf
+        return is_free or is_behind
+
+    # Which.
+
+    @property
+    def _unpacked_bytes(self) -> int:
+        """
+        Bytes that wait and are not packed.
+        """
+        return self.ledger.waiting_bytes - self.ledger.packed_bytes
+
+    def _fits(self, block: Block) -> bool:
+        return self.budget.bytes + block.growth <= self.budget.limits.max_bytes
+
+    def _choose_unpacking(self) -> Unpack | None:
+        """
+        Choose the next block, if less than half of the window is left of what was unpacked.
+        """
+        if not self._is_draining:
+            return None
+        head, waiting = self._measure_window(part=2), self.ledger.waiting
+        block = waiting[head].block if head < len(waiting) else None
+        if block is not None and self._fits(block):
+            return Unpack(block)
+        self._is_draining = False
+        return None
+
+    def _choose_packing(self) -> Pack | None:
+        """
+        Choose the first records that fill a block: behind the window, or behind what is packed.
+        """
+        waiting_bytes, starts_at = self.ledger.waiting_bytes, self.starts_at
+        self._is_backlog = waiting_bytes >= (starts_at // 2 if self._is_backlog else starts_at)
+        if not self._is_backlog:
+            return None
+        for start in self._starts():
+            records, size = self._run_from(start)
+            if size >= self.block:
+                return Pack(records, [record.data for record in records])
+        return None
+
+    def _starts(self) -> Iterator[int]:
+        """
+        List where what is to be packed may begin: what was put back waits in front.
+        """
+        waiting, skipped_to = self.ledger.waiting, self._skipped_to
+        yield max(self._measure_window(), bisect_right(waiting, skipped_to, key=by_seq))
+        yield bisect_right(waiting, self._last, key=by_seq)
+        yield bisect_right(waiting, max(self._packed_to, skipped_to), key=by_seq)
+
+    def _measure_window(self, part: int = 1) -> int:
+        """
+        Count the records at the head that are unpacked, up to one *part* of the window.
+        """
+        waiting, at, size, most = self.ledger.waiting, 0, 0, self.window // part
+        end = min(len(waiting), _WINDOW_EVENTS // part)
+        while at < end and size < most and waiting[at].block is None:
+            size += len(waiting[at].data)
+            at += 1
+        return at
+
+    def _run_from(self, at: int) -> tuple[list[Record], int]:
+        """
+        List the unpacked records from place *at* on, as far as one block goes.
+
+        Returns:
+            These, and their bytes.
+        """
+        waiting, records, size = self.ledger.waiting, list[Record](), 0
+        while at < len(waiting) and size < self.block and waiting[at].block is None:
+            records.append(waiting[at])
+            size += len(waiting[at].data)
+            at += 1
+        return records, size
+
+    # In steps.
+
+    def _all_wait(self, records: Sequence[Record]) -> bool:
+        """
+        Whether all *records* wait, and none is packed.
+        """
+        waiting = self.ledger.waiting
+        at = bisect_left(waiting, records[0].seq, key=by_seq)
+        for record in records:
+            while at < len(waiting) and waiting[at] is not record and waiting[at].seq <= record.seq:
+                at += 1
+            if at >= len(waiting) or waiting[at] is not record or record.block is not None:
+                return False
+        return True
+
+    def _pack(self, block: Block, records: Sequence[Record]) -> None:
+        ledger, share = self.ledger, block.share
+        for record in records:
+            freed = len(record.data) - share
+            # In one step.
+            record.block = block
+            del record.data
+            ledger.queued_bytes -= freed
+            ledger.waiting_bytes -= freed
+            ledger.packed += 1
+            ledger.packed_bytes += share
+
+    def _unpack(self, block: Block, pieces: Mapping[int, bytes]) -> None:
+        """
+        Unpack those records of *block* that still wait, which are together and near the head.
+        """
+        ledger, share, at = self.ledger, block.share, 0
+        waiting = ledger.waiting
+        while at < len(waiting) and waiting[at].seq <= block.last_seq:
+            record = waiting[at]
+            at += 1
+            if record.block is not block:
+                continue
+            piece = pieces[id(record)]
+            grown = len(piece) - share
+            # In one step.
+            record.data = piece
+            record.block = None
+            ledger.queued_bytes += grown
+            ledger.waiting_bytes += grown
+            ledger.packed -= 1
+            ledger.packed_bytes -= share
