@@ -22,6 +22,7 @@ from hh_exporter._delivery.batcher import Batcher
 from hh_exporter._delivery.breaker import Breaker
 from hh_exporter._delivery.delivery import Deliverer
 from hh_exporter._delivery.limiter import Limiter
+from hh_exporter._delivery.packer import Packer
 from hh_exporter._delivery.probing import Prober
 from hh_exporter._delivery.recovery import Recovery
 from hh_exporter._delivery.settler import Settler
@@ -240,6 +241,7 @@ class WorkerMaker:
             shipper=shipper,
             deliverer=deliverer,
             transport=transport,
+            packer=Packer(self.queue, bell.ring),
             clock=self.clock,
             slots=slots,
             last_call=self.last_call,

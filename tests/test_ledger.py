@@ -27,6 +27,7 @@ from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     invariant,
+    precondition,
     rule,
     run_state_machine_as_test,
 )
@@ -50,6 +51,7 @@ from hh_exporter import (
 from hh_exporter._delivery.batcher import Batcher
 from hh_exporter._delivery.parts import Delivery
 from hh_exporter._dialects.vendor import to_session_uuid
+from hh_exporter._queue.packing import Job
 from hh_exporter._records import UPDATES, Record
 from tests.conftest import KEY
 from tests.limiters import let_jump
@@ -139,6 +141,8 @@ class Books(RuleBasedStateMachine):
     """
 
     spool: Spool | None = None
+    is_packed = False
+    """Whether all that waits is packed, from the first event on."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -202,6 +206,8 @@ class Books(RuleBasedStateMachine):
         """Events that went out by themselves as a probe: without what their session has to say."""
         self.unanswered: dict[int, tuple[bool, int]] = {}
         """Whether each connection has a request of one call, and how many releases answer it."""
+        self.jobs: list[Job] = []
+        """What was packed or unpacked, and perhaps not committed."""
 
     @initialize(
         set_up=set_ups,
@@ -241,6 +247,8 @@ class Books(RuleBasedStateMachine):
         )
         if jumps:
             let_jump(self.exporter)
+        if self.is_packed:
+            self.exporter._queue.packing.start_at(0, block=600)
 
     # What a program does.
 
@@ -360,6 +368,20 @@ class Books(RuleBasedStateMachine):
     def let_time_pass(self, seconds: float) -> None:
         self.run(self.advance(seconds))
 
+    @precondition(lambda self: self.is_packed)
+    @rule(number=st.integers(0, 20), is_new=st.booleans())
+    def pack(self, number: int, is_new: bool) -> None:
+        """
+        Pack or unpack something, as the worker's thread does, and commit it soon, late or again.
+        """
+        queue = self.exporter._queue
+        if is_new and (job := queue.packing.next()) is not None:
+            job.run()
+            self.jobs.append(job)
+        if self.jobs and not is_new:
+            job = self.jobs[number % len(self.jobs)]
+            queue.overflow.alone(queue.packing.commit, job)
+
     @rule(turns=st.integers(0, 30))
     def do_not_wait_for_the_network(self, turns: int) -> None:
         """
@@ -471,7 +493,11 @@ class Books(RuleBasedStateMachine):
         assert (ledger.queued, ledger.queued_bytes) == (len(queued), size_of(queued))
         assert (ledger.in_flight, ledger.in_flight_bytes) == (len(flying), size_of(flying))
         assert ledger.session_bytes == announcements
+        packed = [record for record in ledger.waiting if record.block is not None]
+        assert (ledger.packed, ledger.packed_bytes) == (len(packed), size_of(packed))
         beside = 2 * size_of(singles) + max(bodies, default=0)
+        if self.is_packed:  # what is sent next is unpacked in any case where nothing is in flight
+            beside += 2 * BATCH.max_bytes
         assert queue._budget.bodies >= sum(bodies)
         assert queue._budget.bytes <= MAX_BYTES + beside
 
@@ -1019,6 +1045,14 @@ class Books(RuleBasedStateMachine):
         raise AssertionError(f"it does not end on a server that is well: {call}")
 
 
+class PackedBooks(Books):
+    """
+    The same while all that waits is packed.
+    """
+
+    is_packed = True
+
+
 def id_of(event: AnyEvent) -> str:
     assert event.event_id is not None
     return event.event_id
@@ -1069,17 +1103,19 @@ def _quiet(caplog: pytest.LogCaptureFixture) -> None:
 
 
 @pytest.mark.timeout(600)  # a story that fails is told again and again, to shorten it
-def test_the_books_balance_and_tell_the_truth() -> None:
+@pytest.mark.parametrize("machine", [Books, PackedBooks])
+def test_the_books_balance_and_tell_the_truth(machine: type[Books]) -> None:
     """
     Every event has exactly one outcome, and the server has what was delivered.
     """
-    run_state_machine_as_test(Books, settings=ORDINARY)
+    run_state_machine_as_test(machine, settings=ORDINARY)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(0)
-def test_the_books_balance_for_long() -> None:
+@pytest.mark.parametrize("machine", [Books, PackedBooks])
+def test_the_books_balance_for_long(machine: type[Books]) -> None:
     """
     The same holds in longer stories, and in many more of them.
     """
-    run_state_machine_as_test(Books, settings=LONG)
+    run_state_machine_as_test(machine, settings=LONG)

@@ -139,13 +139,32 @@ class DurableBooks(SpooledBooks):
     is_durable = True
 
 
+class PackedSpooledBooks(SpooledBooks):
+    """
+    One whose exporter has packed all that waits.
+    """
+
+    is_packed = True
+
+
+class PackedDurableBooks(DurableBooks):
+    """
+    The same with a durable spool.
+    """
+
+    is_packed = True
+
+
+MACHINES = [SpooledBooks, DurableBooks, PackedSpooledBooks, PackedDurableBooks]
+
+
 @pytest.fixture(autouse=True)
 def _quiet(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL, "hh_exporter")
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("machine", [SpooledBooks, DurableBooks])
+@pytest.mark.parametrize("machine", MACHINES)
 def test_the_books_balance_with_a_spool(machine: type[SpooledBooks]) -> None:
     """
     Whatever is on disk, and whenever the disk fails, every event has exactly one outcome.
@@ -155,7 +174,7 @@ def test_the_books_balance_with_a_spool(machine: type[SpooledBooks]) -> None:
 
 @pytest.mark.soak
 @pytest.mark.timeout(0)
-@pytest.mark.parametrize("machine", [SpooledBooks, DurableBooks])
+@pytest.mark.parametrize("machine", MACHINES)
 def test_the_books_balance_with_a_spool_for_long(machine: type[SpooledBooks]) -> None:
     """
     The same holds in longer stories, and in many more of them.

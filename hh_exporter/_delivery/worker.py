@@ -23,6 +23,7 @@ from hh_exporter._clock import Clock, let_arrive, turn
 from hh_exporter._delivery.batcher import Batcher
 from hh_exporter._delivery.breaker import Breaker
 from hh_exporter._delivery.delivery import Deliverer
+from hh_exporter._delivery.packer import Packer
 from hh_exporter._delivery.parts import Delivery
 from hh_exporter._delivery.picking import Picker
 from hh_exporter._delivery.probing import Prober
@@ -63,6 +64,7 @@ class Worker:
     shipper: Shipper
     deliverer: Deliverer
     transport: Transport
+    packer: Packer
     clock: Clock
     slots: Slots
     last_call: float = LAST_CALL
@@ -277,6 +279,7 @@ class Worker:
                 self.is_serving = False
                 self.shipper.is_retired = True
                 self.shipper.hurry()
+                self.packer.end()
 
     def _take(self) -> Delivery | None:
         """
@@ -350,14 +353,13 @@ class Worker:
                 if room := self.picker.room:  # else nothing moves before an answer comes
                     events = 1 if due_at is None else room
                     size = self.batcher.room_bytes
+        size = min(size, self.packer.tend(is_closing=self.closing is not None))
         if self.queue.wake_at(events, size):
             return -inf
         if self.recovery is not None:
             look = min(look, self.recovery.look(self.clock.now()))
         look = min(look, self._waits.look_at(self.closing))
         return None if look == inf else look
-
-    # Knowing when it is over.
 
     def _is_done(self) -> bool:
         """

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import inf
 from typing import Final, TypeAlias
 
-from attrs import Factory, define, field
+from attrs import define, field
 
 from hh_exporter._queue.budget import Budget
 from hh_exporter._queue.ledger import Ledger
@@ -28,40 +28,42 @@ __all__ = ["Job", "Packing"]
 
 _PART: Final = 4
 """Which part of the byte limit waits where a backlog begins."""
-_WINDOW: Final = 2 * 2**20
-"""Bytes at the head that stay unpacked, at most: two full batches."""
+_WINDOW: Final = 2**20
+"""Bytes at the head that stay unpacked, at most: a full batch."""
 _WINDOW_EVENTS: Final = 2_000
 _BLOCK: Final = 128 * 2**10
 """Bytes of records that fill a block, at most: to unpack them takes less than a millisecond."""
+_AT_ONCE: Final = 4
+"""Blocks of one job."""
 
 
 @define(eq=False)
 class Pack:
     """
-    Make a block of records that wait.
+    Make blocks of records that wait.
     """
 
-    records: Sequence[Record]
-    _pieces: Sequence[bytes]
-    block: Block | None = None
-    """None until it is run, and if packing is in vain."""
+    parts: Sequence[Sequence[Record]]
+    _pieces: Sequence[Sequence[bytes]]
+    blocks: Sequence[Block | None] = ()
+    """Of each part, once it is run: None where packing is in vain."""
 
     def run(self) -> None:
-        self.block = Block.of(self.records, self._pieces)
+        self.blocks = tuple(map(Block.of, self.parts, self._pieces))
         self._pieces = ()  # else they would not be freed where they are packed
 
 
 @define(eq=False)
 class Unpack:
     """
-    Unpack a block.
+    Unpack blocks.
     """
 
-    block: Block
-    pieces: Mapping[int, bytes] = Factory(dict)
+    blocks: Sequence[Block]
+    pieces: Sequence[Mapping[int, bytes]] = ()
 
     def run(self) -> None:
-        self.pieces = self.block.open()
+        self.pieces = tuple(block.open() for block in self.blocks)
 
 
 Job: TypeAlias = Pack | Unpack
@@ -86,6 +88,8 @@ class Packing:
     """Bytes of records that fill a block."""
     look_at: float = field(init=False)
     """With how many unpacked bytes that wait `next` should be called; inf while a job is out."""
+    freed: int = field(default=0, init=False)
+    """Bytes that packing has freed; for others to reset."""
     _is_draining: bool = field(default=False, init=False)
     """Whether records were pulled since unpacking was last ahead of them."""
     _is_waited_for: bool = field(default=False, init=False)
@@ -117,7 +121,7 @@ class Packing:
         if job is not None:
             self.look_at = inf
         else:
-            more = self._unpacked_bytes + 2 * self.block
+            more = self._unpacked_bytes + _AT_ONCE * self.block
             self.look_at = more if self._is_backlog else self.starts_at
         return job
 
@@ -133,14 +137,16 @@ class Packing:
         Count *job*, which was run, as far as it still applies.
         """
         if isinstance(job, Unpack):
-            self._unpack(job.block, job.pieces)
+            for block, pieces in zip(job.blocks, job.pieces, strict=True):
+                self._unpack(block, pieces)
             return
-        self._last = job.records[-1].seq
-        if job.block is None:
-            self._skipped_to = max(self._skipped_to, self._last)
-        elif self._all_wait(job.records):
-            self._pack(job.block, job.records)
-            self._packed_to = max(self._packed_to, self._last)
+        for records, made in zip(job.parts, job.blocks, strict=True):
+            self._last = records[-1].seq
+            if made is None:
+                self._skipped_to = max(self._skipped_to, self._last)
+            elif self._all_wait(records):
+                self._pack(made, records)
+                self._packed_to = max(self._packed_to, self._last)
 
     def pull(self, limit: int) -> list[Record]:
         """
@@ -162,7 +168,7 @@ class Packing:
         """
         waiting = self.ledger.waiting
         block = waiting[0].block if waiting else None
-        return block is not None and self.ledger.in_flight > 0 and not self._fits(block)
+        return block is not None and self.ledger.in_flight > 0 and not self._fits(block.growth)
 
     def is_due(self) -> bool:
         """
@@ -186,21 +192,27 @@ class Packing:
         """
         return self.ledger.waiting_bytes - self.ledger.packed_bytes
 
-    def _fits(self, block: Block) -> bool:
-        return self.budget.bytes + block.growth <= self.budget.limits.max_bytes
+    def _fits(self, growth: int) -> bool:
+        return self.budget.bytes + growth <= self.budget.limits.max_bytes
 
     def _choose_unpacking(self) -> Unpack | None:
         """
-        Choose the next block, if less than half of the window is left of what was unpacked.
+        Choose the next blocks, if less than half of the window is left of what was unpacked.
         """
+        self._is_draining = self._is_draining and self.ledger.packed > 0
         if not self._is_draining:
             return None
-        head, waiting = self._measure_window(part=2), self.ledger.waiting
-        block = waiting[head].block if head < len(waiting) else None
-        if block is not None and self._fits(block):
-            return Unpack(block)
-        self._is_draining = False
-        return None
+        at, waiting = self._measure_window(part=2), self.ledger.waiting
+        blocks, growth = list[Block](), 0
+        while at < len(waiting) and (block := waiting[at].block) is not None:
+            if block not in blocks:
+                growth += block.growth
+                if len(blocks) == _AT_ONCE or not self._fits(growth):
+                    break
+                blocks.append(block)
+            at += 1
+        self._is_draining = bool(blocks)
+        return Unpack(blocks) if blocks else None
 
     def _choose_packing(self) -> Pack | None:
         """
@@ -210,10 +222,13 @@ class Packing:
         self._is_backlog = waiting_bytes >= (starts_at // 2 if self._is_backlog else starts_at)
         if not self._is_backlog:
             return None
-        for start in self._starts():
-            records, size = self._run_from(start)
-            if size >= self.block:
-                return Pack(records, [record.data for record in records])
+        for at in self._starts():
+            parts = list[list[Record]]()
+            while len(parts) < _AT_ONCE and (records := self._fill_block(at)):
+                parts.append(records)
+                at += len(records)  # noqa: PLW2901 - within this run
+            if parts:
+                return Pack(parts, [[record.data for record in records] for records in parts])
         return None
 
     def _starts(self) -> Iterator[int]:
@@ -236,19 +251,16 @@ class Packing:
             at += 1
         return at
 
-    def _run_from(self, at: int) -> tuple[list[Record], int]:
+    def _fill_block(self, at: int) -> list[Record]:
         """
-        List the unpacked records from place *at* on, as far as one block goes.
-
-        Returns:
-            These, and their bytes.
+        List the unpacked records from place *at* on that fill a block; none if they don't.
         """
         waiting, records, size = self.ledger.waiting, list[Record](), 0
         while at < len(waiting) and size < self.block and waiting[at].block is None:
             records.append(waiting[at])
             size += len(waiting[at].data)
             at += 1
-        return records, size
+        return records if size >= self.block else []
 
     # In steps.
 
@@ -276,6 +288,7 @@ class Packing:
             ledger.waiting_bytes -= freed
             ledger.packed += 1
             ledger.packed_bytes += share
+        self.freed += block.growth
 
     def _unpack(self, block: Block, pieces: Mapping[int, bytes]) -> None:
         """

@@ -710,7 +710,7 @@ def test_the_arithmetic_of_sizing_is_that_of_the_defaults() -> None:
         f"of at most {MAX_BODY_BYTES:,} bytes",
         f"| {_ANSWER_LIMIT // 2**20} MiB and four times its request",
         f"| {MAX_WAITING // 2**20} MiB |",
-        f"fill the queue after {min(queue.max_events, queue.max_bytes // 2800) // 20} seconds",
+        f"fill the queue after {min(queue.max_events, queue.max_bytes // 1120) // 20} seconds",
         f"{hours} hours and {minutes} minutes with its default",
         f"`close_timeout`, {settings.close_timeout:g} seconds by default",
         f"rounds of {settings.max_in_flight} requests",

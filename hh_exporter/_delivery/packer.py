@@ -1,0 +1,94 @@
+"""
+Have a backlog packed, and unpacked ahead of what is sent, in a thread of its own.
+
+The queue says what is to be done. One job is under way at a time, and the next one begins where
+it ends: the worker is woken once nothing is left. What becomes of a job that is never committed
+is no matter: its records wait as they were.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from math import inf
+
+from attrs import Factory, define, field
+
+from hh_exporter._log import get_log
+from hh_exporter._packing import give_back
+from hh_exporter._queue.packing import Job
+from hh_exporter._queue.queue import RecordQueue
+from hh_exporter._transport.helper import Helper
+
+__all__ = ["Packer"]
+
+log = get_log(__name__)
+
+_GIVEN_BACK = 2 * 2**20
+"""How many freed bytes are given back to the system at once."""
+
+
+@define(eq=False)
+class Packer:
+    """
+    The packing of one worker, used in its loop.
+    """
+
+    queue: RecordQueue
+    wake: Callable[[], None]
+    """Wakes the worker, which calls `tend` then."""
+    _helper: Helper = Factory(lambda: Helper("hh_exporter packing"))
+    _is_busy: bool = field(default=False, init=False)
+    _is_over: bool = field(default=False, init=False)
+
+    def tend(self, *, is_closing: bool = False) -> float:
+        """
+        Begin what is to be done, unless something is under way; nothing where all is to be sent.
+
+        Returns:
+            With how many bytes that wait to call it again.
+        """
+        if is_closing:
+            return inf
+        self._is_over = False
+        if not self._is_busy:
+            self._begin()
+        with self.queue.lock:
+            return self.queue.packing.wait_bytes
+
+    def end(self) -> None:
+        """
+        Let the thread end after its current job; `tend` starts another.
+        """
+        self._is_over = True
+        self._helper.close()
+
+    def _begin(self) -> None:
+        packing = self.queue.packing
+        with self.queue.lock:
+            job = self.queue.overflow.alone(packing.next)
+        if job is None and packing.freed < _GIVEN_BACK:
+            return
+        try:
+            future = self._helper.submit(give_back if job is None else job.run)
+        except OSError as exc:
+            log.debug("nothing is packed: %s", exc)
+            return
+        if job is None:
+            packing.freed = 0
+        self._is_busy = True
+        future.add_done_callback(partial(self._end, job))
+
+    def _end(self, job: Job | None, future: asyncio.Future[None]) -> None:
+        self._is_busy = False
+        if exc := future.exception():  # such as MemoryError: not again at once
+            log.debug("nothing is packed: %s", type(exc).__name__)
+            return
+        if job is not None:
+            with self.queue.lock:
+                self.queue.overflow.alone(self.queue.packing.commit, job)
+        if not self._is_over:
+            self._begin()
+        if not self._is_busy:
+            self.wake()
