@@ -33,6 +33,9 @@ _WORTH: Final = 0.1
 _ANSWERS: Final = 8
 """Answers of a round: jitter of half an answer's time changes their middle by a sixth."""
 
+_FEWEST: Final = 4
+"""The same, while the limit doubles: then little is enough to see that there is much to gain."""
+
 _ALIKE: Final = 1.25
 """By how much sizes of batches may differ that are compared."""
 
@@ -158,7 +161,7 @@ class Limiter:
         How many answers make a round.
         """
         if self._doubles:
-            return max(self.limit, min(2 * self.limit, _ANSWERS))
+            return max(self.limit, min(2 * self.limit, _FEWEST))
         return max(2 * self.limit, _ANSWERS)
 
     def _judge(self) -> None:
@@ -203,6 +206,7 @@ class Limiter:
             self._rest -= 1
         elif self._step > 0 and self.limit == self.ceiling:
             self.reason = "max_in_flight is reached"
+            self._next_rest = _LONGEST_REST
             self._fail()
             self._step = -1
         elif self._step < 0 and self.limit == 1:
