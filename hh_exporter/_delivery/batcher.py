@@ -71,6 +71,8 @@ class Batcher:
     _announcing: dict[Session, list[Record]] = Factory(dict)
     """Sessions of closed batches, and in order the records that wait for the outcome of these."""
     _waiting: int = 0
+    _filling: _Draft | None = None
+    """What a record was added to last."""
 
     def __attrs_post_init__(self) -> None:
         self._body_limit = self.limits.max_bytes
@@ -132,6 +134,7 @@ class Batcher:
             batch.first = record
         records[record.event_id] = record
         batch.size = size
+        self._filling = batch
         if size >= batch.limit or len(records) >= self.limits.max_events:
             batch.is_full = True
             self._close(batch)
@@ -148,7 +151,9 @@ class Batcher:
             self._body_limit, self._lifts_at = self.limits.max_bytes, inf
         if self._open:
             first = self._first_open()
-            if first.first.seq <= up_to_seq or now >= self._due_at(first):
+            # What was added to last goes on filling from the queue while others leave.
+            is_filling = bool(self._full) and first is self._filling
+            if not is_filling and (first.first.seq <= up_to_seq or now >= self._due_at(first)):
                 self._close(first)
         if not self._full:
             return None
@@ -240,5 +245,7 @@ class Batcher:
     def _close(self, batch: _Draft) -> None:
         del self._open[batch.route if batch.session is None else batch.session]
         self._full.append(batch)
+        if batch is self._filling:
+            self._filling = None
         if batch.session is not None:
             self._announcing[batch.session] = []

@@ -31,12 +31,12 @@ def make_batcher(**limits: Any) -> Batcher:
     return Batcher(BatchLimits(**{"linger": LINGER} | limits), dialect.overhead)
 
 
-def put(batcher: Batcher, *sizes: int) -> list[Record]:
+def put(batcher: Batcher, *sizes: int, first: int = 1) -> list[Record]:
     """
     Add one record of each size, numbered on, pushed a second apart.
     """
     records = [
-        make_record(f"{n}", size, seq=n, pushed_at=float(n)) for n, size in enumerate(sizes, 1)
+        make_record(f"{n}", size, seq=n, pushed_at=float(n)) for n, size in enumerate(sizes, first)
     ]
     for record in records:
         batcher.add(record)
@@ -66,6 +66,22 @@ def test_a_batch_is_full_by_count() -> None:
     assert batcher.room < 1
     assert popped(batcher) == [records[0:2], records[2:4]]
     assert batcher.room == 1
+
+
+def test_what_has_waited_long_fills_up_while_full_batches_leave() -> None:
+    """
+    In a backlog all is due: what is left of it is no batch of its own as long as more follows.
+    """
+    batcher = make_batcher(max_events=4, linger=1.0)
+    records = put(batcher, *[10] * 6)
+
+    first = batcher.pop(100.0)
+    records += put(batcher, *[10] * 3, first=7)
+    rest = popped(batcher, 100.0)
+
+    assert first is not None
+    assert list(first.records) == records[0:4]
+    assert rest == [records[4:8], records[8:9]]
 
 
 def test_a_batch_is_full_by_the_bytes_of_its_body() -> None:
