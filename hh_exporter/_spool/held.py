@@ -23,7 +23,7 @@ from hh_exporter._spool.round import Round
 __all__ = ["Held"]
 
 _USUAL = 1.1
-"""What a file takes on disk of events that have a kilobyte or more, as a multiple of their size."""
+"""What a file takes on disk of usual events, as a multiple of their size there."""
 
 _AT_ONCE = 100
 """Ids that are read at a time."""

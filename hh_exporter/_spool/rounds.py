@@ -22,7 +22,7 @@ from attrs import Factory, define, field
 from hh_exporter._records import Spot
 from hh_exporter._spool.disk import Disk
 from hh_exporter._spool.kept import Letter
-from hh_exporter._spool.packer import pack_rows
+from hh_exporter._spool.packer import Packer
 from hh_exporter._spool.schema import is_corrupt, is_lost
 from hh_exporter._spool.work import AT_ONCE, Settle, Work
 
@@ -70,10 +70,9 @@ class Owed:
         if isinstance(work, Settle):
             self._items.extend(spot for spot in work.spots if spot.file is not None)
             self._items.extend(work.letters)
-            self.size += sum(letter.size for letter in work.letters)  # some are packed by now
         else:
             self._items.append(work)
-            self.size += work.size
+        self.size += work.size
 
     def part(self) -> tuple[int, list[Work]]:
         """
@@ -119,6 +118,7 @@ class Rounds:
     """Whether a transaction of the last round failed."""
     has_written: bool = field(default=False, init=False)
     """Whether the last round added anything."""
+    _packer: Packer = field(factory=Packer, init=False)
     _touch_at: float = field(default=-inf, init=False)
     """When to touch the files again."""
 
@@ -150,7 +150,7 @@ class Rounds:
         self.has_failed = self.has_written = False
         if not works:
             self._look_after()
-        pack_rows(works, self.disk.record_size, hurries=hurries)
+        self._packer.begin(hurries=hurries)
         are_done: list[bool] = []
         for part in self._parts(works):
             if not self._try(part) and not (self._look_after() and self._try(part)):
@@ -160,7 +160,6 @@ class Rounds:
             are_done += [True] * len(part)
         if self.owed:
             count, part = self.owed.part()
-            pack_rows(part, self.disk.record_size, hurries=hurries)
             self.owed.end(count, is_done=self._try(part))
         touches = now >= self._touch_at
         if touches:
@@ -218,7 +217,10 @@ class Rounds:
     def _try(self, works: Sequence[Work]) -> bool:
         before = self.disk.size
         try:
-            with self.disk.transaction():
+            with (
+                self._packer.packed(works, self.disk.record_size),
+                self.disk.transaction(),
+            ):
                 for work in works:
                     work.do(self.disk)
                 deleted = self.disk.make_room(before, self.max_bytes)

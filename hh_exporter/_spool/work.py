@@ -85,21 +85,23 @@ class Store:
 
     record: Record
     row: SpooledRecord
-    """It, as it is to be written."""
     is_loaded: bool = field(kw_only=True)
     """Whether it is in memory, too."""
     on_end: Callable[[], None] | None = field(default=None, kw_only=True)
+    written: SpooledRecord = field(init=False)
+    """What is written of the row: it, or that packed."""
     spot: Spot = field(init=False)
     """The record's; kept here, since an earlier commit that fails takes it from the record."""
     size: int = field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self.written = self.row
         self.size = self.row.size if self.record.spot is None else 0
         self.spot = self.record.spot = self.record.spot or Spot()
 
     def do(self, disk: Disk) -> None:
         if not disk.has(self.spot):
-            disk.add([self.row], [self.spot], loaded=self.is_loaded)
+            disk.add([self.written], [self.spot], loaded=self.is_loaded)
         elif not self.is_loaded:
             disk.unload(self.spot)
 
@@ -154,15 +156,18 @@ class Settle:
 
     spots: Sequence[Spot]
     letters: Sequence[Letter]
+    written: Sequence[Letter] = field(init=False)
+    """What is written of these: they, or those packed."""
     size: int = field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self.written = self.letters
         self.size = sum(letter.size for letter in self.letters)
 
     def do(self, disk: Disk) -> None:
         for spot in self.spots:  # those that could not be written are not there
             disk.remove(spot)
-        disk.bury(self.letters)
+        disk.bury(self.written)
 
     def end(self, owner: Owner, *, is_done: bool) -> None:
         """

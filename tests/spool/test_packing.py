@@ -27,7 +27,7 @@ from hh_exporter._spool.disk import Disk
 from hh_exporter._spool.file import SpoolFile
 from hh_exporter._spool.forms import packed, unpacked
 from hh_exporter._spool.kept import Match, SpooledRecord
-from hh_exporter._spool.packer import pack_rows
+from hh_exporter._spool.packer import Packer
 from hh_exporter._spool.place import list_files
 from hh_exporter._spool.work import Settle, Store
 from tests.builders import make_letter, make_spooled
@@ -132,7 +132,7 @@ def store(size: int, *, is_loaded: bool) -> Store:
 
 
 def are_packed(works: Iterable[Store]) -> list[bool]:
-    return [work.row.data != work.record.data for work in works]
+    return [work.written.data != work.record.data for work in works]
 
 
 def test_what_is_in_memory_too_is_packed_once_there_is_a_backlog() -> None:
@@ -142,13 +142,13 @@ def test_what_is_in_memory_too_is_packed_once_there_is_a_backlog() -> None:
     size = packer._BACKLOG // 2 - 100
     works = [store(size, is_loaded=loaded) for loaded in (True, False, True, True)]
     letters = Settle([], [make_letter(data=orjson.dumps([TEXT]))])
-    pack_rows([*works, letters], 0, hurries=False)
-
-    assert are_packed(works) == [False, True, True, True]
-    assert letters.size > sum(letter.size for letter in letters.letters)
     late = store(100, is_loaded=True)
-    pack_rows([late], packer._BACKLOG, hurries=False)
-    assert are_packed([late]) == [True]
+
+    with Packer().packed([*works, letters], 0):
+        assert are_packed(works) == [False, True, True, True]
+        assert letters.size > sum(letter.size for letter in letters.written)
+    with Packer().packed([late], packer._BACKLOG):
+        assert are_packed([late]) == [True]
 
 
 def test_a_close_packs_a_part_at_most() -> None:
@@ -156,11 +156,28 @@ def test_a_close_packs_a_part_at_most() -> None:
     The rest is written sooner as it is.
     """
     works = [store(packer._IN_A_HURRY // 2, is_loaded=False) for _ in range(4)]
-    pack_rows(works, 0, hurries=True)
-    assert are_packed(works) == [True, True, False, False]
+    rounds = Packer()
+    rounds.begin(hurries=True)
+    with rounds.packed(works[:1], 0):
+        assert are_packed(works) == [True, False, False, False]
+    with rounds.packed(works[1:], 0):
+        assert are_packed(works) == [False, True, False, False]
+    rounds.begin(hurries=False)
+    with rounds.packed(works, 0):
+        assert are_packed(works) == [True] * 4
 
-    pack_rows(works, 0, hurries=False)
-    assert are_packed(works) == [True] * 4
+
+def test_what_is_packed_is_not_in_memory_for_longer_than_its_commit() -> None:
+    """
+    What waits to be written counts as it is.
+    """
+    one = store(10_000, is_loaded=False)
+    other = Settle([], [make_letter(data=orjson.dumps([TEXT]))])
+    with pytest.raises(ZeroDivisionError), Packer().packed([one, other], 0):
+        raise ZeroDivisionError
+
+    assert one.written is one.row
+    assert other.written is other.letters
 
 
 async def test_events_in_the_spool_are_packed_and_arrive_as_they_were(
