@@ -25,6 +25,7 @@ NAMES = (
     "capture",
     "pace",
     "throughput",
+    "stages",
     "far",
     "loop_lag",
     "memory",

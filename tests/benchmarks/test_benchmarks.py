@@ -21,7 +21,7 @@ import orjson
 import pytest
 from attrs import evolve
 
-from benchmarks import calls, pace, push, throughput
+from benchmarks import calls, pace, push, stages, throughput
 from benchmarks.__main__ import NAMES
 from benchmarks._report import Report, Row, Table, read_report
 from benchmarks._rounds import compare, interleave, percentile
@@ -138,6 +138,22 @@ def test_throughput_has_a_cost_for_each_variant_and_round(sink: Sink, events: li
     assert f"Bursts of {BURST} events" in tables[0].setting
 
 
+def test_stages_add_up_to_what_an_event_costs(sink: Sink, events: list[Fields]) -> None:
+    """
+    The benchmark of stages measures each variant in each round; its parts make up the wholes.
+    """
+    costs = asyncio.run(stages.measure(events, sink, burst=BURST, rounds=ROUNDS, warm_up=1))
+    [table] = stages.report(events, costs, burst=BURST, warm_up=1).tables
+    dumps, send, bare, *more, whole = [row.figures for row in table.rows]
+
+    assert [len(figures) for figures in costs.values()] == [ROUNDS] * 6
+    assert bare == pytest.approx([cost * 1e6 for cost in costs[stages.LIMIT]])
+    assert whole == pytest.approx([cost * 1e6 for cost in costs[stages.EXPORTER]])
+    assert bare == pytest.approx(list(map(sum, zip(dumps, send, strict=True))))
+    assert whole == pytest.approx(list(map(sum, zip(bare, *more, strict=True))))
+    assert f"Bursts of {BURST} events" in table.setting
+
+
 def test_all_variants_of_throughput_send_as_many_requests(sink: Sink, events: list[Fields]) -> None:
     """
     The exporter and what it is compared with cut a burst into the same number of bodies.
@@ -165,8 +181,9 @@ def test_all_variants_of_throughput_send_as_many_requests(sink: Sink, events: li
         lambda sink: calls.measure_kinds(generate_events(FEW), sink, rounds=1, warm_up=0),
         lambda sink: pace.measure(generate_events(FEW), sink, (), count=FEW, rounds=1, warm_up=0),
         lambda sink: throughput.measure(generate_events(FEW), sink, burst=FEW, rounds=1, warm_up=0),
+        lambda sink: stages.measure(generate_events(FEW), sink, burst=FEW, rounds=1, warm_up=0),
     ],
-    ids=["push", "calls", "kinds", "pace", "throughput"],
+    ids=["push", "calls", "kinds", "pace", "throughput", "stages"],
 )
 def test_no_figure_counts_unless_each_event_arrived_once(
     sink: Sink, measure: Measure, faulty: type[Sink]
