@@ -24,12 +24,12 @@ class Jumping(Limiter):
     _random: Random = field(factory=lambda: Random(0), init=False)
 
     def begin(self) -> int:
-        began = super().begin()
+        change = super().begin()
         self._jump()
-        return began
+        return change
 
-    def note(self, began: int, status: int | None, seconds: float, size: int) -> None:
-        super().note(began, status, seconds, size)
+    def note(self, change: int, status: int | None, seconds: float, size: int) -> None:
+        super().note(change, status, seconds, size)
         self._jump()
 
     def _jump(self) -> None:

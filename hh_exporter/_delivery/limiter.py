@@ -68,6 +68,9 @@ class _Round:
 
     @property
     def worth(self) -> float:
+        """
+        Its throughput, by Little's law; that of more slots is worth a little less.
+        """
         throughput = self.limit / self.seconds
         return float(throughput / self.limit**_WORTH)
 
@@ -100,7 +103,7 @@ class Limiter:
     """What the limit is before anything is known."""
     limit: int = field(init=False)
     """How many requests may be in flight."""
-    reason: str = field(default="no more were needed yet", init=False)
+    reason: str = field(default="no more are needed", init=False)
     """Why it is not higher, in words fit for a log."""
     is_needed: bool = field(default=False, init=False)
     """Whether a full batch had to wait for a slot in this round; the worker says so."""
@@ -122,6 +125,7 @@ class Limiter:
     _rest: int = field(default=0, init=False)
     """Rounds until another number is tried."""
     _next_rest: int = field(default=_SHORTEST_REST, init=False)
+    """How long the rest is after the next number that was not better."""
 
     def __attrs_post_init__(self) -> None:
         self.limit = self.first = min(_FIRST, self.ceiling)
@@ -132,23 +136,23 @@ class Limiter:
         """
         return self._change
 
-    def note(self, began: int, status: int | None, seconds: float, size: int) -> None:
+    def note(self, change: int, status: int | None, seconds: float, size: int) -> None:
         """
         Note an answer, or that there was none in time.
 
         Args:
-            began: What `begin` returned.
+            change: What `begin` returned.
             status: Of HTTP; None if no answer came.
             seconds: How long it took.
             size: Bytes of the body, if it was of a full batch; else 0, which says nothing of speed.
         """
-        if began != self._change:
+        if change != self._change:
             return
         if status in _REFUSALS:
             self._halve(f"the server refused with HTTP {status}")
         elif status is None:
             if seconds >= self.timeout * _NEARER:
-                self._halve("answers did not come in time", doubles=True)
+                self._halve("no answer in time", doubles=True)
         elif size and status < HTTPStatus.INTERNAL_SERVER_ERROR:
             self._seconds.append(seconds)
             self._sizes.append(size)
@@ -175,7 +179,7 @@ class Limiter:
         self._before = now
         self._clear()
         if seconds > self.timeout * _NEARER:
-            self.reason = "answers take almost as long as request_timeout"
+            self.reason = "answers take half of request_timeout or longer"
             self._fail()
             self._set(self.limit - _quarter(self.limit))
         elif before is not None and now.is_of_another_route(before) and not self._is_refused:
@@ -213,7 +217,7 @@ class Limiter:
             self._fail()
             self._step = 1
         elif self._step > 0 and now.seconds > self.timeout * _NEAR:
-            self.reason = "answers take almost as long as request_timeout"
+            self.reason = "answers take half of request_timeout or longer"
         else:
             self._is_trial = True
             if self._step < 0:

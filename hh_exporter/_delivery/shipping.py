@@ -252,7 +252,8 @@ class Shipper:
             limit.look(now)
             took = now - began - limit.held
             shipment.tried_for += took
-        self.limiter.note(change, answer.status, took, len(shipment.body) * shipment.is_full)
+        size = len(shipment.body) if shipment.is_full else 0
+        self.limiter.note(change, answer.status, took, size)
         with self.queue.lock:
             self.queue.ledger.requests.end(answer.status, now - began)
         shipment.retry_after = self._silence(answer)

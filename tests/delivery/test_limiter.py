@@ -267,7 +267,7 @@ def test_it_comes_back_after_an_outage() -> None:
     silent: Serve = lambda _: (TIMEOUT, None)  # noqa: E731
     run = load(step(silent, far(0.1), at=60.0)).run(60.0)
     assert run.limiter.limit == 1
-    assert run.limiter.reason == "answers did not come in time"
+    assert run.limiter.reason == "no answer in time"
 
     run.run(20.0)
 
@@ -340,7 +340,7 @@ async def test_more_are_in_flight_while_full_batches_wait(
     """
     exporter = await make_exporter(batch=BatchLimits(max_events=1))
     assert exporter.stats().in_flight_limit == 4
-    assert exporter.stats().in_flight_reason == "no more were needed yet"
+    assert exporter.stats().in_flight_reason == "no more are needed"
 
     push_all(exporter, *(f"e{n}" for n in range(200)))
     await delivered(exporter, 200)
