@@ -247,8 +247,7 @@ class Books(RuleBasedStateMachine):
         )
         if jumps:
             let_jump(self.exporter)
-        if self.is_packed:
-            self.exporter._queue.packing.start_at(0, block=600)
+        self.exporter._queue.packing.start_at(0 if self.is_packed else 2 * MAX_BYTES, block=600)
 
     # What a program does.
 
@@ -826,7 +825,8 @@ class Books(RuleBasedStateMachine):
         self.refused.update(failed)
         if not is_refusal(answer):
             self.forget_casualties()
-        if is_refusal(answer) and answer.status != 400:
+        # A 400 counts where all sending is blocked before its body is divided.
+        if is_refusal(answer) and (answer.status != 400 or len(ids) > 1):
             self.doubted.update(ids)
         if len(ids) == 1 and not announced_by(request):  # else it may be the session's fault
             is_fatal = answer.status == 400 or self.doubted[ids[0]] > 1 or ids[0] in self.singles

@@ -50,6 +50,7 @@ class Packer:
             With how many bytes that wait to call it again.
         """
         if is_closing:
+            self.queue.packing.is_served = False
             return inf
         self._is_over = False
         if not self._is_busy:
@@ -62,12 +63,14 @@ class Packer:
         Let the thread end after its current job; `tend` starts another.
         """
         self._is_over = True
+        self.queue.packing.is_served = False
         self._helper.close()
 
     def _begin(self) -> None:
         packing = self.queue.packing
         with self.queue.lock:
             job = self.queue.overflow.alone(packing.next)
+        packing.is_served = False
         if job is None and packing.freed < _GIVEN_BACK:
             return
         try:
@@ -77,18 +80,20 @@ class Packer:
             return
         if job is None:
             packing.freed = 0
-        self._is_busy = True
+        self._is_busy, packing.is_served = True, job is not None
         future.add_done_callback(partial(self._end, job))
 
     def _end(self, job: Job | None, future: asyncio.Future[None]) -> None:
-        self._is_busy = False
-        if exc := future.exception():  # such as MemoryError: not again at once
-            log.debug("nothing is packed: %s", type(exc).__name__)
-            return
-        if job is not None:
-            with self.queue.lock:
-                self.queue.overflow.alone(self.queue.packing.commit, job)
-        if not self._is_over:
+        self._is_busy, packing = False, self.queue.packing
+        packing.is_served = False
+        has_failed = future.exception() is not None
+        with self.queue.lock:
+            if job is not None and not has_failed:
+                self.queue.overflow.alone(packing.commit, job)
+            is_due = packing.is_due()
+        if has_failed:  # such as for lack of memory: not again before the worker looks
+            log.debug("nothing is packed: %s", type(future.exception()).__name__)
+        elif not self._is_over:
             self._begin()
-        if not self._is_busy:
+        if is_due or not (self._is_busy or has_failed):
             self.wake()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
+from math import inf
 
 from attrs import define, field
 
@@ -48,10 +49,10 @@ class Picker:
         """
         Take the next batch that is due, whether or not it may be sent.
 
-        Records that stepped aside have their turn once nothing else is due.
+        Records that stepped aside have their turn once nothing else is due, packed or not.
         """
         batch = self._pick(now, up_to_seq)
-        if batch is None and self.prober.aside:
+        if batch is None and self.prober.aside and not self.queue.packing.is_stuck:
             self.prober.give_up()
             self.recall_updates()
             batch = self._pick(now, up_to_seq)
@@ -78,6 +79,8 @@ class Picker:
         """
         Say when something is due that is not yet; None if nothing is.
         """
+        if self._is_being_unpacked:
+            return None  # then the worker is woken
         batch_at = self.batcher.due_at()
         if not self._updates.count:
             return batch_at
@@ -128,6 +131,8 @@ class Picker:
         batcher, updates = self.batcher, self._updates
         self._pull()
         self._send_after()
+        if self._is_being_unpacked:
+            now = up_to_seq = -inf  # only what is full: the rest fills soon
         if not updates.count:
             batch = batcher.pop(now, up_to_seq=up_to_seq)
         elif self._is_turn_of_updates:
@@ -136,6 +141,11 @@ class Picker:
             batch = batcher.pop(now, up_to_seq=up_to_seq) or self._pop_updates(now, up_to_seq)
         self._is_turn_of_updates = batch is not None and batch.route != UPDATES
         return batch
+
+    @property
+    def _is_being_unpacked(self) -> bool:
+        packing = self.queue.packing
+        return packing.is_served and packing.is_stuck
 
     def _pull(self) -> None:
         batcher, updates = self.batcher, self._updates

@@ -33,8 +33,8 @@ _WINDOW: Final = 2**20
 _WINDOW_EVENTS: Final = 2_000
 _BLOCK: Final = 128 * 2**10
 """Bytes of records that fill a block, at most: to unpack them takes less than a millisecond."""
-_AT_ONCE: Final = 4
-"""Blocks of one job."""
+_PACKED_AT_ONCE, _UNPACKED_AT_ONCE = 4, 8
+"""Blocks of one job: it takes the loop as long as a few pushes, and unpacks a full batch."""
 
 
 @define(eq=False)
@@ -88,12 +88,14 @@ class Packing:
     """Bytes of records that fill a block."""
     look_at: float = field(init=False)
     """With how many unpacked bytes that wait `next` should be called; inf while a job is out."""
+    is_served: bool = field(default=False, init=False)
+    """Whether a job is out that ends soon: then nothing is unpacked where it would block a loop."""
     freed: int = field(default=0, init=False)
     """Bytes that packing has freed; for others to reset."""
     _is_draining: bool = field(default=False, init=False)
     """Whether records were pulled since unpacking was last ahead of them."""
     _is_waited_for: bool = field(default=False, init=False)
-    """Whether the worker waits until what is sent next can be unpacked."""
+    """Whether the worker waits until what is sent next is, or can be, unpacked."""
     _is_backlog: bool = field(default=False, init=False)
     _last: float = field(default=-inf, init=False)
     """Where in the order the last block ended."""
@@ -121,7 +123,7 @@ class Packing:
         if job is not None:
             self.look_at = inf
         else:
-            more = self._unpacked_bytes + _AT_ONCE * self.block
+            more = self._unpacked_bytes + _PACKED_AT_ONCE * self.block
             self.look_at = more if self._is_backlog else self.starts_at
         return job
 
@@ -152,23 +154,23 @@ class Packing:
         """
         Pull up to *limit* records from the head of what waits; see `RecordQueue.pull`.
         """
+        self._is_draining = True
         self._is_waited_for = self.is_stuck
         if self._is_waited_for:
             return []
         waiting = self.ledger.waiting
         if waiting and (block := waiting[0].block) is not None:
             self._unpack(block, block.open())
-        self._is_draining = True
         return self.ledger.pull(limit)
 
     @property
     def is_stuck(self) -> bool:
         """
-        Whether what is sent next can't be unpacked before something in flight ends.
+        Whether what is sent next can't be pulled before a job, or something in flight, ends.
         """
         waiting = self.ledger.waiting
         block = waiting[0].block if waiting else None
-        return block is not None and self.ledger.in_flight > 0 and not self._fits(block.growth)
+        return block is not None and (self.is_served or not self._may_grow(block.growth))
 
     def is_due(self) -> bool:
         """
@@ -192,8 +194,12 @@ class Packing:
         """
         return self.ledger.waiting_bytes - self.ledger.packed_bytes
 
-    def _fits(self, growth: int) -> bool:
-        return self.budget.bytes + growth <= self.budget.limits.max_bytes
+    def _may_grow(self, size: int) -> bool:
+        """
+        Whether unpacking may take *size* more bytes: within the limit, or if nothing would else.
+        """
+        budget = self.budget
+        return not self.ledger.in_flight or budget.bytes + size <= budget.limits.max_bytes
 
     def _choose_unpacking(self) -> Unpack | None:
         """
@@ -207,7 +213,7 @@ class Packing:
         while at < len(waiting) and (block := waiting[at].block) is not None:
             if block not in blocks:
                 growth += block.growth
-                if len(blocks) == _AT_ONCE or not self._fits(growth):
+                if len(blocks) == _UNPACKED_AT_ONCE or not self._may_grow(growth):
                     break
                 blocks.append(block)
             at += 1
@@ -224,7 +230,7 @@ class Packing:
             return None
         for at in self._starts():
             parts = list[list[Record]]()
-            while len(parts) < _AT_ONCE and (records := self._fill_block(at)):
+            while len(parts) < _PACKED_AT_ONCE and (records := self._fill_block(at)):
                 parts.append(records)
                 at += len(records)  # noqa: PLW2901 - within this run
             if parts:
@@ -292,10 +298,10 @@ class Packing:
 
     def _unpack(self, block: Block, pieces: Mapping[int, bytes]) -> None:
         """
-        Unpack those records of *block* that still wait, which are together and near the head.
+        Unpack those records of *block* that still wait.
         """
-        ledger, share, at = self.ledger, block.share, 0
-        waiting = ledger.waiting
+        ledger, share, waiting = self.ledger, block.share, self.ledger.waiting
+        at = bisect_left(waiting, block.first_seq, key=by_seq)
         while at < len(waiting) and waiting[at].seq <= block.last_seq:
             record = waiting[at]
             at += 1

@@ -245,6 +245,8 @@ class Story:
         exporter = self.make(**settings | self.settings)
         if random.random() < 0.5:
             let_jump(exporter)
+        if random.random() < 0.5:
+            exporter._queue.packing.start_at(0, block=1_000)
         return exporter
 
     def _random(self, what: str, number: int = 0) -> Random:

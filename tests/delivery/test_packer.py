@@ -154,7 +154,7 @@ async def test_a_job_that_fails_leaves_all_as_it_was(
     exporter = await make_exporter(queue=LIMITS)
     failed = threading.Event()
 
-    def fail(_: bytes) -> bytes:
+    def fail(*_: object) -> bytes:
         failed.set()
         raise MemoryError
 

@@ -315,3 +315,29 @@ def test_what_comes_back_from_disk_is_in_front_of_what_follows_it(
     load(picker, shelf, event)
 
     assert picker.queue.pull(1) == [event]
+
+
+def test_a_batch_waits_for_what_is_being_unpacked() -> None:
+    """
+    What is due does not leave in a smaller one.
+    """
+    picker = make_picker(Counted())
+    for number in range(3):
+        push(picker, number)
+    assert picker.pick(0.0, up_to_seq=0) is None  # they are not due
+    for number in range(3, 8):
+        picker.queue.offer(Record(f"event {number}", b'"%s"' % (b"." * 98), 0.0))
+    packing = picker.queue.packing
+    packing.start_at(0, block=100)
+    while job := packing.next():
+        job.run()
+        packing.commit(job)
+    packing.is_served = True
+
+    assert picker.pick(LATER, up_to_seq=100) is None
+    assert picker.due_at() is None
+    packing.is_served = False
+
+    batch = picker.pick(LATER, up_to_seq=100)
+    assert batch is not None
+    assert len(batch.records) == 8

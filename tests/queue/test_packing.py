@@ -158,7 +158,7 @@ def test_unpacking_keeps_ahead_of_what_is_sent() -> None:
     queue.pull(WINDOW // 4)
     do(queue, queue.packing.next())
 
-    assert packed(records[WINDOW : WINDOW + 4 * BLOCK + 1]) == [False] * 4 * BLOCK + [True]
+    assert packed(records[WINDOW : WINDOW + 8 * BLOCK + 1]) == [False] * 8 * BLOCK + [True]
     check(queue)
 
 
@@ -280,6 +280,30 @@ def test_unpacking_does_not_wait_where_nothing_is_in_flight() -> None:
 
     assert len(queue.pull(10)) == 4
     check(queue)
+
+
+def test_a_loop_does_not_unpack_what_a_thread_is_about_to() -> None:
+    """
+    While a job is out, what is sent next waits for it; without one it is unpacked at once.
+    """
+    queue = make_queue()
+    queue.packing.start_at(0, block=2 * SIZE)
+    fill(queue, 4)
+    pack_all(queue)
+
+    queue.packing.is_served = True
+    assert queue.pull(4) == []
+    assert not queue.wake_at(1, 1)
+    job = queue.packing.next()
+    queue.packing.is_served = False
+    do(queue, job)
+    assert queue.packing.is_due()
+    assert len(queue.pull(4)) == 4
+
+    queue.put_back(queue.ledger.pulled)
+    pack_all(queue)
+    assert queue.ledger.packed == 4
+    assert len(queue.pull(4)) == 2
 
 
 def test_what_can_not_be_made_smaller_is_passed_over() -> None:
