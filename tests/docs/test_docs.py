@@ -6,6 +6,8 @@ Pages with tests of their own are left to these.
 
 from __future__ import annotations
 
+import inspect
+import math
 import os
 import re
 import runpy
@@ -34,6 +36,7 @@ from hh_exporter import (
 )
 from hh_exporter._cli.collect import collect_command
 from hh_exporter._collector import Collector
+from hh_exporter._delivery import limiter
 from hh_exporter._delivery.breaker import Breaker
 from hh_exporter._delivery.retry import next_delay
 from hh_exporter._dialects.v1 import V1Dialect
@@ -546,7 +549,7 @@ async def test_a_bulk_shares_few_requests(collector: Collector) -> None:
         for _ in range(500):
             exporter.push(model_event())
 
-    assert exporter.stats().capacity == 50_000
+    assert exporter.stats().capacity == 200_000
     assert (exporter.stats().delivered, exporter.stats().requests) == (500, 1)
 
 
@@ -696,13 +699,15 @@ def test_the_delays_are_those_of_the_code() -> None:
     )
 
 
-def test_the_arithmetic_of_sizing_is_that_of_the_defaults() -> None:
+def test_the_figures_of_sizing_are_those_of_the_defaults() -> None:
     """
     Each figure that follows from a default does so.
     """
     page, settings, spool = PAGES["sizing"], Settings(), Spool("somewhere")
     queue, batch = settings.queue, settings.batch
-    hours, minutes = divmod(round(2 * spool.max_bytes / (20 * 2800) / 60), 60)
+    in_memory = min(queue.max_events, queue.max_bytes / (0.4 * 2800))
+    on_disk = spool.max_bytes / (0.5 * 2800)
+    packed = math.floor(queue.max_bytes / 2**20 / 0.4)
 
     for said in (
         f"| {queue.max_bytes // 2**20} MiB, and {batch.max_bytes // 2**20} MiB |",
@@ -710,12 +715,37 @@ def test_the_arithmetic_of_sizing_is_that_of_the_defaults() -> None:
         f"of at most {MAX_BODY_BYTES:,} bytes",
         f"| {_ANSWER_LIMIT // 2**20} MiB and four times its request",
         f"| {MAX_WAITING // 2**20} MiB |",
-        f"fill the queue after {min(queue.max_events, queue.max_bytes // 1120) // 20} seconds",
-        f"{hours} hours and {minutes} minutes with its default",
+        *(
+            f"| {rate:,} | {_in_words(in_memory / rate)} | {_in_words(on_disk / rate)} |"
+            for rate in (20, 200, 2000)
+        ),
         f"`close_timeout`, {settings.close_timeout:g} seconds by default",
-        f"rounds of {settings.max_in_flight} requests",
+        f"{packed} MiB of JSON, ten rounds of {settings.max_in_flight} requests",
     ):
         assert said in page, said
+
+    assert packed / (batch.max_bytes / 2**20) / settings.max_in_flight == 10
+
+
+def _in_words(seconds: float) -> str:
+    """
+    Say a duration in the largest unit of which it has two, rounded down.
+    """
+    units = (("hours", 3600), ("minutes", 60), ("seconds", 1))
+    return next(f"{seconds // size:.0f} {unit}" for unit, size in units if seconds >= 2 * size)
+
+
+def test_sizing_explains_each_reason_of_the_limit() -> None:
+    """
+    And none that is not one.
+    """
+    code = inspect.getsource(limiter)
+    given = re.findall(r'(?:self\.reason = |_halve\(f?|default=)"([^"]+)"', code)
+    table = PAGES["sizing"].split("| reason |")[1].split("\n\n")[0]
+    cells = re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
+    explained = {reason for cell in cells for reason in re.findall("`(.+?)`", cell)}
+
+    assert {reason.replace("{status}", "…") for reason in given} == explained
 
 
 def _listed(numbers: list[float]) -> str:
