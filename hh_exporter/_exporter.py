@@ -59,7 +59,7 @@ class Exporter(RecordingMethods, Unique):
         queue: The budget for events in memory.
         batch: When a batch is full, and how long it waits to fill.
         retry: How long to keep trying.
-        max_in_flight: How many requests may be in flight at once, at most; default 16.
+        max_in_flight: The most requests that may be in flight at once, from 1 on; default 16.
         request_timeout: Seconds for one request; default 10.
         close_timeout: Seconds that `aclose` takes at most; default 5.
         compression: "gzip", or None (default): it is not documented that the

@@ -149,11 +149,17 @@ class Stats:
     """
 
     pushed: int
+    """Events pushed, and put; those refused or dropped at once included."""
     recovered: int
+    """Events taken over from disk, where an earlier process or a person left them."""
     delivered: int
+    """Events that the server has."""
     rejected: int
+    """Events that the server refused."""
     dropped: int
+    """Events given up."""
     dropped_by_reason: Mapping[DropReason, int]
+    """Why; reasons without events are left out."""
     queued: int
     """In memory and not taken by a delivery."""
     in_flight: int
@@ -172,15 +178,15 @@ class Stats:
     commit_lag: float
     """Seconds that the oldest event not yet written by the spool has waited for it."""
     queued_bytes: int
-    """Bytes that the queued events take, some of them packed."""
+    """Bytes that the queued events take in memory, where some may be packed."""
     queued_packed: int
     """How many of the queued events are packed."""
     in_flight_bytes: int
-    """Bytes of the events in flight."""
+    """Bytes of the events in flight, without the request bodies made of them."""
     capacity: int
     """How many events memory takes, queued and in flight: `QueueLimits.max_events`."""
     capacity_bytes: int
-    """How many bytes of them: `QueueLimits.max_bytes`."""
+    """How many bytes of events and request bodies memory takes: `QueueLimits.max_bytes`."""
     requests: int
     """Attempts: requests that were begun."""
     retries: int
@@ -192,9 +198,9 @@ class Stats:
     request_durations: Mapping[float, int]
     """How many of them took no longer than each of some bounds in seconds; the last is inf."""
     in_flight_limit: int
-    """How many requests may be in flight at the moment; `max_in_flight` bounds it."""
+    """How many requests may be in flight now, 1 to `max_in_flight`; 0 before an event loop runs."""
     in_flight_reason: str
-    """Why that is not more, in a few words; empty while nothing is sent."""
+    """Why that is not more, in a few words; empty before an event loop runs."""
     body_bytes: int
     """Bytes of the request bodies in flight, which count towards `capacity_bytes`."""
     breaker: str

@@ -23,9 +23,9 @@ class QueueLimits:
     """Events at once, at most."""
     max_bytes: int = field(default=64 * 2**20, validator=whole(1, unit="bytes"))
     """
-    Bytes of the encoded events and of the request bodies in flight, which take a quarter at most.
-    About 300 bytes per event come on top, twice that if each has a session of its own;
-    `max_events` bounds those.
+    Bytes of the encoded events, some of them packed, and of the request bodies in flight. These
+    take a quarter at most; but there may always be one. About 300 bytes per event come on top,
+    twice that if each has a session of its own; `max_events` bounds those.
     """
     overflow: Literal["drop_oldest", "drop_newest"] = field(
         default="drop_oldest", validator=choice("drop_oldest", "drop_newest")

@@ -96,7 +96,7 @@ METRICS: Final = (
     Metric("request.retried", "counter", "{request}", lambda s: s.retries,
            "Requests that repeated one which failed in passing."),
     Metric("request.limit", "updown", "{request}", lambda s: s.in_flight_limit,
-           "Requests that may be in flight at once, at the moment."),
+           "Requests that may be in flight at once now, at most `max_in_flight`."),
     Metric("request.ended", "counter", "{request}", lambda s: s.requests_by_status,
            "Requests that ended.", "http.response.status_code"),
     Metric("health", "updown", "{exporter}", lambda s: _one_of(_HEALTH, s.health),
