@@ -187,7 +187,7 @@ class Batch:
     route: str = MAIN
     """The route of all its records."""
     is_full: bool = False
-    """Whether it could not have more in it, or need not."""
+    """Whether waiting would not have made it larger: a limit closed it, or it announces."""
 
 
 @frozen

@@ -97,7 +97,7 @@ class Batcher:
 
     def is_full(self, now: float) -> bool:
         """
-        Whether a batch waits to be taken that could not have more in it, or need not.
+        Whether a batch is to be taken that waiting would not make larger.
         """
         if self._full or not self._open:
             return bool(self._full)

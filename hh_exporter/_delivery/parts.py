@@ -88,7 +88,7 @@ class Delivery:
     """The session that it announces."""
     route: str = MAIN
     is_full: bool = False
-    """Whether the batch could not have more in it, or need not."""
+    """Whether waiting would not have made the batch larger."""
     body_size: int = field(init=False)
     """Bytes of its largest body, but for what the dialect puts around."""
     pending: dict[Record, None] = field(init=False)

@@ -2,8 +2,8 @@
 When records come back from disk: a batch at a time, once the server takes events.
 
 A fleet that starts together must not come back together: the first batch is a
-trial, and the next ones follow at jittered intervals that shrink as long as the
-server accepts them: then as fast as they are sent, however far it is. While all
+trial, and the next ones follow at jittered intervals. Those shrink as long as the
+server accepts events, until records come back as fast as they are sent. While all
 sending is blocked, records come back to probe once every record in memory has done
 so in vain, since each of those may be at fault; they change places with these.
 """
@@ -105,7 +105,7 @@ class Recovery:
     @property
     def _most(self) -> int:
         """
-        How many records may be in memory: new ones have the rest, and would displace these again.
+        With how many records in memory no more come back: new ones would displace them again.
         """
         return max(1, self.queue.limits.max_events // 2)
 

@@ -70,7 +70,7 @@ class Shipment:
     is_probe: bool = False
     """Whether it may be sent while all sending is blocked."""
     is_full: bool = False
-    """Whether it is of a whole batch that is full."""
+    """Whether it has all of a full batch: only such bodies show how fast the server is."""
     is_divisible: bool = False
     """Whether it can be divided, should the server fail on it."""
     is_urgent: bool = False

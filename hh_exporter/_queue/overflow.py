@@ -192,7 +192,8 @@ class Overflow:
         Reserve room for those at the head of the line, as far as there is any.
 
         Returns:
-            Whom to wake without the lock: these, and the worker if it can unpack or pack now.
+            Whom to wake without the lock: these, and the worker if something is to be packed now,
+            or room to unpack came free.
         """
         due = (self.packing,) if self.packing.is_due() else ()
         if self.is_moving or not self.budget.line:

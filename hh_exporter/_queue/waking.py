@@ -15,7 +15,7 @@ M = TypeVar("M", bound=Callable[..., Any])
 
 class Woken(Protocol):
     """
-    Who waits: a watch, a place in the line for room, or the worker for something to (un)pack.
+    Who waits: a watch, a place in the line for room, or the worker that packs a backlog.
     """
 
     @property
