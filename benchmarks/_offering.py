@@ -58,7 +58,7 @@ class _Pinned(Limiter):
     def __attrs_post_init__(self) -> None:
         self.limit = self.first = self.ceiling
 
-    def note(self, began: int, status: int | None, seconds: float, size: int) -> None:
+    def note(self, change: int, status: int | None, seconds: float, size: int) -> None:
         pass
 
 

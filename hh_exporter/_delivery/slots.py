@@ -2,8 +2,8 @@
 The deliveries under way, and whether there may be one more.
 
 Their number is the limiter's. Their bodies have to fit into memory beside all that waits
-there, and into a quarter of it; but one may always be. While the next one lacks room, that
-is kept from what is pushed.
+there, and into a quarter of it; but one may always be. While the next one waits for room,
+what is pushed does not get it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Slots:
     """Whether there was no room for the body of one more."""
 
     @property
-    def is_closed(self) -> bool:
+    def must_wait(self) -> bool:
         """
         Whether no more can be taken before one that is in hand ends, or backs off.
         """
@@ -97,7 +97,7 @@ class Slots:
 
     def clear(self) -> None:
         """
-        Let go of all that need one.
+        Let go of all deliveries that were taken.
         """
         for delivery in tuple(self.in_hand):
             delivery.release_all()

@@ -343,7 +343,7 @@ class Worker:
         Say when to look again if the bell does not ring before, and set it to ring.
         """
         events = size = look = inf
-        if not self.slots.is_closed:
+        if not self.slots.must_wait:
             free_at = self.breaker.free_at()
             if free_at > self.clock.now():
                 look = free_at
@@ -378,7 +378,7 @@ class Worker:
         """
         Say until when certainly nothing is sent; -inf if that is not known.
         """
-        if not self.slots.is_closed and self.queue.ledger.queued:
+        if not self.slots.must_wait and self.queue.ledger.queued:
             return -inf
         return self.slots.idle_until
 
