@@ -23,8 +23,8 @@ class Jumping(Limiter):
 
     _random: Random = field(factory=lambda: Random(0), init=False)
 
-    def begin(self) -> int:
-        change = super().begin()
+    def begin(self, *, is_probe: bool = False) -> int:
+        change = super().begin(is_probe=is_probe)
         self._jump()
         return change
 

@@ -6,7 +6,8 @@ then took more for each, by Little's law: those under way over the seconds that 
 So a far server gets many and one that only queues them gets few, and no latency has to be known
 as the usual one: servers move, and the least that was ever seen would starve us. Only full
 batches are judged, and only beside rounds of batches of that size; only while all slots are
-needed; and only requests that began after the last change. A refusal or a timeout halves.
+needed; and only requests that began after the last change. A refusal or a timeout halves. A probe
+that fails shows that the server is gone, and not busy: then it begins anew.
 
 After Netflix's concurrency-limits (Gradient2) and Vector's adaptive request concurrency. Their
 users met limits that jitter drove to 1, since each slow answer counted; that never grew again
@@ -50,6 +51,9 @@ _FAR, _NEAR, _NEARER = 1 / 4, 1 / 2, 3 / 4
 Parts of the timeout that answers may take: beyond the first the limit is not doubled, beyond the
 second not raised, beyond the third lowered.
 """
+
+_PROBE: Final = -1
+"""Stands for the limit of a request that is sent while there may be no others."""
 
 _REFUSALS: Final = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 
@@ -130,11 +134,14 @@ class Limiter:
     def __attrs_post_init__(self) -> None:
         self.limit = self.first = min(_FIRST, self.ceiling)
 
-    def begin(self) -> int:
+    def begin(self, *, is_probe: bool = False) -> int:
         """
         Note that a request begins; pass what is returned with its answer.
+
+        Args:
+            is_probe: Whether it is alone, since all sending is blocked.
         """
-        return self._change
+        return _PROBE if is_probe else self._change
 
     def note(self, change: int, status: int | None, seconds: float, size: int) -> None:
         """
@@ -146,6 +153,8 @@ class Limiter:
             seconds: How long it took.
             size: Bytes of the body, if it was of a full batch; else 0, which says nothing of speed.
         """
+        if change == _PROBE and (status is None or status >= HTTPStatus.INTERNAL_SERVER_ERROR):
+            self._begin_anew()
         if change != self._change:
             return
         if status in _REFUSALS:
@@ -226,6 +235,16 @@ class Limiter:
                 self.reason = "it is still growing"
                 doubles = self._doubles and now.seconds < self.timeout * _FAR
                 self._set(self.limit + (self.limit if doubles else _quarter(self.limit)))
+
+    def _begin_anew(self) -> None:
+        """
+        Forget refusals: the server fails, however many requests there are.
+        """
+        self.reason = "no more are needed"
+        self._step, self._doubles, self._before, self._is_trial = 1, True, None, False
+        self._is_refused = self.is_needed = False
+        self._rest, self._next_rest = 0, _SHORTEST_REST
+        self._set(self.first)
 
     def _halve(self, reason: str, *, doubles: bool = False) -> None:
         self.reason = reason

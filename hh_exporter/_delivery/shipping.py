@@ -235,7 +235,8 @@ class Shipper:
         with self.queue.lock:
             self.queue.ledger.requests.begin(retry=retry)
         self.on_wire += 1
-        began, change = self.clock.now(), self.limiter.begin()
+        began = self.clock.now()
+        change = self.limiter.begin(is_probe=self.breaker.is_blocked)
         limit = self.transport.limit(shipment.deadline.at - _LAST_MOMENT)
         try:
             is_plain = shipment.compressed is None

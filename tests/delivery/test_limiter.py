@@ -19,8 +19,23 @@ from attrs import Factory, define
 from hh_exporter import BatchLimits, Exporter, QueueLimits
 from hh_exporter._delivery.limiter import Limiter
 from tests.conftest import MakeExporter
-from tests.scripted_server import ScriptedServer, hang_after_storing, status
-from tests.support import assert_balanced, delivered, push_all, until
+from tests.delivery.test_outage import opened
+from tests.scripted_server import (
+    ScriptedServer,
+    created,
+    hang_after_storing,
+    status,
+    unavailable,
+)
+from tests.support import (
+    FakeClock,
+    assert_balanced,
+    delivered,
+    flushed,
+    pass_time,
+    push_all,
+    until,
+)
 
 MIB = 2**20
 TIMEOUT = 10.0
@@ -274,6 +289,33 @@ def test_it_comes_back_after_an_outage() -> None:
     assert run.limiter.limit == CEILING
 
 
+@pytest.mark.parametrize("answer", [503, 500, None])
+def test_it_begins_anew_after_an_outage_in_which_a_probe_failed(answer: int | None) -> None:
+    """
+    A server that fails on a lone request does not refuse because there are too many.
+    """
+    run = load(step(lambda _: (0.1, 503), far(0.3), at=5.0)).run(5.0)
+    assert run.limiter.limit == 1
+
+    run.limiter.note(run.limiter.begin(is_probe=True), answer, 0.1, MIB)
+    run.run(3.0)
+
+    assert run.limiter.limit == CEILING
+
+
+def test_a_probe_that_is_refused_as_too_many_changes_nothing() -> None:
+    """
+    Nor does one that is taken.
+    """
+    limiter = Limiter(CEILING, TIMEOUT)
+    limiter.note(limiter.begin(), 429, 0.1, MIB)
+
+    for answer in (429, 200):
+        limiter.note(limiter.begin(is_probe=True), answer, 0.1, MIB)
+
+    assert limiter.limit == 2
+
+
 def test_none_is_added_where_answers_are_almost_too_late() -> None:
     """
     With more at once they would not come in time, and be sent again.
@@ -356,6 +398,21 @@ async def test_a_refusal_leaves_fewer(make_exporter: MakeExporter, server: Scrip
     await until(lambda: exporter.stats().in_flight_limit == 2)
 
     assert exporter.stats().in_flight_reason == "the server refused with HTTP 429"
+
+
+async def test_an_outage_leaves_no_limit_behind(
+    make_exporter: MakeExporter, server: ScriptedServer, clock: FakeClock
+) -> None:
+    server.default = unavailable()
+    exporter = await make_exporter()
+    await opened(exporter, server, clock)
+    assert exporter.stats().in_flight_limit < 4
+    await pass_time(exporter, server, clock, 60.0)
+
+    server.default = created()
+
+    assert (await flushed(exporter, clock)).left == 0
+    assert exporter.stats().in_flight_limit == 4
 
 
 async def test_bodies_take_their_room_in_memory(
