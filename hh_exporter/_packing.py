@@ -10,6 +10,8 @@ from __future__ import annotations
 import ctypes
 import zlib
 from contextlib import suppress
+from mmap import PAGESIZE
+from pathlib import Path
 
 try:
     from isal import isal_zlib
@@ -20,6 +22,9 @@ __all__ = ["give_back", "pack", "unpack"]
 
 _LEVEL = 1
 """Events shrink to about 0.4 of their size; the next levels cost far more than they save."""
+
+_LITTLE = 16
+"""Which part of a process's memory is too little to be given back."""
 
 
 def pack(data: bytes, level: int = _LEVEL) -> bytes:
@@ -44,11 +49,19 @@ def unpack(packed: bytes) -> bytes:
     return zlib.decompress(packed)
 
 
-def give_back() -> None:
+def give_back(freed: int) -> bool:
     """
     Give freed memory back to the system, where libc is glibc: else it keeps what others surround.
 
-    Takes about a millisecond, without the interpreter's lock; to allocate is to wait meanwhile.
+    Not where *freed* bytes are little beside what the process has: that goes through all of its
+    memory, about a millisecond for each 10 MB, and who allocates waits meanwhile.
+
+    Returns:
+        Whether it was tried.
     """
-    with suppress(AttributeError, OSError, TypeError):
+    with suppress(AttributeError, OSError, TypeError, ValueError):
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        if freed * _LITTLE < pages * PAGESIZE:
+            return False
         ctypes.CDLL(None).malloc_trim(0)
+    return True

@@ -85,6 +85,10 @@ class SpooledBooks(Books):
         try:
             super().teardown()
         finally:
+            spooler = self.exporter._life.spooler if hasattr(self, "exporter") else None
+            if spooler is not None:  # after a failure its thread would run on, and be waited for
+                spooler.retire(lambda: None)
+                spooler.join()
             self.patch.undo()
             self.directory.cleanup()
 

@@ -25,8 +25,8 @@ __all__ = ["Packer"]
 
 log = get_log(__name__)
 
-_GIVEN_BACK = 2 * 2**20
-"""How many freed bytes are given back to the system at once."""
+_GIVEN_BACK = 4 * 2**20
+"""How many freed bytes are given back to the system at once, at least."""
 
 
 @define(eq=False)
@@ -39,6 +39,8 @@ class Packer:
     wake: Callable[[], None]
     """Wakes the worker, which calls `tend` then."""
     _helper: Helper = Factory(lambda: Helper("hh_exporter packing"))
+    _give_back_at: int = field(default=_GIVEN_BACK, init=False)
+    """How many bytes are freed before they are given back."""
     _is_busy: bool = field(default=False, init=False)
     _is_over: bool = field(default=False, init=False)
 
@@ -71,19 +73,18 @@ class Packer:
         with self.queue.lock:
             job = self.queue.overflow.alone(packing.next)
         packing.is_served = False
-        if job is None and packing.freed < _GIVEN_BACK:
+        if job is None and packing.freed < self._give_back_at:
             return
+        run: Callable[[], object] = partial(give_back, packing.freed) if job is None else job.run
         try:
-            future = self._helper.submit(give_back if job is None else job.run)
+            future = self._helper.submit(run)
         except OSError as exc:
             log.debug("nothing is packed: %s", exc)
             return
-        if job is None:
-            packing.freed = 0
         self._is_busy, packing.is_served = True, job is not None
         future.add_done_callback(partial(self._end, job))
 
-    def _end(self, job: Job | None, future: asyncio.Future[None]) -> None:
+    def _end(self, job: Job | None, future: asyncio.Future[object]) -> None:
         self._is_busy, packing = False, self.queue.packing
         packing.is_served = False
         has_failed = future.exception() is not None
@@ -91,6 +92,10 @@ class Packer:
             if job is not None and not has_failed:
                 self.queue.overflow.alone(packing.commit, job)
             is_due = packing.is_due()
+            if job is None and not has_failed and future.result():
+                packing.freed, self._give_back_at = 0, _GIVEN_BACK
+            elif job is None:
+                self._give_back_at = 2 * packing.freed
         if has_failed:  # such as for lack of memory: not again before the worker looks
             log.debug("nothing is packed: %s", type(future.exception()).__name__)
         elif not self._is_over:

@@ -1,7 +1,7 @@
 """
 What of a backlog is packed, and when it is unpacked again.
 
-Nothing is done until what waits takes a quarter of the byte limit. From then on all of it is
+Nothing is done until what waits takes half of the byte limit. From then on all of it is
 packed but a window at the head, which is sent next: from the window outwards, the oldest first,
 so each record is packed once, and a block of them leaves memory as it came. Unpacking keeps
 ahead of what is sent, as far as the budget allows.
@@ -26,11 +26,11 @@ from hh_exporter._records import Block, Record, by_seq
 
 __all__ = ["Job", "Packing"]
 
-_PART: Final = 4
-"""Which part of the byte limit waits where a backlog begins."""
-_WINDOW: Final = 2**20
-"""Bytes at the head that stay unpacked, at most: a full batch."""
-_WINDOW_EVENTS: Final = 2_000
+_PART: Final = 2
+"""Which part of the byte limit waits where a backlog begins: far servers have less on the way."""
+_WINDOW: Final = 4 * 2**20
+"""Bytes at the head that stay unpacked, at most: some full batches."""
+_WINDOW_EVENTS: Final = 4_000
 _BLOCK: Final = 128 * 2**10
 """Bytes of records that fill a block, at most: to unpack them takes less than a millisecond."""
 _PACKED_AT_ONCE, _UNPACKED_AT_ONCE = 4, 8

@@ -32,7 +32,9 @@ def make(number: int, size: int = SIZE) -> Record:
 
 
 def make_queue(max_bytes: int = MAX_BYTES, **limits: Any) -> RecordQueue:
-    return RecordQueue(QueueLimits(max_events=10_000, max_bytes=max_bytes, **limits))
+    queue = RecordQueue(QueueLimits(max_events=10_000, max_bytes=max_bytes, **limits))
+    queue.packing.start_at(max_bytes // 4)
+    return queue
 
 
 def fill(queue: RecordQueue, count: int) -> list[Record]:
@@ -78,14 +80,14 @@ def check(queue: RecordQueue) -> None:
 
 def test_nothing_is_packed_in_good_times() -> None:
     """
-    Less than a quarter of the byte limit is no backlog.
+    Less than half of the byte limit is no backlog.
     """
-    queue = make_queue()
+    queue = RecordQueue(QueueLimits(max_bytes=MAX_BYTES))
 
-    fill(queue, BACKLOG - 1)
+    fill(queue, 2 * BACKLOG - 1)
 
     assert queue.packing.next() is None
-    assert queue.packing.look_at == MAX_BYTES // 4
+    assert queue.packing.look_at == MAX_BYTES // 2
 
 
 def test_a_backlog_is_packed_behind_a_window() -> None:
