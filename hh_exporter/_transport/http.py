@@ -24,7 +24,7 @@ import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 from attrs import define, evolve, field
 
-from hh_exporter._clock import Clock, Deadline, within
+from hh_exporter._clock import Clock, Deadline, turn, within
 from hh_exporter._dialects.dialect import Answer
 from hh_exporter._settings.secret import Secret, hidden
 from hh_exporter._transport.addresses import parse_address
@@ -51,10 +51,8 @@ _BEGINNING = 2**12
 _HEAD_LIMIT = 2**16
 """Bytes of one field of an answer's head: proxies send more than the 8 KB of aiohttp's limit."""
 
-_PIECEMEAL_ABOVE = 2**20
-"""aiohttp warns of larger bodies given as bytes: it would write them in one go."""
-
 _PIECE = 2**18
+"""Bytes of a body that are written in one go: half a millisecond, in which the loop is held."""
 
 
 @define(eq=False, kw_only=True)
@@ -192,7 +190,7 @@ class Transport:
         if self._fault:
             return Answer(status=None, failure=self._fault)
         headers = self._headers | ({"Content-Encoding": encoding} if encoding else {})
-        data: Any = body if len(body) <= _PIECEMEAL_ABOVE else _Pieces(body)
+        data: Any = body if len(body) <= _PIECE else _Pieces(body)
         answer = Answer(status=None, failure="no answer in time")
         arrived, coding, limit = bytearray(), "", _ANSWER_LIMIT + _ECHOES * len(body)
         try:
@@ -267,9 +265,10 @@ def _has_news(transport: asyncio.Transport) -> bool:
 
 class _Pieces(aiohttp.payload.Payload):
     """
-    A large body, written piece by piece and copied nowhere.
+    A large body, written piece by piece and copied nowhere; the loop turns after each.
 
-    BytesIO, which aiohttp suggests, is copied whole and then again by the piece.
+    aiohttp writes bytes in one go, and warns of those above 1 MiB. BytesIO, which it suggests,
+    is copied whole and then again by the piece.
     """
 
     _value: bytes
@@ -285,6 +284,7 @@ class _Pieces(aiohttp.payload.Payload):
         view = memoryview(self._value)
         for start in range(0, len(view), _PIECE):
             await writer.write(view[start : start + _PIECE])
+            await turn()
 
     async def write_with_length(
         self, writer: AbstractStreamWriter, content_length: int | None

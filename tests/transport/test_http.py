@@ -12,8 +12,10 @@ import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from random import Random
+from typing import Any
 
 import pytest
+from aiohttp.http_writer import StreamWriter
 from attrs import Factory, define, evolve
 
 from hh_exporter import __version__
@@ -387,6 +389,35 @@ async def test_a_large_body_arrives_whole(transport: Transport, server: Scripted
     assert answer.status == 200
     assert request.body == body
     assert request.headers["content-length"] == str(len(body))
+
+
+async def test_a_large_body_lets_the_loop_turn(
+    transport: Transport, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A body of 1 MiB is written in pieces of 256 KiB at most, each in a turn of its own.
+    """
+    turns, writes, write = 0, list[tuple[int, int]](), StreamWriter.write
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    async def note(self: StreamWriter, chunk: memoryview, *args: Any, **kwargs: Any) -> None:
+        writes.append((turns, len(chunk)))
+        await write(self, chunk, *args, **kwargs)
+
+    monkeypatch.setattr(StreamWriter, "write", note)
+    counting = asyncio.create_task(count())
+    answer = await transport.send("POST", PATH, BODY.ljust(2**20))
+    counting.cancel()
+
+    assert answer.status == 200
+    assert len((await server.next_request()).body) == 2**20
+    assert [size for _, size in writes] == [2**18] * 4
+    assert len({turn for turn, _ in writes}) == 4
 
 
 @pytest.mark.parametrize("size", [10, 2**22], ids=["small", "large"])
