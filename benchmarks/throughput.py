@@ -45,7 +45,8 @@ BASELINES = {PACKED_LIMIT: PACKED_LIMIT, PACKED_EXPORTER: PACKED_LIMIT}
 
 AT_LEAST = {0.0: {EXPORTER: 0.7}, 0.03: {EXPORTER: 0.9}}
 """Events a second over the limit's, by latency."""
-AT_MOST_CPU = {EXPORTER: 1.6}
+AT_MOST_CPU = {EXPORTER: 2.0}
+"""Ids and times alone cost the limit 1.45 times as much; `stages` has the rest."""
 PEERS_AT_LEAST = {0.0: {"OpenTelemetry": 8.0, "LangSmith": 4.0, "the vendor's client": 15.0}}
 """The exporter's events a second over theirs, by latency."""
 
