@@ -32,7 +32,10 @@ FLOORS: list[set[str]] = [
     {"_dialects", "_door", "_recording", "_sessions", "_settings", "_spans"},
     {"_responses"},
     {"_bell", "_records", "events", "exceptions"},
-    {"_clock", "_fake_clock", "_log", "_outcomes", "_packing", "_unique", "_values", "_version"},
+    {
+        *("_clock", "_fake_clock", "_helper", "_log", "_outcomes", "_packing"),
+        *("_unique", "_values", "_version"),
+    },
     {"_outside"},
 ]
 """

@@ -15,11 +15,11 @@ from math import inf
 
 from attrs import Factory, define, field
 
+from hh_exporter._helper import Helper
 from hh_exporter._log import get_log
 from hh_exporter._packing import give_back
 from hh_exporter._queue.packing import Job
 from hh_exporter._queue.queue import RecordQueue
-from hh_exporter._transport.helper import Helper
 
 __all__ = ["Packer"]
 

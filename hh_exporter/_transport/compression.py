@@ -11,7 +11,7 @@ import gzip
 import zlib
 from functools import partial
 
-from hh_exporter._transport.helper import Helper
+from hh_exporter._helper import Helper
 
 try:
     from isal import igzip

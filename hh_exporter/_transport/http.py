@@ -26,10 +26,10 @@ from attrs import define, evolve, field
 
 from hh_exporter._clock import Clock, Deadline, turn, within
 from hh_exporter._dialects.dialect import Answer
+from hh_exporter._helper import Helper
 from hh_exporter._settings.secret import Secret, hidden
 from hh_exporter._transport.addresses import parse_address
 from hh_exporter._transport.compression import READABLE, compress, decompress
-from hh_exporter._transport.helper import Helper
 from hh_exporter._transport.proxies import find_proxy
 from hh_exporter._transport.resolver import Addresses, Resolver
 from hh_exporter._version import __version__

@@ -19,8 +19,8 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from attrs import define, field, frozen
 
 from hh_exporter._clock import Clock
+from hh_exporter._helper import Helper
 from hh_exporter._log import get_log
-from hh_exporter._transport.helper import Helper
 
 __all__ = ["Addresses", "Resolver"]
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from hh_exporter import BatchLimits, Exporter, QueueLimits
-from hh_exporter._transport.helper import Helper
+from hh_exporter._helper import Helper
 from tests.conftest import KEY, MakeExporter
 from tests.delivery.test_outage import opened
 from tests.scripted_server import ScriptedServer, created, unavailable

@@ -29,7 +29,7 @@ from tests.support import (
     push_all,
     settle,
 )
-from tests.transport.test_helper import named
+from tests.test_helper import named
 
 ADVICE = "the exporter was not closed: await aclose(), or use it as an async context manager"
 LEFT = "hh_exporter: the event loop ended with 2 events queued{}: await aclose() before it ends"

@@ -17,9 +17,9 @@ from blockbuster import blockbuster_ctx
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hh_exporter._helper import Helper
 from hh_exporter._transport import compression
-from hh_exporter._transport.helper import Helper
-from tests.transport.test_helper import named, out_of_threads
+from tests.test_helper import named, out_of_threads
 
 Compress: TypeAlias = Callable[[bytes], Coroutine[Any, Any, bytes]]
 

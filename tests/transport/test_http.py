@@ -39,7 +39,7 @@ from tests.scripted_server import (
     truncated_headers,
 )
 from tests.support import PATIENCE, FakeClock, settle, until
-from tests.transport.test_helper import Wall, named, out_of_threads
+from tests.test_helper import Wall, named, out_of_threads
 
 PATH = "/events/model/batch"
 BODY = b'{"model_events":[{"event_id":"e0"}]}'

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from aiohttp.abc import ResolveResult
 
-from hh_exporter._transport.helper import Helper
+from hh_exporter._helper import Helper
 from hh_exporter._transport.resolver import Addresses, Resolver
 from tests.support import PATIENCE, FakeClock, settle, until
-from tests.transport.test_helper import out_of_threads
+from tests.test_helper import out_of_threads
 
 HOST = "api.example.test"
 FRESH = 10.0

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from hh_exporter._transport.helper import Helper
+from hh_exporter._helper import Helper
 from tests.support import PATIENCE
 
 __all__ = ["Wall", "named", "out_of_threads"]
