@@ -21,7 +21,7 @@ except ImportError:
 __all__ = ["give_back", "pack", "unpack"]
 
 _LEVEL = 1
-"""Events shrink to about 0.4 of their size; the next levels cost far more than they save."""
+"""An event by itself shrinks to half of its size; the next levels cost far more than they save."""
 
 _LITTLE = 16
 """Which part of a process's memory is too little to be given back."""
@@ -30,6 +30,10 @@ _LITTLE = 16
 def pack(data: bytes, level: int = _LEVEL) -> bytes:
     """
     Compress *data*: by isal where the extra `gzip` is installed, at a quarter of zlib's cost.
+
+    Args:
+        data: Any bytes.
+        level: 1 to 3; a higher one is slower, and makes them smaller.
     """
     if isal_zlib is not None:
         return isal_zlib.compress(data, level)

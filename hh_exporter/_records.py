@@ -40,7 +40,6 @@ OTHERS: Final = "others"
 UPDATES: Final = "updates"
 """The route of updates; the `event_id` of such a record is that of the event it is about."""
 
-
 _LEVEL: Final = 3
 """How hard a block is packed: a fifth more work than the least saves a twentieth of the bytes."""
 

@@ -506,7 +506,7 @@ def test_no_object_shows_what_it_holds() -> None:
     assert exporter.push(event, SessionProperties(**properties | {"error": CANARY}))
     delivery = Delivery.of(batch, is_probe=False)
     part = Part(batch.records, announced=record.session)
-    shipment = Shipment(path="/", pack=lambda: record.data, read=lambda a: dialect.read(a, {"e0"}))
+    shipment = Shipment(path="/", wrap=lambda: record.data, read=lambda a: dialect.read(a, {"e0"}))
     shipment.compressed = record.data
     shipment.verdict = shipment.read(answer)
     delivery.shipment = shipment

@@ -126,7 +126,7 @@ class Deliverer:
 
         shipment = delivery.shipment = Shipment(
             path=self.dialect.single_path(record.route),
-            pack=lambda: self.dialect.wrap_single(record),
+            wrap=lambda: self.dialect.wrap_single(record),
             read=read,
             deadline=deadline,
             is_probe=True,
@@ -219,7 +219,7 @@ class Deliverer:
         Raises:
             _Blocked: All sending is blocked now.
         """
-        shipment = delivery.shipment = self._pack(delivery, part)
+        shipment = delivery.shipment = self._make_shipment(delivery, part)
         verdict = await self.shipper.ship(shipment)
         if shipment.accepted_before is not None:
             for record in part.records:
@@ -274,7 +274,7 @@ class Deliverer:
             return evolve(part, announced=None)
         return part
 
-    def _pack(self, delivery: Delivery, part: Part) -> Shipment:
+    def _make_shipment(self, delivery: Delivery, part: Part) -> Shipment:
         def read(answer: Answer) -> Verdict:
             sent = {record.event_id for record in delivery.among(part.records)}
             verdict = self.dialect.read(answer, sent, delivery.route)
@@ -290,7 +290,7 @@ class Deliverer:
         return Shipment(
             method=method_of(delivery.route),
             path=self.dialect.batch_path(delivery.route, part.records[0].event_id),
-            pack=lambda: self.dialect.wrap(
+            wrap=lambda: self.dialect.wrap(
                 delivery.among(part.records), self._as_it_stands(part).announced, delivery.route
             ),
             read=read,

@@ -60,7 +60,7 @@ class Shipment:
 
     method: str = "POST"
     path: str
-    pack: Callable[[], bytes]
+    wrap: Callable[[], bytes]
     """Makes the body of what is still to be sent."""
     read: Callable[[Answer], Verdict]
     """Says what an answer means, and settles what was created."""
@@ -96,7 +96,7 @@ class Shipment:
     _failures: int = 0
 
     def __attrs_post_init__(self) -> None:
-        self.body = self.pack()
+        self.body = self.wrap()
         if self.accepted_before is not None:
             self._failures = _FAILURES_TO_BLAME - 1  # they are known: the next one decides
 
@@ -226,7 +226,7 @@ class Shipper:
         if verdict.rest in (Rest.RETRY, Rest.FAILED):
             self.breaker.hold(self.clock.now() + shipment.retry_after)
             if verdict.created and verdict.rest is Rest.RETRY:
-                shipment.body = shipment.pack()
+                shipment.body = shipment.wrap()
                 shipment.compressed = None
         self.on_answer()
         return verdict

@@ -196,7 +196,7 @@ class Packing:
 
     def _may_grow(self, size: int) -> bool:
         """
-        Whether unpacking may take *size* more bytes: within the limit, or if nothing would else.
+        Whether unpacking may take *size* more bytes: always if nothing in flight could make room.
         """
         budget = self.budget
         return not self.ledger.in_flight or budget.bytes + size <= budget.limits.max_bytes
@@ -239,7 +239,9 @@ class Packing:
 
     def _starts(self) -> Iterator[int]:
         """
-        List where what is to be packed may begin: what was put back waits in front.
+        List where unpacked records may begin: behind the window, the last block, and all blocks.
+
+        The first two differ where records were put back, which wait in front of the blocks.
         """
         waiting, skipped_to = self.ledger.waiting, self._skipped_to
         yield max(self._measure_window(), bisect_right(waiting, skipped_to, key=by_seq))
@@ -248,7 +250,7 @@ class Packing:
 
     def _measure_window(self, part: int = 1) -> int:
         """
-        Count the records at the head that are unpacked, up to one *part* of the window.
+        Count the unpacked records at the head, as far as the window, divided by *part*, goes.
         """
         waiting, at, size, most = self.ledger.waiting, 0, 0, self.window // part
         end = min(len(waiting), _WINDOW_EVENTS // part)
