@@ -710,10 +710,10 @@ def test_the_figures_of_sizing_are_those_of_the_defaults() -> None:
     packed = math.floor(queue.max_bytes / 2**20 / 0.4)
 
     for said in (
-        f"| {queue.max_bytes // 2**20} MiB, and {batch.max_bytes // 2**20} MiB |",
+        f"| {queue.max_bytes // 2**20} MiB, and {2 * batch.max_bytes // 2**20} MiB |",
         f"| {300 * queue.max_events // 10**6} MB for `queue.max_events` events |",
         f"of at most {MAX_BODY_BYTES:,} bytes",
-        f"| {_ANSWER_LIMIT // 2**20} MiB and four times its request",
+        f"| {_ANSWER_LIMIT // 2**20} MiB and four times its body",
         f"| {MAX_WAITING // 2**20} MiB |",
         *(
             f"| {rate:,} | {_in_words(in_memory / rate)} | {_in_words(on_disk / rate)} |"
