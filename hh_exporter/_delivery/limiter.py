@@ -66,7 +66,7 @@ class _Round:
 
     limit: int
     seconds: float
-    """How long an answer took."""
+    """How long an answer took, on the average of the middle half."""
     size: float
     """Bytes of a body."""
 
@@ -192,8 +192,7 @@ class Limiter:
             self._fail()
             self._set(self.limit - _quarter(self.limit))
         elif before is not None and now.is_of_another_route(before) and not self._is_refused:
-            self._step, self._doubles = 1, True
-            self._rest, self._next_rest = 0, _SHORTEST_REST
+            self._hurry()
             self._go_on(now, is_needed=is_needed)
         elif before is None or not (is_trial and is_needed and now.is_like(before)):
             self._go_on(now, is_needed=is_needed)
@@ -241,19 +240,28 @@ class Limiter:
         Forget refusals: the server fails, however many requests there are.
         """
         self.reason = "no more are needed"
-        self._step, self._doubles, self._before, self._is_trial = 1, True, None, False
+        self._hurry()
+        self._before, self._is_trial = None, False
         self._is_refused = self.is_needed = False
-        self._rest, self._next_rest = 0, _SHORTEST_REST
         self._set(self.first)
 
     def _halve(self, reason: str, *, doubles: bool = False) -> None:
         self.reason = reason
-        self._fail()
-        self._step, self._doubles, self._before, self._is_trial = 1, doubles, None, False
-        self._is_refused = not doubles
         if doubles:
-            self._rest, self._next_rest = 0, _SHORTEST_REST
+            self._hurry()
+        else:
+            self._fail()
+            self._step = 1
+        self._before, self._is_trial = None, False
+        self._is_refused = not doubles
         self._set(self.limit // 2)
+
+    def _hurry(self) -> None:
+        """
+        Try twice as many next, and at once: the limit may be far from what it should be.
+        """
+        self._step, self._doubles = 1, True
+        self._rest, self._next_rest = 0, _SHORTEST_REST
 
     def _fail(self) -> None:
         """
