@@ -114,7 +114,9 @@ async def test_overload_is_one_warning_and_ends_with_its_cause(
     """
     room = 50
     exporter = await make_exporter(
-        queue=QueueLimits(max_events=room), batch=BatchLimits(max_events=10)
+        queue=QueueLimits(max_events=room),
+        batch=BatchLimits(max_events=10),
+        max_in_flight=4,  # with more, all that there is room for may be in flight
     )
     for spell in range(2):
         server.default = stalled
