@@ -3,7 +3,8 @@ The deliveries under way, and whether there may be one more.
 
 Their number is the limiter's. Their bodies have to fit into memory beside all that waits
 there, and into a quarter of it; but one may always be. While the next one waits for room,
-what is pushed does not get it.
+what is pushed does not get it; and what an answer frees goes to those in line for room only once
+the worker has no use for it, or a full queue would never have more than one in flight.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ __all__ = ["Slots"]
 @define(eq=False, kw_only=True)
 class Slots:
     """
-    The slots of one worker. Changed under the queue's lock.
+    The slots of one worker. Those in hand are changed under the queue's lock.
     """
 
     queue: RecordQueue
@@ -37,15 +38,15 @@ class Slots:
     """Deliveries that were taken, and the task of each."""
     singles: set[Delivery] = Factory(set)
     """Those that go past the queue, and need no slot."""
-    _lacks_room: bool = False
-    """Whether there was no room for the body of one more."""
+    _lacking: int = 0
+    """Bytes of the body of one more, if there was no room for it."""
 
     @property
     def must_wait(self) -> bool:
         """
         Whether no more can be taken before one that is in hand ends, or backs off.
         """
-        return self.is_full or (self._lacks_room and bool(self.in_hand))
+        return self.is_full or bool(self._lacking and self.in_hand)
 
     @property
     def is_full(self) -> bool:
@@ -71,38 +72,54 @@ class Slots:
         """
         most = min(self.max_bytes, self.queue.ledger.queued_bytes)
         has_room = self.queue.hold_bodies(self._bodies, most)
-        self._lacks_room = bool(self.in_hand) and not has_room
-        return not self._lacks_room
+        self._lacking = most if self.in_hand and not has_room else 0
+        return not self._lacking
+
+    def need_none(self) -> None:
+        """
+        Note that no more are to be sent now, if there is room or not.
+        """
+        self._lacking = 0
+
+    def give_rest(self) -> None:
+        """
+        Give the room that bodies don't need to those who wait for it; without the lock.
+        """
+        with self.queue.lock:
+            self.queue.hold_bodies(self._bodies, self._lacking)
+        self.queue.admit()
 
     def add(self, delivery: Delivery) -> None:
         self.in_hand[delivery] = None
         self.queue.hold_bodies(self._bodies)
 
     def remove(self, delivery: Delivery) -> None:
+        """
+        Note that it is over; its room is the next one's until `give_rest`.
+        """
         self.in_hand.pop(delivery, None)
-        self.queue.hold_bodies(self._bodies)
 
     def begin(self, single: Delivery) -> None:
         """
         Note a delivery that goes past the queue; follow with `end`.
         """
-        with self.queue.lock:
-            self.singles.add(single)
-            self.queue.hold_bodies(self._bodies)
+        self.singles.add(single)
+        self.give_rest()
 
     def end(self, single: Delivery) -> None:
-        with self.queue.lock:
-            self.singles.discard(single)
-            self.queue.hold_bodies(self._bodies)
+        self.singles.discard(single)
+        self.give_rest()
 
     def clear(self) -> None:
         """
         Let go of all deliveries that were taken.
         """
-        for delivery in tuple(self.in_hand):
-            delivery.release_all()
-        self.in_hand.clear()
-        self.queue.hold_bodies(self._bodies)
+        with self.queue.lock:
+            for delivery in tuple(self.in_hand):
+                delivery.release_all()
+            self.in_hand.clear()
+            self._lacking = 0
+        self.give_rest()
 
     def records(self) -> Iterator[Record]:
         """

@@ -263,6 +263,7 @@ class Worker:
                         self._end_all()
                         delivery = self._take()
                         if delivery is None:
+                            self.slots.give_rest()
                             self._check_waits()
                             await self._bell.wait(self._next_look())
                             continue
@@ -288,13 +289,13 @@ class Worker:
         Under the lock: a signal that ends the program waits until each record has a place.
         """
         now = self.clock.now()
-        if self.breaker.free_at() > now:
-            return None
         with self.queue.lock:
+            self.slots.need_none()
+            if self.breaker.free_at() > now:
+                return None
             if self.slots.is_full:
                 self.slots.limiter.is_needed |= self.picker.has_full(now)
-                return None
-            if not self.slots.make_room():
+            if self.slots.is_full or not self.slots.make_room():
                 return None
             up_to_seq = self._flush_to if self.closing is None else inf
             batch = self.picker.pick(now, up_to_seq=up_to_seq)
@@ -395,6 +396,5 @@ class Worker:
             return  # it is another worker's
         self.queue.recall({r for single in self.slots.singles for r in single.records})
         self.picker.clear()
-        with self.queue.lock:
-            self.slots.clear()
+        self.slots.clear()
         self.breaker.is_probing = False

@@ -45,6 +45,8 @@ class Budget:
     line: deque[Place] = Factory(deque)
     bodies: int = 0
     """Bytes of the bodies in flight, and of the next one while it waits for room."""
+    kept: int = 0
+    """Bytes of that next one alone, for which there may be no room yet."""
     _reserved_events: int = 0
     _reserved_bytes: int = 0
 

@@ -91,10 +91,11 @@ class Outgoing:
         with self.lock:
             self.ledger.take(records)
 
-    @waking
     def hold_bodies(self, size: int, next_size: int = 0) -> bool:
         """
         Count request bodies as in memory, and keep room for the next, within a quarter of all.
+
+        What this frees is for further bodies until `admit`.
 
         Args:
             size: Bytes of those in flight.
@@ -107,11 +108,19 @@ class Outgoing:
         with self.lock:
             self.body_bytes = size
             is_little = size + next_size <= most * _BODIES
-            budget.bodies = size + next_size if is_little else size
+            budget.kept = next_size if is_little else 0
+            budget.bodies = size + budget.kept
             has_room = is_little and budget.bytes <= most
+        return has_room  # noqa: RET504 - as above
+
+    @waking
+    def admit(self) -> None:
+        """
+        Give those who wait for room what there is of it.
+        """
+        with self.lock:
             admitted = self.overflow.admit_line()
         wake(admitted)
-        return has_room
 
     def untake(self, records: Sequence[Record]) -> None:
         """

@@ -65,8 +65,10 @@ class Overflow:
         size = budget.size_of(newcomer)
         if budget.has_room(size) and not budget.line:
             return True  # since it was found full
+        # What the next body waits for is not displaced at once: it gets what is freed by answers.
+        most = min(max(limits.max_bytes, budget.bytes), limits.max_bytes + budget.kept)
         # A push that overtakes the line may not take the room that the line waits for.
-        most = min(limits.max_bytes, budget.bytes) if budget.line else limits.max_bytes
+        most = min(most, budget.bytes) if budget.line else most
         kept = budget.events - len(ledger.waiting)
         excess = budget.bytes + size - most
         is_in_vain = kept >= limits.max_events or (
@@ -80,7 +82,7 @@ class Overflow:
             while ledger.waiting and not fits:
                 self._displace(ledger.waiting[0], DropReason.QUEUE_FULL, dropped, woken)
                 size = budget.size_of(newcomer)
-                fits = budget.has_room(size) and (not budget.line or budget.bytes + size <= most)
+                fits = budget.events < limits.max_events and budget.bytes + size <= most
             return fits
         finally:
             self.is_moving = False
