@@ -40,6 +40,9 @@ _FEWEST: Final = 4
 _ALIKE: Final = 1.25
 """By how much sizes of batches may differ that are compared."""
 
+_COMPARABLE: Final = 4
+"""The same of those in one round: an update is far smaller than a batch of events."""
+
 _CHANGED: Final = 1.5
 """How much longer answers take if something else has changed than the limit."""
 
@@ -116,6 +119,8 @@ class Limiter:
     _seconds: list[float] = Factory(list)
     _sizes: list[int] = Factory(list)
     """Of the answers of this round."""
+    _others: int = field(default=0, init=False)
+    """How many were about bodies of quite another size, and were left out."""
     _before: _Round | None = field(default=None, init=False)
     """The last round."""
     _is_trial: bool = field(default=False, init=False)
@@ -163,10 +168,25 @@ class Limiter:
             if seconds >= self.timeout * _NEARER:
                 self._halve("no answer in time", doubles=True)
         elif size and status < HTTPStatus.INTERNAL_SERVER_ERROR:
-            self._seconds.append(seconds)
-            self._sizes.append(size)
+            self._add(seconds, size)
             if len(self._seconds) >= self._enough:
                 self._judge()
+
+    def _add(self, seconds: float, size: int) -> None:
+        """
+        Add an answer to this round, unless it is of bodies of quite another size.
+
+        It changes to larger ones if many are, since these take the most time; else if most are.
+        """
+        usual = self._before.size if self._before else self._sizes[0] if self._sizes else size
+        if max(size, usual) > _COMPARABLE * min(size, usual):
+            self._others += 1
+            if self._others < (self._enough / 2 if size > usual else 2 * self._enough):
+                return
+            self._before = None
+            self._clear()
+        self._seconds.append(seconds)
+        self._sizes.append(size)
 
     @property
     def _enough(self) -> int:
@@ -279,6 +299,7 @@ class Limiter:
     def _clear(self) -> None:
         self._seconds.clear()
         self._sizes.clear()
+        self._others = 0
 
 
 def _quarter(limit: int) -> int:

@@ -115,7 +115,7 @@ class Updates:
         else:
             del self._waiting[event_id]
         self.count -= count
-        return Batch(tuple(taken), route=UPDATES)
+        return Batch(tuple(taken), route=UPDATES, is_full=True)  # all that are to go together
 
     def _first(self, held: Container[str]) -> tuple[str, list[Record]] | None:
         """

@@ -115,6 +115,7 @@ class Load:
     done: int = 0
     limits: list[int] = Factory(list)
     """The limit at each answer."""
+    size: int = MIB
     _out: list[tuple[float, float, int, int | None]] = Factory(list)
 
     def run(self, seconds: float) -> Load:
@@ -141,7 +142,7 @@ class Load:
         self.limiter.is_needed |= self.waiting >= 1
 
     def _end(self, _: float, seconds: float, began: int, status: int | None) -> None:
-        self.limiter.note(began, status, seconds, MIB)
+        self.limiter.note(began, status, seconds, self.size)
         self.limits.append(self.limiter.limit)
         if status == 200:
             self.done += 1
@@ -371,6 +372,39 @@ def test_what_is_not_full_says_nothing() -> None:
     assert limiter.limit == 4
 
 
+def test_bodies_of_two_sizes_are_judged_apart() -> None:
+    """
+    A server that works on two requests at once gets few, though every other one is an update.
+    """
+    limiter, now = Limiter(CEILING, TIMEOUT), 0.0
+    serve, sizes = {MIB: workers(2, 0.08, 0.03), 300: workers(2, 0.01, 0.03)}, (MIB, 300)
+    out, limits = list[tuple[float, float, int, int]](), list[int]()
+    for number in range(4_000):
+        limiter.is_needed = True
+        while len(out) < limiter.limit:
+            size = sizes[(number + len(out)) % 2]
+            seconds, _ = serve[size](now)
+            heappush(out, (now + seconds, seconds, size, limiter.begin()))
+        now, seconds, size, began = heappop(out)
+        limiter.note(began, 200, seconds, size)
+        limits.append(limiter.limit)
+
+    assert sum(limits[2_000:]) / 2_000 < 8
+
+
+def test_bodies_that_are_small_from_now_on_are_judged() -> None:
+    """
+    Such as updates, after batches of events.
+    """
+    run = load(workers(2, 0.08, 0.03)).run(60.0)
+    assert run.limiter.limit <= 5
+
+    run.serve, run.size = far(0.3), 300
+    run.run(30.0)
+
+    assert run.limiter.limit >= 10
+
+
 # In an exporter.
 
 
@@ -385,6 +419,21 @@ async def test_more_are_in_flight_while_full_batches_wait(
     assert exporter.stats().in_flight_reason == "no more are needed"
 
     push_all(exporter, *(f"e{n}" for n in range(200)))
+    await delivered(exporter, 200)
+
+    assert exporter.stats().in_flight_limit > 4
+
+
+async def test_updates_that_wait_count_as_batches_do(
+    make_exporter: MakeExporter, server: ScriptedServer
+) -> None:
+    """
+    Each has a request of its own.
+    """
+    exporter = await make_exporter(batch=BatchLimits(linger=0.0))
+
+    for n in range(200):
+        exporter.update(f"e{n}", metadata={"n": n})
     await delivered(exporter, 200)
 
     assert exporter.stats().in_flight_limit > 4
