@@ -22,6 +22,9 @@ from hh_exporter._records import UPDATES, Batch, Record
 
 __all__ = ["Picker"]
 
+_AT_ONCE = 100
+"""How many records are pulled before it is seen whether a batch is full: few more than it has."""
+
 _MAX_UPDATES = 10_000
 """How many updates are pulled at most; the others wait in the queue."""
 
@@ -149,7 +152,7 @@ class Picker:
 
     def _pull(self) -> None:
         batcher, updates = self.batcher, self._updates
-        while (room := self.room) and (records := self.queue.pull(room)):
+        while (room := self.room) and (records := self.queue.pull(min(room, _AT_ONCE))):
             for record in records:
                 (updates if record.route == UPDATES else batcher).add(record)
 

@@ -18,7 +18,7 @@ from typing import Literal
 from attrs import Factory, define, evolve, field
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result
 
-from hh_exporter._clock import NEVER, Clock, Deadline
+from hh_exporter._clock import NEVER, Clock, Deadline, turn
 from hh_exporter._delivery.breaker import Breaker
 from hh_exporter._delivery.limiter import Limiter
 from hh_exporter._delivery.retry import next_delay, parse_retry_after
@@ -203,6 +203,8 @@ class Shipper:
             shipment.compressed = None
         elif shipment.compressed is None:
             shipment.compressed = await self.transport.compress(shipment.body)
+        if shipment.is_full:
+            await turn()  # to make the body took a while
         await self._sit_out_hold(shipment)
         if self.breaker.is_blocked and not shipment.is_probe:
             return _HELD
