@@ -48,6 +48,7 @@ _SUSPECTS = {
 
 _FAILURES_TO_BLAME = 3
 
+_LARGE = 2**18  # bytes of a body that takes a while to be made
 _LAST_MOMENT = 0.005
 """Seconds before its deadline at which an attempt ends: what arrived by then counts."""
 
@@ -203,8 +204,8 @@ class Shipper:
             shipment.compressed = None
         elif shipment.compressed is None:
             shipment.compressed = await self.transport.compress(shipment.body)
-        if shipment.is_full:
-            await turn()  # to make the body took a while
+        if len(shipment.body) >= _LARGE:
+            await turn()
         await self._sit_out_hold(shipment)
         if self.breaker.is_blocked and not shipment.is_probe:
             return _HELD
