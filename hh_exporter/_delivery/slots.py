@@ -95,9 +95,11 @@ class Slots:
 
     def remove(self, delivery: Delivery) -> None:
         """
-        Note that it is over; its room is the next one's until `give_rest`.
+        Note that it is over; its room is the next one's until `give_rest`, if anything waits.
         """
         self.in_hand.pop(delivery, None)
+        if not self.queue.ledger.queued:
+            self.queue.hold_bodies(self._bodies)
 
     def begin(self, single: Delivery) -> None:
         """
