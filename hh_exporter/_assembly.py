@@ -207,7 +207,7 @@ class WorkerMaker:
             addresses=self._addresses,
         )
         limiter = self.make_limiter(settings.max_in_flight, settings.request_timeout)
-        slots = Slots(queue=self.queue, limiter=limiter, max_bytes=settings.batch.max_bytes)
+        slots = Slots(queue=self.queue, limiter=limiter)
         shipper = Shipper(
             queue=self.queue,
             transport=transport,

@@ -47,6 +47,10 @@ class _Draft:
     is_full: bool = False
     """Whether a limit closed it."""
 
+    @property
+    def body_size(self) -> int:
+        return self.size + (0 if self.session is None else len(self.session.data))
+
 
 @define(eq=False)
 class Batcher:
@@ -94,6 +98,15 @@ class Batcher:
         How many more bytes of records make a batch full that sessions share.
         """
         return max(1, self._limit(None) - 1 - max([batch.size for batch in self._mixed], default=0))
+
+    @property
+    def next_size(self) -> int:
+        """
+        Bytes of the body that `pop` takes next, at most, but for what the dialect puts around.
+        """
+        drafts = [self._full[0]] if self._full else []
+        drafts += [self._first_open()] if self._open else []
+        return max([batch.body_size for batch in drafts], default=0)
 
     def is_full(self, now: float) -> bool:
         """

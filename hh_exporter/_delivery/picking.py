@@ -61,6 +61,15 @@ class Picker:
             batch = self._pick(now, up_to_seq)
         return batch
 
+    def measure(self) -> int:
+        """
+        Pull what may be sent, and say how many bytes the body of what is sent next has, at most.
+        """
+        self._pull()
+        if self.queue.packing.is_stuck or self.prober.aside:  # it is not known
+            return min(self.batcher.limits.max_bytes, self.queue.ledger.queued_bytes)
+        return max(self.batcher.next_size, self._updates.next_size)
+
     def trim(self, batch: Batch, *, is_lone: bool) -> Batch:
         """
         Make of *batch* a probe; see `Prober.trim`.

@@ -32,8 +32,6 @@ class Slots:
 
     queue: RecordQueue
     limiter: Limiter
-    max_bytes: int
-    """Bytes of a body, unless it has one event alone."""
     in_hand: dict[Delivery, asyncio.Task[None] | None] = Factory(dict)
     """Deliveries that were taken, and the task of each."""
     singles: set[Delivery] = Factory(set)
@@ -63,16 +61,15 @@ class Slots:
             return True
         return count - sum(delivery.idle_until > -inf for delivery in self.in_hand) >= limit
 
-    def make_room(self) -> bool:
+    def make_room(self, size: int) -> bool:
         """
-        Keep room for one more body, as large as it may be now.
+        Keep room for one more body of *size* bytes.
 
         Returns:
             Whether there is that much.
         """
-        most = min(self.max_bytes, self.queue.ledger.queued_bytes)
-        has_room = self.queue.hold_bodies(self._bodies, most)
-        self._lacking = most if self.in_hand and not has_room else 0
+        has_room = self.queue.hold_bodies(self._bodies, size)
+        self._lacking = size if self.in_hand and not has_room else 0
         return not self._lacking
 
     def need_none(self) -> None:

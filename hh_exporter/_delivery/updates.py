@@ -15,7 +15,7 @@ from collections.abc import Container
 from attrs import Factory, define
 
 from hh_exporter._queue.followed import Followed
-from hh_exporter._records import UPDATES, Batch, Record, by_seq
+from hh_exporter._records import UPDATES, Batch, Record, by_seq, total_bytes
 from hh_exporter._settings.batch import BatchLimits
 
 __all__ = ["Updates"]
@@ -68,6 +68,13 @@ class Updates:
         Say when the next is due; None if none may be sent. For *held* see `pop`.
         """
         return None if (first := self._first(held)) is None else self._due_at(first[1])
+
+    @property
+    def next_size(self) -> int:
+        """
+        Bytes of those of the event that was updated first, which go out next if nothing holds it.
+        """
+        return total_bytes(next(iter(self._waiting.values()), ()))
 
     def take_behind(self, followed: Followed) -> list[Record]:
         """

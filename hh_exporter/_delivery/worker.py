@@ -295,7 +295,7 @@ class Worker:
                 return None
             if self.slots.is_full:
                 self.slots.limiter.is_needed |= self.picker.has_full(now)
-            if self.slots.is_full or not self.slots.make_room():
+            if self.slots.is_full or not self.slots.make_room(self.picker.measure()):
                 return None
             up_to_seq = self._flush_to if self.closing is None else inf
             batch = self.picker.pick(now, up_to_seq=up_to_seq)

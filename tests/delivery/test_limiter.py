@@ -439,6 +439,28 @@ async def test_updates_that_wait_count_as_batches_do(
     assert exporter.stats().in_flight_limit > 4
 
 
+@pytest.mark.parametrize("kind", ["updates", "sessions"])
+async def test_small_bodies_need_little_room(
+    make_exporter: MakeExporter, server: ScriptedServer, kind: str
+) -> None:
+    """
+    However much waits: what counts is the size of the next one.
+    """
+    server.default = hang_after_storing()
+    exporter = await make_exporter(
+        batch=BatchLimits(max_bytes=40_000, linger=0.0), queue=QueueLimits(max_bytes=100_000)
+    )
+
+    for n in range(100):
+        if kind == "updates":
+            exporter.update(f"e{n}", metadata={"text": "x" * 500})
+        else:
+            with exporter.session(f"session {n}"):
+                push_all(exporter, f"e{n}")
+
+    await server.requests_seen(4)
+
+
 async def test_a_refusal_leaves_fewer(make_exporter: MakeExporter, server: ScriptedServer) -> None:
     server.script(status(429))
     exporter = await make_exporter(batch=BatchLimits(max_events=1))

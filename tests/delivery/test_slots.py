@@ -22,7 +22,7 @@ MAX_BYTES = 64 * SIZE
 
 def make_slots() -> Slots:
     queue = RecordQueue(QueueLimits(max_events=1_000, max_bytes=MAX_BYTES))
-    return Slots(queue=queue, limiter=Limiter(16, 10.0), max_bytes=SIZE + 1)
+    return Slots(queue=queue, limiter=Limiter(16, 10.0))
 
 
 @define
@@ -70,7 +70,7 @@ class Full:
         """
         slots, queue = self.slots, self.slots.queue
         slots.need_none()
-        while not slots.is_full and slots.make_room():
+        while not slots.is_full and slots.make_room(SIZE + 1):
             records = queue.pull(1)
             queue.take(records)
             slots.add(Delivery.of(Batch(tuple(records)), is_probe=False))
