@@ -58,7 +58,9 @@ class _Pinned(Limiter):
     def __attrs_post_init__(self) -> None:
         self.limit = self.first = self.ceiling
 
-    def note(self, change: int, status: int | None, seconds: float, size: int) -> None:
+    def note(
+        self, change: int, status: int | None, seconds: float, size: int, *, is_known: bool = False
+    ) -> None:
         pass
 
 

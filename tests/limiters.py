@@ -28,8 +28,10 @@ class Jumping(Limiter):
         self._jump()
         return change
 
-    def note(self, change: int, status: int | None, seconds: float, size: int) -> None:
-        super().note(change, status, seconds, size)
+    def note(
+        self, change: int, status: int | None, seconds: float, size: int, *, is_known: bool = False
+    ) -> None:
+        super().note(change, status, seconds, size, is_known=is_known)
         self._jump()
 
     def _jump(self) -> None:

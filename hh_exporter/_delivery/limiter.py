@@ -6,8 +6,9 @@ then took more for each, by Little's law: those under way over the seconds that 
 So a far server gets many and one that only queues them gets few, and no latency has to be known
 as the usual one: servers move, and the least that was ever seen would starve us. Only full
 batches are judged, and only beside rounds of batches of that size; only while all slots are
-needed; and only requests that began after the last change. A refusal or a timeout halves. A probe
-that fails shows that the server is gone, and not busy: then it begins anew.
+needed; and only requests that began after the last change. A refusal or a timeout halves;
+one HTTP 503 may be about what is in that body, so it takes two of them in a row. A probe that
+fails shows that the server is gone, and not busy: then it begins anew.
 
 After Netflix's concurrency-limits (Gradient2) and Vector's adaptive request concurrency. Their
 users met limits that jitter drove to 1, since each slow answer counted; that never grew again
@@ -127,6 +128,8 @@ class Limiter:
     """Whether it had another limit, and decides whether this one is better."""
     _is_refused: bool = field(default=False, init=False)
     """Whether the server refused requests since a larger limit was found to be better."""
+    _is_failing: bool = field(default=False, init=False)
+    """Whether the last answer was 503: one alone may be about what is in that body."""
     _step: int = field(default=1, init=False)
     """In which direction is tried next: 1 or -1."""
     _doubles: bool = field(default=True, init=False)
@@ -148,7 +151,9 @@ class Limiter:
         """
         return _PROBE if is_probe else self._change
 
-    def note(self, change: int, status: int | None, seconds: float, size: int) -> None:
+    def note(
+        self, change: int, status: int | None, seconds: float, size: int, *, is_known: bool = False
+    ) -> None:
         """
         Note an answer, or that there was none in time.
 
@@ -157,10 +162,15 @@ class Limiter:
             status: Of HTTP; None if no answer came.
             seconds: How long it took.
             size: Bytes of the body, if it was of a full batch; else 0, which says nothing of speed.
+            is_known: Whether the server had failed on that body before.
         """
         if change == _PROBE and (status is None or status >= HTTPStatus.INTERNAL_SERVER_ERROR):
             self._begin_anew()
-        if change != self._change:
+        is_failing = status == HTTPStatus.SERVICE_UNAVAILABLE
+        if is_failing and is_known:
+            return
+        was_failing, self._is_failing = self._is_failing, is_failing
+        if change != self._change or (is_failing and not was_failing):
             return
         if status in _REFUSALS:
             self._halve(f"the server refused with HTTP {status}")

@@ -257,7 +257,8 @@ class Shipper:
             took = now - began - limit.held
             shipment.tried_for += took
         size = len(shipment.body) if shipment.is_full else 0
-        self.limiter.note(change, answer.status, took, size)
+        is_known = shipment.accepted_before is not None
+        self.limiter.note(change, answer.status, took, size, is_known=is_known)
         with self.queue.lock:
             self.queue.ledger.requests.end(answer.status, now - began)
         shipment.retry_after = self._silence(answer)

@@ -163,7 +163,7 @@ class Fixed(Limiter):
     def __attrs_post_init__(self) -> None:
         self.limit = self.first = self.ceiling
 
-    def note(self, *_: Any) -> None:
+    def note(self, *_: Any, **__: Any) -> None:
         pass
 
 
@@ -254,6 +254,35 @@ def test_a_refusal_halves() -> None:
 
     assert run.limiter.limit == CEILING // 2
     assert run.limiter.reason == "the server refused with HTTP 503"
+
+
+def test_a_body_on_which_the_server_fails_is_no_refusal() -> None:
+    """
+    HTTP 503 for one of them, while others are taken, is not about how many there are.
+    """
+    limiter = Limiter(CEILING, TIMEOUT)
+    for number in range(200):
+        limiter.is_needed = True
+        limiter.note(limiter.begin(), 503 if number % 8 == 3 else 200, 0.1, MIB)
+        if number % 8 == 3:  # and again
+            limiter.note(limiter.begin(), 503, 0.1, MIB, is_known=True)
+
+    assert limiter.limit == CEILING
+
+
+def test_a_server_that_is_busy_gets_few() -> None:
+    """
+    It says so with 503 as well.
+    """
+    limit = RateLimit(10)
+
+    def serve(now: float) -> tuple[float, int | None]:
+        seconds, status = limit(now)
+        return seconds, 503 if status == 429 else status
+
+    run = load(serve).run(60.0)
+
+    assert sum(run.limits[-300:]) / 300 < 2
 
 
 def test_answers_to_what_began_before_say_nothing() -> None:
@@ -475,9 +504,10 @@ async def test_an_outage_leaves_no_limit_behind(
     make_exporter: MakeExporter, server: ScriptedServer, clock: FakeClock
 ) -> None:
     server.default = unavailable()
-    exporter = await make_exporter()
+    exporter = await make_exporter(batch=BatchLimits(max_events=1))
+    push_all(exporter, *(f"e{n}" for n in range(4)))
+    await until(lambda: exporter.stats().in_flight_limit < 4)
     await opened(exporter, server, clock)
-    assert exporter.stats().in_flight_limit < 4
     await pass_time(exporter, server, clock, 60.0)
 
     server.default = created()
