@@ -92,11 +92,10 @@ class Slots:
 
     def remove(self, delivery: Delivery) -> None:
         """
-        Note that it is over; its room is the next one's until `give_rest`, if anything waits.
+        Note that it is over; those in line get none of its room before `give_rest`.
         """
         self.in_hand.pop(delivery, None)
-        if not self.queue.ledger.queued:
-            self.queue.hold_bodies(self._bodies)
+        self.queue.hold_bodies(self._bodies, self._lacking)
 
     def begin(self, single: Delivery) -> None:
         """
