@@ -189,7 +189,8 @@ class WorkerMaker:
         Make a worker for *loop* that calls *on_over* once it is over.
         """
         settings = self.settings
-        batcher = Batcher(settings.batch, self.dialect.overhead, self.sessions)
+        limits = settings.batch.within(settings.queue)
+        batcher = Batcher(limits, self.dialect.overhead, self.sessions)
         breaker = self.make_breaker(self.random)
         bell = Bell(self.clock, loop)
 
@@ -231,7 +232,7 @@ class WorkerMaker:
             limit_bytes=batcher.limit_bytes,
             slots=slots,
         )
-        prober = Prober(self.queue, settings.batch.max_events)
+        prober = Prober(self.queue, limits.max_events)
         return Worker(
             loop=loop,
             queue=self.queue,
@@ -261,7 +262,7 @@ class WorkerMaker:
             breaker=breaker,
             prober=prober,
             random=self.random,
-            max_events=self.settings.batch.max_events,
+            max_events=self.settings.batch.within(self.settings.queue).max_events,
             max_bytes=self.settings.batch.max_bytes,
             wake=wake,
         )

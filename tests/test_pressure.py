@@ -11,6 +11,7 @@ from typing import Literal
 import pytest
 
 from hh_exporter import BatchLimits, DropReason, Exporter, ModelEvent, QueueLimits
+from hh_exporter._clock import let_arrive
 from tests.conftest import KEY, MakeExporter
 from tests.programs import running
 from tests.scripted_server import (
@@ -99,6 +100,27 @@ def encoded(event: ModelEvent) -> bytes:
 
 OVERLOAD = 500
 """Events in each spell of too many."""
+
+
+@pytest.mark.parametrize(("room", "most"), [(40, 40), (400, 300), (1_000, 750)])
+async def test_a_small_queue_can_drop_the_oldest_of_what_waits(
+    make_exporter: MakeExporter, server: ScriptedServer, room: int, most: int
+) -> None:
+    """
+    At least a quarter of its events are not in flight, unless these are few.
+    """
+    server.default = hang_after_storing()
+    exporter = await make_exporter(
+        queue=QueueLimits(max_events=room), batch=BatchLimits(linger=0.0)
+    )
+    for i in range(3 * room):
+        exporter.push(model_event(event_id=f"event-{i:05}"))
+        if i % 100 == 99:
+            await let_arrive()
+
+    assert 0 < exporter.stats().in_flight <= most
+    accepted = exporter.push(model_event())
+    assert accepted == (exporter.stats().in_flight < room)
 
 
 @pytest.mark.parametrize("stalled", [status(503), hang()], ids=["503", "black hole"])

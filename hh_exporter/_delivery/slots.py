@@ -23,6 +23,9 @@ from hh_exporter._records import Record
 
 __all__ = ["Slots"]
 
+_FEW = 100
+"""Events that may be in flight even if the queue has room for little more."""
+
 
 @define(eq=False, kw_only=True)
 class Slots:
@@ -55,6 +58,8 @@ class Slots:
         but not the last one: a batch on which the server always fails would hold up the others.
         """
         count, limit = len(self.in_hand), self.limiter.limit
+        if count and self.queue.ledger.in_flight >= max(_FEW, self.queue.limits.max_events // 2):
+            return True  # the other half is what a full queue can drop
         if count < limit:
             return False
         if count >= self.limiter.first:
