@@ -41,7 +41,8 @@ def opening_exporter(
 
         async with Exporter(
             base_url=url,
-            queue=QueueLimits(max_events=room, max_bytes=2**40),
+            # Of a smaller queue a batch takes a quarter at most.
+            queue=QueueLimits(max_events=4 * room, max_bytes=2**40),
             batch=batch,
             max_in_flight=in_flight,
             compression=compression,
@@ -57,6 +58,6 @@ def idle_exporter(url: str, room: int) -> Exporter:
     """
     return Exporter(
         base_url=url,
-        queue=QueueLimits(max_events=room, max_bytes=2**40),
+        queue=QueueLimits(max_events=8 * room, max_bytes=2**40),
         batch=BatchLimits(max_events=2 * room, max_bytes=5_000_000, linger=60.0),
     )

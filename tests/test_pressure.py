@@ -202,7 +202,8 @@ async def flood(size):
         if i % chunk == 0:
             peak = max(peak, resident())
             await asyncio.sleep(0)
-        while i == 4 * chunk and exporter.stats().requests < 4:
+        # As many bodies as take a quarter of it, or one.
+        while i == 4 * chunk and exporter.stats().requests < min(4, max(1, budget // size // 5)):
             await asyncio.sleep(0)
     held = exporter.stats()
     assert held.in_flight and held.queued_bytes <= budget and held.dropped or directory, held
@@ -230,13 +231,13 @@ SLACK = 8 * MB
 
 def allowed(size: int, budget: int, room: int | None) -> float:
     """
-    Compute what the docs allow: the budget, four bodies in flight, and what waits to be written.
+    Compute what the docs allow: the budget, one body and its events, and what waits to be written.
 
     An event that is being encoded is there twice for a moment, beside all that.
     """
     waiting = 0 if room is None else (room or 32 * MB) + SLACK
-    bodies = 4 * (max(size, MB) + 64 * KB)
-    return (budget + waiting) * (1 + OBJECTS * KB / size) + bodies + 2 * size + SLACK
+    beyond = 2 * (max(size, MB) + 64 * KB)
+    return (budget + waiting) * (1 + OBJECTS * KB / size) + beyond + 2 * size + SLACK
 
 
 async def flood(

@@ -16,10 +16,11 @@ from email.utils import parsedate_to_datetime
 from tenacity import RetryCallState
 
 from hh_exporter._log import get_log
+from hh_exporter._outcomes import Verdict
 from hh_exporter._outside import comes_from_outside
 from hh_exporter._settings.retry import RetryPolicy
 
-__all__ = ["next_delay", "parse_retry_after"]
+__all__ = ["last_verdict", "next_delay", "parse_retry_after"]
 
 log = get_log(__name__)
 
@@ -87,3 +88,12 @@ def parse_retry_after(value: str, wall: float) -> float | None:
         return max(0.0, date.timestamp() - wall)
     except (TypeError, ValueError, OverflowError):
         return None
+
+
+def last_verdict(state: RetryCallState) -> Verdict:
+    """
+    Return what the last attempt came to.
+    """
+    assert state.outcome is not None  # noqa: S101
+    verdict: Verdict = state.outcome.result()
+    return verdict

@@ -21,7 +21,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_result
 from hh_exporter._clock import NEVER, Clock, Deadline, turn
 from hh_exporter._delivery.breaker import Breaker
 from hh_exporter._delivery.limiter import Limiter
-from hh_exporter._delivery.retry import next_delay, parse_retry_after
+from hh_exporter._delivery.retry import last_verdict, next_delay, parse_retry_after
 from hh_exporter._dialects.dialect import Answer
 from hh_exporter._dialects.vendor import other_host
 from hh_exporter._log import get_log
@@ -48,7 +48,9 @@ _SUSPECTS = {
 
 _FAILURES_TO_BLAME = 3
 
-_LARGE = 2**18  # bytes of a body that takes a while to be made
+_LARGE = 2**18
+"""Bytes of a body that takes a while to be made."""
+
 _LAST_MOMENT = 0.005
 """Seconds before its deadline at which an attempt ends: what arrived by then counts."""
 
@@ -157,7 +159,7 @@ class Shipper:
             wait=partial(self._next_delay, shipment),
             stop=partial(self._is_out_of_time, shipment),
             sleep=partial(self._back_off, shipment),
-            retry_error_callback=_last_verdict,
+            retry_error_callback=last_verdict,
         )
         try:
             verdict: Verdict = await retrying(self._attempt, shipment)
@@ -393,9 +395,3 @@ class Shipper:
         finally:
             shipment.idle_until = -inf
             self.backing_off -= 1
-
-
-def _last_verdict(state: RetryCallState) -> Verdict:
-    assert state.outcome is not None  # noqa: S101
-    verdict: Verdict = state.outcome.result()
-    return verdict
