@@ -84,7 +84,8 @@ async def measure_drain(
         exporter = Exporter(
             base_url=sink.url,
             batch=batch,
-            queue=QueueLimits(max_events=queued, max_bytes=2**40),
+            # Of a smaller queue a batch takes a quarter at most.
+            queue=QueueLimits(max_events=4 * queued, max_bytes=2**40),
             max_in_flight=IN_FLIGHT,
             close_timeout=60.0,
         )

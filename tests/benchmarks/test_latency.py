@@ -173,7 +173,9 @@ def test_a_close_sends_as_many_requests_as_what_it_is_compared_with(
 
     asyncio.run(measure_drain(events, CountingSink(sink.url)))
 
-    assert requests == [6, 6, 2, 2]
+    default, beside, larger, beside_larger = requests
+    assert default == beside > 1
+    assert larger == beside_larger > 1
 
 
 def test_no_shutdown_counts_unless_all_was_dropped_as_closed(
