@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 import signal
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -158,11 +159,13 @@ async def test_granian_is_not_left_waiting(server: ScriptedServer, tmp_path: Pat
     async with loaded(
         server, tmp_path, source, granian(*ALONE), ready=LISTENS, **LATE, **ENDLESS
     ) as load:
+        began = time.monotonic()
         await load.stop(calls=10)
 
     check(load)
     assert cut_off(load) != Counter()
-    assert "refused to gracefully stop" not in load.site.done.stdout
+    # Granian may say that it kills a worker which has just ended: it looks a millisecond later.
+    assert time.monotonic() - began < 28, "it was killed"
 
 
 async def test_a_task_that_outlives_its_grace_is_recorded(
