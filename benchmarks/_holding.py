@@ -165,7 +165,7 @@ def hold_in_exporter(lines: Sequence[bytes], count: int, url: str, *, collection
     """
 
     async def hold() -> Held:
-        room = max(QueueLimits().max_bytes, 2 * sum(map(len, _repeat(lines, count))))
+        room = max(QueueLimits().max_bytes, int(1.4 * sum(map(len, _repeat(lines, count)))))
         limits = QueueLimits(max_events=2**40, max_bytes=room)
         async with _stalled(url, limits) as exporter:
 
@@ -253,6 +253,7 @@ def overfill(flood: Flood, url: str) -> Overfilled:
 
     async def push_all() -> Overfilled:
         async with _stalled(url, flood.limits) as exporter:
+            exporter._life.queue.packing.start_at(2**60)  # as of events that can't be packed
             trim()
             before = peak = read_resident()
             turn, is_filling = flood.turn, True

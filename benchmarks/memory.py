@@ -39,7 +39,7 @@ EXPORTER = "the exporter"
 BYTES = "a list of their JSON"
 OBJECTS = "a list of ModelEvents"
 DICTS = "a list of dicts"
-RESIDENT_AT_MOST = {EXPORTER: 0.5}
+RESIDENT_AT_MOST = {EXPORTER: 0.6}
 PAUSE_AT_MOST = {EXPORTER: 1.2}
 
 _TINY: Fields = {"model": "m"}
@@ -50,8 +50,8 @@ FLOODS = {
     "5 MB": Flood(fields={"model": "m", "error": "x" * 4_990_000}, count=40, limits=QueueLimits()),
     "1 MB": Flood(fields={"model": "m", "error": "x" * 10**6}, count=150, limits=QueueLimits()),
     "6.5 KB": Flood(fields={"model": "m", "error": "x" * 6300}, count=25_000, limits=QueueLimits()),
-    "tiny": Flood(fields=_TINY, count=25_000, limits=QueueLimits()),
-    "tiny, own sessions": Flood(fields=_TINY, session=_PLAN, count=25_000, limits=QueueLimits()),
+    "tiny": Flood(fields=_TINY, count=75_000, limits=QueueLimits()),
+    "tiny, own sessions": Flood(fields=_TINY, session=_PLAN, count=75_000, limits=QueueLimits()),
     "tiny, uncounted": Flood(fields=_TINY, count=200_000, limits=_NO_COUNT),
     "tiny, own sessions, uncounted": Flood(
         fields=_TINY, session=_PLAN, count=100_000, limits=_NO_COUNT

@@ -23,7 +23,7 @@ __all__ = ["give_back", "pack", "unpack"]
 _LEVEL = 1
 """An event by itself shrinks to half of its size; the next levels cost far more than they save."""
 
-_LITTLE = 16
+_LITTLE = 32
 """Which part of a process's memory is too little to be given back."""
 
 

@@ -25,7 +25,7 @@ __all__ = ["Packer"]
 
 log = get_log(__name__)
 
-_GIVEN_BACK = 4 * 2**20
+_GIVEN_BACK = 2 * 2**20
 """How many freed bytes are given back to the system at once, at least."""
 
 

@@ -28,9 +28,9 @@ __all__ = ["Job", "Packing"]
 
 _PART: Final = 2
 """Which part of the byte limit waits where a backlog begins: far servers have less on the way."""
-_WINDOW: Final = 4 * 2**20
+_WINDOW: Final = 2 * 2**20
 """Bytes at the head that stay unpacked, at most: some full batches."""
-_WINDOW_EVENTS: Final = 4_000
+_WINDOW_EVENTS: Final = 2_000
 _BLOCK: Final = 128 * 2**10
 """Bytes of records that fill a block, at most: to unpack them takes less than a millisecond."""
 _PACKED_AT_ONCE, _UNPACKED_AT_ONCE = 4, 8
