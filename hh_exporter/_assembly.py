@@ -42,8 +42,8 @@ from hh_exporter._queue.copying import CopyingQueue
 from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._records import Record
 from hh_exporter._sessions import Sessions
-from hh_exporter._settings.batch import MAX_BODY_BYTES
-from hh_exporter._settings.queue import QueueLimits
+from hh_exporter._settings.batch import MAX_BODY_BYTES, BatchLimits
+from hh_exporter._settings.queue import QueueLimits, portion
 from hh_exporter._transport.http import Transport
 from hh_exporter._transport.resolver import Addresses
 
@@ -51,6 +51,9 @@ if TYPE_CHECKING:  # SQLite and the spool are loaded where one is wanted
     from hh_exporter._spool.spooler import Spooler
 
 __all__ = ["WorkerMaker", "assemble", "draw"]
+
+_BATCHES = 4
+"""How many batches a queue has room for, at least, if it is not very small."""
 
 _random = Random()  # noqa: S311
 os.register_at_fork(after_in_child=_random.seed)
@@ -81,7 +84,7 @@ def assemble(
         copy: Takes a copy of each record, if there is to be one.
         owner: What stands for the exporter in the scopes of its sessions and steps.
     """
-    private = evolve(settings, before_send=None, on_outcome=None)
+    private = evolve(settings, before_send=None, on_outcome=None, batch=_fit(settings))
     wire = DIALECTS[settings.dialect]()
     sessions = Sessions()
     queue = _make_queue(settings.queue, copy)
@@ -120,6 +123,14 @@ def assemble(
     )
     see_to_the_end(life)
     return intake, life
+
+
+def _fit(settings: Settings) -> BatchLimits:
+    """
+    Make the limits with which a batch leaves most of a small queue to others.
+    """
+    most = portion(settings.queue, _BATCHES)
+    return evolve(settings.batch, max_events=min(settings.batch.max_events, most))
 
 
 def _make_queue(limits: QueueLimits, copy: Callable[[Record, bytes], None] | None) -> RecordQueue:
@@ -189,8 +200,7 @@ class WorkerMaker:
         Make a worker for *loop* that calls *on_over* once it is over.
         """
         settings = self.settings
-        limits = settings.batch.within(settings.queue)
-        batcher = Batcher(limits, self.dialect.overhead, self.sessions)
+        batcher = Batcher(settings.batch, self.dialect.overhead, self.sessions)
         breaker = self.make_breaker(self.random)
         bell = Bell(self.clock, loop)
 
@@ -199,14 +209,7 @@ class WorkerMaker:
             if failure := breaker.reason or breaker.failure:
                 self.on_failure(failure)
 
-        transport = Transport(
-            base_url=settings.base_url,
-            api_key=settings.api_key,
-            timeout=settings.request_timeout,
-            clock=self.clock,
-            ssl_context=settings.ssl_context,
-            addresses=self._addresses,
-        )
+        transport = self._make_transport()
         limiter = self.make_limiter(settings.max_in_flight, settings.request_timeout)
         slots = Slots(queue=self.queue, limiter=limiter)
         shipper = Shipper(
@@ -232,7 +235,7 @@ class WorkerMaker:
             limit_bytes=batcher.limit_bytes,
             slots=slots,
         )
-        prober = Prober(self.queue, limits.max_events)
+        prober = Prober(self.queue, settings.batch.max_events)
         return Worker(
             loop=loop,
             queue=self.queue,
@@ -251,6 +254,17 @@ class WorkerMaker:
             bell=bell,
         )
 
+    def _make_transport(self) -> Transport:
+        settings = self.settings
+        return Transport(
+            base_url=settings.base_url,
+            api_key=settings.api_key,
+            timeout=settings.request_timeout,
+            clock=self.clock,
+            ssl_context=settings.ssl_context,
+            addresses=self._addresses,
+        )
+
     def _make_recovery(
         self, breaker: Breaker, prober: Prober, wake: Callable[[], None]
     ) -> Recovery | None:
@@ -262,7 +276,7 @@ class WorkerMaker:
             breaker=breaker,
             prober=prober,
             random=self.random,
-            max_events=self.settings.batch.within(self.settings.queue).max_events,
+            max_events=self.settings.batch.max_events,
             max_bytes=self.settings.batch.max_bytes,
             wake=wake,
         )

@@ -20,11 +20,9 @@ from hh_exporter._delivery.limiter import Limiter
 from hh_exporter._delivery.parts import Delivery
 from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._records import Record
+from hh_exporter._settings.queue import portion
 
 __all__ = ["Slots"]
-
-_FEW = 100
-"""Events that may be in flight even if the queue has room for little more."""
 
 
 @define(eq=False, kw_only=True)
@@ -58,7 +56,7 @@ class Slots:
         but not the last one: a batch on which the server always fails would hold up the others.
         """
         count, limit = len(self.in_hand), self.limiter.limit
-        if count and self.queue.ledger.in_flight >= max(_FEW, self.queue.limits.max_events // 2):
+        if count and self.queue.ledger.in_flight >= portion(self.queue.limits, 2):
             return True  # the other half is what a full queue can drop
         if count < limit:
             return False

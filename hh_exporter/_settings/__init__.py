@@ -5,6 +5,6 @@ A value is checked where it is given, frozen, and trusted from there on.
 
 Others use `batch.BatchLimits`, `batch.MAX_BODY_BYTES`, `hooks.BeforeSend`, `kinds.Kind`,
 `kinds.choice`, `kinds.flag`, `kinds.seconds`, `kinds.share`, `kinds.text`, `kinds.whole`,
-`queue.QueueLimits`, `retry.RetryPolicy`, `secret.Secret`, `secret.hidden`, `spool.Spool` and
-`spool.expanded`.
+`queue.QueueLimits`, `queue.portion`, `retry.RetryPolicy`, `secret.Secret`, `secret.hidden`,
+`spool.Spool` and `spool.expanded`.
 """

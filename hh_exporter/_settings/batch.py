@@ -4,15 +4,11 @@ When a batch is full, and how long it waits to fill.
 
 from __future__ import annotations
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 from hh_exporter._settings.kinds import seconds, whole
-from hh_exporter._settings.queue import QueueLimits
 
 __all__ = ["MAX_BODY_BYTES", "BatchLimits"]
-
-_FEW = 100
-"""Events that a batch may have even if the queue has room for little more."""
 
 MAX_BODY_BYTES = 5_000_000
 """The largest request body, wrapper included: the API refuses requests over 5 MB."""
@@ -33,10 +29,3 @@ class BatchLimits:
     """Bytes of the whole request body; a larger event is sent alone."""
     linger: float = field(default=1.0, validator=seconds(zero=True))
     """Seconds that an event waits for its batch to fill."""
-
-    def within(self, queue: QueueLimits) -> BatchLimits:
-        """
-        Return the limits with which a batch leaves most of a small *queue* to others.
-        """
-        most = max(_FEW, queue.max_events // 4)
-        return evolve(self, max_events=min(self.max_events, most))

@@ -10,7 +10,10 @@ from attrs import field, frozen
 
 from hh_exporter._settings.kinds import choice, whole
 
-__all__ = ["QueueLimits"]
+__all__ = ["QueueLimits", "portion"]
+
+_FEW = 100
+"""Events of a portion, at least: a queue that has room for little more may lend all of it."""
 
 
 @frozen(kw_only=True)
@@ -31,3 +34,10 @@ class QueueLimits:
         default="drop_oldest", validator=choice("drop_oldest", "drop_newest")
     )
     """What a push does if there is no room."""
+
+
+def portion(limits: QueueLimits, parts: int) -> int:
+    """
+    Say how many events one of so many *parts* of a queue has: 100 at least.
+    """
+    return max(_FEW, limits.max_events // parts)
