@@ -12,7 +12,7 @@ from attrs import field, frozen
 
 from hh_exporter._settings.kinds import Kind, choice, flag, seconds, whole
 
-__all__ = ["Spool", "expanded"]
+__all__ = ["Spool", "expanded", "to_path"]
 
 _DAY = 24 * 60 * 60
 
@@ -35,13 +35,16 @@ def expanded(path: str | os.PathLike[str]) -> Path:
 _directory: Kind[Path] = Kind("a directory", lambda v: isinstance(v, Path), expanded)
 
 
-def _to_path(value: Any) -> Any:
+def to_path(value: Any) -> Any:
+    """
+    Make a path of a text, or leave it as it is for a validator to refuse.
+    """
     if not isinstance(value, str | os.PathLike):
         return value
     try:
         return expanded(value)
     except ValueError:
-        return str(value)  # which the validator refuses
+        return str(value)
 
 
 @frozen
@@ -52,7 +55,7 @@ class Spool:
     Its files hold what would be sent, packed but not encrypted; only this user may read them.
     """
 
-    directory: Path = field(converter=_to_path, validator=_directory)
+    directory: Path = field(converter=to_path, validator=_directory)
     """
     Created if it is missing; several exporters and processes may share it. `~` is your home, and
     a relative path is resolved when the Spool is created.

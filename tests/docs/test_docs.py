@@ -69,7 +69,7 @@ SETTINGS: str = SETTINGS_PAGE["fill_in"](PAGES["settings"])
 
 RUN_HERE = {
     *("start", "events", "guarantees", "sessions", "responses"),
-    *("privacy", "spool", "sizing", "settings", "traces"),
+    *("privacy", "spool", "fleet", "sizing", "settings", "traces"),
 }
 NO_EXAMPLES = {
     *("api", "benchmarks", "changelog", "cli"),

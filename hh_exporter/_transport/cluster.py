@@ -1,0 +1,169 @@
+"""
+The servers of one NATS cluster: which one we are connected to.
+
+Names are looked up by our resolver, not in the app's thread pool, and each server gets one
+short try, so that one that is frozen costs no attempt its whole time.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+from collections.abc import Mapping
+from contextlib import suppress
+from random import shuffle
+from typing import Any
+
+from attrs import define, field
+from nats.aio.client import Client
+
+from hh_exporter._clock import Clock, Deadline, within
+from hh_exporter._helper import Helper
+from hh_exporter._settings.jetstream import JetStream
+from hh_exporter._transport.addresses import parse_address
+from hh_exporter._transport.nats import Connection, abort, apart, writer_of
+from hh_exporter._transport.refusals import NoConnection, explain
+from hh_exporter._transport.resolver import Addresses, Resolver
+from hh_exporter._transport.trust import find_trust
+
+__all__ = ["Connector"]
+
+_CONNECT = 2.0
+"""Seconds for one server to answer: then the next one is tried."""
+
+_PING = 5
+_PINGS = 2
+"""Seconds between two pings, and how many may be unanswered: a dead peer is noticed in 15 s."""
+
+
+@define(eq=False, kw_only=True)
+class Connector:
+    """
+    Opens connections to the servers of one cluster, for one event loop.
+    """
+
+    access: JetStream
+    role: str
+    """"app", "relay" or "operator": each has an inbox of its own, which permissions can name."""
+    clock: Clock
+    addresses: Addresses = field(factory=Addresses, repr=False)
+    environ: Mapping[str, str] = field(default=os.environ, repr=False)
+    _lookups: Helper = field(factory=lambda: Helper("hh_exporter lookups"), init=False)
+    _trust: ssl.SSLContext | None = field(default=None, init=False, repr=False)
+    _order: list[tuple[str, int, bool]] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._order = self.access.endpoints
+        shuffle(self._order)
+
+    def start(self) -> None:
+        """
+        Start the thread that looks up names, if there are any: soon it may be too late for that.
+        """
+        if any(parse_address(host) is None for host, _, _ in self._order):
+            with suppress(OSError):  # tried again with each lookup
+                self._lookups.start()
+
+    def close(self) -> None:
+        """
+        Let the thread end after its current call. Any thread.
+        """
+        self._lookups.close()
+
+    async def open(self, deadline: Deadline) -> Connection:
+        """
+        Connect to the first server that takes us, beginning with the one after the last.
+
+        Raises:
+            NoConnection: None did by *deadline*.
+        """
+        found = NoConnection("no server answered in time")
+        for _ in range(len(self._order)):
+            server = self._order.pop(0)
+            self._order.append(server)
+            try:
+                async with within(self.clock, deadline):
+                    return await apart(self._open_one(*server))
+            except NoConnection as exc:
+                found = exc
+                if exc.is_refused:
+                    break
+            except TimeoutError:
+                break
+        raise found
+
+    async def _open_one(self, host: str, port: int, uses_tls: bool) -> Connection:
+        client = _Client()
+        connection = Connection(client, f"_INBOX.hh_exporter.{self.role}", self.clock)
+        access = self.access
+        tls = uses_tls or access.ssl_context is not None
+        options: dict[str, Any] = {}
+        if tls:
+            client.must_encrypt = True
+            options |= {"tls": self._context(), "tls_hostname": host}
+        if access.credentials is not None:
+            options["user_credentials"] = str(access.credentials)
+        if access.user is not None and access.password is not None:
+            options |= {"user": access.user, "password": access.password.reveal()}
+        problem = NoConnection("no server answered in time")
+        try:
+            address = await self._look_up(host, port)
+            await client.connect(
+                f"{'tls' if tls else 'nats'}://{address}",
+                name="hh_exporter",
+                allow_reconnect=False,
+                # Else it tries a server that isn't there for ever.
+                max_reconnect_attempts=1,
+                reconnect_time_wait=0,
+                connect_timeout=_CONNECT,  # type: ignore[arg-type] # whole seconds, it says
+                ping_interval=_PING,
+                max_outstanding_pings=_PINGS,
+                inbox_prefix=connection.inbox,
+                pending_size=0,  # nothing is kept for a connection that is lost
+                skip_subject_validation=True,
+                error_cb=connection.note_error,
+                closed_cb=connection.note_closed,
+                **options,
+            )
+        except Exception as exc:  # it lets through what its files and libraries raise
+            problem = exc if isinstance(exc, NoConnection) else explain(exc, connection.error)
+        else:
+            connection.is_open = True
+            return connection
+        finally:
+            options.clear()  # error reporters keep the locals of frames
+            if not connection.is_open:
+                abort(client)
+        raise problem
+
+    async def _look_up(self, host: str, port: int) -> str:
+        """
+        Find an address that nats-py need not look up, with the port.
+        """
+        if parse_address(host) is None:
+            resolver = Resolver(self._lookups, self.clock, self.addresses)
+            host = (await resolver.resolve(host, port, family=socket.AF_UNSPEC))[0]["host"]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    def _context(self) -> ssl.SSLContext:
+        if self._trust is None:
+            self._trust = (
+                self.access.ssl_context or find_trust(self.environ) or ssl.create_default_context()
+            )
+        return self._trust
+
+
+class _Client(Client):
+    """
+    nats-py's client, which tells nobody who we are without the encryption that was asked for.
+    """
+
+    # It goes on in the clear where a server offers no TLS, whatever the address says.
+
+    must_encrypt = False
+
+    def _connect_command(self) -> bytes:
+        if self.must_encrypt and writer_of(self).get_extra_info("ssl_object") is None:
+            raise NoConnection("TLS failed (the server offers none)")
+        return super()._connect_command()

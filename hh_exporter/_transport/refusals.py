@@ -1,0 +1,63 @@
+"""
+Why no server of a cluster takes us, in words that help to fix it.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+
+from nats import errors
+
+__all__ = ["NoConnection", "explain"]
+
+_REFUSALS = ("authorization", "authentication", "permissions violation")
+"""Words of a server that refuses the user, in lower case."""
+
+
+class NoConnection(Exception):  # noqa: N818 - what it says is no fault of ours
+    """
+    No server took us.
+
+    Args:
+        reason: Why, in words fit for a log.
+        is_refused: Whether a server refuses the user: it will again.
+    """
+
+    def __init__(self, reason: str, *, is_refused: bool = False) -> None:
+        super().__init__(reason)
+        self.reason, self.is_refused = reason, is_refused
+
+
+def explain(error: Exception, cause: Exception | None) -> NoConnection:
+    """
+    Say what went wrong, in words that help to fix it.
+
+    Args:
+        error: What was raised.
+        cause: What nats-py reported before that.
+    """
+    if isinstance(error, errors.NoServersError) and cause is not None:
+        error = cause
+    text = str(error).removeprefix("nats: ").strip("'\" ")
+    match error:
+        case _ if any(word in text.lower() for word in _REFUSALS):
+            return NoConnection(text.lower(), is_refused=True)
+        case ssl.SSLCertVerificationError(verify_message=message):
+            reason = f"TLS failed (certificate verify failed: {message.rstrip('.')})"
+        case ssl.SSLError(reason=str(reason)):
+            reason = f"TLS failed ({reason.lower().replace('_', ' ')})"
+        case socket.gaierror():
+            reason = "connection failed (the host name can't be resolved)"
+        case TimeoutError() | errors.TimeoutError():
+            reason = "no answer in time"
+        case OSError(errno=int(number)):
+            reason = f"connection failed ({os.strerror(number).lower()})"
+        case errors.UnexpectedEOF() | errors.StaleConnectionError():
+            reason = "connection lost"
+        case errors.Error():
+            reason = f"connection failed ({text})"
+        case _:
+            reason = f"connection failed ({type(error).__name__})"
+    return NoConnection(reason)
