@@ -59,9 +59,9 @@ LOCKED_FILES = {
     *(
         str(Path(hh_exporter.__file__).parent / name)
         for name in (
-            *("_queue/queue.py", "_queue/outgoing.py", "_queue/ledger.py", "_queue/watches.py"),
-            *("_queue/overflow.py", "_queue/budget.py", "_queue/packing.py"),
-            *("_queue/holders.py", "_records.py", "_life/books.py"),
+            *("_queue/queue.py", "_queue/outgoing.py", "_queue/ledger.py", "_queue/unsettled.py"),
+            *("_queue/watches.py", "_queue/overflow.py", "_queue/budget.py"),
+            *("_queue/packing.py", "_queue/holders.py", "_records.py", "_life/books.py"),
         )
     ),
 }

@@ -17,8 +17,9 @@ from attrs import Factory, define
 from hh_exporter._outcomes import DropReason
 from hh_exporter._queue.budget import Budget
 from hh_exporter._queue.followed import Followed
-from hh_exporter._queue.ledger import Due, Ledger
+from hh_exporter._queue.ledger import Ledger
 from hh_exporter._queue.packing import Packing
+from hh_exporter._queue.unsettled import Due
 from hh_exporter._queue.waking import Woken
 from hh_exporter._queue.watches import Watch
 from hh_exporter._records import Record, Session, Subject
@@ -140,7 +141,7 @@ class Overflow:
         Admit records from disk, as far as there is room that nobody waits for.
 
         Returns:
-            Those that were admitted, and what `Ledger.load` says.
+            Those that were admitted, and what `Unsettled.load` says.
         """
         admitted: list[Record] = []
         due, budget = None, self.budget

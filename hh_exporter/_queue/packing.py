@@ -179,7 +179,7 @@ class Packing:
         is_free = self._is_waited_for and not self.is_stuck
         if is_free:
             self._is_waited_for = False
-        # `Ledger.enter` says so as well, unless packed records make room for what is pushed.
+        # `Unsettled.enter` says so as well, unless packed records make room for what is pushed.
         is_behind = self._unpacked_bytes >= self.look_at
         if is_behind:
             self.look_at = inf

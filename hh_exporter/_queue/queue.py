@@ -17,8 +17,8 @@ from attrs import define
 
 from hh_exporter._outcomes import DropReason
 from hh_exporter._queue.budget import Place
-from hh_exporter._queue.ledger import Due
 from hh_exporter._queue.outgoing import Outgoing
+from hh_exporter._queue.unsettled import Due
 from hh_exporter._queue.waking import Woken, wake, waking
 from hh_exporter._queue.watches import Watch
 from hh_exporter._records import Loss, Record, Subject
