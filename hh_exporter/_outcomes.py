@@ -22,10 +22,19 @@ class Outcome(StrEnum):
 
     DELIVERED = "delivered"
     """The server has it."""
+    RELAYED = "relayed"
+    """A stream has it, for a relay to deliver."""
     REJECTED = "rejected"
     """The server refused this very event."""
     DROPPED = "dropped"
     """We gave up; `DropReason` says why."""
+
+    @property
+    def is_loss(self) -> bool:
+        """
+        Whether it means that the event did not get where it was to go: rejected or dropped.
+        """
+        return self is Outcome.REJECTED or self is Outcome.DROPPED
 
 
 class DropReason(StrEnum):
@@ -137,6 +146,8 @@ class FlushResult:
     dropped: int
     left: int
     """Still without an outcome."""
+    relayed: int = field(default=0, kw_only=True)
+    """Those that a stream has, for a relay to deliver; 0 without JetStream."""
 
 
 @frozen(kw_only=True)
@@ -144,8 +155,8 @@ class Stats:
     """
     The books at one instant.
 
-    They balance: `pushed + recovered == delivered + rejected + dropped + queued
-    + in_flight + spooled`.
+    They balance: `pushed + recovered == delivered + relayed + rejected + dropped
+    + queued + in_flight + spooled`.
     """
 
     pushed: int
@@ -154,6 +165,8 @@ class Stats:
     """Events taken over from disk, where an earlier process or a person left them."""
     delivered: int
     """Events that the server has."""
+    relayed: int
+    """Events that a stream has, for a relay to deliver; 0 without JetStream."""
     rejected: int
     """Events that the server refused."""
     dropped: int
@@ -191,6 +204,10 @@ class Stats:
     """Attempts: requests that were begun."""
     retries: int
     """Attempts beyond the first of the same events after a passing failure."""
+    duplicates: int
+    """
+    Events that the stream had already when they were published again; 0 without JetStream.
+    """
     requests_by_status: Mapping[int | None, int]
     """Requests that ended, by HTTP status; None if no answer came."""
     request_seconds: float
@@ -211,3 +228,10 @@ class Stats:
     """One word: ok, starting, retrying, suspended, degraded or closed."""
     health_reason: str
     """Why, in a few words; empty when ok."""
+
+    @property
+    def settled(self) -> int:
+        """
+        Events that have their outcome: delivered, relayed, rejected or dropped.
+        """
+        return self.delivered + self.relayed + self.rejected + self.dropped

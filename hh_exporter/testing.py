@@ -268,10 +268,10 @@ def assert_balanced(exporter: Exporter) -> Stats:
         AssertionError: They do not balance.
     """
     stats = exporter.stats()
-    ended = stats.delivered + stats.rejected + stats.dropped
     kept = stats.queued + stats.in_flight + stats.spooled
-    if stats.pushed + stats.recovered != ended + kept:
-        raise AssertionError(f"{stats.pushed} + {stats.recovered} != {ended} + {kept}: {stats}")
+    if stats.pushed + stats.recovered != stats.settled + kept:
+        came = f"{stats.pushed} + {stats.recovered}"
+        raise AssertionError(f"{came} != {stats.settled} + {kept}: {stats}")
     if stats.dropped != sum(stats.dropped_by_reason.values()):
         raise AssertionError(f"{stats.dropped} dropped, and not as many with a reason: {stats}")
     return stats

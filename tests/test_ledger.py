@@ -77,6 +77,7 @@ from tests.machine import (
     session_named,
     set_ups,
 )
+from tests.relaying import let_relay
 from tests.scripted_server import Answer, Event, Request, ScriptedServer
 from tests.support import FakeClock, assert_balanced, model_event, settle
 from tests.updates import Updates, numbers_in, say, update_of
@@ -143,6 +144,8 @@ class Books(RuleBasedStateMachine):
     spool: Spool | None = None
     is_packed = False
     """Whether all that waits is packed, from the first event on."""
+    arrival = Outcome.DELIVERED
+    """The outcome of what the server has."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -247,6 +250,8 @@ class Books(RuleBasedStateMachine):
         )
         if jumps:
             let_jump(self.exporter)
+        if self.arrival is Outcome.RELAYED:
+            let_relay(self.exporter)
         self.exporter._queue.packing.start_at(0 if self.is_packed else 2 * MAX_BYTES, block=600)
 
     # What a program does.
@@ -462,6 +467,7 @@ class Books(RuleBasedStateMachine):
         most = known + len(self.under_way) + sum(self.attempted[i] for i in self.sessions)
         assert known <= stats.pushed <= most, (known, stats)
         assert self.counted(Outcome.DELIVERED) == stats.delivered, stats
+        assert self.counted(Outcome.RELAYED) == stats.relayed, stats
         assert self.counted(Outcome.REJECTED) == stats.rejected, stats
         assert self.reasons == stats.dropped_by_reason, stats
         assert stats.health != "degraded" or self.is_disk_full, stats
@@ -571,7 +577,7 @@ class Books(RuleBasedStateMachine):
         assert not followed.away, followed
         assert not followed.unsure, followed
         for event_id in self.pushed:
-            delivered = self.times(event_id, Outcome.DELIVERED)
+            delivered = self.times(event_id, self.arrival)
             stored = self.stored[event_id]
             excused = self.excused[event_id]
             about = f"{event_id}: {self.outcomes[event_id]}, stored {stored}, excused {excused}"
@@ -781,7 +787,7 @@ class Books(RuleBasedStateMachine):
             self.look_at_update(request.update)
         for event in request.events:
             event_id = event["event_id"]
-            delivered = self.times(event_id, Outcome.DELIVERED)
+            delivered = self.times(event_id, self.arrival)
             self.must(delivered < self.known(event_id), f"{event_id} is sent again")
             plain = {name: value for name, value in event.items() if name != "feedback"}
             self.must(
@@ -811,7 +817,7 @@ class Books(RuleBasedStateMachine):
         self.must(len(numbers) <= open_ones, f"{key} is sent again")
         for complaint in self.updates.complain(body, lambda i: len(self.outcomes[i])):
             self.must(False, complaint)
-        is_there = self.times(event_id, Outcome.DELIVERED) > 0
+        is_there = self.times(event_id, self.arrival) > 0
         was_pushed = any(self.updates.made[number].due for number in numbers)
         self.must(is_there or not was_pushed, f"{event_id} was lost, and is updated")
 
@@ -851,12 +857,12 @@ class Books(RuleBasedStateMachine):
         """
         times = self.times(event_id, outcome, reason)
         match outcome, reason:
-            case Outcome.DELIVERED, _:
+            case ((Outcome.DELIVERED | Outcome.RELAYED), _):
                 if session_id := self.announcing.get(event_id):
                     self.announced.add(session_id)
                 due = {self.to_announce[event_id]} if event_id in self.to_announce else set()
                 is_told = due <= self.mentioned or event_id in self.probed
-                return times <= self.stored[event_id] and is_told
+                return outcome is self.arrival and times <= self.stored[event_id] and is_told
             case Outcome.REJECTED, _:
                 self.casualties += event_id not in self.guilty | self.failed | self.singles
                 return times <= self.refused[event_id] and self.casualties <= self.max_casualties
@@ -884,7 +890,7 @@ class Books(RuleBasedStateMachine):
         Whether the event of these updates was rejected or dropped.
         """
         fates = self.outcomes[key.removeprefix(update_of(""))]
-        return any(outcome is not Outcome.DELIVERED for outcome, _ in fates)
+        return any(outcome is not self.arrival for outcome, _ in fates)
 
     def times(self, event_id: str, outcome: Outcome, reason: DropReason | None = None) -> int:
         return self.outcomes[event_id].count((outcome, reason))
@@ -925,7 +931,7 @@ class Books(RuleBasedStateMachine):
             self.updates.doubt(numbers_in(orjson.loads(record.data)))
         for event_id, stored in self.stored.items():
             if len(self.outcomes[event_id]) < self.known(event_id):
-                unknown = stored - self.times(event_id, Outcome.DELIVERED)
+                unknown = stored - self.times(event_id, self.arrival)
                 self.excused[event_id] = max(self.excused[event_id], unknown)
 
     def known(self, event_id: str) -> int:
@@ -1053,6 +1059,14 @@ class PackedBooks(Books):
     is_packed = True
 
 
+class RelayedBooks(Books):
+    """
+    The same where what the server has is for a relay to deliver.
+    """
+
+    arrival = Outcome.RELAYED
+
+
 def id_of(event: AnyEvent) -> str:
     assert event.event_id is not None
     return event.event_id
@@ -1103,7 +1117,7 @@ def _quiet(caplog: pytest.LogCaptureFixture) -> None:
 
 
 @pytest.mark.timeout(600)  # a story that fails is told again and again, to shorten it
-@pytest.mark.parametrize("machine", [Books, PackedBooks])
+@pytest.mark.parametrize("machine", [Books, PackedBooks, RelayedBooks])
 def test_the_books_balance_and_tell_the_truth(machine: type[Books]) -> None:
     """
     Every event has exactly one outcome, and the server has what was delivered.
@@ -1113,7 +1127,7 @@ def test_the_books_balance_and_tell_the_truth(machine: type[Books]) -> None:
 
 @pytest.mark.soak
 @pytest.mark.timeout(0)
-@pytest.mark.parametrize("machine", [Books, PackedBooks])
+@pytest.mark.parametrize("machine", [Books, PackedBooks, RelayedBooks])
 def test_the_books_balance_for_long(machine: type[Books]) -> None:
     """
     The same holds in longer stories, and in many more of them.

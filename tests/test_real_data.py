@@ -193,6 +193,7 @@ async def test_no_line_harms_another(dialect: str, tmp_path: Path) -> None:
         "invalid": len(NO_EVENTS),
         "pushed": len(lines) - len(NO_EVENTS),
         "delivered": len(stored),
+        "relayed": 0,
         "rejected": rejected,
         "dropped": len(TOO_LARGE),
         "left": 0,

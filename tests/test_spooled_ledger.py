@@ -20,7 +20,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import rule, run_state_machine_as_test
 
-from hh_exporter import Spool
+from hh_exporter import Outcome, Spool
 from hh_exporter._spool import packer
 from hh_exporter._spool.disk import Disk
 from hh_exporter._spool.file import SpoolFile
@@ -159,7 +159,15 @@ class PackedDurableBooks(DurableBooks):
     is_packed = True
 
 
-MACHINES = [SpooledBooks, DurableBooks, PackedSpooledBooks, PackedDurableBooks]
+class RelayedBooks(DurableBooks):
+    """
+    The same where what the server has is for a relay to deliver.
+    """
+
+    arrival = Outcome.RELAYED
+
+
+MACHINES = [SpooledBooks, DurableBooks, PackedSpooledBooks, PackedDurableBooks, RelayedBooks]
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,7 @@ import click
 import orjson
 from attrs import Factory, define, field, frozen
 
-from hh_exporter._cli._report import Report, list_counts, print_table
+from hh_exporter._cli._report import Report, list_counts, print_table, tell_numbers
 from hh_exporter._cli._setup import check_option, make_exporter
 from hh_exporter._cli._spools import Spool, tell_count
 from hh_exporter._cli._target import find_target
@@ -69,12 +69,14 @@ class Summary:
     """
     What became of the events that were to be delivered.
 
-    `recovered == delivered + rejected + dropped + left`.
+    `recovered == delivered + relayed + rejected + dropped + left`.
     """
 
     recovered: int
     """Taken from disk."""
     delivered: int
+    relayed: int
+    """A stream has them, for a relay to deliver."""
     rejected: int
     dropped: int
     left: int
@@ -110,10 +112,18 @@ class Tally:
     def left(self) -> int:
         return self.total - self.outcomes.total()
 
+    @property
+    def arrived(self) -> int:
+        """
+        How many are where they were to go.
+        """
+        return self.outcomes[Outcome.DELIVERED] + self.outcomes[Outcome.RELAYED]
+
     def summary(self) -> Summary:
         return Summary(
             recovered=self.total,
             delivered=self.outcomes[Outcome.DELIVERED],
+            relayed=self.outcomes[Outcome.RELAYED],
             rejected=self.outcomes[Outcome.REJECTED],
             dropped=self.outcomes[Outcome.DROPPED],
             left=self.left,
@@ -131,8 +141,7 @@ class Tally:
             "dropped": list_counts(self.reasons[Outcome.DROPPED]),
             "left": "still in the spool" if self.left else "",
         }
-        for name, number in attrs.asdict(self.summary()).items():
-            yield name, f"{number:,}", remarks.get(name, "")
+        return tell_numbers(attrs.asdict(self.summary()), remarks)
 
     def _is_meant(self, subject: Subject) -> bool:
         if self.awaited is None:
@@ -174,7 +183,7 @@ def deliver(
         click.echo(orjson.dumps({**attrs.asdict(summary), **files}).decode())
     else:
         print_table(tally.rows())
-    is_all = summary.delivered == summary.recovered and not spool.damaged
+    is_all = tally.arrived == tally.total and not spool.damaged
     raise SystemExit(0 if is_all and spool.is_complete else 1)
 
 
@@ -243,14 +252,13 @@ class Draining:
         if self.tally.awaited is None:  # what others left there since it was counted is meant too
             self.tally.total = max(self.tally.total, stats.recovered)
         now = self.clock.now()
-        decided = stats.delivered + stats.rejected + stats.dropped
-        if decided != self._decided:
-            self._decided, self._patience = decided, Deadline(now + timeout, now)
+        if stats.settled != self._decided:
+            self._decided, self._patience = stats.settled, Deadline(now + timeout, now)
         elif self._patience.is_over(now):
             self._is_stuck = True
         if self._refused.is_set() or self._is_stuck or not self.tally.left:
             self._over.set()
-        self.report.show(decided, stats.recovered or None)
+        self.report.show(stats.settled, stats.recovered or None)
 
     def _say_end(self, timeout: float) -> None:
         """
@@ -268,6 +276,6 @@ class Draining:
         else:
             self.report.say(f"stopped by a signal, before all was delivered{trouble}")
         if others := stats.recovered - self.tally.total:
-            sent = stats.delivered - self.tally.outcomes[Outcome.DELIVERED]
+            sent = stats.delivered + stats.relayed - self.tally.arrived
             told = tell_count(others, "other event")
-            self.report.say(f"{told} waited in the same spool: {sent:,} delivered too")
+            self.report.say(f"{told} waited in the same spool: {sent:,} sent too")

@@ -29,7 +29,15 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["ErrorConsole", "Report", "list_counts", "print_columns", "print_table", "printable"]
+__all__ = [
+    "ErrorConsole",
+    "Report",
+    "list_counts",
+    "print_columns",
+    "print_table",
+    "printable",
+    "tell_numbers",
+]
 
 _WIDE = 10_000
 _TOLD_OTHERWISE = ("suspended", "resumed")
@@ -162,6 +170,17 @@ def print_columns(names: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
     _print(table, Console(width=_WIDE))  # an id that is cut or wrapped can't be copied
+
+
+def tell_numbers(
+    numbers: Mapping[str, int], remarks: Mapping[str, str]
+) -> Iterator[tuple[str, str, str]]:
+    """
+    Make the rows of a table of a summary, without `relayed` where nothing was.
+    """
+    for name, number in numbers.items():
+        if number or name != "relayed":
+            yield name, f"{number:,}", remarks.get(name, "")
 
 
 def list_counts(counts: Mapping[str, int]) -> str:

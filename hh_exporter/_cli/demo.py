@@ -100,8 +100,7 @@ class Run:
         Whether each event that was pushed has exactly one outcome.
         """
         stats = self.stats
-        ended = stats.delivered + stats.rejected + stats.dropped
-        return stats.pushed == len(self.pushes) + self.sessions == ended
+        return stats.pushed == len(self.pushes) + self.sessions == stats.settled
 
     def rows(self) -> Iterator[tuple[str, str, str]]:
         """
@@ -277,8 +276,7 @@ async def _deliver(
     pushes = []
 
     def show() -> None:
-        stats = exporter.stats()
-        report.show(stats.delivered + stats.rejected + stats.dropped, len(events))
+        report.show(exporter.stats().settled, len(events))
 
     async with exporter, repeated(show, clock):
         began = clock.now()

@@ -20,7 +20,7 @@ from attrs import Factory, define, field, frozen
 
 from hh_exporter._cli._kinds import LineParser
 from hh_exporter._cli._lines import Fault, Line, LineReader
-from hh_exporter._cli._report import Report, list_counts, print_table
+from hh_exporter._cli._report import Report, list_counts, print_table, tell_numbers
 from hh_exporter._cli._setup import (
     check_option,
     dialect_option,
@@ -103,7 +103,7 @@ class Summary:
     """
     What became of the lines.
 
-    `read == invalid + pushed`, `pushed == delivered + rejected + dropped + left`.
+    `read == invalid + pushed`, `pushed == delivered + relayed + rejected + dropped + left`.
     """
 
     read: int
@@ -112,6 +112,8 @@ class Summary:
     """Those of them that hold no event."""
     pushed: int
     delivered: int
+    relayed: int
+    """A stream has them, for a relay to deliver."""
     rejected: int
     dropped: int
     left: int
@@ -176,10 +178,11 @@ class Sending:
     @property
     def is_complete(self) -> bool:
         """
-        Whether all that was to be read was read, and all of it delivered.
+        Whether all that was to be read was read, and none of it was lost or left.
         """
         summary = self.summary()
-        return self._read_all and not self._faults and summary.read == summary.delivered
+        arrived = summary.delivered + summary.relayed
+        return self._read_all and not self._faults and summary.read == arrived
 
     def summary(self) -> Summary:
         stats = self.exporter.stats()
@@ -189,6 +192,7 @@ class Sending:
             invalid=self._invalid,
             pushed=stats.pushed,
             delivered=stats.delivered,
+            relayed=stats.relayed,
             rejected=stats.rejected,
             dropped=stats.dropped - left,
             left=left,
@@ -206,8 +210,7 @@ class Sending:
             "rejected": list_counts({f"HTTP {status}": n for status, n in self.statuses.items()}),
             "dropped": list_counts({reason.value: n for reason, n in dropped.items()}),
         }
-        for name, number in attrs.asdict(self.summary()).items():
-            yield name, f"{number:,}", remarks.get(name, "")
+        return tell_numbers(attrs.asdict(self.summary()), remarks)
 
     async def _send(
         self,
@@ -255,7 +258,7 @@ class Sending:
             self._trouble = stats.health_reason
         if stats.health == "suspended":
             self._refused.set()
-        done = self._invalid + stats.delivered + stats.rejected + stats.dropped
+        done = self._invalid + stats.settled
         self.report.show(done, self._guess_total(lines, self._invalid + stats.pushed))
 
     def _guess_total(self, lines: LineReader, read: int) -> int | None:

@@ -380,7 +380,7 @@ class Deliverer:
         if len(verdict.created) != len(created):
             created = tuple([r for r in created if r.event_id in verdict.created])
         # First: what is interrupted in between may go on where it was.
-        self.settler.settle(created, Outcome.DELIVERED, status=verdict.status)
+        self.settler.settle(created, self.dialect.outcome, status=verdict.status)
         delivery.release(created)
 
     def _settle(

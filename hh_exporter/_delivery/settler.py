@@ -250,7 +250,7 @@ class Settler:
             is_intended = _INTENDED.issuperset(map(self._lost.get, event_ids))
         else:
             is_intended = reason in _INTENDED
-        if unsaid and outcome is not Outcome.DELIVERED and not is_intended:
+        if unsaid and outcome.is_loss and not is_intended:
             noun = "update" if is_update else "event"
             self._warn(unsaid, noun, outcome, reason, status, detail)
         if self.on_outcome is not None:
@@ -278,7 +278,7 @@ class Settler:
         self, event_ids: tuple[str, ...], outcome: Outcome, reason: DropReason | None
     ) -> None:
         lost = self._lost
-        if outcome is not Outcome.DELIVERED:
+        if outcome.is_loss:
             lost.update(dict.fromkeys(event_ids, reason))
             while len(lost) > _REMEMBERED:
                 lost.popitem(last=False)  # one step, unlike next and del

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from attrs import field, frozen
 from cattrs import Converter
 
-from hh_exporter._outcomes import Verdict
+from hh_exporter._outcomes import Outcome, Verdict
 from hh_exporter._records import MAIN, UPDATES, Record, Session
 from hh_exporter.events import AnyEvent, SessionProperties
 
@@ -65,6 +65,12 @@ class Dialect(Protocol):
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def outcome(self) -> Outcome:
+        """
+        What it means for a record that the other side has it.
+        """
 
     @property
     def event_route(self) -> str:

@@ -22,7 +22,7 @@ from hh_exporter._dialects.dialect import Answer
 from hh_exporter._dialects.kinds import unstructure_event
 from hh_exporter._dialects.shapes import require_plain
 from hh_exporter._dialects.stamps import settle_session, stamp
-from hh_exporter._outcomes import Verdict
+from hh_exporter._outcomes import Outcome, Verdict
 from hh_exporter._records import MAIN, OTHERS, UPDATES, Record, Session
 from hh_exporter.events import AnyEvent, Event, ModelEvent, SessionProperties
 
@@ -54,6 +54,7 @@ class LegacyDialect:
     """
 
     name: Final = "legacy"
+    outcome: Outcome = Outcome.DELIVERED
     event_route: Final = OTHERS
     overhead: Final = max(len(wrap(head, ())) for head in _HEADS.values())
 

@@ -30,7 +30,7 @@ from hh_exporter._dialects.shapes import (
     take_misfits,
 )
 from hh_exporter._dialects.stamps import settle_session, stamp
-from hh_exporter._outcomes import Verdict
+from hh_exporter._outcomes import Outcome, Verdict
 from hh_exporter._records import MAIN, UPDATES, Record, Session
 from hh_exporter.events import (
     AnyEvent,
@@ -117,6 +117,7 @@ class V1Dialect:
     """
 
     name: Final = "v1"
+    outcome: Outcome = Outcome.DELIVERED
     event_route: Final = MAIN
     overhead: Final = len(wrap(_HEAD, ()))
 

@@ -1,7 +1,7 @@
 """
 The books: what came in, where it is, and what became of it.
 
-Every change keeps `pushed + recovered == delivered + rejected + dropped + queued +
+Every change keeps `pushed + recovered == delivered + relayed + rejected + dropped + queued +
 in_flight + spooled`. Each is one step, as the moves of what is `Unsettled` are, and the
 watches change in it too.
 """
@@ -29,6 +29,7 @@ class Ledger(Unsettled):
     """
 
     delivered: int = 0
+    relayed: int = 0
     rejected: int = 0
     dropped: dict[DropReason, int] = Factory(dict)
     watches: Watches = Factory(Watches)
@@ -126,7 +127,7 @@ class Ledger(Unsettled):
         Give those of *records* an outcome that are in *origin*; None is the head of what waits.
         """
         watches = self.watches
-        is_delivered = outcome is Outcome.DELIVERED
+        is_delivered, is_relayed = outcome is Outcome.DELIVERED, outcome is Outcome.RELAYED
         is_flying = origin is self.flying
         if reason is not None:
             self.dropped.setdefault(reason, 0)
@@ -162,6 +163,8 @@ class Ledger(Unsettled):
             self.dropped[reason] += count
         elif is_delivered:
             self.delivered += count
+        elif is_relayed:
+            self.relayed += count
         else:
             self.rejected += count
         self.watches.tallies = tallies

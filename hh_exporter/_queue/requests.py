@@ -30,6 +30,8 @@ class Requests:
     retries: int = 0
     statuses: Counter[int | None] = Factory(Counter)
     """Requests that ended, by status."""
+    duplicates: int = 0
+    """Events that the stream had already when they were published again."""
     seconds: float = 0.0
     """Seconds that these took together."""
     _durations: list[int] = Factory(lambda: [0] * len(_BOUNDS))
@@ -48,6 +50,12 @@ class Requests:
         self.statuses[status] += 1
         self.seconds += seconds
         self._durations[bound] += 1
+
+    def note_duplicates(self, count: int) -> None:
+        """
+        Count events of an attempt that the stream had already.
+        """
+        self.duplicates += count
 
     def durations(self) -> dict[float, int]:
         """

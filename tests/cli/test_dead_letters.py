@@ -461,6 +461,7 @@ class TestReplay:
         assert json.loads(finished.stdout) == {
             "recovered": 3,
             "delivered": 3,
+            "relayed": 0,
             "rejected": 0,
             "dropped": 0,
             "left": 0,
@@ -470,7 +471,7 @@ class TestReplay:
             "others": [],
             "unreadable": [],
         }
-        assert finished.stderr == "1 other event waited in the same spool: 1 delivered too\n"
+        assert finished.stderr == "1 other event waited in the same spool: 1 sent too\n"
         assert sorted(server.created_ids) == ["a1", "a2", "b", "r"]
         assert files_in(letters) == []
 
@@ -547,7 +548,7 @@ class TestReplay:
 
         assert finished.status == 0
         assert json.loads(finished.stdout)["delivered"] == 1
-        assert finished.stderr == "1 other event waited in the same spool: 1 delivered too\n"
+        assert finished.stderr == "1 other event waited in the same spool: 1 sent too\n"
         assert [(r.method, r.path) for r in server.requests] == [
             ("POST", "/events/model/batch"),
             ("PUT", "/events"),

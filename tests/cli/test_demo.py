@@ -341,6 +341,7 @@ class TestBooks:
         [
             ({"pushed": 3, "delivered": 3}, True),
             ({"pushed": 3, "delivered": 1, "rejected": 1, "dropped": 1}, True),
+            ({"pushed": 3, "delivered": 1, "relayed": 2}, True),
             ({"pushed": 3, "delivered": 2}, False),
             ({"pushed": 2, "delivered": 2}, False),
             ({"pushed": 3, "delivered": 3, "dropped": 1}, False),

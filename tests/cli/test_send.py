@@ -34,6 +34,7 @@ from hh_exporter._cli.send import Sending, Summary
 from hh_exporter._environment import read_settings
 from tests.command import Finished, call, finish, run, started
 from tests.conftest import BuildExporter
+from tests.relaying import let_relay
 from tests.scripted_server import (
     ScriptedServer,
     created,
@@ -53,6 +54,7 @@ NUMBERS = [
     "invalid",
     "pushed",
     "delivered",
+    "relayed",
     "rejected",
     "dropped",
     "left",
@@ -105,7 +107,8 @@ async def send(sending: Sending, *names: Path, timeout: float = 60.0) -> Summary
     await sending.run(tuple(map(str, names)), timeout, close_timeout=5.0)
     summary = sending.summary()
     assert summary.read == summary.invalid + summary.pushed
-    assert summary.pushed == (summary.delivered + summary.rejected + summary.dropped + summary.left)
+    settled = summary.delivered + summary.relayed + summary.rejected + summary.dropped
+    assert summary.pushed == settled + summary.left
     assert_balanced(sending.exporter)
     return summary
 
@@ -433,6 +436,22 @@ class TestBadInput:
         assert ("dropped", "1", "too_large") in sending.rows()
         assert models(server) == ["next"]
         assert not sending.is_complete
+
+    async def test_what_was_relayed_is_complete(
+        self, sending: Sending, server: ScriptedServer, tmp_path: Path
+    ) -> None:
+        """
+        It has a row of its own, which is not there otherwise.
+        """
+        let_relay(sending.exporter)
+        assert "relayed" not in {name for name, _, _ in sending.rows()}
+        (tmp_path / "events").write_bytes(lines(3))
+
+        summary = await send(sending, tmp_path / "events")
+
+        assert (summary.relayed, summary.delivered) == (3, 0)
+        assert ("relayed", "3", "") in sending.rows()
+        assert sending.is_complete
 
     async def test_an_event_that_is_too_deep_is_cut(
         self, sending: Sending, server: ScriptedServer, tmp_path: Path
@@ -827,7 +846,7 @@ class TestProcess:
 
         assert finished.status == 1
         table = [row.split() for row in finished.stdout.splitlines()]
-        assert [name for name, _ in table] == NUMBERS
+        assert [name for name, _ in table] == [name for name in NUMBERS if name != "relayed"]
         assert [number for _, number in table] == ["4", "1", "3", "3", "0", "0", "0", "1", "0"]
         assert finished.stderr == f"{tmp_path / 'events'}:4: model: is missing\n"
         assert "\x1b" not in finished.stdout + finished.stderr

@@ -14,6 +14,7 @@ import pytest
 
 from hh_exporter._cli._draining import Draining, Tally
 from hh_exporter._cli._report import Report
+from hh_exporter._clock import SystemClock
 from hh_exporter._collector import Collector
 from hh_exporter._spool.file import SpoolFile
 from hh_exporter._spool.notes import Note
@@ -22,6 +23,7 @@ from hh_exporter._spool.place import set_aside
 from tests.builders import make_letter, make_spooled
 from tests.command import call, finish, run, started
 from tests.conftest import BuildExporter
+from tests.relaying import let_relay
 from tests.scripted_server import ScriptedServer, created, hang, refuse_if
 from tests.spool_processes import IDENTITY
 from tests.spools import KEY, contents, files_in, leave
@@ -239,6 +241,7 @@ class TestDrain:
         assert json.loads(finished.stdout) == {
             "recovered": 6,
             "delivered": 6,
+            "relayed": 0,
             "rejected": 0,
             "dropped": 0,
             "left": 0,
@@ -283,6 +286,26 @@ class TestDrain:
             draining._look(10.0)
 
         assert draining._over.is_set()
+
+    async def test_what_is_relayed_is_done(
+        self, build_exporter: BuildExporter, tmp_path: Path, server: ScriptedServer
+    ) -> None:
+        """
+        A stream has it: nothing is left, and the table has a row for it.
+        """
+        leave(tmp_path / "aaaa11.spool", server.url, records=["a", "b"])
+        tally = Tally(2)
+        assert "relayed" not in {name for name, _, _ in tally.rows()}
+        exporter = build_exporter(
+            api_key=KEY, spool=tmp_path, on_outcome=tally.note, _clock=SystemClock()
+        )
+        let_relay(exporter)
+
+        await Draining(exporter=exporter, tally=tally, report=Report()).run(20.0, 5.0)
+
+        assert ("relayed", "2", "") in tally.rows()
+        assert (tally.arrived, tally.left, tally.summary().delivered) == (2, 0, 0)
+        assert contents(tmp_path) == ([], [])
 
     async def test_what_is_rejected_becomes_a_dead_letter(
         self, server: ScriptedServer, tmp_path: Path

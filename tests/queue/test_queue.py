@@ -773,6 +773,7 @@ class QueueMachine(RuleBasedStateMachine):
         in_flight = self.flying + self.past
         assert ledger.pushed == self.counts["pushed"]
         assert ledger.delivered == self.counts[Outcome.DELIVERED]
+        assert ledger.relayed == self.counts[Outcome.RELAYED]
         assert ledger.rejected == self.counts[Outcome.REJECTED]
         assert sum(ledger.dropped.values()) == self.counts[Outcome.DROPPED]
         assert ledger.queued == len(self.queued + self.pulled)
@@ -781,6 +782,7 @@ class QueueMachine(RuleBasedStateMachine):
         assert ledger.in_flight_bytes == sum(r.size for r in in_flight)
         assert ledger.pushed == (
             ledger.delivered
+            + ledger.relayed
             + ledger.rejected
             + sum(ledger.dropped.values())
             + ledger.queued
@@ -816,6 +818,7 @@ class QueueMachine(RuleBasedStateMachine):
                 outcomes[Outcome.REJECTED],
                 outcomes[Outcome.DROPPED],
                 left=len(watched),
+                relayed=outcomes[Outcome.RELAYED],
             )
 
 

@@ -259,10 +259,12 @@ def fill(message: Any) -> None:
 
 def look(settlement: Settlement, result: FlushResult, stats: Stats) -> None:
     assert_type(settlement.outcome, Outcome)
+    assert_type(settlement.outcome.is_loss, bool)
     assert_type(settlement.reason, DropReason | None)
     assert_type(settlement.event_ids, tuple[str, ...])
     assert_type(settlement.status, int | None)
     assert_type(result.delivered + result.rejected + result.dropped + result.left, int)
+    assert_type(result.relayed + stats.relayed + stats.settled + stats.duplicates, int)
     assert_type(stats.dropped_by_reason[DropReason.QUEUE_FULL], int)
     assert_type(stats.oldest_age, float)
     assert_type(stats.health, str)
