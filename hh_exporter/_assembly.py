@@ -44,7 +44,7 @@ from hh_exporter._records import Record
 from hh_exporter._sessions import Sessions
 from hh_exporter._settings.batch import MAX_BODY_BYTES, BatchLimits
 from hh_exporter._settings.queue import QueueLimits, portion
-from hh_exporter._transport.http import Transport
+from hh_exporter._transport.http import HttpTransport
 from hh_exporter._transport.resolver import Addresses
 
 if TYPE_CHECKING:  # SQLite and the spool are loaded where one is wanted
@@ -254,9 +254,9 @@ class WorkerMaker:
             bell=bell,
         )
 
-    def _make_transport(self) -> Transport:
+    def _make_transport(self) -> HttpTransport:
         settings = self.settings
-        return Transport(
+        return HttpTransport(
             base_url=settings.base_url,
             api_key=settings.api_key,
             timeout=settings.request_timeout,

@@ -131,6 +131,14 @@ class Deadline:
         self._part = max(_SHORTEST, (self.at - self._now) / PARTS)
         self._next = self._now + self._part
 
+    @classmethod
+    def after(cls, clock: Clock, seconds: float, latest: float = inf) -> Deadline:
+        """
+        Make one that is over after *seconds*, and not after *latest*.
+        """
+        now = clock.now()
+        return cls(min(now + seconds, latest), now)
+
     def look(self, now: float) -> float:
         """
         Note what time it is.

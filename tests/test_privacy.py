@@ -25,13 +25,13 @@ from hh_exporter import (
     Settlement,
 )
 from hh_exporter._delivery.parts import Delivery, Part
-from hh_exporter._delivery.shipping import Shipment
+from hh_exporter._delivery.shipment import Shipment
 from hh_exporter._dialects.dialect import Answer, Dialect
 from hh_exporter._dialects.legacy import LegacyDialect
 from hh_exporter._encoding.codec import Codec
 from hh_exporter._environment import read_settings
 from hh_exporter._records import Batch, Session
-from hh_exporter._transport.http import Transport
+from hh_exporter._transport.http import HttpTransport
 from hh_exporter.events import CreateModelEventBatchResponseBody
 from tests.builders import dialects
 from tests.conftest import MakeExporter
@@ -536,7 +536,7 @@ def test_no_object_shows_what_it_holds() -> None:
         CreateModelEventBatchResponseBody(event_ids=["e0"], errors=[CANARY]),
         DeliveryError("it was rejected", status=400, body=CANARY),
         read_settings({"api_key": KEY}, {}),
-        Transport(base_url="http://127.0.0.1", api_key=KEY, timeout=1.0, clock=clock),
+        HttpTransport(base_url="http://127.0.0.1", api_key=KEY, timeout=1.0, clock=clock),
         Settlement(outcome=Outcome.DELIVERED, reason=None, event_ids=("e0",), status=200),
     ]
 

@@ -35,7 +35,7 @@ from hh_exporter._dialects.vendor import HOSTS, describe_key, read_error, why_un
 from hh_exporter._environment import Settings, find_variable, is_unset, variables_of
 from hh_exporter._outcomes import Rest, Verdict
 from hh_exporter._settings.kinds import seconds
-from hh_exporter._transport.http import Transport
+from hh_exporter._transport.http import HttpTransport
 from hh_exporter._values.reading import read_json
 from hh_exporter.events import new_id
 
@@ -219,7 +219,7 @@ async def check_copies(settings: Settings, clock: Clock) -> Finding | None:
 
 async def _attempt(settings: Settings, clock: Clock) -> Finding:
     dialect = DIALECTS[settings.dialect]()
-    async with Transport(
+    async with HttpTransport(
         base_url=settings.base_url,
         api_key=settings.api_key,
         timeout=settings.request_timeout,

@@ -31,7 +31,8 @@ from hh_exporter._delivery.judging import (
 )
 from hh_exporter._delivery.parts import Delivery, Part
 from hh_exporter._delivery.settler import Settler
-from hh_exporter._delivery.shipping import Shipment, Shipper
+from hh_exporter._delivery.shipment import Shipment
+from hh_exporter._delivery.shipping import Shipper
 from hh_exporter._delivery.slots import Slots
 from hh_exporter._dialects.dialect import Answer, Dialect, method_of
 from hh_exporter._log import get_log

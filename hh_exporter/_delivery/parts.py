@@ -12,7 +12,7 @@ from math import inf
 
 from attrs import Factory, define, evolve, field, frozen
 
-from hh_exporter._delivery.shipping import Shipment
+from hh_exporter._delivery.shipment import Shipment
 from hh_exporter._records import MAIN, Batch, Record, Session, total_bytes
 
 __all__ = ["Delivery", "Part"]

@@ -15,30 +15,28 @@ from http import HTTPStatus
 from math import inf
 from typing import Literal
 
-from attrs import Factory, define, evolve, field
+from attrs import Factory, define, evolve
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result
 
-from hh_exporter._clock import NEVER, Clock, Deadline, turn
+from hh_exporter._clock import Clock, Deadline, turn
 from hh_exporter._delivery.breaker import Breaker
 from hh_exporter._delivery.limiter import Limiter
 from hh_exporter._delivery.retry import last_verdict, next_delay, parse_retry_after
+from hh_exporter._delivery.shipment import Shipment
 from hh_exporter._dialects.dialect import Answer
 from hh_exporter._dialects.vendor import other_host
 from hh_exporter._log import get_log
 from hh_exporter._outcomes import Rest, Verdict
 from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._settings.retry import RetryPolicy
-from hh_exporter._transport.http import Transport
+from hh_exporter._transport.transport import Transport
 
-__all__ = ["Shipment", "Shipper"]
+__all__ = ["Shipper"]
 
 log = get_log(__name__)
 
 _HELD = Verdict(rest=Rest.SUSPENDED, status=None, reason="held")
 """For a body that was not sent, since all sending is blocked."""
-
-_UNANSWERED = Verdict(rest=Rest.RETRY, status=None, reason="no answer in time")
-"""Until the first answer."""
 
 _SUSPECTS = {
     Rest.INVALID: "dialect (HH_EXPORTER_DIALECT)",
@@ -46,74 +44,11 @@ _SUSPECTS = {
 }
 """What to check where the server refuses every event; by other answers it fails."""
 
-_FAILURES_TO_BLAME = 3
-
 _LARGE = 2**18
 """Bytes of a body that takes a while to be made."""
 
 _LAST_MOMENT = 0.005
 """Seconds before its deadline at which an attempt ends: what arrived by then counts."""
-
-
-@define(eq=False, kw_only=True)
-class Shipment:
-    """
-    One body, and the state of its attempts.
-    """
-
-    method: str = "POST"
-    path: str
-    wrap: Callable[[], bytes]
-    """Makes the body of what is still to be sent."""
-    read: Callable[[Answer], Verdict]
-    """Says what an answer means, and settles what was created."""
-    tried_for: float = 0.0
-    """Seconds for which its records were tried so far, standstills not counted."""
-    deadline: Deadline = NEVER
-    is_probe: bool = False
-    """Whether it may be sent while all sending is blocked."""
-    is_full: bool = False
-    """Whether it has all of a full batch: only such bodies show how fast the server is."""
-    is_divisible: bool = False
-    """Whether it can be divided, should the server fail on it."""
-    is_urgent: bool = False
-    """Whether it is tried until its deadline, even if the server fails on everything."""
-    body: bytes = field(init=False, repr=False)
-    compressed: bytes | None = field(default=None, init=False, repr=False)
-    """The same, compressed by gzip; None if it is sent uncompressed."""
-    is_plain: bool = False
-    """Whether it must be sent uncompressed, since it was refused compressed."""
-    verdict: Verdict = _UNANSWERED
-    """What the last answer meant."""
-    attempts: int = 0
-    retry_after: float = 0.0
-    """Seconds of silence that the last answer asked for."""
-    delay: float = 0.0
-    """Seconds of backoff before the next attempt."""
-    idle_until: float = -inf
-    """When its backoff ends; -inf while it is not backing off."""
-    is_blamed: bool = False
-    """Whether the server fails on this body while it accepts others."""
-    accepted_before: int | None = None
-    """How many answers had created events when the server first failed on its records."""
-    _failures: int = 0
-
-    def __attrs_post_init__(self) -> None:
-        self.body = self.wrap()
-        if self.accepted_before is not None:
-            self._failures = _FAILURES_TO_BLAME - 1  # they are known: the next one decides
-
-    def note_failure(self, accepted: int) -> None:
-        """
-        Note that the server failed on it; *accepted* counts answers that created events.
-        """
-        self._failures += 1
-        if self.accepted_before is None:
-            self.accepted_before = accepted
-        is_alone_in_it = accepted > self.accepted_before
-        self.is_blamed = (
-            self.is_divisible and is_alone_in_it and self._failures >= _FAILURES_TO_BLAME
-        )
 
 
 @define(eq=False, kw_only=True)
@@ -242,7 +177,8 @@ class Shipper:
         self.on_wire += 1
         began = self.clock.now()
         change = self.limiter.begin(is_probe=self.breaker.is_blocked)
-        limit = self.transport.limit(shipment.deadline.at - _LAST_MOMENT)
+        latest = shipment.deadline.at - _LAST_MOMENT
+        limit = Deadline.after(self.clock, self.transport.timeout, latest)
         try:
             is_plain = shipment.compressed is None
             answer = await self.transport.send(
@@ -262,7 +198,9 @@ class Shipper:
         is_known = shipment.accepted_before is not None
         self.limiter.note(change, answer.status, took, size, is_known=is_known)
         with self.queue.lock:
-            self.queue.ledger.requests.end(answer.status, now - began)
+            requests = self.queue.ledger.requests
+            requests.end(answer.status, now - began)
+            requests.note_duplicates(answer.duplicates)
         shipment.retry_after = self._silence(answer)
         return shipment.read(answer)
 
@@ -288,7 +226,7 @@ class Shipper:
             self.compresses = False
             log.warning(
                 "hh_exporter: %s takes no gzip: bodies are sent uncompressed",
-                self.transport.base_url,
+                self.transport.address,
             )
         return verdict
 
@@ -316,7 +254,7 @@ class Shipper:
             )
             and not self.is_silent
         ):
-            log.warning("hh_exporter: resumed: %s takes events again", self.transport.base_url)
+            log.warning("hh_exporter: resumed: %s takes events again", self.transport.address)
 
     @property
     def _kept(self) -> int:
@@ -327,7 +265,7 @@ class Shipper:
         self.hurry()  # those who back off go back to the queue
         if self.is_silent:
             return
-        reason, base_url, kept = self.breaker.reason, self.transport.base_url, self._kept
+        reason, base_url, kept = self.breaker.reason, self.transport.address, self._kept
         if self.breaker.is_suspended:
             other = other_host(base_url)
             log.error(

@@ -35,7 +35,7 @@ from hh_exporter._log import get_log
 from hh_exporter._outside import comes_from_outside
 from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._queue.watches import Watch
-from hh_exporter._transport.http import Transport
+from hh_exporter._transport.transport import Transport
 
 __all__ = ["LAST_CALL", "Worker"]
 

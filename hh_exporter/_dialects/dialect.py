@@ -40,6 +40,8 @@ class Answer:
     body: bytes = field(default=b"", repr=False)
     cut_short: bool = False
     """Whether the body ended, or was abandoned, before its end."""
+    duplicates: int = 0
+    """How many events of it the other side says that it had already; HTTP says nothing of that."""
     failure: str = ""
     """Why nothing came, in words fit for a log."""
 
@@ -139,14 +141,16 @@ class Dialect(Protocol):
 
     def wrap(
         self, records: Sequence[Record], session: Session | None = None, route: str = MAIN
-    ) -> bytes:
+    ) -> Any:
         """
         Make the body of a batch request from *records* of *route*, which announces *session*.
+
+        It is what the transport sends: bytes, or messages; `len` says how many bytes it has.
 
         Updates, all of one event, become one, merged as the server merges them.
         """
 
-    def wrap_single(self, record: Record) -> bytes:
+    def wrap_single(self, record: Record) -> Any:
         """
         Make the body of a request for one event.
         """

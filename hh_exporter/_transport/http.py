@@ -16,7 +16,6 @@ import select
 import ssl
 from collections.abc import Mapping
 from contextlib import suppress
-from math import inf
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -35,7 +34,7 @@ from hh_exporter._transport.resolver import Addresses, Resolver
 from hh_exporter._version import __version__
 from hh_exporter.exceptions import ConfigError
 
-__all__ = ["Transport"]
+__all__ = ["HttpTransport"]
 
 _ANSWER_LIMIT = 2**20
 _ECHOES = 4
@@ -56,7 +55,7 @@ _PIECE = 2**18
 
 
 @define(eq=False, kw_only=True)
-class Transport:
+class HttpTransport:
     """
     The connections to one server, for one event loop; an async context manager.
     """
@@ -82,7 +81,7 @@ class Transport:
     _fault: str = field(default="", init=False)
     """Why no request can be sent at all."""
 
-    async def __aenter__(self) -> Transport:
+    async def __aenter__(self) -> HttpTransport:
         self._headers = {
             "Content-Type": "application/json",
             "Accept": "application/json",
@@ -124,6 +123,10 @@ class Transport:
         if self._session is not None:
             await self._session.close()
 
+    @property
+    def address(self) -> str:
+        return self.base_url
+
     def end_threads(self) -> None:
         """
         Let the threads end after their current calls. Any thread.
@@ -158,13 +161,6 @@ class Transport:
         else:
             self._headers |= admission
 
-    def limit(self, latest: float = inf) -> Deadline:
-        """
-        Say when an attempt that begins now ends: after `timeout`, and not after *latest*.
-        """
-        now = self.clock.now()
-        return Deadline(min(now + self.timeout, latest), now)
-
     async def send(
         self,
         method: str,
@@ -180,7 +176,7 @@ class Transport:
         Args:
             method: "POST" or "PUT".
             encoding: The Content-Encoding that *body* has already; "" for none.
-            deadline: When to end; default: `limit()`.
+            deadline: When to end; default: `timeout` seconds from now.
 
         Returns:
             The answer, `cut_short` if it did not arrive completely; an answer
@@ -195,7 +191,7 @@ class Transport:
         arrived, coding, limit = bytearray(), "", _ANSWER_LIMIT + _ECHOES * len(body)
         try:
             async with (
-                within(self.clock, deadline or self.limit()),
+                within(self.clock, deadline or Deadline.after(self.clock, self.timeout)),
                 self._session.request(
                     method,
                     self.base_url + path,

@@ -20,7 +20,7 @@ from hh_exporter._queue.ledger import Ledger
 from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._records import Batch, Record, Session
 from hh_exporter._settings.retry import RetryPolicy
-from hh_exporter._transport.http import Transport
+from hh_exporter._transport.http import HttpTransport
 from tests.builders import make_record
 from tests.support import FakeClock, settle
 
@@ -141,7 +141,7 @@ class Scene:
         nothing: dict[str, Any] = {"api_key": None, "timeout": 1.0, "clock": self.clock}
         self.shipper = Shipper(
             queue=RecordQueue(QueueLimits()),
-            transport=Transport(base_url="http://127.0.0.1", **nothing),
+            transport=HttpTransport(base_url="http://127.0.0.1", **nothing),
             breaker=self.breaker,
             limiter=Limiter(1, 1.0),
             policy=RetryPolicy(),

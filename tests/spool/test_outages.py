@@ -15,6 +15,7 @@ from attrs import frozen
 from trustme import CA, LeafCert
 
 from hh_exporter import BatchLimits, Exporter, QueueLimits, Spool
+from hh_exporter._transport.http import HttpTransport
 from tests.conftest import BuildExporter
 from tests.delivery.test_outage import warnings
 from tests.relays import tls_before
@@ -88,6 +89,7 @@ async def named(server: ScriptedServer) -> AsyncIterator[Network]:
         is_known = False
         worker = exporter._life.worker
         assert worker
+        assert isinstance(worker.transport, HttpTransport)
         worker.transport.addresses.answers.clear()  # as it does after a day
         await server.restart()
 

@@ -20,7 +20,7 @@ from attrs import Factory, define, evolve
 
 from hh_exporter import __version__
 from hh_exporter._dialects.dialect import Answer
-from hh_exporter._transport.http import Transport
+from hh_exporter._transport.http import HttpTransport
 from tests.conftest import KEY
 from tests.scripted_server import (
     Manner,
@@ -47,8 +47,8 @@ TIMEOUT = 10.0
 
 
 @pytest.fixture
-async def transport(server: ScriptedServer, clock: FakeClock) -> AsyncIterator[Transport]:
-    transport = Transport(base_url=server.url, api_key=KEY, timeout=TIMEOUT, clock=clock)
+async def transport(server: ScriptedServer, clock: FakeClock) -> AsyncIterator[HttpTransport]:
+    transport = HttpTransport(base_url=server.url, api_key=KEY, timeout=TIMEOUT, clock=clock)
     async with transport:
         yield transport
 
@@ -75,7 +75,9 @@ async def impostor(answer: bytes) -> AsyncIterator[str]:
         await settle()
 
 
-async def test_a_request_says_who_sends_it(transport: Transport, server: ScriptedServer) -> None:
+async def test_a_request_says_who_sends_it(
+    transport: HttpTransport, server: ScriptedServer
+) -> None:
     """
     A request carries the key, its length, and the name and version of this package.
     """
@@ -102,7 +104,7 @@ async def test_without_a_key_nothing_is_authorized(
     """
     A transport without a key sends no Authorization.
     """
-    async with Transport(
+    async with HttpTransport(
         base_url=server.url, api_key=None, timeout=TIMEOUT, clock=clock
     ) as transport:
         await transport.send("POST", PATH, BODY)
@@ -163,7 +165,7 @@ async def test_without_a_key_nothing_is_authorized(
     ],
 )
 async def test_an_answer_is_told_as_far_as_it_came(
-    transport: Transport, server: ScriptedServer, scripted: Scripted, answer: Answer
+    transport: HttpTransport, server: ScriptedServer, scripted: Scripted, answer: Answer
 ) -> None:
     """
     A status that arrived counts, whatever became of the body behind it.
@@ -173,7 +175,7 @@ async def test_an_answer_is_told_as_far_as_it_came(
     assert await transport.send("POST", PATH, BODY) == answer
 
 
-async def test_a_reset_is_no_answer(transport: Transport, server: ScriptedServer) -> None:
+async def test_a_reset_is_no_answer(transport: HttpTransport, server: ScriptedServer) -> None:
     """
     A connection that is reset yields an answer without a status, after one request.
     """
@@ -186,7 +188,7 @@ async def test_a_reset_is_no_answer(transport: Transport, server: ScriptedServer
 
 
 async def test_a_refused_connection_is_no_answer(
-    transport: Transport, server: ScriptedServer
+    transport: HttpTransport, server: ScriptedServer
 ) -> None:
     """
     Where nobody listens, the answer has no status, and the next attempt connects anew.
@@ -205,7 +207,7 @@ async def test_an_unknown_host_is_no_answer(clock: FakeClock) -> None:
     """
     Where the host name means nothing, the failure names it.
     """
-    async with Transport(
+    async with HttpTransport(
         base_url="http://no.such.host.invalid", api_key=KEY, timeout=TIMEOUT, clock=clock
     ) as transport:
         answer = await transport.send("POST", PATH, BODY)
@@ -222,7 +224,7 @@ async def test_an_attempt_ends_at_its_timeout_while_a_lookup_hangs(
     """
     wall = Wall()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: wall())
-    async with Transport(
+    async with HttpTransport(
         base_url="http://api.example.test", api_key=KEY, timeout=TIMEOUT, clock=clock
     ) as transport:
         post = asyncio.create_task(transport.send("POST", PATH, BODY))
@@ -242,7 +244,7 @@ async def test_without_a_thread_no_name_is_found(
     Where no thread can be started, the failure says so, and a later attempt tries again.
     """
     url = server.url.replace("127.0.0.1", "localhost")
-    transport = Transport(base_url=url, api_key=KEY, timeout=TIMEOUT, clock=clock)
+    transport = HttpTransport(base_url=url, api_key=KEY, timeout=TIMEOUT, clock=clock)
     with out_of_threads(monkeypatch):
         await transport.__aenter__()
         answer = await transport.send("POST", PATH, BODY)
@@ -261,7 +263,7 @@ async def test_only_a_name_is_worth_a_thread(
     The thread for lookups is there before the first of them, and ends with the transport.
     """
     url = server.url.replace("127.0.0.1", host)
-    async with Transport(base_url=url, api_key=KEY, timeout=TIMEOUT, clock=clock) as transport:
+    async with HttpTransport(base_url=url, api_key=KEY, timeout=TIMEOUT, clock=clock) as transport:
         started = named("hh_exporter lookups")
         assert len(started) == threads
         assert (await transport.send("POST", PATH, BODY)).status == 200
@@ -297,7 +299,7 @@ async def test_what_is_no_http_is_no_answer(
     """
     async with (
         impostor(said) as address,
-        Transport(
+        HttpTransport(
             base_url=f"{scheme}://{address}", api_key=KEY, timeout=TIMEOUT, clock=clock
         ) as transport,
     ):
@@ -310,7 +312,7 @@ async def test_what_is_no_http_is_no_answer(
     "scripted", [pytest.param(hang(), id="silence"), pytest.param(trickle(), id="half an answer")]
 )
 async def test_an_attempt_ends_at_its_timeout(
-    transport: Transport, server: ScriptedServer, clock: FakeClock, scripted: Scripted
+    transport: HttpTransport, server: ScriptedServer, clock: FakeClock, scripted: Scripted
 ) -> None:
     """
     An attempt waits for the end of the answer for `timeout` seconds, not less and not more.
@@ -331,7 +333,7 @@ async def test_an_attempt_ends_at_its_timeout(
 
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
 async def test_a_redirect_is_not_followed(
-    transport: Transport, server: ScriptedServer, code: int
+    transport: HttpTransport, server: ScriptedServer, code: int
 ) -> None:
     """
     The key follows a redirect nowhere: the target is never even connected to.
@@ -347,7 +349,7 @@ async def test_a_redirect_is_not_followed(
 
 
 async def test_the_rest_of_a_huge_answer_is_not_read(
-    transport: Transport, server: ScriptedServer
+    transport: HttpTransport, server: ScriptedServer
 ) -> None:
     """
     Of an answer far beyond the body's length the status and the beginning are told, and its
@@ -364,7 +366,7 @@ async def test_the_rest_of_a_huge_answer_is_not_read(
 
 
 async def test_an_answer_longer_than_our_bodies_is_read(
-    transport: Transport, server: ScriptedServer
+    transport: HttpTransport, server: ScriptedServer
 ) -> None:
     """
     An answer in which a server echoes several times what it refused is read to its end.
@@ -377,7 +379,7 @@ async def test_an_answer_longer_than_our_bodies_is_read(
     assert (len(answer.body), answer.cut_short) == (4 * len(body), False)
 
 
-async def test_a_large_body_arrives_whole(transport: Transport, server: ScriptedServer) -> None:
+async def test_a_large_body_arrives_whole(transport: HttpTransport, server: ScriptedServer) -> None:
     """
     A body of several MiB goes out with its Content-Length, and no warning.
     """
@@ -392,7 +394,7 @@ async def test_a_large_body_arrives_whole(transport: Transport, server: Scripted
 
 
 async def test_a_large_body_lets_the_loop_turn(
-    transport: Transport, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+    transport: HttpTransport, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
     A body of 1 MiB is written in pieces of 256 KiB at most, each in a turn of its own.
@@ -422,7 +424,7 @@ async def test_a_large_body_lets_the_loop_turn(
 
 @pytest.mark.parametrize("size", [10, 2**22], ids=["small", "large"])
 async def test_a_compressed_body_goes_out_as_it_is(
-    transport: Transport, server: ScriptedServer, size: int
+    transport: HttpTransport, server: ScriptedServer, size: int
 ) -> None:
     """
     Compressed bytes are announced and sent untouched; the next request, plain, says nothing.
@@ -443,7 +445,7 @@ async def test_a_compressed_body_goes_out_as_it_is(
 
 
 async def test_attempts_share_a_connection_but_no_cookies(
-    transport: Transport, server: ScriptedServer
+    transport: HttpTransport, server: ScriptedServer
 ) -> None:
     """
     The next attempt goes over the connection of the last, and brings no cookie along.
@@ -458,7 +460,7 @@ async def test_attempts_share_a_connection_but_no_cookies(
 
 
 async def test_a_stale_connection_costs_one_attempt(
-    transport: Transport, server: ScriptedServer
+    transport: HttpTransport, server: ScriptedServer
 ) -> None:
     """
     What is sent over a connection that the server drops is not sent again behind our back.
@@ -473,7 +475,7 @@ async def test_a_stale_connection_costs_one_attempt(
 
 
 async def test_a_cancelled_attempt_closes_its_connection(
-    transport: Transport, server: ScriptedServer
+    transport: HttpTransport, server: ScriptedServer
 ) -> None:
     """
     A cancelled attempt raises CancelledError and leaves no connection behind.
@@ -509,7 +511,7 @@ async def test_a_type_is_told_whatever_follows_it(
     typed = b"" if field is None else b"Content-Type: %b\r\n" % field
     async with (
         impostor(b"HTTP/1.1 200 OK\r\n%bContent-Length: 2\r\n\r\n{}" % typed) as address,
-        Transport(
+        HttpTransport(
             base_url=f"http://{address}", api_key=KEY, timeout=TIMEOUT, clock=clock
         ) as transport,
     ):
@@ -561,7 +563,7 @@ async def test_what_is_said_unasked_answers_nothing(
     server = Chatterbox()
     async with await asyncio.start_server(server.serve, "127.0.0.1", 0) as listener:
         host, port = listener.sockets[0].getsockname()
-        async with Transport(
+        async with HttpTransport(
             base_url=f"http://{host}:{port}", api_key=KEY, timeout=TIMEOUT, clock=clock
         ) as transport:
             await transport.send("POST", PATH, BODY)
@@ -594,7 +596,7 @@ CODINGS = {
 
 @pytest.mark.parametrize("case", CODINGS.values(), ids=CODINGS)
 async def test_an_answer_counts_in_whatever_coding_it_comes(
-    transport: Transport, server: ScriptedServer, case: tuple[str, bytes, bytes]
+    transport: HttpTransport, server: ScriptedServer, case: tuple[str, bytes, bytes]
 ) -> None:
     """
     It is read where that is possible; its status arrives in any case.
@@ -608,7 +610,7 @@ async def test_an_answer_counts_in_whatever_coding_it_comes(
 
 
 async def test_a_coded_answer_grows_no_larger_than_others(
-    transport: Transport, server: ScriptedServer
+    transport: HttpTransport, server: ScriptedServer
 ) -> None:
     """
     However small it is as it is sent.
@@ -622,7 +624,9 @@ async def test_a_coded_answer_grows_no_larger_than_others(
     assert len(answer.body) <= 2**20 + 4 * len(BODY)
 
 
-async def test_an_answer_may_have_a_long_head(transport: Transport, server: ScriptedServer) -> None:
+async def test_an_answer_may_have_a_long_head(
+    transport: HttpTransport, server: ScriptedServer
+) -> None:
     """
     As a gateway's with its policies and cookies.
     """

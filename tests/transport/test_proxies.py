@@ -19,7 +19,7 @@ from trustme import CA
 
 from hh_exporter import ConfigError
 from hh_exporter._dialects.dialect import Answer
-from hh_exporter._transport.http import Transport
+from hh_exporter._transport.http import HttpTransport
 from hh_exporter._transport.proxies import Proxy, find_proxy
 from tests import relays
 from tests.conftest import KEY
@@ -27,7 +27,7 @@ from tests.relays import listening, tls_before
 from tests.scripted_server import ScriptedServer
 from tests.support import FakeClock, until
 
-Through: TypeAlias = Callable[..., AbstractAsyncContextManager[Transport]]
+Through: TypeAlias = Callable[..., AbstractAsyncContextManager[HttpTransport]]
 
 PATH = "/events/model/batch"
 BODY = b'{"model_events":[{"event_id":"e0"}]}'
@@ -237,8 +237,8 @@ def through(clock: FakeClock, trusted: ssl.SSLContext) -> Through:
     @asynccontextmanager
     async def make(
         base_url: str, proxy: str, api_key: str | None = KEY, **environ: str
-    ) -> AsyncIterator[Transport]:
-        async with Transport(
+    ) -> AsyncIterator[HttpTransport]:
+        async with HttpTransport(
             base_url=base_url,
             api_key=api_key,
             timeout=10.0,
@@ -368,7 +368,7 @@ async def test_an_unsupported_proxy_is_not_gone_around(
     environ = {"http_proxy": "socks5://user:password@127.0.0.1:1"}
     # Not named by its loopback address, which needs no proxy; any other reaches it.
     base_url = server.url.replace("127.0.0.1", "0.0.0.0")
-    async with Transport(
+    async with HttpTransport(
         base_url=base_url, api_key=KEY, timeout=10.0, clock=clock, environ=environ
     ) as transport:
         answer = await transport.send("POST", PATH, BODY)
@@ -405,7 +405,7 @@ async def test_the_process_environment_is_read_by_default(
     """
     A transport that is given no variables reads those of the process as its session starts.
     """
-    transport = Transport(base_url=PLAIN, api_key=KEY, timeout=10.0, clock=clock)
+    transport = HttpTransport(base_url=PLAIN, api_key=KEY, timeout=10.0, clock=clock)
     monkeypatch.setenv("http_proxy", f"127.0.0.1:{http_proxy.port}")
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
@@ -450,7 +450,7 @@ async def test_a_proxy_does_not_block_the_loop(
     Finding the proxy, the tunnel and TLS make no call that blocks.
     """
     with blockbuster_ctx():
-        async with Transport(
+        async with HttpTransport(
             base_url=SECURE,
             api_key=KEY,
             timeout=10.0,

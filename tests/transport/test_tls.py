@@ -20,7 +20,7 @@ from trustme import CA, LeafCert
 
 from hh_exporter._dialects.dialect import Answer
 from hh_exporter._environment import read_settings
-from hh_exporter._transport.http import Transport
+from hh_exporter._transport.http import HttpTransport
 from tests.conftest import KEY
 from tests.relays import listening, tls_before
 from tests.scripted_server import ScriptedServer
@@ -50,8 +50,8 @@ def trusting(ca: CA) -> ssl.SSLContext:
 @asynccontextmanager
 async def connected(
     port: int, clock: FakeClock, trusted: ssl.SSLContext | None
-) -> AsyncIterator[Transport]:
-    async with Transport(
+) -> AsyncIterator[HttpTransport]:
+    async with HttpTransport(
         base_url=f"https://127.0.0.1:{port}",
         api_key=KEY,
         timeout=10.0,
@@ -203,10 +203,10 @@ async def test_what_ends_tls_after_the_handshake_is_named(clock: FakeClock, ca: 
 ASK = """
 import asyncio, os
 from hh_exporter._clock import SystemClock
-from hh_exporter._transport.http import Transport
+from hh_exporter._transport.http import HttpTransport
 
 async def main():
-    async with Transport(
+    async with HttpTransport(
         base_url=os.environ["URL"], api_key=None, timeout=10.0, clock=SystemClock()
     ) as transport:
         answer = await transport.send("POST", "/events/model/batch", b'{"model_events":[]}')
