@@ -17,8 +17,10 @@ import pytest
 from hypothesis import settings
 
 from hh_exporter import BatchLimits, Exporter, _log
+from hh_exporter._cli._cluster import Cluster
 from hh_exporter._collector import Collector
 from hh_exporter._dialects.registry import DIALECTS
+from tests import nats
 from tests.browser import Browser, find_chromium, started_browser
 from tests.scripted_server import ScriptedServer
 from tests.support import PATIENCE, FakeClock, assert_balanced
@@ -108,6 +110,45 @@ async def page(browser: Browser, collector: Collector) -> AsyncIterator[Browser]
     assert [address for address in asked if not address.startswith(own)] == []
     assert await browser.problems() == []
     await browser.open("about:blank")
+
+
+@pytest.fixture(scope="session")
+def _shared_nats_server() -> Iterator[Cluster]:
+    with nats.running(Cluster(size=1)) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def nats_server(_shared_nats_server: Cluster) -> Iterator[Cluster]:
+    """
+    One NATS server with JetStream, without streams; what a test makes there is deleted.
+    """
+    with nats.emptied(_shared_nats_server) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def _shared_cluster() -> Iterator[Cluster]:
+    with nats.running(Cluster()) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def cluster(_shared_cluster: Cluster) -> Iterator[Cluster]:
+    """
+    Three NATS servers, likewise; a test must not end, freeze or fill any.
+    """
+    with nats.emptied(_shared_cluster) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def hurt_cluster() -> Iterator[Cluster]:
+    """
+    Three NATS servers of a test's own, which it may do anything to.
+    """
+    with nats.running(Cluster()) as cluster:
+        yield cluster
 
 
 @pytest.fixture(autouse=True)
