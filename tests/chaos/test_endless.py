@@ -17,7 +17,7 @@ from attrs import define, field
 
 from hh_exporter._transport.http import _ANSWER_LIMIT
 from tests.conftest import MakeExporter
-from tests.relays import listening
+from tests.proxies import listening
 from tests.support import FakeClock, flushed, model_event, until
 
 HEAD = b"HTTP/1.1 %d Well\r\nContent-Type: application/json\r\n"

@@ -28,7 +28,7 @@ from hh_exporter._spool.file import SpoolFile
 from hh_exporter.events import new_id
 from tests.conftest import BuildExporter, MakeExporter
 from tests.programs import run_program
-from tests.relays import tls_before
+from tests.proxies import tls_before
 from tests.scripted_server import ScriptedServer, hang_after_storing
 from tests.spools import stall
 from tests.support import PATIENCE, assert_balanced, delivered, model_event, push_all, until

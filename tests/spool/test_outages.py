@@ -18,7 +18,7 @@ from hh_exporter import BatchLimits, Exporter, QueueLimits, Spool
 from hh_exporter._transport.http import HttpTransport
 from tests.conftest import BuildExporter
 from tests.delivery.test_outage import warnings
-from tests.relays import tls_before
+from tests.proxies import tls_before
 from tests.scripted_server import ScriptedServer
 from tests.spools import written
 from tests.support import STEP, FakeClock, assert_balanced, pass_time, push_all

@@ -21,9 +21,9 @@ from hh_exporter import ConfigError
 from hh_exporter._dialects.dialect import Answer
 from hh_exporter._transport.http import HttpTransport
 from hh_exporter._transport.proxies import Proxy, find_proxy
-from tests import relays
+from tests import proxies
 from tests.conftest import KEY
-from tests.relays import listening, tls_before
+from tests.proxies import listening, tls_before
 from tests.scripted_server import ScriptedServer
 from tests.support import FakeClock, until
 
@@ -208,22 +208,22 @@ def port_of(server: ScriptedServer) -> int:
 
 
 @pytest.fixture
-async def http_proxy(server: ScriptedServer) -> AsyncIterator[relays.Proxy]:
+async def http_proxy(server: ScriptedServer) -> AsyncIterator[proxies.Proxy]:
     """
     A proxy that leads to `server`.
     """
-    async with relays.Proxy(leads_to=port_of(server)).running() as proxy:
+    async with proxies.Proxy(leads_to=port_of(server)).running() as proxy:
         yield proxy
 
 
 @pytest.fixture
-async def https_proxy(server: ScriptedServer, ca: CA) -> AsyncIterator[relays.Proxy]:
+async def https_proxy(server: ScriptedServer, ca: CA) -> AsyncIterator[proxies.Proxy]:
     """
     A proxy that leads to `server` behind TLS.
     """
     async with (
         tls_before(server.url, serving(ca, HOST)) as port,
-        relays.Proxy(leads_to=port).running() as proxy,
+        proxies.Proxy(leads_to=port).running() as proxy,
     ):
         yield proxy
 
@@ -252,7 +252,7 @@ def through(clock: FakeClock, trusted: ssl.SSLContext) -> Through:
 
 
 async def test_plain_requests_are_handed_to_the_proxy(
-    http_proxy: relays.Proxy, server: ScriptedServer, through: Through
+    http_proxy: proxies.Proxy, server: ScriptedServer, through: Through
 ) -> None:
     """
     Without TLS the proxy is given each request, and the password in a field of its own.
@@ -272,7 +272,7 @@ async def test_plain_requests_are_handed_to_the_proxy(
     ("user", "authorization"), [("", None), ("user:password@", "Basic dXNlcjpwYXNzd29yZA==")]
 )
 async def test_a_tunnel_hides_the_key(
-    https_proxy: relays.Proxy,
+    https_proxy: proxies.Proxy,
     server: ScriptedServer,
     through: Through,
     user: str,
@@ -302,7 +302,7 @@ async def test_the_server_behind_a_tunnel_is_verified(
     """
     async with (
         tls_before(server.url, serving(ca, "127.0.0.1")) as port,
-        relays.Proxy(leads_to=port).running() as proxy,
+        proxies.Proxy(leads_to=port).running() as proxy,
         through(SECURE, f"127.0.0.1:{proxy.port}") as transport,
     ):
         answer = await transport.send("POST", PATH, BODY)
@@ -320,7 +320,7 @@ async def test_a_proxy_may_speak_tls_itself(
     """
     async with (
         tls_before(server.url, serving(ca, HOST)) as port,
-        relays.Proxy(leads_to=port).running(serving(ca, "127.0.0.1")) as proxy,
+        proxies.Proxy(leads_to=port).running(serving(ca, "127.0.0.1")) as proxy,
         through(SECURE, f"https://127.0.0.1:{proxy.port}") as transport,
     ):
         answer = await transport.send("POST", PATH, BODY)
@@ -331,7 +331,7 @@ async def test_a_proxy_may_speak_tls_itself(
 
 @pytest.mark.parametrize("status", [302, 403, 407, 502])
 async def test_a_tunnel_that_is_refused_is_no_answer(
-    https_proxy: relays.Proxy, server: ScriptedServer, through: Through, status: int
+    https_proxy: proxies.Proxy, server: ScriptedServer, through: Through, status: int
 ) -> None:
     """
     What a proxy says to CONNECT is its own verdict and not the server's.
@@ -350,7 +350,7 @@ async def test_a_proxy_that_is_gone_is_no_answer(through: Through, base_url: str
     """
     Where no proxy listens, the failure says that it is the proxy that is missing.
     """
-    async with relays.Proxy(leads_to=1).running() as proxy:
+    async with proxies.Proxy(leads_to=1).running() as proxy:
         address = f"http://user:password@127.0.0.1:{proxy.port}"
     async with through(base_url, address) as transport:
         answer = await transport.send("POST", PATH, BODY)
@@ -380,7 +380,7 @@ async def test_an_unsupported_proxy_is_not_gone_around(
 
 
 async def test_no_proxy_goes_straight_to_the_server(
-    http_proxy: relays.Proxy, server: ScriptedServer, through: Through
+    http_proxy: proxies.Proxy, server: ScriptedServer, through: Through
 ) -> None:
     """
     What NO_PROXY names is reached past the proxy that all else goes through.
@@ -397,7 +397,7 @@ async def test_no_proxy_goes_straight_to_the_server(
 
 
 async def test_the_process_environment_is_read_by_default(
-    http_proxy: relays.Proxy,
+    http_proxy: proxies.Proxy,
     server: ScriptedServer,
     clock: FakeClock,
     monkeypatch: pytest.MonkeyPatch,
@@ -418,8 +418,8 @@ async def test_the_process_environment_is_read_by_default(
 
 @pytest.mark.parametrize("base_url", [PLAIN, SECURE])
 async def test_netrc_is_not_read(
-    http_proxy: relays.Proxy,
-    https_proxy: relays.Proxy,
+    http_proxy: proxies.Proxy,
+    https_proxy: proxies.Proxy,
     server: ScriptedServer,
     through: Through,
     tmp_path: Path,
@@ -444,7 +444,7 @@ async def test_netrc_is_not_read(
 
 
 async def test_a_proxy_does_not_block_the_loop(
-    https_proxy: relays.Proxy, clock: FakeClock, trusted: ssl.SSLContext
+    https_proxy: proxies.Proxy, clock: FakeClock, trusted: ssl.SSLContext
 ) -> None:
     """
     Finding the proxy, the tunnel and TLS make no call that blocks.

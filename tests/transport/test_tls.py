@@ -22,7 +22,7 @@ from hh_exporter._dialects.dialect import Answer
 from hh_exporter._environment import read_settings
 from hh_exporter._transport.http import HttpTransport
 from tests.conftest import KEY
-from tests.relays import listening, tls_before
+from tests.proxies import listening, tls_before
 from tests.scripted_server import ScriptedServer
 from tests.support import FakeClock, until
 
