@@ -178,8 +178,7 @@ def _check_books(exporter: Exporter) -> None:
     Raise RuntimeError unless each event that was pushed has an outcome.
     """
     stats = exporter.stats()
-    settled = stats.delivered + stats.rejected + stats.dropped
-    if (settled, stats.queued, stats.in_flight, stats.spooled) != (stats.pushed, 0, 0, 0):
+    if (stats.settled, stats.queued, stats.in_flight, stats.spooled) != (stats.pushed, 0, 0, 0):
         raise RuntimeError(f"the books do not balance after a close: {stats}")
 
 

@@ -405,7 +405,7 @@ class Story:
                 return task.result()
             await self._pass(STEP)
             stats = self.exporter.stats()
-            before, outcomes = outcomes, stats.delivered + stats.rejected + stats.dropped
+            before, outcomes = outcomes, stats.settled
             patience = patience - 1 if outcomes == before else 200
         task.cancel()
         raise AssertionError(f"it does not end on a server that is well: {task}")
