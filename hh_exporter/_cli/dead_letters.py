@@ -199,7 +199,7 @@ def replay_command(
     letter again; one without an outcome waits for the next exporter. Files that a
     running process holds are skipped and named.
 
-    Exits with 0 only if every one was delivered.
+    Exits with 0 only if every one was delivered or relayed.
     """
     if are_all == bool(letter_ids):
         raise CallError("give the ids of dead letters, or --all")

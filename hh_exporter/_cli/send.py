@@ -79,7 +79,7 @@ def send_command(
     ModelEvent, whatever the dialect; the collector's own export is taken, too.
     The key is taken from HH_API_KEY; a server on this machine needs none.
 
-    Exits with 0 only if every event was delivered, with 1 if not, and with 2 for a
+    Exits with 0 only if every event was delivered or relayed, 1 if not, and 2 for a
     wrong call.
     """
     report = Report()

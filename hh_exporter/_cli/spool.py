@@ -74,8 +74,8 @@ def spool_command(
     HoneyHive's own, and of the dialect in --dialect or HH_EXPORTER_DIALECT, else
     legacy, are handed over; others are named.
 
-    Exits with 0 if all files could be read and all events were delivered or
-    handed over, with 1 if not, and with 2 for a wrong call.
+    Exits with 0 if all files could be read and all events were delivered,
+    relayed or handed over, with 1 if not, and with 2 for a wrong call.
     """
     report = Report()
     spool = Spool(find_directory(directory), report)
