@@ -16,7 +16,7 @@ from typing import Any
 
 import attrs
 
-from hh_exporter import BatchLimits, Exporter, QueueLimits, RetryPolicy, Spool
+from hh_exporter import BatchLimits, Exporter, JetStream, QueueLimits, RetryPolicy, Spool
 from hh_exporter._environment import Settings, variables_of
 from hh_exporter._settings.kinds import Kind
 
@@ -28,8 +28,12 @@ GROUPS: dict[str, type[Any]] = {
     "batch": BatchLimits,
     "retry": RetryPolicy,
     "spool": Spool,
+    "jetstream": JetStream,
 }
 """The classes whose fields are settings, by the name of their argument."""
+
+_SHORT = {"spool": ", or a directory", "jetstream": ", or addresses of its servers"}
+"""What an argument may be instead of its group."""
 
 _PLACE = re.compile(r"^<!-- settings: (\w+) -->$", re.MULTILINE)
 _MEBI = 2**20
@@ -67,8 +71,7 @@ def _shape(field: attrs.Attribute[Any]) -> str:
     if isinstance(kind, Kind):
         return kind.shape
     group = GROUPS[field.name].__name__
-    link = f"a [`{group}`](#{field.name}-{group.lower()})"
-    return f"{link}, or a directory" if field.name == "spool" else link
+    return f"a [`{group}`](#{field.name}-{group.lower()}){_SHORT.get(field.name, '')}"
 
 
 def _show(default: Any) -> str:

@@ -6,6 +6,7 @@ from hh_exporter._exporter import Exporter, ThreadedExporter
 from hh_exporter._outcomes import DropReason, FlushResult, Outcome, Settlement, Stats
 from hh_exporter._responses.call import ModelCall
 from hh_exporter._settings.batch import BatchLimits
+from hh_exporter._settings.jetstream import JetStream
 from hh_exporter._settings.queue import QueueLimits
 from hh_exporter._settings.retry import RetryPolicy
 from hh_exporter._settings.spool import Spool
@@ -23,6 +24,7 @@ __all__ = [
     "Exporter",
     "ExporterError",
     "FlushResult",
+    "JetStream",
     "ModelCall",
     "ModelEvent",
     "Outcome",

@@ -164,7 +164,7 @@ def _make_spooler(
     from hh_exporter._spool.spooler import Spooler
 
     identity = Identity(
-        base_url=settings.base_url, dialect=settings.dialect, api_key=settings.api_key
+        base_url=settings.place, dialect=settings.dialect, api_key=settings.sealing_key
     )
     return Spooler(
         settings=settings.spool, identity=identity, queue=queue, sessions=sessions, clock=clock

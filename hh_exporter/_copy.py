@@ -75,6 +75,7 @@ class Copy:
             base_url=copy.base_url,
             api_key=None,  # it is for base_url alone
             also=None,
+            jetstream=None,
             queue=_BUDGET,
             batch=_BATCH,
             retry=_RETRY,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from inspect import iscoroutinefunction
 from ssl import SSLContext
 from typing import Any, Literal
@@ -27,6 +27,7 @@ from hh_exporter._log import get_log
 from hh_exporter._outcomes import Settlement
 from hh_exporter._settings.batch import BatchLimits
 from hh_exporter._settings.hooks import BeforeSend
+from hh_exporter._settings.jetstream import JetStream
 from hh_exporter._settings.kinds import Kind, choice, flag, seconds, share, text, whole
 from hh_exporter._settings.queue import QueueLimits
 from hh_exporter._settings.retry import RetryPolicy
@@ -129,8 +130,43 @@ class Settings:
         default="reject", validator=choice("reject", "resend")
     )
     spool: Spool | None = None
+    jetstream: JetStream | None = None
     also: str | None = field(default=None, validator=optional(_base_url))
     disabled: bool = field(default=False, validator=flag())
+
+    def __attrs_post_init__(self) -> None:
+        if self.jetstream is None:
+            return
+        if self.compression is not None:
+            raise ConfigError(
+                "compression is for HTTP, and events go to a stream: leave it out "
+                "(HH_EXPORTER_COMPRESSION)"
+            )
+        if self.ssl_context is not None and not self.needs_trust:
+            raise ConfigError(
+                "ssl_context is for HTTP, and events go to a stream: give JetStream its ssl_context"
+            )
+
+    @property
+    def address(self) -> str:
+        """
+        Where events go: the server, or the servers of the stream.
+        """
+        return self.base_url if self.jetstream is None else self.jetstream.address
+
+    @property
+    def place(self) -> str:
+        """
+        What of `address` tells whose events are on disk; of a stream its name, not its servers.
+        """
+        return self.base_url if self.jetstream is None else self.jetstream.place
+
+    @property
+    def sealing_key(self) -> Secret | None:
+        """
+        The key that tells whose events are on disk; a stream has none.
+        """
+        return self.api_key if self.jetstream is None else None
 
     @property
     def is_loopback(self) -> bool:
@@ -148,16 +184,17 @@ class Settings:
         """
         The address that gets a copy of each event; None if there is none but `base_url`.
         """
-        if self.also is None or _place(self.also) == _place(self.base_url):
+        if self.also is None:
             return None
-        return self.also
+        is_same = self.jetstream is None and _place(self.also) == _place(self.base_url)
+        return None if is_same else self.also
 
     @property
     def needs_trust(self) -> bool:
         """
-        Whether anything is sent by TLS.
+        Whether anything is sent by HTTPS.
         """
-        is_sent = self.uses_tls and not self.disabled_reason
+        is_sent = self.jetstream is None and self.uses_tls and not self.disabled_reason
         return is_sent or urlsplit(self.copies_to or "").scheme == "https"
 
     @property
@@ -174,7 +211,7 @@ class Settings:
         """
         if self.disabled:
             return "the exporter is disabled"
-        if self.api_key is None and not self.is_loopback:
+        if self.jetstream is None and self.api_key is None and not self.is_loopback:
             return "there is no API key; give api_key or set HH_API_KEY"
         return ""
 
@@ -183,7 +220,8 @@ class Settings:
         """
         Whether the key would cross a network in the clear.
         """
-        return not self.uses_tls and self.api_key is not None and not self.is_loopback
+        is_sent = self.jetstream is None and self.api_key is not None
+        return is_sent and not self.uses_tls and not self.is_loopback
 
     def warn(self) -> None:
         """
@@ -198,15 +236,35 @@ class Settings:
                 "hh_exporter: %s is plain http: the API key crosses the network unencrypted",
                 self.base_url,
             )
-        if problem := why_unable(self.revealed_key):
+        if self.jetstream is None and (problem := why_unable(self.revealed_key)):
             log.warning("hh_exporter: api_key is %s", problem)
 
 
-# `spool` is not among them: without a directory there is none.
 _GROUPS: dict[str, type[Any]] = {"queue": QueueLimits, "batch": BatchLimits, "retry": RetryPolicy}
 
 
-def read_settings(given: dict[str, Any], environ: Mapping[str, str]) -> Settings:
+@frozen
+class _Place:
+    """
+    A group that is there if one field of it is given, which stands for it.
+    """
+
+    group: type[Any]
+    name: str
+    forms: tuple[type[Any], ...]
+    """What the argument may be, instead of the group."""
+    shape: str
+
+
+_PLACES = {
+    "spool": _Place(Spool, "directory", (str, os.PathLike), "a directory"),
+    "jetstream": _Place(JetStream, "servers", (str, Sequence), "addresses of its servers"),
+}
+
+
+def read_settings(
+    given: dict[str, Any], environ: Mapping[str, str], *, by_http: bool = False
+) -> Settings:
     """
     Combine arguments, environment and defaults.
 
@@ -214,13 +272,15 @@ def read_settings(given: dict[str, Any], environ: Mapping[str, str]) -> Settings
         given: Arguments by parameter; None or a blank text means not given. Emptied
             where it raises.
         environ: The environment variables.
+        by_http: Whether they are of what speaks to the API itself, whatever stream the
+            environment names.
 
     Raises:
         ConfigError: A value is out of its range; the text names the argument
             or the variable, and what it may be.
     """
     try:
-        return _read_settings(given, environ)
+        return _read_settings(given, environ, by_http=by_http)
     except ConfigError as exc:
         problem = str(exc)
     # Anew, and nothing in this frame: error reporters keep locals, and those hold the key.
@@ -229,7 +289,9 @@ def read_settings(given: dict[str, Any], environ: Mapping[str, str]) -> Settings
     raise ConfigError(problem)
 
 
-def _read_settings(given: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
+def _read_settings(
+    given: Mapping[str, Any], environ: Mapping[str, str], *, by_http: bool
+) -> Settings:
     chosen: dict[str, Any] = {
         name: value.strip() if isinstance(value, str) else value
         for name, value in given.items()
@@ -240,8 +302,11 @@ def _read_settings(given: Mapping[str, Any], environ: Mapping[str, str]) -> Sett
             chosen[name] = group(**_read_fields(group, f"{_PREFIX}_{name}", environ))
         elif not isinstance(chosen[name], group):
             raise ConfigError(f"{name} must be a {group.__name__}")
-    if (spool := _find_spool(chosen.get("spool"), environ)) is not None:
-        chosen["spool"] = spool
+    # An argument comes first, so an address that is one outranks a stream of the environment.
+    by_http = by_http or ("base_url" in chosen and "jetstream" not in chosen)
+    for name in _PLACES.keys() - ({"jetstream"} if by_http else set()):
+        if (found := _find_place(name, chosen.get(name), environ)) is not None:
+            chosen[name] = found
     settings = Settings(**chosen, **_read_fields(Settings, _PREFIX, environ, given=chosen))
     settings = attrs.evolve(
         settings,
@@ -253,18 +318,20 @@ def _read_settings(given: Mapping[str, Any], environ: Mapping[str, str]) -> Sett
     return settings
 
 
-def _find_spool(given: Any, environ: Mapping[str, str]) -> Spool | None:
+def _find_place(name: str, given: Any, environ: Mapping[str, str]) -> Any:
     """
-    Read the spool; *given* may be a Spool or only its directory.
+    Read the group *name*; *given* may be the group, or only what stands for it.
     """
-    if isinstance(given, Spool):
+    place = _PLACES[name]
+    group = place.group
+    if isinstance(given, group):
         return given
-    if not isinstance(given, str | os.PathLike | None):
-        raise ConfigError("spool must be a Spool or a directory")
-    fields = _read_fields(Spool, f"{_PREFIX}_spool", environ)
+    if given is not None and not isinstance(given, place.forms):
+        raise ConfigError(f"{name} must be a {group.__name__} or {place.shape}")
+    fields = _read_fields(group, f"{_PREFIX}_{name}", environ)
     if given is not None:
-        fields["directory"] = given
-    return Spool(**fields) if "directory" in fields else None
+        fields[place.name] = given
+    return group(**fields) if place.name in fields else None
 
 
 def variables_of(owner: type[Any], prefix: str = _PREFIX) -> dict[str, tuple[str, ...]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from asyncio import _get_running_loop
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from ssl import SSLContext
 from typing import ClassVar, Literal, Unpack
 
@@ -27,6 +27,7 @@ from hh_exporter._recording.methods import RecordingMethods
 from hh_exporter._records import Record
 from hh_exporter._settings.batch import BatchLimits
 from hh_exporter._settings.hooks import BeforeSend
+from hh_exporter._settings.jetstream import JetStream
 from hh_exporter._settings.queue import QueueLimits
 from hh_exporter._settings.retry import RetryPolicy
 from hh_exporter._settings.spool import Spool
@@ -81,6 +82,9 @@ class Exporter(RecordingMethods, LifeMethods, Unique):
             never loses.
         spool: A directory, or a Spool: where events wait on disk if memory has no
             room for them, or if they are left at close.
+        jetstream: Addresses of NATS servers, or a JetStream: a stream that takes the events, for
+            relays to deliver. It replaces `base_url`, and no key is needed. Needs the extra
+            `jetstream`.
         also: Address of a server that gets a copy of each event, even if `disabled`, and
             never the key; such as a local collector. Best effort: copies are not counted,
             and a flush or a close waits for them for a second at most.
@@ -116,13 +120,14 @@ class Exporter(RecordingMethods, LifeMethods, Unique):
         on_outcome: Callable[[Settlement], None] | None = None,
         on_ambiguous: Literal["reject", "resend"] | None = None,
         spool: str | os.PathLike[str] | Spool | None = None,
+        jetstream: str | Sequence[str] | JetStream | None = None,
         also: str | None = None,
         disabled: bool | None = None,
         _clock: Clock | None = None,
         _random: Callable[[], float] | None = None,
     ) -> None:
         arguments = {name: v for name, v in locals().items() if name[0] != "_" and name != "self"}
-        del api_key, base_url  # error reporters keep the locals of this frame
+        del api_key, base_url, jetstream  # error reporters keep the locals of this frame
         self._settings = settings = read_settings(arguments, os.environ)
         arguments.clear()
         self._clock, self._random = _clock or SystemClock(), _random
@@ -299,7 +304,7 @@ class Exporter(RecordingMethods, LifeMethods, Unique):
 
     def __repr__(self) -> str:
         health = self._life.health()[0] if hasattr(self, "_life") else "not made"
-        address = self._settings.base_url if hasattr(self, "_settings") else ""
+        address = self._settings.address if hasattr(self, "_settings") else ""
         return f"<{type(self).__name__} {address} {health}>"
 
 

@@ -143,7 +143,13 @@ class Kit:
         self._run(exporter.aclose(0.0))
         self._own_settings[exporter] = settings = exporter._settings
         changed = evolve(
-            settings, base_url=self.url, api_key=_KEY, spool=None, also=None, disabled=False
+            settings,
+            base_url=self.url,
+            api_key=_KEY,
+            spool=None,
+            jetstream=None,
+            also=None,
+            disabled=False,
         )
         _build_anew(exporter, changed)
         self._exporters.append(exporter)

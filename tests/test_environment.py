@@ -4,13 +4,14 @@ Settings from arguments, the environment and defaults.
 
 from __future__ import annotations
 
+import ssl
 from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
 
-from hh_exporter import BatchLimits, ConfigError, QueueLimits, RetryPolicy, Spool
+from hh_exporter import BatchLimits, ConfigError, JetStream, QueueLimits, RetryPolicy, Spool
 from hh_exporter._environment import Settings, find_variable, read_settings, variables_of
 from hh_exporter._settings.secret import Secret, hidden
 
@@ -47,6 +48,12 @@ VARIABLES: dict[str, tuple[str, Any]] = {
     "HH_EXPORTER_SPOOL_MAX_AGE": ("16", 16.0),
     "HH_EXPORTER_SPOOL_ADOPT": ("any_key", "any_key"),
     "HH_EXPORTER_SPOOL_FSYNC": ("true", True),
+    "HH_EXPORTER_JETSTREAM_SERVERS": (" nats://a, tls://b:1 ", ("nats://a", "tls://b:1")),
+    "HH_EXPORTER_JETSTREAM_SUBJECT": ("llm.events", "llm.events"),
+    "HH_EXPORTER_JETSTREAM_USER": ("app", "app"),
+    "HH_EXPORTER_JETSTREAM_PASSWORD": ("hh_secret", Secret("hh_secret")),
+    "HH_EXPORTER_JETSTREAM_CREDENTIALS": ("/app.creds", Path("/app.creds")),
+    "HH_EXPORTER_JETSTREAM_MAX_EVENT_BYTES": ("17", 17),
     "HH_EXPORTER_ALSO": ("http://localhost:2", "http://localhost:2"),
     "HH_EXPORTER_DISABLED": ("yes", True),
 }
@@ -57,9 +64,18 @@ GROUPS: dict[str, type[Any]] = {
     "batch": BatchLimits,
     "retry": RetryPolicy,
     "spool": Spool,
+    "jetstream": JetStream,
 }
 SPOOL = {"HH_EXPORTER_SPOOL_DIRECTORY": "/elsewhere"}
 """Without a directory there is no spool, and nothing else of it is looked at."""
+STREAM = {"HH_EXPORTER_JETSTREAM_SERVERS": "nats://elsewhere"}
+"""The same of a stream."""
+NEEDS = {"spool": SPOOL, "jetstream": STREAM}
+ALSO_NEEDS = {
+    "jetstream.user": {"HH_EXPORTER_JETSTREAM_PASSWORD": SECRET},
+    "jetstream.password": {"HH_EXPORTER_JETSTREAM_USER": "me"},
+}
+"""Without the other one, either is an error."""
 OBJECTS = {"wait", "ssl_context", "before_send", "on_outcome"}
 """Parameters that have no form as text."""
 
@@ -103,15 +119,19 @@ def test_a_variable_sets_its_parameter_alone(path: str) -> None:
     variable = scalars(Settings, "HH_EXPORTER")[path]
     given, expected = VARIABLES[variable]
 
-    before = SPOOL if path.startswith("spool.") else {}
-    settings, default = read_settings({}, before | {variable: given}), read_settings({}, before)
+    group = path.partition(".")[0]
+    before = NEEDS.get(group, {})
+    after = before | {variable: given} | ALSO_NEEDS.get(path, {})
+    settings, default = read_settings({}, after), read_settings({}, before)
 
     assert value_at(settings, path) == expected
     assert type(value_at(settings, path)) is type(expected)
+    both = {"jetstream.user", "jetstream.password"}
+    changed = both if path in both else {path}
     for other in scalars(Settings, ""):
-        if before or not other.startswith("spool."):
+        if other.partition(".")[0] in {group, *GROUPS.keys() - NEEDS} or "." not in other:
             same = value_at(settings, other) == value_at(default, other)
-            assert same == (other != path), other
+            assert same == (other not in changed), other
 
 
 def test_a_spool_needs_its_directory() -> None:
@@ -126,6 +146,83 @@ def test_a_spool_needs_its_directory() -> None:
     assert read_settings({"spool": Spool("/here")}, durable).spool == Spool("/here")
     with pytest.raises(ConfigError, match="spool must be a Spool or a directory"):
         read_settings({"spool": 5}, {})
+
+
+def test_a_stream_needs_its_servers() -> None:
+    """
+    Addresses alone make one, given as an argument or not; nothing else does.
+    """
+    subject = {"HH_EXPORTER_JETSTREAM_SUBJECT": "llm.events", "HH_EXPORTER_JETSTREAM_USER": "me"}
+    own = {"HH_EXPORTER_JETSTREAM_SUBJECT": "llm.events"}
+
+    assert read_settings({}, subject).jetstream is None
+    assert read_settings({}, STREAM).jetstream == JetStream("nats://elsewhere")
+    for servers in ("nats://a, nats://b", ["nats://a", "nats://b"], ("nats://a", "nats://b")):
+        expected = JetStream("nats://a,nats://b", subject="llm.events")
+        assert read_settings({"jetstream": servers}, STREAM | own).jetstream == expected
+    whole = JetStream("nats://a")
+    assert read_settings({"jetstream": whole}, STREAM | own).jetstream is whole
+    for wrong in (5, {"servers": "nats://a"}):
+        with pytest.raises(ConfigError, match="jetstream must be a JetStream or addresses of its"):
+            read_settings({"jetstream": wrong}, {})
+
+
+def test_an_address_that_is_an_argument_outranks_a_stream_of_the_environment() -> None:
+    """
+    Arguments come first; among arguments the stream does.
+    """
+    url = {"base_url": "http://localhost:1"}
+
+    assert read_settings(dict(url), STREAM).address == "http://localhost:1"
+    assert read_settings({**url, "jetstream": "nats://a"}, {}).address == "nats://a"
+    assert read_settings({}, STREAM | {"HH_API_URL": "http://b"}).address == "nats://elsewhere"
+    assert read_settings({}, STREAM, by_http=True).jetstream is None
+
+
+def test_a_stream_needs_no_key(caplog: pytest.LogCaptureFixture) -> None:
+    """
+    It is sent to without one, and nothing is said of one that can't be used, nor of plain http.
+    """
+    given = {"jetstream": "nats://a,tls://b:1", "base_url": "http://host", "api_key": "eyJhbGci"}
+    settings = read_settings(dict(given), {})
+    settings.warn()
+
+    assert settings.disabled_reason == ""
+    assert read_settings({"jetstream": "nats://a"}, {}).disabled_reason == ""
+    assert "disabled" in attrs.evolve(settings, disabled=True).disabled_reason
+    assert settings.address == "nats://a,tls://b:1"
+    assert not settings.exposes_key
+    assert not settings.needs_trust
+    assert caplog.messages == []
+
+
+def test_a_copy_goes_by_http() -> None:
+    """
+    To any address, also the one to which nothing else goes then.
+    """
+    also = "https://api.dp1.us.honeyhive.ai"
+
+    settings = read_settings({"jetstream": "nats://a", "also": also}, {})
+
+    assert settings.copies_to == also
+    assert settings.needs_trust
+    assert read_settings({"also": also}, {}).copies_to is None
+
+
+def test_what_is_for_http_alone_is_refused_beside_a_stream() -> None:
+    """
+    The error says what to do instead.
+    """
+    stream, context = {"jetstream": "nats://a"}, ssl.create_default_context()
+
+    with pytest.raises(ConfigError, match=r"leave it out \(HH_EXPORTER_COMPRESSION\)$"):
+        read_settings(stream | {"compression": "gzip"}, {})
+    with pytest.raises(ConfigError, match=r"leave it out \(HH_EXPORTER_COMPRESSION\)$"):
+        read_settings({}, STREAM | {"HH_EXPORTER_COMPRESSION": "gzip"})
+    with pytest.raises(ConfigError, match="give JetStream its ssl_context"):
+        read_settings(stream | {"ssl_context": context}, {})
+    copied = stream | {"ssl_context": context, "also": "https://host"}
+    assert read_settings(copied, {}).ssl_context is context
 
 
 def test_a_spool_may_be_in_a_home(monkeypatch: pytest.MonkeyPatch) -> None:

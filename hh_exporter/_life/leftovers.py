@@ -34,7 +34,7 @@ class Leftovers:
 
     queue: RecordQueue
     settler: Settler
-    base_url: str
+    address: str
     has_thread: bool = field(default=False, init=False)
     """Whether the worker has a thread of its own, which the end of the process closes."""
     is_cut_short: bool = field(default=False, init=False)
@@ -94,4 +94,4 @@ class Leftovers:
         Say, in *form*, how the last answer failed; empty if it did not.
         """
         trouble = "" if worker is None else worker.breaker.trouble
-        return trouble and form % f"{self.base_url}: {trouble}"
+        return trouble and form % f"{self.address}: {trouble}"

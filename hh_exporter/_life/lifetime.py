@@ -75,7 +75,7 @@ class Lifetime:
 
     def __attrs_post_init__(self) -> None:
         self.leftovers = Leftovers(
-            queue=self.queue, settler=self.settler, base_url=self.settings.base_url
+            queue=self.queue, settler=self.settler, address=self.settings.address
         )
         self.keeper = Keeper(
             queue=self.queue,

@@ -15,7 +15,7 @@ from attrs import field, frozen
 from attrs.validators import optional
 
 from hh_exporter._settings.kinds import Kind, text, whole
-from hh_exporter._settings.secret import Secret, hidden
+from hh_exporter._settings.secret import Secret, discreet, hidden
 from hh_exporter._settings.spool import expanded, to_path
 from hh_exporter.exceptions import ConfigError
 
@@ -48,10 +48,11 @@ def _split(value: str) -> tuple[str, ...]:
     return tuple(part for part in map(str.strip, value.split(",")) if part)
 
 
-def _to_addresses(value: Any) -> Any:
-    if isinstance(value, str):
-        return _split(value)
-    return tuple(value) if isinstance(value, Sequence) else value
+def _to_addresses(value: str | Sequence[str]) -> Any:
+    given: Any = value
+    if isinstance(given, str):
+        return _split(given)
+    return tuple(given) if isinstance(given, Sequence) else given
 
 
 _servers: Kind[tuple[str, ...]] = Kind(
@@ -66,12 +67,13 @@ _subject: Kind[str] = Kind(
     str,
 )
 _password: Kind[Secret] = Kind(
-    "a text", lambda v: isinstance(v, Secret) and bool(v.reveal()), Secret, secret=True
+    "a text", lambda v: isinstance(v, Secret) and bool(v.reveal().strip()), Secret, secret=True
 )
 _credentials: Kind[Path] = Kind("a file of credentials", lambda v: isinstance(v, Path), expanded)
 _ssl_context: Kind[Any] = Kind("an ssl.SSLContext", lambda v: isinstance(v, SSLContext))
 
 
+@discreet
 @frozen
 class JetStream:
     """
@@ -111,12 +113,13 @@ class JetStream:
     """
 
     def __attrs_post_init__(self) -> None:
-        if self.password is not None and self.user is None:
-            raise ConfigError("password needs the user whose it is")
-        if self.user is not None and self.password is None:
-            raise ConfigError("user needs its password")
+        if (self.user is None) != (self.password is None):
+            raise ConfigError(
+                "user and password belong together: set both "
+                "(HH_EXPORTER_JETSTREAM_USER, HH_EXPORTER_JETSTREAM_PASSWORD)"
+            )
         if self.user is not None and self.credentials is not None:
-            raise ConfigError("give user and password, or credentials, and not both")
+            raise ConfigError("set user and password, or credentials, and not both")
 
     @property
     def address(self) -> str:
@@ -124,6 +127,13 @@ class JetStream:
         The servers as one text.
         """
         return ",".join(self.servers)
+
+    @property
+    def place(self) -> str:
+        """
+        What stands for the stream where no server is meant: it moves, and its events stay its own.
+        """
+        return f"jetstream:{self.subject}"
 
     @property
     def endpoints(self) -> list[tuple[str, int, bool]]:

@@ -1,16 +1,21 @@
 """
-The API key, kept so that nobody sees it by accident.
+Keys and passwords, kept so that nobody sees them by accident.
 
 Error reporters keep the locals of frames, and show texts as they are: a key is no text but
-where a request's header is made.
+where it is sent.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NoReturn
+from functools import wraps
+from typing import Any, NoReturn, TypeVar
 
-__all__ = ["Secret", "hidden"]
+from hh_exporter.exceptions import ConfigError
+
+__all__ = ["Secret", "discreet", "hidden"]
+
+T = TypeVar("T")
 
 
 class Secret:
@@ -44,3 +49,25 @@ def hidden(text: str | Secret | None) -> Secret | None:
     Hide *text*; what is hidden already, or not there, stays as it is.
     """
     return Secret(text) if isinstance(text, str) else text
+
+
+def discreet(cls: type[T]) -> type[T]:
+    """
+    Have the constructor of *cls* raise without the frames that hold its arguments.
+    """
+    make: Callable[..., None] = cls.__init__
+
+    @wraps(make)
+    def init(self: T, *args: Any, **kwargs: Any) -> None:
+        kind: type[Exception]
+        try:
+            make(self, *args, **kwargs)
+        except (ConfigError, TypeError) as exc:
+            kind, problem = type(exc), str(exc)
+        else:
+            return
+        del self, args, kwargs
+        raise kind(problem)
+
+    setattr(cls, "__init__", init)  # noqa: B010 - no type checker follows that
+    return cls

@@ -65,7 +65,7 @@ SETTINGS: str = SETTINGS_PAGE["fill_in"](PAGES["settings"])
 [REDACT, NAME_ONLY, ASK_FIRST] = examples(PAGES["privacy"])
 [SPOOLED, ANY_KEY] = examples(PAGES["spool"])
 [SHOW, BULK] = examples(PAGES["sizing"])
-[FROM_ENVIRONMENT] = examples(PAGES["settings"])
+[FROM_ENVIRONMENT, TO_STREAM] = examples(PAGES["settings"])
 
 RUN_HERE = {
     *("start", "events", "guarantees", "sessions", "responses"),
@@ -562,6 +562,18 @@ def test_a_group_is_given_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     run(FROM_ENVIRONMENT)
 
 
+def test_an_exporter_publishes_to_a_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    The example needs no API key, and shows no password.
+    """
+    monkeypatch.setenv("NATS_PASSWORD", "canary")
+
+    exporter = run(TO_STREAM)["exporter"]
+
+    assert "tls://n1.example:4222,tls://n2" in repr(exporter)
+    assert "canary" not in repr(exporter._settings)
+
+
 # What is said of settings and reasons.
 
 SECTION = re.compile(
@@ -623,14 +635,14 @@ def test_the_defaults_are_those_of_an_exporter() -> None:
     """
     Where nothing is set, each setting is what its section says.
     """
-    settings = read_settings({"spool": "somewhere"}, {})
+    settings = read_settings({"spool": "somewhere", "jetstream": "nats://somewhere"}, {})
     for path, (_, shape, default, _) in SECTIONS.items():
         value: Any = settings
         for name in path.split("."):
             value = getattr(value, name)
         if default == "the defaults below":
             assert type(value).__name__ in shape
-        elif path not in ("spool", "spool.directory"):
+        elif path not in ("spool", "spool.directory", "jetstream", "jetstream.servers"):
             shown = default.partition("`,")[0].strip("`")
             assert shown == ("none" if value is None else str(value)) or shown == f'"{value}"', path
 
@@ -642,7 +654,7 @@ def test_a_wrong_variable_is_told_what_the_page_says() -> None:
     count = 0
     for path, (_, shape, _, variables) in SECTIONS.items():
         names = re.findall(r"`(\w+)`", variables)
-        if names and shape in ("a text", "a directory"):
+        if names and shape in ("a text", "a directory", "a file of credentials"):
             count += 1
             continue
         for name in names:
