@@ -46,6 +46,7 @@ from hh_exporter._settings.batch import MAX_BODY_BYTES, BatchLimits
 from hh_exporter._settings.queue import QueueLimits, portion
 from hh_exporter._transport.http import HttpTransport
 from hh_exporter._transport.resolver import Addresses
+from hh_exporter._transport.transport import Transport
 
 if TYPE_CHECKING:  # SQLite and the spool are loaded where one is wanted
     from hh_exporter._spool.spooler import Spooler
@@ -85,7 +86,7 @@ def assemble(
         owner: What stands for the exporter in the scopes of its sessions and steps.
     """
     private = evolve(settings, before_send=None, on_outcome=None, batch=_fit(settings))
-    wire = DIALECTS[settings.dialect]()
+    dialect = _make_dialect(settings)
     sessions = Sessions()
     queue = _make_queue(settings.queue, copy)
     spooler = _make_spooler(settings, queue, sessions, clock)
@@ -95,7 +96,7 @@ def assemble(
     intake = Intake(
         queue=queue,
         settler=settler,
-        codec=_make_codec(settings, wire, clock),
+        codec=_make_codec(settings, dialect, clock),
         sessions=sessions,
         privacy=_make_privacy(settings),
         sample_rate=settings.sample_rate,
@@ -107,7 +108,7 @@ def assemble(
         settings=private,
         queue=queue,
         settler=settler,
-        dialect=wire,
+        dialect=dialect,
         sessions=sessions,
         spooler=spooler,
         clock=clock,
@@ -131,6 +132,15 @@ def _fit(settings: Settings) -> BatchLimits:
     """
     most = portion(settings.queue, _BATCHES)
     return evolve(settings.batch, max_events=min(settings.batch.max_events, most))
+
+
+def _make_dialect(settings: Settings) -> Dialect:
+    wire = DIALECTS[settings.dialect]()
+    if settings.jetstream is None:
+        return wire
+    from hh_exporter._dialects.jetstream import JetStreamDialect
+
+    return JetStreamDialect(wire, settings.jetstream.subject)
 
 
 def _make_queue(limits: QueueLimits, copy: Callable[[Record, bytes], None] | None) -> RecordQueue:
@@ -254,8 +264,17 @@ class WorkerMaker:
             bell=bell,
         )
 
-    def _make_transport(self) -> HttpTransport:
+    def _make_transport(self) -> Transport:
         settings = self.settings
+        if settings.jetstream is not None:  # nats-py is loaded where one is wanted
+            from hh_exporter._transport.jetstream import JetStreamTransport
+
+            return JetStreamTransport(
+                access=settings.jetstream,
+                timeout=settings.request_timeout,
+                clock=self.clock,
+                addresses=self._addresses,
+            )
         return HttpTransport(
             base_url=settings.base_url,
             api_key=settings.api_key,

@@ -259,3 +259,12 @@ def make_exporter(build_exporter: BuildExporter) -> MakeExporter:
 @pytest.fixture
 async def exporter(make_exporter: MakeExporter) -> Exporter:
     return await make_exporter()
+
+
+@pytest.fixture
+def hurt_server() -> Iterator[Cluster]:
+    """
+    One NATS server of a test's own, likewise.
+    """
+    with nats.running(Cluster(size=1)) as cluster:
+        yield cluster

@@ -223,7 +223,7 @@ class Connection:
             self.fault, self.is_refused = problem.reason, True
             self._tell()
         else:
-            self.lose(problem.reason)
+            self.lose("connection lost" if isinstance(error, OSError) else problem.reason)
 
     async def note_closed(self) -> None:
         error = self._client.last_error

@@ -1,0 +1,285 @@
+"""
+One attempt: publish messages to a stream, and say which of them it has.
+
+All messages of a body are written one after the other, on one connection, and their
+acknowledgements arrive in one inbox: one future a body, which ends with the last of them, with
+the connection, or with time. A connection that is lost is not repaired; the next attempt opens
+another one. A server that acknowledged nothing of a body in time is left, since what it was sent
+may wait in it for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import suppress
+from contextvars import Context
+from http import HTTPStatus
+from itertools import count
+from typing import Final
+
+import orjson
+from attrs import Factory, define, field
+
+from hh_exporter._clock import Clock, Deadline, turn, within
+from hh_exporter._dialects.messages import Messages, OutMessage, Receipt
+from hh_exporter._settings.jetstream import JetStream
+from hh_exporter._transport.cluster import Connector
+from hh_exporter._transport.nats import Box, Connection, Lost, Message
+from hh_exporter._transport.refusals import NoConnection
+from hh_exporter._transport.resolver import Addresses
+
+__all__ = ["JetStreamTransport"]
+
+_TOO_LARGE: Final = frozenset({10054, 10097})
+"""Errors of a stream: a message larger than it takes, headers larger than any stream takes."""
+
+_PIECE: Final = 2**18
+"""Bytes of messages that are written before the loop turns."""
+
+_MOST_HEADERS: Final = 2**16
+"""Bytes that the headers of a message have at most."""
+
+_CHECK_USER: Final = (
+    "check user and password (HH_EXPORTER_JETSTREAM_USER, HH_EXPORTER_JETSTREAM_PASSWORD) or"
+    " credentials (HH_EXPORTER_JETSTREAM_CREDENTIALS), and what they permit"
+)
+
+
+@define(eq=False)
+class _Attempt:
+    """
+    What has come back for the messages of one body.
+    """
+
+    items: tuple[OutMessage, ...]
+    done: asyncio.Future[None] = Factory(lambda: asyncio.get_running_loop().create_future())
+    waiting: int = field(init=False)
+    stored: list[str] = Factory(list)
+    too_large: list[str] = Factory(list)
+    duplicates: int = 0
+    status: int | None = None
+    failure: str = "no acknowledgement in time"
+
+    def __attrs_post_init__(self) -> None:
+        self.waiting = len(self.items)
+
+    def take(self, index: int, message: Message) -> None:
+        """
+        Note what came back for one message.
+        """
+        data = message.data
+        if not data:
+            self._refuse(
+                int(HTTPStatus.SERVICE_UNAVAILABLE), "no stream has that subject, or no leader"
+            )
+        elif b'"error"' in data:
+            self._read_error(index, data)
+        else:
+            self.stored.append(self.items[index].event_id)
+            self.duplicates += b'"duplicate"' in data
+        self.end_one()
+
+    def end_one(self) -> None:
+        self.waiting -= 1
+        if not self.waiting:
+            self.end()
+
+    def end(self) -> None:
+        if not self.done.done():
+            self.done.set_result(None)
+
+    def _read_error(self, index: int, data: bytes) -> None:
+        error = orjson.loads(data)["error"]
+        code = error.get("err_code", 0)
+        if code in _TOO_LARGE:
+            self.too_large.append(self.items[index].event_id)
+        else:
+            self._refuse(error.get("code"), f"{error.get('description', 'an error')} ({code})")
+
+    def _refuse(self, status: int, failure: str) -> None:
+        self.status, self.failure = status, failure
+
+
+@define(eq=False, kw_only=True)
+class JetStreamTransport:
+    """
+    The connection to one cluster, for one event loop; an async context manager.
+    """
+
+    access: JetStream
+    timeout: float
+    """Seconds for one attempt, from the connection to the last acknowledgement."""
+    clock: Clock
+    addresses: Addresses = field(factory=Addresses, repr=False)
+    _connector: Connector = field(init=False)
+    _connection: Connection | None = field(default=None, init=False)
+    _inbox: Box | None = field(default=None, init=False)
+    _opening: asyncio.Task[None] | None = field(default=None, init=False)
+    _closing: set[asyncio.Task[None]] = field(factory=set, init=False)
+    _attempts: dict[str, _Attempt] = field(factory=dict, init=False)
+    """Those under way, by number."""
+    _numbers: Iterator[int] = field(factory=count, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._connector = Connector(
+            access=self.access, role="app", clock=self.clock, addresses=self.addresses
+        )
+
+    @property
+    def address(self) -> str:
+        return self.access.address
+
+    async def __aenter__(self) -> JetStreamTransport:
+        self._connector.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._opening is not None:
+            self._opening.cancel()
+            with suppress(asyncio.CancelledError, NoConnection, Lost):
+                await self._opening
+        self._leave()
+        if self._closing:
+            await asyncio.wait(self._closing)
+        self.end_threads()
+
+    def end_threads(self) -> None:
+        """
+        Let the threads end after their current calls. Any thread.
+        """
+        self._connector.close()
+
+    async def compress(self, body: Messages) -> None:
+        """
+        Leave *body* as it is: the stream may compress what it stores.
+        """
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        body: Messages,
+        *,
+        encoding: str = "",
+        deadline: Deadline | None = None,
+    ) -> Receipt:
+        """
+        Publish *body* once.
+
+        Args:
+            method: Not used: there is one way.
+            path: The subject.
+            body: What to publish.
+            encoding: Not used: it has none.
+            deadline: When to end; default: `timeout` seconds from now.
+        """
+        attempt = _Attempt(tuple(body.items))
+        number = str(next(self._numbers))
+        connection: Connection | None = None
+        hint = ""
+        try:
+            async with within(self.clock, deadline or Deadline.after(self.clock, self.timeout)):
+                connection = await self._connect()
+                connection.on_fault.add(attempt.end)
+                self._attempts[number] = attempt
+                await self._publish(connection, path, number, attempt)
+                await attempt.done
+        except TimeoutError:
+            if connection is not None and attempt.waiting == len(attempt.items):
+                self._leave()
+        except NoConnection as exc:
+            attempt.failure, hint = exc.reason, _CHECK_USER if exc.is_refused else ""
+        except Lost:
+            pass
+        finally:
+            self._attempts.pop(number, None)
+            if connection is not None:
+                connection.on_fault.discard(attempt.end)
+        if attempt.waiting and connection is not None and connection.fault:
+            attempt.failure = connection.fault
+            if connection.is_refused:
+                hint = _CHECK_USER
+                self._leave()  # another one may be permitted more
+        left = len(attempt.items) - len(attempt.stored)
+        is_answered = left == len(attempt.too_large)
+        return Receipt(
+            status=int(HTTPStatus.OK) if is_answered else attempt.status,
+            failure="larger than a message may be" if left and is_answered else attempt.failure,
+            stored=attempt.stored,
+            too_large=attempt.too_large,
+            duplicates=attempt.duplicates,
+            hint=hint,
+        )
+
+    async def _publish(
+        self, connection: Connection, subject: str, number: str, attempt: _Attempt
+    ) -> None:
+        """
+        Write all messages of *attempt* that a message may hold.
+
+        Raises:
+            Lost: The connection is.
+        """
+        assert self._inbox is not None  # noqa: S101
+        reply = f"{self._inbox.prefix}{number}."
+        most, written = connection.max_payload, 0
+        for index, message in enumerate(attempt.items):
+            if len(message.data) + _MOST_HEADERS > most and message.size > most:
+                attempt.too_large.append(message.event_id)
+                attempt.end_one()
+                continue
+            await connection.publish(
+                subject, message.data, reply=f"{reply}{index}", headers=message.headers
+            )
+            written += len(message.data)
+            if written >= _PIECE:
+                written = 0
+                await turn()
+
+    def _take(self, rest: str, message: Message) -> None:
+        number, _, index = rest.partition(".")
+        if (attempt := self._attempts.get(number)) is not None:
+            attempt.take(int(index), message)
+
+    async def _connect(self) -> Connection:
+        """
+        Find the connection, or open one, once for all who wait.
+
+        Raises:
+            NoConnection: No server took us.
+            Lost: The connection was lost at once.
+        """
+        while self._connection is None or not self._connection.is_open:
+            if self._opening is None:
+                # In a context of its own: the caller's may be that of a request.
+                self._opening = asyncio.Task(self._open(), context=Context())
+                self._opening.add_done_callback(self._note_opened)
+            await asyncio.shield(self._opening)
+        return self._connection
+
+    async def _open(self) -> None:
+        self._leave()
+        connection = await self._connector.open(Deadline.after(self.clock, self.timeout))
+        try:
+            self._inbox = await connection.listen(self._take)
+        except BaseException:
+            await connection.close()
+            raise
+        self._connection = connection
+
+    def _note_opened(self, opening: asyncio.Task[None]) -> None:
+        self._opening = None
+        if not opening.cancelled():
+            opening.exception()  # whoever waits for it has it
+
+    def _leave(self) -> None:
+        """
+        Close the connection in the background, if there is one; what it owes is sent again.
+        """
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.lose("no acknowledgement in time")
+            task = asyncio.Task(connection.close(), context=Context())
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
