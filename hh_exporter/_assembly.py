@@ -156,12 +156,20 @@ def _make_privacy(settings: Settings) -> Privacy:
 
 
 def _make_codec(settings: Settings, dialect: Dialect, clock: Clock) -> Codec:
+    limits = [
+        (MAX_BODY_BYTES - dialect.overhead, ""),
+        (settings.queue.max_bytes, "queue.max_bytes"),
+    ]
+    if (stream := settings.jetstream) is not None:
+        limits.append((stream.max_event_bytes, "jetstream.max_event_bytes"))
+    max_bytes, limit = min(limits)
     return Codec(
         dialect=dialect,
         clock=clock,
         project=settings.project,
         source=settings.source,
-        max_bytes=min(MAX_BODY_BYTES - dialect.overhead, settings.queue.max_bytes),
+        max_bytes=max_bytes,
+        limit=limit,
     )
 
 

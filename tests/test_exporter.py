@@ -23,6 +23,7 @@ from hh_exporter import (
     Exporter,
     ExporterError,
     FlushResult,
+    JetStream,
     ModelEvent,
     Outcome,
     QueueLimits,
@@ -55,6 +56,7 @@ from tests.support import (
     until,
 )
 
+NOWHERE = "nats://127.0.0.1:1"
 NOTHING = FlushResult(delivered=0, rejected=0, dropped=0, left=0)
 
 
@@ -218,6 +220,39 @@ async def test_an_event_that_can_not_be_sent_is_dropped(
     [warning] = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
     assert str(reason) in warning
     assert words in warning
+
+
+@pytest.mark.parametrize(
+    ("settings", "limit"),
+    [
+        (
+            {"jetstream": JetStream(NOWHERE, max_event_bytes=900)},
+            "900 bytes (jetstream.max_event_bytes)",
+        ),
+        ({"queue": QueueLimits(max_bytes=800)}, "800 bytes (queue.max_bytes)"),
+        (
+            {"jetstream": JetStream(NOWHERE), "queue": QueueLimits(max_bytes=800)},
+            "800 bytes (queue.max_bytes)",
+        ),
+    ],
+    ids=["stream", "queue", "smaller"],
+)
+async def test_the_limit_that_an_event_exceeds_is_named(
+    build_exporter: BuildExporter,
+    caplog: pytest.LogCaptureFixture,
+    settings: dict[str, Any],
+    limit: str,
+) -> None:
+    """
+    A setting that makes an event too large can be raised.
+    """
+    exporter = build_exporter(**settings)
+
+    assert not exporter.push(model_event(error="x" * 900))
+
+    assert assert_balanced(exporter).dropped_by_reason == {DropReason.TOO_LARGE: 1}
+    [warning] = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert f"encoded it would exceed {limit}" in warning
 
 
 # Overflow.

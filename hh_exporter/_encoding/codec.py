@@ -71,6 +71,8 @@ class Codec:
     source: str | None = None
     max_bytes: int
     """Bytes of the largest record."""
+    limit: str = ""
+    """The setting that says so; empty if it is the API."""
     _logged: set[str] = field(factory=set, init=False, repr=False)
     """What was logged already, once for each exporter and process."""
 
@@ -106,8 +108,9 @@ class Codec:
 
     def _record(self, event_id: str, raw: bytes, route: str) -> Record:
         if len(raw) > self.max_bytes:
+            setting = self.limit and f" ({self.limit})"
             raise EncodeError(
-                DropReason.TOO_LARGE, f"encoded it would exceed {self.max_bytes} bytes"
+                DropReason.TOO_LARGE, f"encoded it would exceed {self.max_bytes} bytes{setting}"
             )
         # orjson leaves slack behind its bytes, three times their size while they wait in
         # the queue; bytes(raw) would return the same object.
