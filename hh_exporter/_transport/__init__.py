@@ -3,6 +3,7 @@ One attempt: how bytes reach a server.
 
 Sends once and says what came back; whether to send again is decided in `_delivery`.
 
-Others use `addresses.is_loopback`, `http.HttpTransport`, `jetstream.JetStreamTransport`,
-`resolver.Addresses`, `transport.Transport` and `trust.find_trust`.
+Others use `access.check_access`, `addresses.is_loopback`, `http.HttpTransport`,
+`jetstream.JetStreamTransport`, `resolver.Addresses`, `transport.Transport` and
+`trust.find_trust`.
 """

@@ -16,11 +16,12 @@ from random import shuffle
 from typing import Any
 
 from attrs import define, field
-from nats.aio.client import Client
+from nats.aio.client import Client, RawCredentials
 
 from hh_exporter._clock import Clock, Deadline, within
 from hh_exporter._helper import Helper
 from hh_exporter._settings.jetstream import JetStream
+from hh_exporter._transport.access import read_credentials
 from hh_exporter._transport.addresses import parse_address
 from hh_exporter._transport.nats import Connection, abort, apart, writer_of
 from hh_exporter._transport.refusals import NoConnection, explain
@@ -102,12 +103,13 @@ class Connector:
         if tls:
             client.must_encrypt = True
             options |= {"tls": self._context(), "tls_hostname": host}
-        if access.credentials is not None:
-            options["user_credentials"] = str(access.credentials)
         if access.user is not None and access.password is not None:
             options |= {"user": access.user, "password": access.password.reveal()}
         problem = NoConnection("no server answered in time")
         try:
+            if access.credentials is not None:
+                # Not by its path: nats-py never returns from a file without a token.
+                options["user_credentials"] = RawCredentials(read_credentials(access.credentials))
             address = await self._look_up(host, port)
             await client.connect(
                 f"{'tls' if tls else 'nats'}://{address}",

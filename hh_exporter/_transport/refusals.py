@@ -10,6 +10,8 @@ import ssl
 
 from nats import errors
 
+from hh_exporter.exceptions import ConfigError
+
 __all__ = ["NoConnection", "explain"]
 
 _REFUSALS = ("authorization", "authentication", "permissions violation")
@@ -42,6 +44,8 @@ def explain(error: Exception, cause: Exception | None) -> NoConnection:
         error = cause
     text = str(error).removeprefix("nats: ").strip("'\" ")
     match error:
+        case ConfigError():  # of the credentials
+            return NoConnection(text, is_refused=True)
         case _ if any(word in text.lower() for word in _REFUSALS):
             return NoConnection(text.lower(), is_refused=True)
         case ssl.SSLCertVerificationError(verify_message=message):
