@@ -22,7 +22,7 @@ MAX_LINES = 400
 FLOORS: list[set[str]] = [
     {"__main__", "integrations", "testing"},
     {"__init__", "_cli"},
-    {"_exporter"},
+    {"_exporter", "_fleet"},
     {"_copy"},
     {"_assembly"},
     {"_intake", "_life"},
