@@ -22,13 +22,13 @@ async def test_an_app_publishes_as_the_page_says(
     """
     monkeypatch.setenv("HH_EXPORTER_JETSTREAM_SERVERS", nats_server.servers)
     names: dict[str, object] = {}
-    exec(PUBLISH, names)  # noqa: S102
+    exec(PUBLISH, names)
     assert isinstance(names["exporter"], Exporter)
 
     by_page = PUBLISH.split("exporter = ")[1].replace(
         "nats://n1:4222,nats://n2:4222,nats://n3:4222", nats_server.servers
     )
-    made = eval(by_page, names)  # noqa: S307
+    made = eval(by_page, names)
     async with connected(nats_server) as client:
         await client.make_stream("EVENTS", "hh_exporter.events.>")
         for exporter in (made, Exporter()):
