@@ -1,5 +1,5 @@
 """
-NATS servers of tests, and a client of theirs that knows nothing of the package.
+NATS servers of tests, the networks before them, and a client that is not ours.
 """
 
 from __future__ import annotations
@@ -10,15 +10,27 @@ from asyncio import Runner, new_event_loop
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import pytest
+from attrs import frozen
 
 from hh_exporter._cli._cluster import Cluster
 from hh_exporter._cli._errors import CallError
 from hh_exporter._cli._server import find_nats_server
+from tests.proxies import Cable
 from tests.support import PATIENCE
 
-__all__ = ["Client", "connected", "emptied", "needs_server", "no_loop", "running"]
+__all__ = [
+    "Client",
+    "Network",
+    "cabled",
+    "connected",
+    "emptied",
+    "needs_server",
+    "no_loop",
+    "running",
+]
 
 T = TypeVar("T")
 
@@ -123,6 +135,8 @@ async def connected(servers: str | Cluster, **options: Any) -> AsyncIterator[Cli
     """
     from nats.aio.client import Client as Nats
 
+    from hh_exporter._transport.nats import abort
+
     addresses = servers.addresses if isinstance(servers, Cluster) else servers.split(",")
     quiet: dict[str, Any] = {"allow_reconnect": False, "connect_timeout": 2.0, "error_cb": _ignore}
     client = Nats()
@@ -131,6 +145,7 @@ async def connected(servers: str | Cluster, **options: Any) -> AsyncIterator[Cli
             await client.connect(addresses, **quiet | options)
         yield Client(client)
     finally:
+        abort(client)  # without what it can't write, for which its own close waits
         await client.close()
 
 
@@ -138,6 +153,56 @@ async def _ignore(_: Exception) -> None:
     """
     Log nothing.
     """
+
+
+@frozen
+class Network:
+    """
+    The way of one host to a cluster: a cable to each server.
+    """
+
+    cables: list[Cable]
+
+    @property
+    def servers(self) -> str:
+        """
+        Give the addresses of the cluster, as this host must know them.
+        """
+        return ",".join(f"nats://127.0.0.1:{cable.port}" for cable in self.cables)
+
+    async def cut(self) -> None:
+        """
+        Reset all connections of the host, and refuse others.
+        """
+        for cable in self.cables:
+            await cable.cut()
+
+    def freeze(self) -> None:
+        """
+        Pass nothing on in either direction, and close nothing.
+        """
+        for cable in self.cables:
+            cable.freeze()
+
+    def restore(self) -> None:
+        for cable in self.cables:
+            cable.restore()
+
+
+@asynccontextmanager
+async def cabled(cluster: Cluster) -> AsyncIterator[Network]:
+    """
+    Connect one host with *cluster* by a network of its own, which can be cut and frozen.
+    """
+    cables = [Cable(leads_to=urlsplit(address).port or 0) for address in cluster.addresses]
+    for cable in cables:
+        await cable.open()
+    try:
+        yield Network(cables)
+    finally:
+        for cable in cables:
+            await cable.close()
+    assert [failure for cable in cables for failure in cable.failures] == []
 
 
 def no_loop(work: Coroutine[Any, Any, T]) -> T:

@@ -1,5 +1,5 @@
 """
-What may stand between a client and a server: TLS, and a proxy.
+What may stand between a client and a server: TLS, a proxy, or a cable that can be cut.
 
 Each passes bytes on to an address of 127.0.0.1 and says what it has seen.
 """
@@ -9,13 +9,16 @@ from __future__ import annotations
 import asyncio
 import ssl
 from asyncio import StreamReader, StreamWriter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 from urllib.parse import urlsplit
 
 from attrs import define, field
 
-__all__ = ["Head", "Proxy", "listening", "tls_before"]
+from tests.listener import Connection, Listener
+
+__all__ = ["Cable", "Head", "Proxy", "listening", "tls_before"]
 
 
 @asynccontextmanager
@@ -47,9 +50,21 @@ async def listening(
         await asyncio.gather(*filter(None, conversations))
 
 
-async def _pass_on(port: int, reader: StreamReader, writer: StreamWriter, said: bytes) -> None:
+async def _pass_on(
+    port: int,
+    reader: StreamReader,
+    writer: StreamWriter,
+    said: bytes,
+    *,
+    flows: asyncio.Event | None = None,
+    gone: Callable[[], Coroutine[Any, Any, None]] | None = None,
+) -> None:
     """
     Connect a client, and what it *said* already, with *port*, until one side is done.
+
+    Args:
+        flows: While it is not set, nothing passes, and nothing is lost.
+        gone: Returns, or raises, once the client has gone, of which no stalled byte tells.
     """
     upstream, up = await asyncio.open_connection("127.0.0.1", port)
     up.write(said)
@@ -57,10 +72,14 @@ async def _pass_on(port: int, reader: StreamReader, writer: StreamWriter, said: 
     async def pump(source: StreamReader, sink: StreamWriter) -> None:
         with suppress(ConnectionError, ssl.SSLError):
             while chunk := await source.read(2**16):
+                if flows is not None:
+                    await flows.wait()
                 sink.write(chunk)
                 await sink.drain()
 
     pumps = [asyncio.create_task(pump(reader, up)), asyncio.create_task(pump(upstream, writer))]
+    if gone is not None:
+        pumps.append(asyncio.create_task(gone()))
     try:
         await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -139,3 +158,57 @@ class Proxy:
             path = urlsplit(target).path
             said = raw.replace(line.encode(), f"{method} {path} {version}".encode(), 1)
         await _pass_on(self.leads_to, reader, writer, said)
+
+
+@define(eq=False, repr=False)
+class Cable(Listener):
+    """
+    Passes on bytes of whatever kind, while it is whole.
+
+    Attributes:
+        leads_to: The port of 127.0.0.1 at its other end.
+        failures: What went wrong within.
+    """
+
+    leads_to: int
+    failures: list[str] = field(init=False, factory=list)
+    _flows: asyncio.Event = field(init=False, factory=asyncio.Event)
+
+    @property
+    def port(self) -> int:
+        return self._port
+
+    async def open(self) -> None:
+        await super().open()
+        self._flows.set()
+
+    async def cut(self) -> None:
+        """
+        Reset its connections and refuse others, as where a host's network is gone.
+        """
+        await self.stop()
+
+    def freeze(self) -> None:
+        """
+        Pass nothing on and close nothing, as where packets are lost; connecting still works.
+        """
+        self._flows.clear()
+
+    def restore(self) -> None:
+        """
+        End what `cut` or `freeze` began; what was held back arrives, if its client is still there.
+        """
+        self._flows.set()
+        if not self._listening:
+            self._listen()
+
+    async def _serve(self, connection: Connection) -> bool:
+        streams = connection.reader, connection.writer
+        await _pass_on(self.leads_to, *streams, b"", flows=self._flows, gone=connection.released)
+        return False
+
+    def _notify(self) -> None:
+        pass
+
+    def _fail(self, text: str) -> None:
+        self.failures.append(text)
