@@ -163,7 +163,7 @@ def _make_privacy(settings: Settings) -> Privacy:
 
 def _make_codec(settings: Settings, dialect: Dialect, clock: Clock) -> Codec:
     limits = [
-        (MAX_BODY_BYTES - dialect.overhead, ""),
+        (MAX_BODY_BYTES - DIALECTS[settings.dialect]().overhead, ""),  # a relay's body, too
         (settings.queue.max_bytes, "queue.max_bytes"),
     ]
     if (stream := settings.jetstream) is not None:

@@ -37,7 +37,7 @@ def hand_over(spool: Spool, given: Mapping[str, Any], *, yes: bool, as_json: boo
         given: The address and the dialect, as far as they are given.
         yes: Whether the user need not be asked.
     """
-    settings = read_usable_settings(given, os.environ)
+    settings = read_usable_settings(given, os.environ, by_http=True)
     meant = _find(spool, settings)
     if meant and not yes:
         told = f"{_tell(meant.values())} in {tell_count(len(meant), 'file')}"
@@ -81,7 +81,9 @@ def _find(spool: Spool, settings: Settings) -> dict[Path, Count]:
         return Place.of(file), Count(file.count, file.letters)
 
     for path, (place, count) in spool.look(read).items():
-        if place.dialect != target.dialect and place.base_url == target.base_url:
+        if place.subject is not None:
+            spool.leave(path, "its events wait for a stream, which has no key")
+        elif place.dialect != target.dialect and place.base_url == target.base_url:
             spool.leave(path, f"its events were made for another dialect, choose it with {place}")
         elif place != target:
             spool.leave(path, f"what it holds goes to another address, choose it with {place}")

@@ -54,15 +54,17 @@ def check_option(kind: Kind[Any]) -> Callable[[click.Context, click.Parameter, A
     return check
 
 
-def read_usable_settings(given: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
+def read_usable_settings(
+    given: Mapping[str, Any], environ: Mapping[str, str], *, by_http: bool = False
+) -> Settings:
     """
-    Read the settings of an exporter that can send.
+    Read the settings of an exporter that can send; for *by_http* see `read_settings`.
 
     Raises:
         CallError: One can't be used, or the key is missing.
     """
     try:
-        settings = read_settings(dict(given), environ)
+        settings = read_settings(dict(given), environ, by_http=by_http)
     except ConfigError as exc:
         raise CallError(str(exc)) from None
     if settings.disabled:

@@ -27,6 +27,7 @@ from hh_exporter._environment import (
     read_settings,
     variables_of,
 )
+from hh_exporter._settings.jetstream import JetStream, subject_of
 from hh_exporter._settings.secret import Secret
 from hh_exporter._spool.file import SpoolFile
 from hh_exporter._spool.kept import Identity
@@ -34,6 +35,9 @@ from hh_exporter._spool.seals import find_difference
 from hh_exporter.exceptions import ConfigError
 
 __all__ = ["Place", "find_target"]
+
+_OF_STREAM = variables_of(JetStream, "HH_EXPORTER_JETSTREAM")
+[_SERVERS], [_SUBJECT] = _OF_STREAM["servers"], _OF_STREAM["subject"]
 
 _AGELESS = 1e11
 _BOUNDLESS = 2**62
@@ -47,19 +51,35 @@ class Place:
     """
 
     base_url: str
+    """As in `Settings.place`."""
     dialect: str
 
     @classmethod
     def of(cls, file: SpoolFile) -> Place:
         return cls(file.base_url, file.dialect)
 
+    @property
+    def subject(self) -> str | None:
+        """
+        That of the stream which takes the records; None if they go to the API itself.
+        """
+        return subject_of(self.base_url)
+
     def __str__(self) -> str:
-        return printable(f"--url {shlex.quote(self.base_url)} --dialect {self.dialect}")
+        """
+        What chooses it: options, or variables for a stream.
+        """
+        to = f"--url {shlex.quote(self.base_url)}"
+        if (subject := self.subject) is not None:
+            to = f"{_SERVERS}=… {_SUBJECT}={shlex.quote(subject)}"
+        return printable(f"{to} --dialect {self.dialect}")
 
     def is_of(self, path: Path, api_key: Secret | None) -> bool:
         """
-        Say whether the file at *path* goes here by this key.
+        Say whether the file at *path* goes here by this key; a stream has none.
         """
+        if self.subject is not None:
+            api_key = None
         identity = Identity(base_url=self.base_url, dialect=self.dialect, api_key=api_key)
         return not find_difference(path, identity)
 
@@ -90,8 +110,7 @@ def find_target(
         choices = "".join(f"\n  {place}" for place in found)
         raise CallError(f"what is there goes to {len(found)} places: name one of them{choices}")
     likely = next(iter(found or meant.values()), None)
-    chosen = given if likely is None else attrs.asdict(likely)
-    settings = read_usable_settings({**chosen, "spool": spool.directory.absolute()}, os.environ)
+    settings = _read_settings(likely, {**given, "spool": spool.directory.absolute()})
     for path, place in places.items():
         if path not in meant:
             spool.leave(path, f"what it holds goes elsewhere: {place}")
@@ -110,6 +129,23 @@ def find_target(
     return attrs.evolve(settings, spool=own), ours
 
 
+def _read_settings(place: Place | None, given: Mapping[str, Any]) -> Settings:
+    """
+    Read the settings of an exporter that sends to *place*.
+    """
+    if place is None:
+        return read_usable_settings(given, os.environ)
+    subject = place.subject
+    if subject is None:
+        return read_usable_settings({**given, **attrs.asdict(place)}, os.environ)
+    if find_variable([_SERVERS], os.environ) is None:
+        raise CallError(f"what is there waits for a stream: set {_SERVERS}")
+    given = {**given, "base_url": None, "dialect": place.dialect}
+    settings = read_usable_settings(given, {**os.environ, _SUBJECT: subject})
+    assert settings.jetstream is not None  # noqa: S101 - its servers are there
+    return settings
+
+
 def _read_told(given: Mapping[str, Any]) -> tuple[Settings, dict[str, str]]:
     """
     Read the settings, and those of a place that are given and not defaults.
@@ -119,8 +155,9 @@ def _read_told(given: Mapping[str, Any]) -> tuple[Settings, dict[str, str]]:
     except ConfigError as exc:
         raise CallError(str(exc)) from None
     variables = variables_of(Settings)
-    return told, {
+    fixed = {
         name: getattr(told, name)
         for name in attrs.fields_dict(Place)
         if not is_unset(given[name]) or find_variable(variables[name], os.environ)
     }
+    return told, fixed if told.jetstream is None else {**fixed, "base_url": told.place}

@@ -66,7 +66,9 @@ def spool_command(
     With --drain, delivers the events and reports the outcome of each; events
     without an outcome stay in the spool. They are sent to the address in the
     files; if the files name several, choose with --url or --dialect. The key is
-    taken from HH_API_KEY.
+    taken from HH_API_KEY. The address of events that wait for a stream is
+    jetstream: and its subject; they go to the servers that
+    HH_EXPORTER_JETSTREAM_SERVERS names.
 
     With --adopt, files that were written with another key are handed over to the
     key in HH_API_KEY, after a rotation: exporters with that key send their events

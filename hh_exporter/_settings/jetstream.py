@@ -19,9 +19,17 @@ from hh_exporter._settings.secret import Secret, discreet, hidden
 from hh_exporter._settings.spool import expanded, to_path
 from hh_exporter.exceptions import ConfigError
 
-__all__ = ["JetStream"]
+__all__ = ["JetStream", "subject_of"]
 
 _PORT = 4222
+_PLACE = "jetstream:"
+
+
+def subject_of(place: str) -> str | None:
+    """
+    Find the subject of the stream that *place* stands for; None if it is an address.
+    """
+    return place.removeprefix(_PLACE) if place.startswith(_PLACE) else None
 
 
 def _are_addresses(value: Any) -> bool:
@@ -133,7 +141,7 @@ class JetStream:
         """
         What stands for the stream where no server is meant: it moves, and its events stay its own.
         """
-        return f"jetstream:{self.subject}"
+        return f"{_PLACE}{self.subject}"
 
     @property
     def endpoints(self) -> list[tuple[str, int, bool]]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from hh_exporter._cli._cluster import Cluster
 from hh_exporter._cli._draining import Draining, Tally
 from hh_exporter._cli._report import Report
 from hh_exporter._clock import SystemClock
@@ -23,6 +24,7 @@ from hh_exporter._spool.place import set_aside
 from tests.builders import make_letter, make_spooled
 from tests.command import call, finish, run, started
 from tests.conftest import BuildExporter
+from tests.nats import connected
 from tests.relaying import let_relay
 from tests.scripted_server import ScriptedServer, created, hang, refuse_if
 from tests.spool_processes import IDENTITY
@@ -211,6 +213,124 @@ def test_what_a_process_lost_is_named(spool: Path) -> None:
 
 def drain(spool: Path, *arguments: str) -> tuple[str, ...]:
     return "spool", str(spool), "--drain", "--json", *arguments
+
+
+class TestStream:
+    """
+    What waits for a stream goes to no other place.
+    """
+
+    PLACE = "jetstream:llm.events"
+    CHOICE = "HH_EXPORTER_JETSTREAM_SERVERS=… HH_EXPORTER_JETSTREAM_SUBJECT=llm.events"
+
+    @pytest.fixture
+    def spool(self, tmp_path: Path) -> Path:
+        path = tmp_path / "aaaa11.spool"
+        leave(path, self.PLACE, records=["a", "b"], letters=["c"], api_key=None)
+        return tmp_path
+
+    @pytest.fixture
+    def both(self, spool: Path) -> Path:
+        leave(spool / "bbbb22.spool", "http://127.0.0.1:9", records=["x"])
+        return spool
+
+    def test_its_line_names_it(self, spool: Path) -> None:
+        """
+        Where an address would be.
+        """
+        assert call("spool", str(spool)).stdout.splitlines()[1].split()[-2:] == [
+            "legacy",
+            self.PLACE,
+        ]
+        [file] = json.loads(call("spool", str(spool), "--json").stdout)["files"]
+        assert file["base_url"] == self.PLACE
+
+    async def test_its_servers_must_be_named(self, spool: Path) -> None:
+        """
+        The file doesn't know them, and no key helps.
+        """
+        finished = await run(*drain(spool), HH_API_KEY=KEY)
+
+        assert finished.status == 2
+        assert (
+            "what is there waits for a stream: set HH_EXPORTER_JETSTREAM_SERVERS" in finished.stderr
+        )
+        assert contents(spool) == (["a", "b"], ["c"])
+
+    async def test_it_is_not_sent_to_an_address(self, spool: Path) -> None:
+        """
+        The text says what to set.
+        """
+        url = "http://127.0.0.1:9"
+        for finished in (
+            await run(*drain(spool), HH_API_KEY=KEY, HH_API_URL=url),
+            await run(*drain(spool, "--url", url), HH_API_KEY=KEY),
+        ):
+            assert finished.status == 1
+            assert f"what it holds goes elsewhere: {self.CHOICE} --dialect legacy" in " ".join(
+                finished.stderr.split()
+            )
+        assert contents(spool) == (["a", "b"], ["c"])
+
+    async def test_what_waits_for_the_api_is_not_sent_to_it(self, both: Path) -> None:
+        """
+        Not even where the environment names servers; nor is what waits for another subject.
+        """
+        servers = "nats://127.0.0.1:1"
+        finished = await run(*drain(both), HH_API_KEY=KEY, HH_EXPORTER_JETSTREAM_SERVERS=servers)
+
+        assert finished.status == 1
+        assert "goes elsewhere: --url http://127.0.0.1:9 --dialect legacy" in finished.stderr
+        assert self.CHOICE in finished.stderr
+        assert contents(both) == (["a", "b", "x"], ["c"])
+
+    async def test_an_address_outranks_the_servers(
+        self, both: Path, server: ScriptedServer
+    ) -> None:
+        """
+        Given as an option, as in a program.
+        """
+        leave(both / "cccc33.spool", server.url, records=["y"])
+        finished = await run(
+            *drain(both, "--url", server.url),
+            HH_API_KEY=KEY,
+            HH_EXPORTER_JETSTREAM_SERVERS="nats://127.0.0.1:1",
+        )
+
+        assert json.loads(finished.stdout)["delivered"] == 1
+        assert contents(both) == (["a", "b", "x"], ["c"])
+
+    async def test_it_has_no_key_to_hand_over(self, spool: Path) -> None:
+        """
+        With or without servers in the environment.
+        """
+        for servers in ("", "nats://127.0.0.1:1"):
+            finished = await run(
+                *("spool", str(spool), "--adopt", "--yes"),
+                HH_API_KEY=KEY,
+                HH_EXPORTER_JETSTREAM_SERVERS=servers,
+            )
+
+            assert finished.status == 1
+            assert "its events wait for a stream, which has no key" in finished.stderr
+            assert finished.stdout.startswith("handed over 0 records and 0 dead letters in 0 files")
+
+    async def test_the_stream_gets_it(self, spool: Path, nats_server: Cluster) -> None:
+        """
+        It is relayed then, by servers of which the file knows nothing, and needs no key.
+        """
+        async with connected(nats_server) as client:
+            await client.make_stream("EVENTS", "llm.events.>")
+            finished = await run(
+                *drain(spool),
+                HH_EXPORTER_JETSTREAM_SERVERS=",".join(nats_server.addresses),
+                HH_EXPORTER_JETSTREAM_SUBJECT="llm.events",
+            )
+            count = await client.messages("EVENTS")
+
+        assert finished.status == 0
+        assert json.loads(finished.stdout)["relayed"] == count == 2
+        assert contents(spool) == ([], ["c"])
 
 
 class TestDrain:
