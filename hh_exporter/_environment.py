@@ -223,6 +223,16 @@ class Settings:
         is_sent = self.jetstream is None and self.api_key is not None
         return is_sent and not self.uses_tls and not self.is_loopback
 
+    @property
+    def exposes_password(self) -> bool:
+        """
+        Whether the password of a stream would cross a network in the clear.
+        """
+        stream = self.jetstream
+        if stream is None or stream.password is None or stream.ssl_context is not None:
+            return False
+        return any(not tls and not is_loopback(host) for host, _, tls in stream.endpoints)
+
     def warn(self) -> None:
         """
         Log settings that are allowed but probably not intended.
@@ -235,6 +245,11 @@ class Settings:
             log.warning(
                 "hh_exporter: %s is plain http: the API key crosses the network unencrypted",
                 self.base_url,
+            )
+        if self.exposes_password:
+            log.warning(
+                "hh_exporter: %s is plain text: the password crosses the network unencrypted",
+                self.address,
             )
         if self.jetstream is None and (problem := why_unable(self.revealed_key)):
             log.warning("hh_exporter: api_key is %s", problem)

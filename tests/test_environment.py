@@ -196,6 +196,34 @@ def test_a_stream_needs_no_key(caplog: pytest.LogCaptureFixture) -> None:
     assert caplog.messages == []
 
 
+@pytest.mark.parametrize(
+    ("servers", "is_exposed"),
+    [
+        ("nats://n1", True),
+        ("tls://n1,nats://n2", True),
+        ("tls://n1,tls://n2", False),
+        ("nats://127.0.0.1,nats://localhost:1,nats://[::1]", False),
+    ],
+)
+def test_a_password_in_the_clear_is_told(
+    servers: str, is_exposed: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    Like a key by plain http: unless it stays on this machine, or nothing secret is sent.
+    """
+    stream = JetStream(servers, user="app", password=SECRET)
+    said = f"hh_exporter: {servers} is plain text: the password crosses the network unencrypted"
+
+    Settings(jetstream=stream).warn()
+    assert caplog.messages == ([said] if is_exposed else [])
+
+    caplog.clear()
+    context = ssl.create_default_context()
+    Settings(jetstream=attrs.evolve(stream, ssl_context=context)).warn()
+    Settings(jetstream=JetStream(servers, credentials="/app.creds")).warn()
+    assert caplog.messages == []
+
+
 def test_a_copy_goes_by_http() -> None:
     """
     To any address, also the one to which nothing else goes then.
