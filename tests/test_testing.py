@@ -137,6 +137,21 @@ async def test_an_exporter_of_the_program_is_adopted(kit: Kit) -> None:
     assert [event["source"] for event in kit.events()] == ["hook"]
 
 
+async def test_a_stream_gets_nothing_of_a_test(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    An exporter that publishes in production delivers to the collector, however it is told to.
+    """
+    monkeypatch.setenv("HH_EXPORTER_JETSTREAM_SERVERS", "nats://nowhere.invalid")
+    for exporter in (Exporter(), Exporter(jetstream="nats://nowhere.invalid")):
+        kit.adopt(exporter)
+        async with exporter:
+            push_all(exporter, "a")
+    async with kit.make_exporter() as exporter:
+        push_all(exporter, "a")
+
+    assert [event["event_id"] for event in kit.events()] == ["a"] * 3
+
+
 def test_a_program_without_asyncio_is_tested_by_a_plain_function(kit: Kit) -> None:
     """
     Its exporter keeps its thread when it is adopted.

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
+from pathlib import Path
+from ssl import create_default_context
 from typing import Any, assert_type
 
 from opentelemetry.sdk.trace import TracerProvider
@@ -23,6 +25,7 @@ from hh_exporter import (
     Exporter,
     ExporterError,
     FlushResult,
+    JetStream,
     ModelCall,
     ModelEvent,
     Outcome,
@@ -30,6 +33,7 @@ from hh_exporter import (
     RetryPolicy,
     SessionProperties,
     Settlement,
+    Spool,
     Stats,
     ThreadedExporter,
     __version__,
@@ -63,6 +67,11 @@ def make() -> None:
     )
     Exporter.in_thread()
     Exporter.in_thread("hh_key", project="support-bot", retry=RetryPolicy(), disabled=True)
+    Exporter(jetstream="nats://n1,nats://n2", spool="/var/lib/my-app/events")
+    Exporter(jetstream=["nats://n1", "nats://n2"], spool=Spool(Path("/var/lib/my-app/events")))
+    Exporter.in_thread(jetstream=JetStream(["tls://n1"], credentials=Path("/app.creds")))
+    JetStream("tls://n1", subject="llm", user="app", password="p", max_event_bytes=1)
+    JetStream("tls://n1", credentials="/app.creds", ssl_context=create_default_context())
     RetryPolicy(wait=wait_fixed(1))
     QueueLimits(overflow="drop_oldest")
 
@@ -76,6 +85,11 @@ def make() -> None:
     Exporter(compression="br")  # type: ignore[arg-type]
     Exporter(hide_inputs="messages")  # type: ignore[arg-type]
     Exporter(queue={"max_events": 1})  # type: ignore[arg-type]
+    Exporter(jetstream=4222)  # type: ignore[arg-type]
+    JetStream("nats://n1", "llm")  # type: ignore[call-arg]
+    JetStream("nats://n1", password=1)  # type: ignore[arg-type]
+    JetStream("nats://n1", ssl_context="/ca.pem")  # type: ignore[arg-type]
+    JetStream("nats://n1").subject = "llm"  # type: ignore[misc]
     Exporter.in_thread("hh_key", "https://api.honeyhive.ai")  # type: ignore[call-arg]
     Exporter.in_thread(max_in_flight="4")  # type: ignore[arg-type]
     Exporter.in_thread(dialect="v2")  # type: ignore[arg-type]
