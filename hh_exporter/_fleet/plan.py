@@ -135,6 +135,14 @@ class Plan:
             "duplicate_window": _WINDOW * NANOSECONDS,
         }
 
+    def making_consumer(self) -> dict[str, Any]:
+        """
+        Ask for the consumer, and for a refusal where there is another one of its name.
+        """
+        # Without an action, the server would change that one to this, and say nothing.
+        config = self.consumer()
+        return {"stream_name": self.names.stream, "config": config, "action": "create"}
+
     def consumer(self) -> dict[str, Any]:
         """
         Configure the consumer that the relays of one dialect share.

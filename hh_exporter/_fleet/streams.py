@@ -195,9 +195,8 @@ async def _set_up_consumer(api: Api, plan: Plan, deadline: Deadline) -> Part:
     )
     if found is not None:
         return _compare(what, found.config, plan.consumer())
-    body = {"stream_name": names.stream, "config": plan.consumer(), "action": "create"}
     create = f"CONSUMER.CREATE.{names.stream}.{names.consumer}"
-    await api.call(create, body, deadline=deadline)
+    await api.call(create, plan.making_consumer(), deadline=deadline)
     return Part(what=what, fate="created")
 
 
