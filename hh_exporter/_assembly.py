@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from asyncio import AbstractEventLoop
 from collections.abc import Callable
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from hh_exporter._delivery.batcher import Batcher
 from hh_exporter._delivery.breaker import Breaker
 from hh_exporter._delivery.delivery import Deliverer
 from hh_exporter._delivery.limiter import Limiter
+from hh_exporter._delivery.origin import Refill
 from hh_exporter._delivery.packer import Packer
 from hh_exporter._delivery.probing import Prober
 from hh_exporter._delivery.recovery import Recovery
@@ -97,8 +99,12 @@ def assemble(
     queue = _make_queue(settings.queue, copy)
     spooler = _make_spooler(settings, queue, sessions, clock)
     settler = Settler(
-        queue=queue, clock=clock, on_outcome=on_outcome, sessions=sessions, spooler=spooler
+        queue=queue, clock=clock, on_outcome=on_outcome, sessions=sessions, origin=spooler
     )
+    if spooler is not None:
+        spooler.writer.on_loss = settler.lose
+        spooler.writer.on_letters_lost = settler.lose_letters
+        settler.on_late_loss = spooler.losses.add
     intake = Intake(
         queue=queue,
         settler=settler,
@@ -116,7 +122,7 @@ def assemble(
         settler=settler,
         dialect=dialect,
         sessions=sessions,
-        spooler=spooler,
+        make_refill=None if spooler is None else partial(_make_recovery, private, queue, spooler),
         clock=clock,
         random=random or draw,
     )
@@ -195,6 +201,27 @@ def _make_spooler(
     )
 
 
+def _make_recovery(
+    settings: Settings,
+    queue: RecordQueue,
+    spooler: Spooler,
+    breaker: Breaker,
+    prober: Prober,
+    random: Callable[[], float],
+    wake: Callable[[], None],
+) -> Recovery:
+    return Recovery(
+        spooler=spooler,
+        queue=queue,
+        breaker=breaker,
+        prober=prober,
+        random=random,
+        max_events=settings.batch.max_events,
+        max_bytes=settings.batch.max_bytes,
+        wake=wake,
+    )
+
+
 @define(eq=False, kw_only=True)
 class WorkerMaker:
     """
@@ -206,7 +233,11 @@ class WorkerMaker:
     settler: Settler
     dialect: Dialect
     sessions: Sessions
-    spooler: Spooler | None
+    make_refill: Callable[[Breaker, Prober, Callable[[], float], Callable[[], None]], Refill] | None
+    """
+    Called with the worker's breaker and prober, `random`, and what wakes the worker, where records
+    wait elsewhere than in memory.
+    """
     clock: Clock
     random: Callable[[], float]
     make_breaker: Callable[[Callable[[], float]], Breaker] = Breaker
@@ -273,7 +304,7 @@ class WorkerMaker:
             clock=self.clock,
             slots=slots,
             last_call=self.last_call,
-            recovery=self._make_recovery(breaker, prober, bell.ring),
+            refill=self.make_refill and self.make_refill(breaker, prober, self.random, bell.ring),
             on_over=on_over,
             bell=bell,
         )
@@ -296,20 +327,4 @@ class WorkerMaker:
             clock=self.clock,
             ssl_context=settings.ssl_context,
             addresses=self._addresses,
-        )
-
-    def _make_recovery(
-        self, breaker: Breaker, prober: Prober, wake: Callable[[], None]
-    ) -> Recovery | None:
-        if self.spooler is None:
-            return None
-        return Recovery(
-            spooler=self.spooler,
-            queue=self.queue,
-            breaker=breaker,
-            prober=prober,
-            random=self.random,
-            max_events=self.settings.batch.max_events,
-            max_bytes=self.settings.batch.max_bytes,
-            wake=wake,
         )

@@ -106,7 +106,7 @@ class Copy:
                 settler=settler,
                 dialect=DIALECTS[own.dialect](),
                 sessions=sessions,
-                spooler=None,
+                make_refill=None,
                 clock=clock,
                 random=random or draw,
                 make_breaker=partial(Breaker, first_probe=_PROBE, widest_probe=_PROBE),

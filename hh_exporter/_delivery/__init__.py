@@ -5,6 +5,6 @@ Decisions are plain code without clock or task, and waiting is a thin shell arou
 record leaves the wing exactly once, settled or given back to the queue.
 
 Others use `batcher.Batcher`, `breaker.Breaker`, `delivery.Deliverer`, `limiter.Limiter`,
-`packer.Packer`, `probing.Prober`, `recovery.Recovery`, `settler.Settler`, `shipping.Shipper`,
-`slots.Slots`, `worker.LAST_CALL` and `worker.Worker`.
+`origin.Refill`, `packer.Packer`, `picking.Picker`, `probing.Prober`, `recovery.Recovery`,
+`settler.Settler`, `shipping.Shipper`, `slots.Slots`, `worker.LAST_CALL` and `worker.Worker`.
 """

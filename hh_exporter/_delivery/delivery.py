@@ -20,10 +20,10 @@ from attrs import Factory, define, evolve
 from hh_exporter._clock import Clock, Deadline, within
 from hh_exporter._delivery.breaker import SETBACKS_IN_A_ROW
 from hh_exporter._delivery.judging import (
-    DROPPED,
     REFUSED,
     are_doubted,
     divide,
+    fate_of,
     first_failed_at,
     learn,
     leaves_no_hope,
@@ -239,7 +239,7 @@ class Deliverer:
             raise _Blocked
         if ends:
             delivery.has_misfit |= verdict.rest is Rest.TOO_LARGE
-            self._settle(delivery, rest, DROPPED.get(verdict.rest), verdict)
+            self._settle(delivery, rest, fate_of(verdict)[1], verdict)
             return []
         return await self._divide(delivery, part, rest, verdict)
 
@@ -325,8 +325,8 @@ class Deliverer:
         """
         Whether *rest*, which *verdict* leaves no hope, may end by it.
         """
-        if verdict.rest is Rest.RETRY:
-            return True  # it is the user's own limit that is over
+        if verdict.rest is Rest.RETRY or self.settler.spares(rest, *fate_of(verdict)):
+            return True  # it is the user's own limit that is over, or they go back
         accepted = self.shipper.breaker.accepted
         is_known = part.refused_at < accepted or are_doubted(rest, accepted)
         return self.shipper.may_end(verdict, len(rest), is_known=is_known)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hh_exporter._delivery.parts import Part
-from hh_exporter._outcomes import DropReason, Rest, Verdict
+from hh_exporter._outcomes import DropReason, Outcome, Rest, Verdict
 from hh_exporter._records import Record
 from hh_exporter._sessions import Sessions
 
@@ -18,6 +18,7 @@ __all__ = [
     "REFUSED",
     "are_doubted",
     "divide",
+    "fate_of",
     "first_failed_at",
     "learn",
     "leaves_no_hope",
@@ -67,6 +68,14 @@ def divide(
         if verdict.rest is Rest.TOO_LARGE and part.is_lone:
             return [part.withhold()]
     return part.divide(rest, is_failed=verdict.rest is Rest.FAILED)
+
+
+def fate_of(verdict: Verdict) -> tuple[Outcome, DropReason | None, int | None]:
+    """
+    Say how records end that *verdict* leaves no hope: outcome, reason and HTTP status.
+    """
+    reason = DROPPED.get(verdict.rest)
+    return Outcome.DROPPED if reason else Outcome.REJECTED, reason, verdict.status
 
 
 def refusal_at(verdict: Verdict, accepted: int, on_wire: int) -> int:

@@ -139,6 +139,13 @@ class Picker:
         self._updates.clear()
         self.prober.aside = []
 
+    def release(self) -> None:
+        """
+        Put all that was pulled back into the queue.
+        """
+        self.queue.recall(self.queue.ledger.flying)
+        self.clear()
+
     def _pick(self, now: float, up_to_seq: float) -> Batch | None:
         batcher, updates = self.batcher, self._updates
         self._pull()

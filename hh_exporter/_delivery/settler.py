@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TypeAlias
 
 from attrs import Factory, define, field
 
 from hh_exporter._clock import Clock
+from hh_exporter._delivery.origin import Origin
 from hh_exporter._log import get_log
 from hh_exporter._outcomes import DropReason, Outcome, Settlement
 from hh_exporter._outside import comes_from_outside
@@ -23,10 +24,9 @@ from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._records import UPDATES, Loss, Record, Subject
 from hh_exporter._sessions import Sessions
 
-if TYPE_CHECKING:  # SQLite and the spool are loaded where one is wanted
-    from hh_exporter._spool.spooler import Spooler
-
 __all__ = ["Settler"]
+
+_Spares: TypeAlias = Callable[[Sequence[Record], Outcome, DropReason | None, int | None], bool]
 
 log = get_log(__name__)
 
@@ -73,7 +73,15 @@ class Settler:
     clock: Clock
     on_outcome: Callable[[Settlement], None] | None = field(repr=False)
     sessions: Sessions = Factory(Sessions)
-    spooler: Spooler | None = None
+    origin: Origin | None = None
+    """Hears of outcomes."""
+    spares: _Spares = lambda *_: False
+    """
+    Called with records in flight, the outcome that they are to have, why, and the HTTP status: says
+    whether they go back to where they wait instead, all of them.
+    """
+    on_late_loss: Callable[[int], None] = lambda _: None
+    """Called with how many events were lost after the close, when nobody may read the log."""
     is_silent: bool = False
     """Whether to log nothing."""
     _episodes: dict[tuple[str, str], _Episode] = Factory(dict)
@@ -81,11 +89,6 @@ class Settler:
     _lost: OrderedDict[str, DropReason | None] = Factory(OrderedDict)
     """The latest events that were rejected or dropped, and sessions left out: why, if dropped."""
     _callback_failed: bool = field(default=False, init=False)
-
-    def __attrs_post_init__(self) -> None:
-        if self.spooler is not None:
-            self.spooler.writer.on_loss = self.lose
-            self.spooler.writer.on_letters_lost = self.lose_letters
 
     def settle(
         self,
@@ -103,11 +106,14 @@ class Settler:
             records: Those of them that are not in flight any more are left out.
             answer: The server's own words, which go to dead letters alone.
         """
+        if records and self.spares(records, outcome, reason, status):
+            self.queue.send_back(records)
+            return
         if records:
             records = self.queue.settle(records, outcome, reason)
         if records:
-            if self.spooler is not None:
-                self.spooler.settle(records, outcome, reason, status=status, answer=answer)
+            if self.origin is not None:
+                self.origin.settle(records, outcome, reason, status=status, answer=answer)
             self.announce_all(records, outcome, reason, status=status)
 
     def report(self, loss: Loss | None, record: Record) -> bool:
@@ -188,8 +194,8 @@ class Settler:
         """
         Have a loss noted on disk too, if the log may be read by nobody any more.
         """
-        if self.spooler is not None and self.queue.closed:
-            self.spooler.losses.add(lost)
+        if self.queue.closed:
+            self.on_late_loss(lost)
 
     def announce_all(
         self,

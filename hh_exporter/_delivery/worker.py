@@ -23,11 +23,11 @@ from hh_exporter._clock import Clock, let_arrive, turn
 from hh_exporter._delivery.batcher import Batcher
 from hh_exporter._delivery.breaker import Breaker
 from hh_exporter._delivery.delivery import Deliverer
+from hh_exporter._delivery.origin import Refill
 from hh_exporter._delivery.packer import Packer
 from hh_exporter._delivery.parts import Delivery
 from hh_exporter._delivery.picking import Picker
 from hh_exporter._delivery.probing import Prober
-from hh_exporter._delivery.recovery import Recovery
 from hh_exporter._delivery.shipping import Shipper
 from hh_exporter._delivery.slots import Slots
 from hh_exporter._delivery.waits import Wait, Waits
@@ -68,7 +68,7 @@ class Worker:
     clock: Clock
     slots: Slots
     last_call: float = LAST_CALL
-    recovery: Recovery | None
+    refill: Refill | None
     on_over: Callable[[], None]
     """Called when the task has ended and everything it held is back in the queue."""
     on_last_call: Callable[[], Awaitable[None]] = let_arrive
@@ -357,8 +357,8 @@ class Worker:
         size = min(size, self.packer.tend(is_closing=self.closing is not None))
         if self.queue.wake_at(events, size):
             return -inf
-        if self.recovery is not None:
-            look = min(look, self.recovery.look(self.clock.now()))
+        if self.refill is not None:
+            look = min(look, self.refill.look(self.clock.now()))
         look = min(look, self._waits.look_at(self.closing))
         return None if look == inf else look
 

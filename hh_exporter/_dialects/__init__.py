@@ -5,7 +5,7 @@ The vendor's words are known here alone; a dialect sends nothing and decides abo
 
 Others use `dialect.Answer`, `dialect.Dialect`, `dialect.method_of`, `jetstream.JetStreamDialect`,
 `kinds.unstructure_update`, `legacy.LegacyDialect`, `messages.Messages`, `messages.OutMessage`,
-`messages.Receipt`, `registry.DIALECTS`, `vendor.DATA_PLANE`, `vendor.HOSTS`,
-`vendor.describe_key`, `vendor.other_host`, `vendor.read_error`, `vendor.to_session_uuid` and
-`vendor.why_unable`.
+`messages.Receipt`, `messages.read_message`, `registry.DIALECTS`, `vendor.DATA_PLANE`,
+`vendor.HOSTS`, `vendor.describe_key`, `vendor.other_host`, `vendor.read_error`,
+`vendor.to_session_uuid` and `vendor.why_unable`.
 """

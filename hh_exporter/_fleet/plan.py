@@ -75,6 +75,13 @@ class Names:
         return f"{self._parent}dead.{self.dialect}"
 
     @property
+    def relays(self) -> str:
+        """
+        The subject on which relays answer who they are, which no stream has.
+        """
+        return f"{self._parent}relays"
+
+    @property
     def all_events(self) -> str:
         """
         What the stream of events takes: every dialect.

@@ -141,8 +141,8 @@ class Keeper:
             self.leftovers.say(orphan) if is_closed else self.leftovers.warn_loopless()
             return None
         try:
-            if worker.recovery is not None:
-                worker.recovery.begin()
+            if worker.refill is not None:
+                worker.refill.begin()
             worker.start()
         except BaseException:  # from outside: the next to come makes another one
             worker.abandon()

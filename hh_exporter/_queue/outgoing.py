@@ -141,6 +141,19 @@ class Outgoing:
         return left
 
     @waking
+    def send_back(self, records: Sequence[Record]) -> None:
+        """
+        Have records in flight wait on disk, as far as there is room; the others wait here.
+        """
+        with self.lock:
+            flying = [record for record in records if record in self.ledger.flying]
+            self.ledger.untake(flying)
+            left = self.overflow.alone(self.overflow.part_with, flying)
+            self.overflow.alone(self.ledger.put_back, left)
+            admitted = self.overflow.admit_line()
+        wake(admitted)
+
+    @waking
     def settle(
         self, records: Sequence[Record], outcome: Outcome, reason: DropReason | None = None
     ) -> Sequence[Record]:

@@ -141,7 +141,7 @@ class Connection:
         except Exception:
             self.lose("connection lost")
             raise Lost from None
-        box = Box(prefix, subscription, self._boxes)
+        box = Box(prefix, subscription, self._boxes, self.clock)
         self._boxes.add(box)
         return box
 
@@ -251,6 +251,24 @@ class Box:
     """What is answered to a subject that begins with it arrives here."""
     _subscription: Subscription
     _open: set[Box]
+    _clock: Clock
+
+    async def drain(self, deadline: Deadline) -> None:
+        """
+        Take the messages that are under way, and no more.
+
+        Raises:
+            Lost: The connection is.
+            TimeoutError: They had not come by *deadline*.
+        """
+        self._open.discard(self)
+        try:
+            async with within(self._clock, deadline):
+                await self._subscription.drain()  # type: ignore[no-untyped-call]
+        except TimeoutError:
+            raise
+        except Exception:
+            raise Lost from None
 
     async def end(self) -> None:
         """

@@ -1,0 +1,138 @@
+"""
+The messages that the consumer has given us, until they are done with.
+
+The server is told of each, three times within ack_wait, that we still have it. One that it has
+heard nothing of for longer may be another relay's by now.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from math import inf
+from typing import Final, TypeAlias
+
+from attrs import Factory, define, field
+
+from hh_exporter._records import Record
+
+__all__ = ["Hand", "InHand", "Out"]
+
+Out: TypeAlias = tuple[str, bytes, str, dict[str, str] | None]
+"""What is to be published: subject, data, reply and headers."""
+
+_TIMES: Final = 3
+"""How often within ack_wait the server is told that we have a message."""
+
+
+@define(eq=False)
+class InHand:
+    """
+    A message in hand.
+    """
+
+    sequence: int
+    reply: str
+    """The subject on which its last delivery is acknowledged."""
+    published_at: float
+    """Unix time."""
+    record: Record
+    data: bytes = field(repr=False)
+    """As it came."""
+    headers: Mapping[str, str] = field(repr=False)
+    touched_at: float
+    """When the server was told last that it is in hand: then ack_wait begins anew."""
+
+
+@define(eq=False)
+class Hand:
+    """
+    All messages in hand.
+    """
+
+    ack_wait: float = 60.0
+    """Seconds after which the server gives a message to another relay if it hears nothing."""
+    _all: dict[int, InHand] = Factory(dict)
+    """By sequence."""
+    _open: dict[Record, InHand] = Factory(dict)
+    """Those without an outcome."""
+    _touches: OrderedDict[int, float] = Factory(OrderedDict)
+    """When the server is told again that we have them, the first one first."""
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    @property
+    def open(self) -> int:
+        """
+        How many have no outcome.
+        """
+        return len(self._open)
+
+    def find(self, sequence: int) -> InHand | None:
+        return self._all.get(sequence)
+
+    def of(self, record: Record) -> InHand | None:
+        """
+        Find the message of a record without an outcome.
+        """
+        return self._open.get(record)
+
+    def add(self, held: InHand, *, is_open: bool) -> None:
+        """
+        Have another one in hand.
+
+        Args:
+            is_open: Whether it has no outcome yet.
+        """
+        self._all[held.sequence] = held
+        self._touches[held.sequence] = held.touched_at + self.ack_wait / _TIMES
+        if is_open:
+            self._open[held.record] = held
+
+    def close(self, record: Record) -> InHand | None:
+        """
+        Note that a record has its outcome; its message stays in hand until `remove`.
+        """
+        return self._open.pop(record, None)
+
+    def remove(self, sequence: int) -> None:
+        """
+        Note that a message is done with, or given back.
+        """
+        self._touches.pop(sequence, None)
+        if (held := self._all.pop(sequence, None)) is not None:
+            self._open.pop(held.record, None)
+
+    def is_ours(self, held: InHand, now: float) -> bool:
+        """
+        Whether the server has certainly given it to nobody else.
+        """
+        return now - held.touched_at < self.ack_wait
+
+    def touch(self, now: float) -> list[InHand]:
+        """
+        Take those that the server is to be told of now.
+        """
+        due: list[InHand] = []
+        for sequence, at in self._touches.items():
+            if at > now:
+                break
+            due.append(self._all[sequence])
+        for held in due:
+            held.touched_at = now
+            self._touches[held.sequence] = now + self.ack_wait / _TIMES
+            self._touches.move_to_end(held.sequence)
+        return due
+
+    def touch_all(self) -> None:
+        """
+        Have the server told of all now.
+        """
+        self._touches.update(dict.fromkeys(self._touches, -inf))
+
+    def look_at(self) -> float:
+        """
+        Say when to call `touch` again.
+        """
+        return next(iter(self._touches.values()), inf)

@@ -1,0 +1,73 @@
+"""
+When a relay takes events, and when it gives them back.
+
+While the API takes events, as many are in hand as are wanted. While all sending is blocked,
+nothing waits here that another relay could deliver: what is not being tried is given back at
+once, and one batch is taken each time that a probe is due. Nothing is given back with a delay,
+which would hold it from everybody: it does not come straight back here, since nothing is asked
+for until then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf
+
+from attrs import define, field
+
+from hh_exporter._delivery.breaker import Breaker
+from hh_exporter._delivery.picking import Picker
+from hh_exporter._fleet.feed import Feed
+from hh_exporter._outcomes import DropReason
+from hh_exporter._queue.queue import RecordQueue
+
+__all__ = ["StreamRefill"]
+
+
+@define(eq=False, kw_only=True)
+class StreamRefill:
+    """
+    The way of records from the stream to memory and back, for one worker.
+    """
+
+    feed: Feed
+    queue: RecordQueue
+    breaker: Breaker
+    max_events: int
+    """Records of a batch."""
+    wake: Callable[[], None]
+    picker: Picker = field(init=False)
+
+    def begin(self) -> None:
+        """
+        Begin; the link asks by itself.
+        """
+
+    def look(self, now: float) -> float:
+        """
+        See whether more is wanted, or less.
+
+        Returns:
+            When to look again, if nothing happens before.
+        """
+        look = self._look(now)
+        self.feed.wake()
+        return look
+
+    def _look(self, now: float) -> float:
+        breaker, ledger = self.breaker, self.queue.ledger
+        if not breaker.is_blocked:
+            self.feed.target = inf
+            return inf
+        if self.queue.closed or not self.feed.is_connected:
+            return inf
+        due_at = breaker.free_at()
+        if due_at > now:
+            self.feed.target = 0
+            if ledger.queued:
+                self.picker.release()
+                self.queue.drain(DropReason.CLOSED)
+            return due_at
+        if not (ledger.queued or ledger.in_flight):
+            self.feed.target = 1 if breaker.probes_alone else self.max_events
+        return inf

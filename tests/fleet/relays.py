@@ -1,0 +1,105 @@
+"""
+Relays in tests: set up, started, and their books looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from hh_exporter import Exporter, JetStream
+from hh_exporter._cli._cluster import Cluster
+from hh_exporter._clock import Deadline, SystemClock
+from hh_exporter._environment import read_settings
+from hh_exporter._fleet.books import RelayStats
+from hh_exporter._fleet.plan import Names, Plan
+from hh_exporter._fleet.relay import Relay
+from hh_exporter._fleet.streams import set_up
+from hh_exporter._settings.batch import BatchLimits
+from hh_exporter._transport.cluster import Connector
+from tests.nats import Client
+from tests.scripted_server import ScriptedServer
+from tests.support import push_all, until
+
+__all__ = ["SOON", "all_done", "balanced", "make_relay", "prepare", "publish", "relaying"]
+
+SOON = BatchLimits(linger=0.01)
+
+
+async def prepare(cluster: Cluster, names: Names | None = None) -> None:
+    """
+    Create the streams and the consumer.
+    """
+    clock = SystemClock()
+    connector = Connector(access=JetStream(cluster.servers), role="operator", clock=clock)
+    connection = await connector.open(Deadline.after(clock, 10.0))
+    plan = Plan(max_bytes=2**28, dead_max_bytes=2**26, names=names or Names())
+    try:
+        await set_up(connection, plan, Deadline.after(clock, 20.0))
+    finally:
+        await connection.close()
+        connector.close()
+
+
+def make_relay(
+    servers: str, server: ScriptedServer, *, names: Names | None = None, **given: Any
+) -> Relay:
+    """
+    Make a relay from *servers* to *server*; settings and options of `Relay` in *given*.
+    """
+    options = {
+        key: given.pop(key) for key in ("prefetch", "clock", "random", "on_outcome") if key in given
+    }
+    settings = read_settings(
+        {"base_url": server.url, "jetstream": servers, "batch": SOON, **given}, {}
+    )
+    return Relay(settings=settings, names=names or Names(dialect=settings.dialect), **options)
+
+
+@asynccontextmanager
+async def relaying(cluster: Cluster, server: ScriptedServer, **given: Any) -> AsyncIterator[Relay]:
+    async with make_relay(cluster.servers, server, **given) as relay:
+        yield relay
+        balanced(relay)
+
+
+def balanced(relay: Relay) -> RelayStats:
+    """
+    Read the books of *relay*, which must balance.
+    """
+    stats = relay.stats()
+    assert stats.recovered == (
+        stats.delivered
+        + stats.rejected
+        + stats.dropped
+        + stats.returned
+        + stats.queued
+        + stats.in_flight
+    )
+    return stats
+
+
+async def publish(cluster: Cluster, *event_ids: str, **fields: Any) -> None:
+    """
+    Push events to an exporter that publishes them, and wait until the stream has them.
+    """
+    async with Exporter(jetstream=cluster.servers, batch=SOON) as exporter:
+        push_all(exporter, *event_ids, **fields)
+        result = await exporter.flush()
+    assert result.relayed == len(event_ids)
+
+
+async def all_done(client: Client, *relays: Relay) -> None:
+    """
+    Wait until nothing is left in the stream; the books of *relays* balance meanwhile.
+    """
+
+    def is_done() -> bool:
+        return not any(
+            (stats := balanced(relay)).queued + stats.in_flight + stats.unconfirmed
+            for relay in relays
+        )
+
+    while await client.messages("HH_EVENTS"):
+        await until(is_done)
