@@ -295,7 +295,7 @@ async def test_nothing_is_left_behind(hurt_server: Cluster) -> None:
             await transport.send("POST", SUBJECT, messages("a"))
             if harm is not None:
                 await harm(1)
-        await until(lambda: asyncio.all_tasks() == before)
+        await until(lambda: asyncio.all_tasks() <= before)
         if harm == hurt_server.freeze:
             hurt_server.thaw(1)
 
