@@ -37,7 +37,14 @@ from hh_exporter._transport.addresses import is_loopback
 from hh_exporter._transport.trust import find_trust
 from hh_exporter.exceptions import ConfigError
 
-__all__ = ["Settings", "find_variable", "is_unset", "read_settings", "variables_of"]
+__all__ = [
+    "Settings",
+    "find_variable",
+    "is_unset",
+    "read_fields",
+    "read_settings",
+    "variables_of",
+]
 
 log = get_log(__name__)
 
@@ -89,8 +96,6 @@ _base_url: Kind[str] = Kind(
     str.strip,
     secret=True,  # it may hold a password by mistake
 )
-
-
 _function: Kind[Any] = Kind(
     "a function that is not a coroutine function",
     lambda v: callable(v) and not iscoroutinefunction(v),
@@ -314,7 +319,7 @@ def _read_settings(
     }
     for name, group in _GROUPS.items():
         if name not in chosen:
-            chosen[name] = group(**_read_fields(group, f"{_PREFIX}_{name}", environ))
+            chosen[name] = group(**read_fields(group, f"{_PREFIX}_{name}", environ))
         elif not isinstance(chosen[name], group):
             raise ConfigError(f"{name} must be a {group.__name__}")
     # An argument comes first, so an address that is one outranks a stream of the environment.
@@ -322,7 +327,7 @@ def _read_settings(
     for name in _PLACES.keys() - ({"jetstream"} if by_http else set()):
         if (found := _find_place(name, chosen.get(name), environ)) is not None:
             chosen[name] = found
-    settings = Settings(**chosen, **_read_fields(Settings, _PREFIX, environ, given=chosen))
+    settings = Settings(**chosen, **read_fields(Settings, _PREFIX, environ, given=chosen))
     settings = attrs.evolve(
         settings,
         base_url=settings.base_url.rstrip("/"),
@@ -343,7 +348,7 @@ def _find_place(name: str, given: Any, environ: Mapping[str, str]) -> Any:
         return given
     if given is not None and not isinstance(given, place.forms):
         raise ConfigError(f"{name} must be a {group.__name__} or {place.shape}")
-    fields = _read_fields(group, f"{_PREFIX}_{name}", environ)
+    fields = read_fields(group, f"{_PREFIX}_{name}", environ)
     if given is not None:
         fields[place.name] = given
     return group(**fields) if place.name in fields else None
@@ -371,11 +376,11 @@ def is_unset(value: object) -> bool:
     return value is None or (isinstance(value, str) and not value.strip())
 
 
-def _read_fields(
+def read_fields(
     owner: type[Any], prefix: str, environ: Mapping[str, str], given: Container[str] = ()
 ) -> dict[str, Any]:
     """
-    Read those fields of *owner* that are not *given*.
+    Read those fields of *owner* that are not *given*, of variables that begin with *prefix*.
     """
     variables = variables_of(owner, prefix)
     found = {}

@@ -14,6 +14,8 @@ from hh_exporter._cli.check import check_command
 from hh_exporter._cli.collect import collect_command
 from hh_exporter._cli.dead_letters import dead_letters_command
 from hh_exporter._cli.demo import demo_command
+from hh_exporter._cli.fleet import fleet_command
+from hh_exporter._cli.relay import relay_command
 from hh_exporter._cli.send import send_command
 from hh_exporter._cli.spool import spool_command
 from hh_exporter._version import __version__
@@ -33,5 +35,6 @@ def cli() -> None:
 for command in (
     *(demo_command, send_command, check_command, collect_command),
     *(dead_letters_command, spool_command),
+    *(relay_command, fleet_command),
 ):
     cli.add_command(command)

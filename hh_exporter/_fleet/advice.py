@@ -327,7 +327,7 @@ def _servers(case: _Case) -> Iterator[str]:
         *(("consumer", consumer) for consumer in _consumers(case)),
     ]
     for kind, part in parts:
-        if part.leader is None:
+        if part.is_clustered and part.leader is None:
             yield f"{kind} {part.name} has no leader: nothing goes in or out until it has one"
         for one in part.replicas:
             if one.is_offline:

@@ -58,7 +58,7 @@ class StreamState:
     is_clustered: bool
     """Whether its server is one of several."""
     leader: str | None
-    """None while an election goes on."""
+    """None while an election goes on, or where a server by itself names none."""
     replicas: tuple[Replica, ...]
 
     @property
@@ -81,6 +81,7 @@ class ConsumerState:
     """Those of them that were given out before."""
     pulls: int
     """Requests of relays that wait for messages."""
+    is_clustered: bool
     leader: str | None
     replicas: tuple[Replica, ...]
     is_paused: bool
@@ -252,6 +253,7 @@ def _read_consumer(answer: Mapping[str, Any]) -> ConsumerState:
         in_hand=int(answer.get("num_ack_pending", 0)),
         redelivered=int(answer.get("num_redelivered", 0)),
         pulls=int(answer.get("num_waiting", 0)),
+        is_clustered="name" in cluster,
         leader=cluster.get("leader"),
         replicas=_read_replicas(cluster),
         is_paused=bool(answer.get("paused", False)),

@@ -43,6 +43,7 @@ def make_consumer(config: Mapping[str, Any], **state: Any) -> ConsumerState:
         in_hand=0,
         redelivered=0,
         pulls=0,
+        is_clustered=True,
         leader="n1",
         replicas=(REPLICA,),
         is_paused=False,
