@@ -256,16 +256,11 @@ class Shipper:
         ):
             log.warning("hh_exporter: resumed: %s takes events again", self.transport.address)
 
-    @property
-    def _kept(self) -> int:
-        ledger = self.queue.ledger
-        return ledger.queued + ledger.in_flight + ledger.spooled
-
     def _say_blocked(self, *, is_reached: bool = True) -> None:
         self.hurry()  # those who back off go back to the queue
         if self.is_silent:
             return
-        reason, base_url, kept = self.breaker.reason, self.transport.address, self._kept
+        reason, base_url, kept = self.breaker.reason, self.transport.address, self.queue.kept
         if self.breaker.is_suspended:
             other = other_host(base_url)
             log.error(

@@ -51,6 +51,9 @@ _DEAD: Final = frozenset(
 _PULLS: Final = 8
 """Requests under way at most; each is for that part of what may be in hand, at least."""
 
+_UNHEARD: Final = 4
+"""So many times what may be in hand waits for confirmation, at most: else nobody hears us."""
+
 _FILL: Final = 0.05
 """Seconds for which what has waited in the stream waits here for its batch to fill, at most."""
 
@@ -192,6 +195,7 @@ class Feed:
         """
         Note that the connection is lost, and with it what was asked for.
         """
+        self.admit()
         self._prefixes = None
         self.pulls.reset()
         self._out.clear()
@@ -382,7 +386,8 @@ class Feed:
         room = most - self.hand.open - len(self.letters)
         ledger = self.queue.ledger
         is_full = ledger.queued_bytes + ledger.in_flight_bytes >= self.max_bytes
-        if is_full or self.queue.closed:
+        is_unheard = self.acks.unconfirmed >= _UNHEARD * self.prefetch
+        if is_full or is_unheard or self.queue.closed:
             room = 0
         least = min(max(1, self.prefetch // _PULLS), most)
         pull = self.pulls.ask(int(room), int(least), max(1, self.max_bytes // _PULLS), now)

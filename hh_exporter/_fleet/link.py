@@ -8,6 +8,7 @@ is in hand outlives each connection; what was asked for over it does not.
 from __future__ import annotations
 
 import asyncio
+import traceback
 from asyncio import TaskGroup
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -16,13 +17,14 @@ from typing import Final
 from attrs import Factory, define, field
 
 from hh_exporter._bell import Bell
-from hh_exporter._clock import Clock, Deadline
+from hh_exporter._clock import Clock, Deadline, within
 from hh_exporter._fleet.feed import Feed, Prefixes
 from hh_exporter._fleet.hand import Out
 from hh_exporter._log import get_log
 from hh_exporter._transport.cluster import Connector
 from hh_exporter._transport.nats import Box, Connection, Lost, Message
 from hh_exporter._transport.refusals import NoConnection
+from hh_exporter.exceptions import ConfigError
 
 __all__ = ["Link"]
 
@@ -63,6 +65,8 @@ class Link:
     _asks_no_more: asyncio.Event = Factory(asyncio.Event)
     _is_ending: bool = field(default=False, init=False)
     _said: bool = field(default=False, init=False)
+    _is_idle: asyncio.Event = Factory(asyncio.Event)
+    """Set while there is nothing in hand, and when the connection is lost."""
 
     def __attrs_post_init__(self) -> None:
         self._bell = Bell(self.clock)
@@ -83,6 +87,10 @@ class Link:
                     self._note_fault(exc.reason)
                 except Lost:
                     pass
+                except ConfigError:
+                    raise
+                except Exception as exc:
+                    self._note_failure(exc)
                 if not self._is_asking:
                     self._asks_no_more.set()
                 if self.clock.now() - began > _WIDEST_PAUSE:
@@ -122,9 +130,12 @@ class Link:
         """
         Wait until the server has confirmed all that was acknowledged, or *deadline*.
         """
-        while self.clock.now() < deadline and self._connection is not None and len(self.feed.hand):
-            self._bell.ring()
-            await self.clock.sleep(0.01)
+        self._is_idle.clear()
+        self._bell.ring()
+        if self._connection is not None:
+            with suppress(TimeoutError):
+                async with within(self.clock, Deadline(deadline, self.clock.now())):
+                    await self._is_idle.wait()
 
     def end(self) -> None:
         """
@@ -152,7 +163,7 @@ class Link:
             for subject, receive in self.listeners.items():
                 await connection.subscribe(subject, receive)
             self._connection = connection
-            self._note_connected(connection)
+            self._note_connected()
             async with TaskGroup() as group:
                 watching = group.create_task(self._watch(connection))
                 with suppress(Lost):
@@ -160,6 +171,7 @@ class Link:
                 watching.cancel()
         finally:
             self._connection = None
+            self._is_idle.set()
             self.feed.end()
             self.out.clear()
             if not self._is_ending and connection.fault:
@@ -184,12 +196,14 @@ class Link:
                 box = await connection.listen(self.feed.receive)
                 prefixes.pulls = box.prefix
             if connection.is_refused:
-                self._note_fault(connection.fault)
+                return  # another one may be permitted more
             out, look = self.feed.look(self.clock.now(), asks=box is not None)
             out += self.out
             self.out.clear()
             for subject, data, reply, headers in out:
                 await connection.publish(subject, data, reply=reply, headers=headers)
+            if not self.feed.hand:
+                self._is_idle.set()
             if self._is_ending:
                 return
             await self._bell.wait(look)
@@ -214,7 +228,18 @@ class Link:
                 len(self.feed.hand),
             )
 
-    def _note_connected(self, connection: Connection) -> None:
+    def _note_failure(self, exc: Exception) -> None:
+        while isinstance(exc, ExceptionGroup):
+            exc = exc.exceptions[0]
+        self.fault = type(exc).__name__
+        # Without its text, which may quote a payload.
+        log.error(
+            "hh_exporter: a relay's connection failed with %s, is opened again. Please report:\n%s",
+            self.fault,
+            "".join(traceback.format_tb(exc.__traceback__)),
+        )
+
+    def _note_connected(self) -> None:
         self.fault = ""
         if self._said:
             self._said = False

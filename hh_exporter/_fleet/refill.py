@@ -18,8 +18,8 @@ from attrs import define, field
 from hh_exporter._delivery.breaker import Breaker
 from hh_exporter._delivery.picking import Picker
 from hh_exporter._fleet.feed import Feed
+from hh_exporter._fleet.queue import StreamQueue
 from hh_exporter._outcomes import DropReason
-from hh_exporter._queue.queue import RecordQueue
 
 __all__ = ["StreamRefill"]
 
@@ -31,7 +31,7 @@ class StreamRefill:
     """
 
     feed: Feed
-    queue: RecordQueue
+    queue: StreamQueue
     breaker: Breaker
     max_events: int
     """Records of a batch."""

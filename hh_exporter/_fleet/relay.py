@@ -33,14 +33,13 @@ from hh_exporter._fleet.api import ApiError
 from hh_exporter._fleet.books import RelayStats
 from hh_exporter._fleet.feed import Feed
 from hh_exporter._fleet.link import Link
-from hh_exporter._fleet.order import Unordered
 from hh_exporter._fleet.plan import NANOSECONDS, Names
+from hh_exporter._fleet.queue import StreamQueue
 from hh_exporter._fleet.refill import StreamRefill
 from hh_exporter._fleet.streams import State, look
 from hh_exporter._life.books import read_books, read_health
 from hh_exporter._log import get_log
 from hh_exporter._outcomes import DropReason, Settlement
-from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._sessions import Sessions
 from hh_exporter._transport.cluster import Connector
 from hh_exporter._transport.nats import Connection, Message
@@ -82,7 +81,7 @@ class Relay:
     id: str = Factory(new_id)
     state: State | None = field(default=None, init=False)
     """How the streams were when it looked last."""
-    _queue: RecordQueue = field(init=False)
+    _queue: StreamQueue = field(init=False)
     _settler: Settler = field(init=False)
     _feed: Feed = field(init=False)
     _make_worker: WorkerMaker = field(init=False)
@@ -114,7 +113,7 @@ class Relay:
             raise ConfigError(f"a relay can't deliver: {reason}")
         sessions = Sessions()
         dialect = DIALECTS[settings.dialect]()
-        queue = self._queue = RecordQueue(settings.queue, followed=Unordered())
+        queue = self._queue = StreamQueue(settings.queue)
         self._feed = Feed(
             queue=queue,
             sessions=sessions,

@@ -261,12 +261,19 @@ class RecordQueue(Outgoing):
         return min([record.pushed_at for record in records], default=inf)
 
     @property
+    def kept(self) -> int:
+        """
+        How many records have no outcome.
+        """
+        with self.lock:
+            return self.ledger.queued + self.ledger.in_flight + self.ledger.spooled
+
+    @property
     def has_open_records(self) -> bool:
         """
         Whether any record has no outcome.
         """
-        with self.lock:
-            return bool(self.ledger.spooled) or self.has_records
+        return bool(self.kept)
 
     @property
     def has_records(self) -> bool:

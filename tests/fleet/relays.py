@@ -4,13 +4,16 @@ Relays in tests: set up, started, and their books looked at.
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from email.parser import HeaderParser
 from typing import Any
 
 from hh_exporter import Exporter, JetStream
 from hh_exporter._cli._cluster import Cluster
 from hh_exporter._clock import Deadline, SystemClock
+from hh_exporter._dialects.messages import read_message
 from hh_exporter._environment import read_settings
 from hh_exporter._fleet.books import RelayStats
 from hh_exporter._fleet.plan import Names, Plan
@@ -22,7 +25,17 @@ from tests.nats import Client
 from tests.scripted_server import ScriptedServer
 from tests.support import push_all, until
 
-__all__ = ["SOON", "all_done", "balanced", "make_relay", "prepare", "publish", "relaying"]
+__all__ = [
+    "SOON",
+    "all_done",
+    "balanced",
+    "letters",
+    "make_relay",
+    "prepare",
+    "publish",
+    "relaying",
+    "taken",
+]
 
 SOON = BatchLimits(linger=0.01)
 
@@ -78,6 +91,30 @@ def balanced(relay: Relay) -> RelayStats:
         + stats.in_flight
     )
     return stats
+
+
+def taken(relay: Relay) -> int:
+    """
+    Count what *relay* has and has not settled.
+    """
+    stats = balanced(relay)
+    return stats.queued + stats.in_flight
+
+
+async def letters(client: Client) -> list[dict[str, Any]]:
+    """
+    Read the dead letters: headers, the id of the event, and `data`.
+    """
+    found = []
+    state = (await client.call("STREAM.INFO.HH_DEAD"))["state"]
+    for seq in range(state["first_seq"], state["last_seq"] + 1):
+        message = (await client.call("STREAM.MSG.GET.HH_DEAD", seq=seq))["message"]
+        head = b64decode(message.get("hdrs", "")).decode().partition("\r\n")[2]
+        letter: dict[str, Any] = dict(HeaderParser().parsestr(head))
+        letter["data"] = b64decode(message["data"])
+        record = read_message(letter["data"], letter, 0.0)
+        found.append(letter | ({"event_id": record.event_id} if record else {}))
+    return found
 
 
 async def publish(cluster: Cluster, *event_ids: str, **fields: Any) -> None:
