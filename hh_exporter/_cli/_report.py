@@ -97,6 +97,13 @@ class Report:
         except BrokenPipeError:  # rich 13.7 does not call it by itself
             self._console.on_broken_pipe()
 
+    def note(self, text: str) -> None:
+        """
+        Print one line where no bar shows how far it is.
+        """
+        if self._bar is None:
+            self.say(text)
+
     @contextmanager
     def progress(self, what: str) -> Iterator[None]:
         """

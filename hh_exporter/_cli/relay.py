@@ -1,5 +1,5 @@
 """
-`hh-exporter relay`: set up the streams of a fleet.
+`hh-exporter relay`: deliver what a stream has, or set up the streams of a fleet.
 
 What is there already is compared, and never changed.
 """
@@ -16,6 +16,7 @@ import orjson
 
 from hh_exporter._cli._errors import CallError
 from hh_exporter._cli._quantities import read_size
+from hh_exporter._cli._relaying import relaying_options, run_relay
 from hh_exporter._cli._report import Report, print_columns
 from hh_exporter._cli._stream import (
     access_options,
@@ -62,10 +63,19 @@ _PATIENCE = 30.0
     type=click.Choice(("1", "3", "5")),
     help="With --setup: servers that keep each message; default 3, else 1 where there are fewer.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON instead.")
+@relaying_options
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print one line of JSON instead; without --setup, its numbers again and again.",
+)
 def relay_command(
     *,
     setup: bool,
+    prefetch: int,
+    metrics: tuple[str, int] | None,
+    every: float,
     max_bytes: int | None,
     dead_max_bytes: int | None,
     replicas: str | None,
@@ -73,19 +83,33 @@ def relay_command(
     **given: Any,
 ) -> None:
     """
-    Set up the streams that a fleet needs.
+    Deliver events from a stream to the HoneyHive API, until Ctrl-C or SIGTERM.
+
+    The key and the address of the API come from HH_API_KEY and HH_API_URL, all else
+    about delivery from the variables of an exporter. Run it on as many machines as
+    needed. At the end it gives back what it has not delivered within close_timeout;
+    a second signal ends it at once.
 
     With --setup, creates the streams of events and of dead letters, and the
     consumer that relays of one dialect share, unless they are there. Never changes
     what is there: what differs from what would be created is named.
 
-    Exits with 0 if all is as it should be, with 1 if something differs or could not
-    be created, and with 2 for a wrong call.
+    Exits with 0 if all is as it should be, with 1 if something differs, is missing or
+    could not be created, and with 2 for a wrong call.
     """
     access = read_access(given, os.environ)
     names = read_names(given, access, os.environ)
     if not setup:
-        raise CallError("give --setup")
+        run_relay(
+            access,
+            names,
+            os.environ,
+            prefetch=prefetch,
+            metrics=metrics,
+            every=every,
+            as_json=as_json,
+        )
+        return
     if max_bytes is None:
         raise CallError("--setup needs --max-bytes: how much may wait, such as 20GB")
     plan = Plan(

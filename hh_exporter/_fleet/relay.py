@@ -44,6 +44,7 @@ from hh_exporter._sessions import Sessions
 from hh_exporter._transport.cluster import Connector
 from hh_exporter._transport.nats import Connection, Message
 from hh_exporter._transport.refusals import NoConnection
+from hh_exporter._transport.trust import find_trust
 from hh_exporter._version import __version__
 from hh_exporter.events import new_id
 from hh_exporter.exceptions import ConfigError
@@ -109,6 +110,8 @@ class Relay:
             on_outcome=None,
             batch=evolve(batch, max_events=min(batch.max_events, most)),
         )
+        if settings.ssl_context is None and settings.needs_trust:  # as it is read without a stream
+            settings = evolve(settings, ssl_context=find_trust(os.environ))
         if reason := settings.disabled_reason:
             raise ConfigError(f"a relay can't deliver: {reason}")
         sessions = Sessions()
