@@ -85,7 +85,7 @@ class Connector:
             self._order.append(server)
             try:
                 async with within(self.clock, deadline):
-                    return await apart(self._open_one(*server))
+                    return await apart(self._open_any(*server))
             except NoConnection as exc:
                 found = exc
                 if exc.is_refused:
@@ -94,15 +94,33 @@ class Connector:
                 break
         raise found
 
-    async def _open_one(self, host: str, port: int, uses_tls: bool) -> Connection:
+    async def _open_any(self, host: str, port: int, uses_tls: bool) -> Connection:
+        """
+        Connect to an address of *host*: one name may stand for all servers of a cluster.
+        """
+        problem = NoConnection("the host name has no address")
+        try:
+            for address in await self._look_up(host, port):
+                try:
+                    return await self._open_one(address, host, uses_tls)
+                except NoConnection as exc:
+                    problem = exc
+                    if exc.is_refused:
+                        break
+        except OSError as exc:  # of the lookup
+            problem = explain(exc, None)
+        raise problem
+
+    async def _open_one(self, address: str, host: str, uses_tls: bool) -> Connection:
         client = _Client()
         connection = Connection(client, f"_INBOX.hh_exporter.{self.role}", self.clock)
         access = self.access
         tls = uses_tls or access.ssl_context is not None
-        options: dict[str, Any] = {}
+        # Also of a server that demands TLS though nobody asked for it.
+        options: dict[str, Any] = {"tls_hostname": host}
         if tls:
             client.must_encrypt = True
-            options |= {"tls": self._context(), "tls_hostname": host}
+            options["tls"] = self._context()
         if access.user is not None and access.password is not None:
             options |= {"user": access.user, "password": access.password.reveal()}
         problem = NoConnection("no server answered in time")
@@ -110,7 +128,6 @@ class Connector:
             if access.credentials is not None:
                 # Not by its path: nats-py never returns from a file without a token.
                 options["user_credentials"] = RawCredentials(read_credentials(access.credentials))
-            address = await self._look_up(host, port)
             await client.connect(
                 f"{'tls' if tls else 'nats'}://{address}",
                 name="hh_exporter",
@@ -139,14 +156,20 @@ class Connector:
                 abort(client)
         raise problem
 
-    async def _look_up(self, host: str, port: int) -> str:
+    async def _look_up(self, host: str, port: int) -> list[str]:
         """
-        Find an address that nats-py need not look up, with the port.
+        Find the addresses that nats-py need not look up, with the port, in any order.
+
+        Raises:
+            OSError: There is none, as of `Resolver.resolve`.
         """
+        hosts = [host]
         if parse_address(host) is None:
             resolver = Resolver(self._lookups, self.clock, self.addresses)
-            host = (await resolver.resolve(host, port, family=socket.AF_UNSPEC))[0]["host"]
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            found = await resolver.resolve(host, port, family=socket.AF_UNSPEC)
+            hosts = [each["host"] for each in found]
+            shuffle(hosts)
+        return [f"[{each}]:{port}" if ":" in each else f"{each}:{port}" for each in hosts]
 
     def _context(self) -> ssl.SSLContext:
         if self._trust is None:

@@ -46,7 +46,7 @@ def with_tls(ca: CA, directory: Path, more: str = "") -> Cluster:
     """
     Make a server that demands TLS.
     """
-    cert = ca.issue_cert("127.0.0.1")
+    cert = ca.issue_cert("localhost")
     key, chain = directory / "key.pem", directory / "cert.pem"
     cert.private_key_pem.write_to_path(key)
     chain.write_bytes(b"".join(blob.bytes() for blob in cert.cert_chain_pems))
@@ -54,8 +54,12 @@ def with_tls(ca: CA, directory: Path, more: str = "") -> Cluster:
     return Cluster(size=1, settings=tls)
 
 
+def named(cluster: Cluster) -> str:
+    return cluster.servers.replace("127.0.0.1", "localhost")
+
+
 def encrypted(cluster: Cluster) -> str:
-    return cluster.servers.replace("nats://", "tls://")
+    return named(cluster).replace("nats://", "tls://")
 
 
 async def published(stream: JetStream) -> FlushResult:
@@ -121,13 +125,14 @@ async def test_a_private_authority_is_trusted(
     tmp_path: Path, ca: CA, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    By `ssl_context`, or by the variables of OpenSSL; else the server is not.
+    By `ssl_context`, or by the variables of OpenSSL, also where only the server wants TLS; else
+    it is not.
     """
     async with with_tls(ca, tmp_path) as cluster:
-        async with connected(cluster, tls=trusting(ca)) as client:
+        async with connected(cluster, tls=trusting(ca), tls_hostname="localhost") as client:
             await client.make_stream("EVENTS", SUBJECTS)
 
-        for servers in (encrypted(cluster), cluster.servers):
+        for servers in (encrypted(cluster), named(cluster)):
             trusted = JetStream(servers, ssl_context=trusting(ca))
             assert await published(trusted) == RELAYED
 
@@ -139,6 +144,8 @@ async def test_a_private_authority_is_trusted(
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
         assert await published(unknown) == RELAYED
 
+        assert await published(JetStream(named(cluster))) == RELAYED
+
 
 async def test_a_client_shows_its_certificate(tmp_path: Path, ca: CA) -> None:
     """
@@ -149,7 +156,7 @@ async def test_a_client_shows_its_certificate(tmp_path: Path, ca: CA) -> None:
     context = trusting(ca)
     ca.issue_cert("app").configure_cert(context)
     async with with_tls(ca, tmp_path, asking) as cluster:
-        async with connected(cluster, tls=context) as client:
+        async with connected(cluster, tls=context, tls_hostname="localhost") as client:
             await client.make_stream("EVENTS", SUBJECTS)
 
         shown = JetStream(encrypted(cluster), ssl_context=context)
