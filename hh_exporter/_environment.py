@@ -253,7 +253,8 @@ class Settings:
             )
         if self.exposes_password:
             log.warning(
-                "hh_exporter: %s is plain text: the password crosses the network unencrypted",
+                "hh_exporter: %s is plain text, unless the server demands TLS: "
+                "the password crosses the network unencrypted",
                 self.address,
             )
         if self.jetstream is None and (problem := why_unable(self.revealed_key)):

@@ -212,7 +212,10 @@ def test_a_password_in_the_clear_is_told(
     Like a key by plain http: unless it stays on this machine, or nothing secret is sent.
     """
     stream = JetStream(servers, user="app", password=SECRET)
-    said = f"hh_exporter: {servers} is plain text: the password crosses the network unencrypted"
+    said = (
+        f"hh_exporter: {servers} is plain text, unless the server demands TLS: "
+        "the password crosses the network unencrypted"
+    )
 
     Settings(jetstream=stream).warn()
     assert caplog.messages == ([said] if is_exposed else [])
