@@ -46,7 +46,6 @@ from hh_exporter._records import Record
 from hh_exporter._sessions import Sessions
 from hh_exporter._settings.batch import MAX_BODY_BYTES, BatchLimits
 from hh_exporter._settings.queue import QueueLimits, portion
-from hh_exporter._transport.access import check_access
 from hh_exporter._transport.http import HttpTransport
 from hh_exporter._transport.resolver import Addresses
 from hh_exporter._transport.transport import Transport
@@ -87,12 +86,7 @@ def assemble(
         on_outcome: Calls the user's function, if there is one.
         copy: Takes a copy of each record, if there is to be one.
         owner: What stands for the exporter in the scopes of its sessions and steps.
-
-    Raises:
-        ConfigError: What the settings ask for is not installed.
     """
-    if settings.jetstream is not None and not settings.disabled_reason:
-        check_access(settings.jetstream)
     private = evolve(settings, before_send=None, on_outcome=None, batch=_fit(settings))
     dialect = _make_dialect(settings)
     sessions = Sessions()

@@ -31,6 +31,7 @@ from hh_exporter._settings.jetstream import JetStream
 from hh_exporter._settings.queue import QueueLimits
 from hh_exporter._settings.retry import RetryPolicy
 from hh_exporter._settings.spool import Spool
+from hh_exporter._transport.access import check_access
 from hh_exporter._unique import Unique
 from hh_exporter.events import AnyEvent, EventUpdate, SessionProperties
 from hh_exporter.exceptions import DeliveryError, EncodeError
@@ -91,7 +92,8 @@ class Exporter(RecordingMethods, LifeMethods, Unique):
         disabled: Drop every event immediately, for tests and development.
 
     Raises:
-        ConfigError: A setting has a value that is not allowed.
+        ConfigError: A setting has a value that is not allowed, or needs an extra that is
+            not installed.
     """
 
     in_thread: ClassVar[type[ThreadedExporter]]
@@ -130,6 +132,8 @@ class Exporter(RecordingMethods, LifeMethods, Unique):
         del api_key, base_url, jetstream  # error reporters keep the locals of this frame
         self._settings = settings = read_settings(arguments, os.environ)
         arguments.clear()
+        if settings.jetstream is not None and not settings.disabled_reason:
+            check_access(settings.jetstream)
         self._clock, self._random = _clock or SystemClock(), _random
         self._disabled = settings.disabled_reason
         self._blocks = Blocks(self._clock)

@@ -32,8 +32,10 @@ class Identity:
     """
 
     base_url: str
+    """The address; of a stream, what stands for it."""
     dialect: str
     api_key: Secret | None = field(converter=hidden)
+    """None where no key is needed, as by a stream."""
 
     def seal(self, salt: bytes) -> bytes:
         """

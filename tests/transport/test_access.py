@@ -15,6 +15,8 @@ from hh_exporter import ConfigError, Exporter, JetStream
 from hh_exporter._clock import NEVER, SystemClock
 from hh_exporter._transport.cluster import Connector
 from hh_exporter._transport.refusals import NoConnection
+from tests.life.test_forks import forked
+from tests.support import model_event
 
 CREDENTIALS = """\
 -----BEGIN NATS USER JWT-----
@@ -145,6 +147,24 @@ def test_a_file_that_holds_no_credentials_is_told(tmp_path: Path, content: bytes
     assert str(caught.value) == (
         f"credentials must be a file with a user's token and key, not {path}"
     )
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+async def test_credentials_that_are_gone_break_no_forked_child(tmp_path: Path) -> None:
+    """
+    Its exporter is made anew all the same, and takes events.
+    """
+    path = tmp_path / "app.creds"
+    path.write_text(CREDENTIALS)
+    exporter = Exporter(jetstream=JetStream(NOWHERE, credentials=path))
+    path.unlink()
+
+    def child() -> tuple[bool, int]:
+        return exporter.push(model_event()), exporter.stats().queued
+
+    assert exporter.push(model_event())
+    assert await forked(child) == [True, 1]
+    await exporter.aclose(0.0)
 
 
 async def test_credentials_that_are_gone_refuse_a_connection(tmp_path: Path) -> None:
