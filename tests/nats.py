@@ -112,6 +112,31 @@ class Client:
         count: int = (await self.call(f"STREAM.INFO.{stream}"))["state"]["messages"]
         return count
 
+    async def ids(self, stream: str) -> list[str]:
+        """
+        List the `Nats-Msg-Id` of each message that a stream holds, and leave them there.
+
+        By a consumer of its own, so none may take them meanwhile: from a work queue, that is.
+        """
+        wanted = await self.messages(stream)
+        await self.make_consumer(stream, "ids", max_ack_pending=-1)
+        found: list[str] = []
+        arrived = await self.client.subscribe(inbox := self.client.new_inbox())
+        async with asyncio.timeout(PATIENCE):
+            while len(found) < wanted:
+                pull = {"batch": wanted - len(found), "expires": int(PATIENCE * 1e9)}
+                where = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.ids"
+                await self.client.publish(where, json.dumps(pull).encode(), inbox)
+                while len(found) < wanted:
+                    message = await arrived.next_msg(PATIENCE)
+                    if "Status" in message.headers:  # no leader yet, as a rule
+                        await asyncio.sleep(_ASK_AGAIN)
+                        break
+                    found.append(message.headers["Nats-Msg-Id"])
+        await arrived.unsubscribe()
+        await self.call(f"CONSUMER.DELETE.{stream}.ids")
+        return found
+
     async def streams(self) -> list[str]:
         return (await self.call("STREAM.NAMES")).get("streams") or []
 
