@@ -280,7 +280,7 @@ class Deliverer:
             sent = {record.event_id for record in delivery.among(part.records)}
             verdict = self.dialect.read(answer, sent, delivery.route)
             if verdict.rest is Rest.SUSPENDED and self._is_to_blame(part, verdict):
-                verdict = evolve(verdict, rest=Rest.INVALID)
+                verdict = evolve(verdict, rest=Rest.INVALID, hint="")
             self._settle_created(delivery, part.records, verdict)
             if verdict.created:
                 delivery.has_misfit |= part.withheld is not None

@@ -39,10 +39,10 @@ _HELD = Verdict(rest=Rest.SUSPENDED, status=None, reason="held")
 """For a body that was not sent, since all sending is blocked."""
 
 _SUSPECTS = {
-    Rest.INVALID: "dialect (HH_EXPORTER_DIALECT)",
-    Rest.TOO_LARGE: "the size limit at base_url (HH_API_URL)",
+    Rest.INVALID: "check dialect (HH_EXPORTER_DIALECT)",
+    Rest.TOO_LARGE: "check the size limit at base_url (HH_API_URL)",
 }
-"""What to check where the server refuses every event; by other answers it fails."""
+"""What to do where the server refuses every event; by other answers it fails."""
 
 _LARGE = 2**18
 """Bytes of a body that takes a while to be made."""
@@ -126,9 +126,9 @@ class Shipper:
             count: How many it would end.
             is_known: Whether others were created since the server first refused them.
         """
-        breaker, suspect = self.breaker, _SUSPECTS.get(verdict.rest)
+        breaker, suspect = self.breaker, verdict.hint or _SUSPECTS.get(verdict.rest)
         was_blocked = breaker.is_blocked
-        reason = f"{verdict.reason} for every event" + (f": check {suspect}" if suspect else "")
+        reason = f"{verdict.reason} for every event" + (f": {suspect}" if suspect else "")
         may = breaker.may_end(
             self.clock.now(), count, reason, is_known=is_known, suspends=suspect is not None
         )

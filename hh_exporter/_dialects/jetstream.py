@@ -24,6 +24,8 @@ from hh_exporter.events import AnyEvent, SessionProperties
 
 __all__ = ["JetStreamDialect"]
 
+_CHECK_SIZES: Final = "check max_payload of the servers and max_msg_size of the stream"
+
 
 @frozen
 class JetStreamDialect:
@@ -94,12 +96,13 @@ class JetStreamDialect:
         assert isinstance(answer, Receipt)  # noqa: S101
         stored = frozenset(answer.stored)
         left = len(event_ids) - len(stored)
+        hint = answer.hint
         if not left:
             rest = Rest.NOTHING
         elif answer.hint:
             rest = Rest.SUSPENDED
         elif left == len(answer.too_large):
-            rest = Rest.TOO_LARGE
+            rest, hint = Rest.TOO_LARGE, _CHECK_SIZES
         else:
             rest = Rest.RETRY
         return Verdict(
@@ -107,7 +110,7 @@ class JetStreamDialect:
             rest=rest,
             status=answer.status,
             reason=answer.failure or "stored",
-            hint=answer.hint,
+            hint=hint,
         )
 
     def read_single(self, answer: Answer, event_id: str) -> tuple[Verdict, str]:

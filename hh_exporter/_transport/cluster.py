@@ -16,14 +16,15 @@ from random import shuffle
 from typing import Any
 
 from attrs import define, field
-from nats.aio.client import Client, RawCredentials
+from nats.aio.client import RawCredentials
 
 from hh_exporter._clock import Clock, Deadline, within
 from hh_exporter._helper import Helper
 from hh_exporter._settings.jetstream import JetStream
 from hh_exporter._transport.access import read_credentials
 from hh_exporter._transport.addresses import parse_address
-from hh_exporter._transport.nats import Connection, abort, apart, writer_of
+from hh_exporter._transport.client import CarefulClient
+from hh_exporter._transport.nats import Connection, apart
 from hh_exporter._transport.refusals import NoConnection, explain
 from hh_exporter._transport.resolver import Addresses, Resolver
 from hh_exporter._transport.trust import find_trust
@@ -112,14 +113,13 @@ class Connector:
         raise problem
 
     async def _open_one(self, address: str, host: str, uses_tls: bool) -> Connection:
-        client = _Client()
+        tls = uses_tls or self.access.ssl_context is not None
+        client = CarefulClient(must_encrypt=tls)
         connection = Connection(client, f"_INBOX.hh_exporter.{self.role}", self.clock)
         access = self.access
-        tls = uses_tls or access.ssl_context is not None
         # Also of a server that demands TLS though nobody asked for it.
         options: dict[str, Any] = {"tls_hostname": host}
         if tls:
-            client.must_encrypt = True
             options["tls"] = self._context()
         if access.user is not None and access.password is not None:
             options |= {"user": access.user, "password": access.password.reveal()}
@@ -145,15 +145,15 @@ class Connector:
                 closed_cb=connection.note_closed,
                 **options,
             )
+            connection.begin()
         except Exception as exc:  # it lets through what its files and libraries raise
             problem = exc if isinstance(exc, NoConnection) else explain(exc, connection.error)
         else:
-            connection.is_open = True
             return connection
         finally:
             options.clear()  # error reporters keep the locals of frames
             if not connection.is_open:
-                abort(client)
+                client.abort()
         raise problem
 
     async def _look_up(self, host: str, port: int) -> list[str]:
@@ -177,18 +177,3 @@ class Connector:
                 self.access.ssl_context or find_trust(self.environ) or ssl.create_default_context()
             )
         return self._trust
-
-
-class _Client(Client):
-    """
-    nats-py's client, which tells nobody who we are without the encryption that was asked for.
-    """
-
-    # It goes on in the clear where a server offers no TLS, whatever the address says.
-
-    must_encrypt = False
-
-    def _connect_command(self) -> bytes:
-        if self.must_encrypt and writer_of(self).get_extra_info("ssl_object") is None:
-            raise NoConnection("TLS failed (the server offers none)")
-        return super()._connect_command()

@@ -11,12 +11,12 @@ may wait in it for ever.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from contextvars import Context
 from http import HTTPStatus
 from itertools import count
-from typing import Final
+from typing import Any, Final
 
 import orjson
 from attrs import Factory, define, field
@@ -26,7 +26,7 @@ from hh_exporter._dialects.messages import Messages, OutMessage, Receipt
 from hh_exporter._settings.jetstream import JetStream
 from hh_exporter._transport.cluster import Connector
 from hh_exporter._transport.nats import Box, Connection, Lost, Message
-from hh_exporter._transport.refusals import NoConnection
+from hh_exporter._transport.refusals import NoConnection, printable
 from hh_exporter._transport.resolver import Addresses
 
 __all__ = ["JetStreamTransport"]
@@ -37,8 +37,14 @@ _TOO_LARGE: Final = frozenset({10054, 10097})
 _PIECE: Final = 2**18
 """Bytes of messages that are written before the loop turns."""
 
+_MOST_AT_ONCE: Final = 50
+"""Messages that are written before the loop turns."""
+
 _MOST_HEADERS: Final = 2**16
 """Bytes that the headers of a message have at most."""
+
+_NO_STREAM: Final = int(HTTPStatus.SERVICE_UNAVAILABLE), "no stream has that subject, or no leader"
+_NO_ACK: Final = int(HTTPStatus.BAD_GATEWAY), "what answers is no stream"
 
 _CHECK_USER: Final = (
     "check user and password (HH_EXPORTER_JETSTREAM_USER, HH_EXPORTER_JETSTREAM_PASSWORD) or"
@@ -52,9 +58,12 @@ class _Attempt:
     What has come back for the messages of one body.
     """
 
-    items: tuple[OutMessage, ...]
+    items: Sequence[OutMessage]
     done: asyncio.Future[None] = Factory(lambda: asyncio.get_running_loop().create_future())
-    waiting: int = field(init=False)
+    waiting: dict[str, OutMessage] = field(init=False)
+    """Those without an answer, by the end of the subject of theirs."""
+    is_answered: bool = False
+    """Whether any answer came."""
     stored: list[str] = Factory(list)
     too_large: list[str] = Factory(list)
     duplicates: int = 0
@@ -62,26 +71,37 @@ class _Attempt:
     failure: str = "no acknowledgement in time"
 
     def __attrs_post_init__(self) -> None:
-        self.waiting = len(self.items)
+        self.waiting = {str(index): message for index, message in enumerate(self.items)}
 
-    def take(self, index: int, message: Message) -> None:
+    def take(self, index: str, data: bytes) -> None:
         """
-        Note what came back for one message.
+        Note what came back for one message; only the first answer counts.
         """
-        data = message.data
-        if not data:
-            self._refuse(
-                int(HTTPStatus.SERVICE_UNAVAILABLE), "no stream has that subject, or no leader"
-            )
-        elif b'"error"' in data:
-            self._read_error(index, data)
+        message = self.waiting.pop(index, None)
+        if message is None:
+            return
+        self.is_answered = True
+        answer = _read(data)
+        error = answer.get("error")
+        if isinstance(error, dict) and error.get("err_code") in _TOO_LARGE:
+            self.too_large.append(message.event_id)
+        elif isinstance(error, dict):
+            code, text = error.get("code"), printable(str(error.get("description", "an error")))
+            self.status = code if isinstance(code, int) else None
+            self.failure = f"{text} ({error.get('err_code', 0)})"
+        elif isinstance(answer.get("stream"), str) and isinstance(answer.get("seq"), int):
+            self.stored.append(message.event_id)
+            self.duplicates += answer.get("duplicate") is True
         else:
-            self.stored.append(self.items[index].event_id)
-            self.duplicates += b'"duplicate"' in data
-        self.end_one()
+            self.status, self.failure = _NO_ACK if data else _NO_STREAM
+        if not self.waiting:
+            self.end()
 
-    def end_one(self) -> None:
-        self.waiting -= 1
+    def leave_out(self, index: str) -> None:
+        """
+        Note that no message may hold what one has.
+        """
+        self.too_large.append(self.waiting.pop(index).event_id)
         if not self.waiting:
             self.end()
 
@@ -89,16 +109,13 @@ class _Attempt:
         if not self.done.done():
             self.done.set_result(None)
 
-    def _read_error(self, index: int, data: bytes) -> None:
-        error = orjson.loads(data)["error"]
-        code = error.get("err_code", 0)
-        if code in _TOO_LARGE:
-            self.too_large.append(self.items[index].event_id)
-        else:
-            self._refuse(error.get("code"), f"{error.get('description', 'an error')} ({code})")
 
-    def _refuse(self, status: int, failure: str) -> None:
-        self.status, self.failure = status, failure
+def _read(data: bytes) -> dict[str, Any]:
+    try:
+        answer = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return {}
+    return answer if isinstance(answer, dict) else {}
 
 
 @define(eq=False, kw_only=True)
@@ -139,7 +156,7 @@ class JetStreamTransport:
             self._opening.cancel()
             with suppress(asyncio.CancelledError, NoConnection, Lost):
                 await self._opening
-        self._leave()
+        self._leave(self._connection)
         if self._closing:
             await asyncio.wait(self._closing)
         self.end_threads()
@@ -174,7 +191,7 @@ class JetStreamTransport:
             encoding: Not used: it has none.
             deadline: When to end; default: `timeout` seconds from now.
         """
-        attempt = _Attempt(tuple(body.items))
+        attempt = _Attempt(body.items)
         number = str(next(self._numbers))
         connection: Connection | None = None
         hint = ""
@@ -186,8 +203,8 @@ class JetStreamTransport:
                 await self._publish(connection, path, number, attempt)
                 await attempt.done
         except TimeoutError:
-            if connection is not None and attempt.waiting == len(attempt.items):
-                self._leave()
+            if connection is not None and not attempt.is_answered:
+                self._leave(connection)
         except NoConnection as exc:
             attempt.failure, hint = exc.reason, _CHECK_USER if exc.is_refused else ""
         except Lost:
@@ -200,7 +217,7 @@ class JetStreamTransport:
             attempt.failure = connection.fault
             if connection.is_refused:
                 hint = _CHECK_USER
-                self._leave()  # another one may be permitted more
+                self._leave(connection)  # another one may be permitted more
         left = len(attempt.items) - len(attempt.stored)
         is_answered = left == len(attempt.too_large)
         return Receipt(
@@ -219,28 +236,29 @@ class JetStreamTransport:
         Write all messages of *attempt* that a message may hold.
 
         Raises:
-            Lost: The connection is.
+            Lost: The connection is, or the server does not permit it.
         """
+        if connection.is_refused:
+            raise Lost
         assert self._inbox is not None  # noqa: S101
         reply = f"{self._inbox.prefix}{number}."
         most, written = connection.max_payload, 0
         for index, message in enumerate(attempt.items):
             if len(message.data) + _MOST_HEADERS > most and message.size > most:
-                attempt.too_large.append(message.event_id)
-                attempt.end_one()
+                attempt.leave_out(str(index))
                 continue
             await connection.publish(
                 subject, message.data, reply=f"{reply}{index}", headers=message.headers
             )
             written += len(message.data)
-            if written >= _PIECE:
+            if written >= _PIECE or index % _MOST_AT_ONCE == _MOST_AT_ONCE - 1:
                 written = 0
                 await turn()
 
     def _take(self, rest: str, message: Message) -> None:
         number, _, index = rest.partition(".")
         if (attempt := self._attempts.get(number)) is not None:
-            attempt.take(int(index), message)
+            attempt.take(index, message.data)
 
     async def _connect(self) -> Connection:
         """
@@ -259,7 +277,7 @@ class JetStreamTransport:
         return self._connection
 
     async def _open(self) -> None:
-        self._leave()
+        self._leave(self._connection)
         connection = await self._connector.open(Deadline.after(self.clock, self.timeout))
         try:
             self._inbox = await connection.listen(self._take)
@@ -273,12 +291,12 @@ class JetStreamTransport:
         if not opening.cancelled():
             opening.exception()  # whoever waits for it has it
 
-    def _leave(self) -> None:
+    def _leave(self, connection: Connection | None) -> None:
         """
-        Close the connection in the background, if there is one; what it owes is sent again.
+        Close *connection* in the background, if it is still ours; what it owes is sent again.
         """
-        connection, self._connection = self._connection, None
-        if connection is not None:
+        if connection is not None and connection is self._connection:
+            self._connection = None
             connection.lose("no acknowledgement in time")
             task = asyncio.Task(connection.close(), context=Context())
             self._closing.add(task)

@@ -19,13 +19,13 @@ from typing import Any, Protocol, TypeVar
 
 from attrs import Factory, define
 from nats import errors
-from nats.aio.client import Client
 from nats.aio.subscription import Subscription
 
 from hh_exporter._clock import Clock, Deadline, within
+from hh_exporter._transport.client import CarefulClient
 from hh_exporter._transport.refusals import explain
 
-__all__ = ["Box", "Connection", "Lost", "Message", "abort", "apart", "writer_of"]
+__all__ = ["Box", "Connection", "Lost", "Message", "apart"]
 
 T = TypeVar("T")
 
@@ -61,7 +61,7 @@ class Connection:
     One connection.
     """
 
-    _client: Client
+    _client: CarefulClient
     inbox: str
     """What the subjects of all its boxes begin with."""
     clock: Clock
@@ -143,6 +143,10 @@ class Connection:
             raise Lost from None
         box = Box(prefix, subscription, self._boxes, self.clock)
         self._boxes.add(box)
+        if (reading := subscription._wait_for_msgs_task) is not None:
+            reading.add_done_callback(
+                lambda _: self.lose("connection lost") if box in self._boxes else None
+            )
         return box
 
     async def request(self, subject: str, data: bytes, deadline: Deadline) -> Message:
@@ -208,9 +212,19 @@ class Connection:
         for box in tuple(self._boxes):
             await box.end()
         # Without what it could not write, for which its own close waits.
-        abort(self._client)
+        self._client.abort()
         with suppress(Exception):
             await self._client.close()
+
+    def begin(self) -> None:
+        """
+        Note that it is open.
+
+        Raises:
+            NoConnection: What answered is no server that we can use.
+        """
+        self._client.watch(lambda: self.lose("connection lost"))
+        self.is_open = True
 
     # For nats-py.
 
@@ -289,15 +303,3 @@ async def apart(work: Coroutine[Any, Any, T]) -> T:
 def _fail(future: asyncio.Future[Message]) -> None:
     if not future.done():
         future.set_exception(Lost())
-
-
-def abort(client: Client) -> None:
-    """
-    Cut the connection; nats-py has no public way that waits for nobody.
-    """
-    if (writer := writer_of(client)) is not None:
-        writer.transport.abort()
-
-
-def writer_of(client: Client) -> Any:
-    return getattr(getattr(client, "_transport", None), "_io_writer", None)

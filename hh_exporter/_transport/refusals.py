@@ -5,6 +5,7 @@ Why no server of a cluster takes us, in words that help to fix it.
 from __future__ import annotations
 
 import os
+import re
 import socket
 import ssl
 
@@ -12,10 +13,13 @@ from nats import errors
 
 from hh_exporter.exceptions import ConfigError
 
-__all__ = ["NoConnection", "explain"]
+__all__ = ["NoConnection", "explain", "printable"]
 
 _REFUSALS = ("authorization", "authentication", "permissions violation")
 """Words of a server that refuses the user, in lower case."""
+
+_LONGEST = 200
+"""Characters of what a server says that are told."""
 
 
 class NoConnection(Exception):  # noqa: N818 - what it says is no fault of ours
@@ -42,7 +46,7 @@ def explain(error: Exception, cause: Exception | None) -> NoConnection:
     """
     if isinstance(error, errors.NoServersError) and cause is not None:
         error = cause
-    text = str(error).removeprefix("nats: ").strip("'\" ")
+    text = printable(str(error).removeprefix("nats: ").strip("'\" "))
     match error:
         case ConfigError():  # of the credentials
             return NoConnection(text, is_refused=True)
@@ -62,6 +66,15 @@ def explain(error: Exception, cause: Exception | None) -> NoConnection:
             reason = "connection lost"
         case errors.Error():
             reason = f"connection failed ({text})"
+        case ValueError() | TypeError() | AttributeError() | LookupError():
+            reason = "connection failed (what answers is no NATS server)"
         case _:
             reason = f"connection failed ({type(error).__name__})"
     return NoConnection(reason)
+
+
+def printable(text: str) -> str:
+    """
+    Make what a server says fit for a line of a log.
+    """
+    return re.sub(r"[^ -~]", "?", text[:_LONGEST])
