@@ -160,7 +160,7 @@ async def connected(servers: str | Cluster, **options: Any) -> AsyncIterator[Cli
     """
     from nats.aio.client import Client as Nats
 
-    from hh_exporter._transport.nats import abort
+    from hh_exporter._transport.client import abort
 
     addresses = servers.addresses if isinstance(servers, Cluster) else servers.split(",")
     quiet: dict[str, Any] = {"allow_reconnect": False, "connect_timeout": 2.0, "error_cb": _ignore}

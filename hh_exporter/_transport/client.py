@@ -18,7 +18,7 @@ from nats.protocol.parser import Parser
 
 from hh_exporter._transport.refusals import NoConnection
 
-__all__ = ["CarefulClient"]
+__all__ = ["CarefulClient", "abort", "writer_of"]
 
 
 class CarefulClient(Client):
@@ -47,19 +47,8 @@ class CarefulClient(Client):
             assert task is not None  # noqa: S101
             task.add_done_callback(lambda _: on_end())
 
-    def abort(self) -> None:
-        """
-        Cut the connection; nats-py has no public way that waits for nobody.
-        """
-        if (writer := self._writer) is not None:
-            writer.transport.abort()
-
-    @property
-    def _writer(self) -> Any:
-        return getattr(getattr(self, "_transport", None), "_io_writer", None)
-
     def _connect_command(self) -> bytes:
-        if self._must_encrypt and self._writer.get_extra_info("ssl_object") is None:
+        if self._must_encrypt and writer_of(self).get_extra_info("ssl_object") is None:
             raise NoConnection("TLS failed (the server offers none)")
         return super()._connect_command()
 
@@ -77,3 +66,15 @@ class _CarefulParser(Parser):
             raise
         except Exception:
             raise errors.ProtocolError from None
+
+
+def abort(client: Client) -> None:
+    """
+    Cut the connection; nats-py has no public way that waits for nobody.
+    """
+    if (writer := writer_of(client)) is not None:
+        writer.transport.abort()
+
+
+def writer_of(client: Client) -> Any:
+    return getattr(getattr(client, "_transport", None), "_io_writer", None)

@@ -23,7 +23,7 @@ from hh_exporter._helper import Helper
 from hh_exporter._settings.jetstream import JetStream
 from hh_exporter._transport.access import read_credentials
 from hh_exporter._transport.addresses import parse_address
-from hh_exporter._transport.client import CarefulClient
+from hh_exporter._transport.client import CarefulClient, abort
 from hh_exporter._transport.nats import Connection, apart
 from hh_exporter._transport.refusals import NoConnection, explain
 from hh_exporter._transport.resolver import Addresses, Resolver
@@ -153,7 +153,7 @@ class Connector:
         finally:
             options.clear()  # error reporters keep the locals of frames
             if not connection.is_open:
-                client.abort()
+                abort(client)
         raise problem
 
     async def _look_up(self, host: str, port: int) -> list[str]:

@@ -22,7 +22,7 @@ from nats import errors
 from nats.aio.subscription import Subscription
 
 from hh_exporter._clock import Clock, Deadline, within
-from hh_exporter._transport.client import CarefulClient
+from hh_exporter._transport.client import CarefulClient, abort
 from hh_exporter._transport.refusals import explain
 
 __all__ = ["Box", "Connection", "Lost", "Message", "apart"]
@@ -212,7 +212,7 @@ class Connection:
         for box in tuple(self._boxes):
             await box.end()
         # Without what it could not write, for which its own close waits.
-        self._client.abort()
+        abort(self._client)
         with suppress(Exception):
             await self._client.close()
 

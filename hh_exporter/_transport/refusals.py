@@ -46,7 +46,7 @@ def explain(error: Exception, cause: Exception | None) -> NoConnection:
     """
     if isinstance(error, errors.NoServersError) and cause is not None:
         error = cause
-    text = printable(str(error).removeprefix("nats: ").strip("'\" "))
+    text = printable(str(error).removeprefix("nats: ").strip("' "))
     match error:
         case ConfigError():  # of the credentials
             return NoConnection(text, is_refused=True)

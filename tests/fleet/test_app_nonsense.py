@@ -17,7 +17,6 @@ from hh_exporter import (
     BatchLimits,
     DropReason,
     Exporter,
-    JetStream,
     Outcome,
     RetryPolicy,
     SessionProperties,
@@ -28,7 +27,6 @@ from tests.fake_nats import ACK, FULL, NOBODY, FakeNats, Message, Reply, refusal
 from tests.support import FakeClock, model_event, push_all, until
 
 SOON = BatchLimits(linger=0.0)
-PASSWORD = "canary-of-a-password"
 IDS = [f"e{n}" for n in range(20)]
 
 
@@ -307,26 +305,6 @@ async def test_a_stream_that_is_full_is_one_warning(
         assert "events kept: 20, retrying" in first
         assert len(first) < 500
         assert last == f"hh_exporter: resumed: {server.address} takes events again"
-
-
-async def test_a_password_is_told_to_no_server_without_tls(
-    server: FakeNats, clock: FakeClock, caplog: pytest.LogCaptureFixture
-) -> None:
-    """
-    Where `tls://` is asked for, nothing is said in the clear; what is wrong is.
-    """
-    address = server.address.replace("nats://", "tls://")
-    for info in ({}, {"auth_required": True}, {"auth_required": True, "nonce": "x"}):
-        server.info |= info
-        stream = JetStream(address, user="app", password=PASSWORD)
-        exporter = exporter_to(server, clock, jetstream=stream)
-        async with exporter:
-            push_all(exporter, "a")
-            await failed(exporter, clock)
-            await exporter.aclose(timeout=0)
-    assert server.connections >= 3
-    assert server.heard == []
-    assert "TLS failed (the server offers none)" in caplog.text
 
 
 async def test_what_a_server_does_not_permit_suspends(
