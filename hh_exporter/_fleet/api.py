@@ -87,16 +87,16 @@ class Api:
         """
         clock = self.connection.clock
         data = b"" if body is None else orjson.dumps(body)
-        problem = self._silence(name)
+        problem = self.silence(name)
         while not deadline.is_over(now := clock.now()):
             try:
                 soon = Deadline(min(now + _TRY, deadline.at), now)
                 message = await self.connection.request(_PREFIX + name, data, soon)
             except TimeoutError:
-                problem = self._silence(name)
+                problem = self.silence(name)
                 continue
             except Lost:
-                raise self._silence(name) from None
+                raise self.silence(name) from None
             if not message.data:  # "no responders", which only the server itself sends
                 problem = ApiError("no server has JetStream enabled, or none is ready")
             else:
@@ -109,7 +109,10 @@ class Api:
             await clock.sleep(_PAUSE)
         raise problem
 
-    def _silence(self, name: str) -> ApiError:
+    def silence(self, name: str) -> ApiError:
+        """
+        Say what may be wrong where there is no answer to `$JS.API.` *name*.
+        """
         connection = self.connection
         if not connection.is_open:
             return ApiError(connection.fault or "connection lost")

@@ -139,6 +139,7 @@ class Plan:
             "max_bytes": self.dead_max_bytes,
             "max_age": _DEAD_AGE * NANOSECONDS,
             "max_msgs": -1,
+            "allow_direct": True,
             "duplicate_window": _WINDOW * NANOSECONDS,
         }
 
