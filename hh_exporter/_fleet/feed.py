@@ -27,7 +27,8 @@ from hh_exporter._clock import Clock
 from hh_exporter._dialects.messages import read_message
 from hh_exporter._fleet.acks import Acks
 from hh_exporter._fleet.hand import Hand, InHand, Out
-from hh_exporter._fleet.letters import Fate, Letters
+from hh_exporter._fleet.letter import Fate
+from hh_exporter._fleet.letters import Letters
 from hh_exporter._fleet.pulls import Pulls
 from hh_exporter._fleet.tickets import Ticket, read_ticket
 from hh_exporter._outcomes import DropReason, Outcome
@@ -89,6 +90,7 @@ class Feed:
     clock: Clock
     pull_subject: str
     dead_subject: str
+    letters: Letters
     prefetch: int
     """Messages in hand at most, but for those that are only to be acknowledged."""
     max_bytes: int
@@ -106,7 +108,6 @@ class Feed:
     hand: Hand = Factory(Hand)
     pulls: Pulls = Factory(Pulls)
     acks: Acks = Factory(Acks)
-    letters: Letters = Factory(Letters)
     max_payload: int = 2**20
     _prefixes: Prefixes | None = field(default=None, init=False)
     _arrived: list[InHand] = Factory(list)

@@ -1,58 +1,27 @@
 """
 Dead letters, on their way to the stream that keeps them.
 
-A dead letter is the message as it came, with headers that say why it died. The event itself is
-acknowledged once that stream has acknowledged the letter, and not before: if that is full or
-away, both wait. Pure: callers say what time it is.
+The event itself is acknowledged once that stream has acknowledged the letter, and not before: if
+that is full or away, both wait. Pure: callers say what time it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final
-from urllib.parse import quote
 
 import orjson
-from attrs import Factory, define, field, frozen
+from attrs import Factory, define
 
 from hh_exporter._fleet.hand import InHand
-from hh_exporter._outcomes import DropReason, Outcome
+from hh_exporter._fleet.letter import Fate, write_letter
 from hh_exporter._transport.nats import Message
 
-__all__ = ["ANSWER", "OUTCOME", "REASON", "STATUS", "Fate", "Letters"]
-
-OUTCOME: Final = "Hh-Outcome"
-REASON: Final = "Hh-Reason"
-STATUS: Final = "Hh-Status"
-ANSWER: Final = "Hh-Answer"
-"""The server's own words, quoted as in an address: a header has no line ends."""
-
-_ID: Final = "Nats-Msg-Id"
-_OURS: Final = "Hh-"
-"""What the headers begin with that a message keeps; others speak to the stream."""
-
-_MOST_WORDS: Final = 4096
-"""Bytes of the server's words."""
-_READABLE: Final = " !#$&'()*+,/:;=?@[]{}<>\"|^`"
-_MOST_HEADERS: Final = 48_000
-"""Bytes of headers that a stream certainly takes."""
+__all__ = ["Letters"]
 
 _PATIENCE: Final = 5.0
 """Seconds after which a letter is published again that nobody acknowledged."""
 _PAUSE: Final = 2.0
 """Seconds after which it is published again if it was refused."""
-
-
-@frozen(kw_only=True)
-class Fate:
-    """
-    Why a record died.
-    """
-
-    outcome: Outcome
-    reason: DropReason | None
-    status: int | None
-    answer: str = field(repr=False)
 
 
 @define(eq=False)
@@ -68,6 +37,8 @@ class Letters:
     Those that the stream does not have yet, by the sequences of their messages.
     """
 
+    relay: str
+    """Which relay writes them."""
     fault: str = ""
     """Why the last one could not be stored; empty once one was."""
     sent: int = 0
@@ -91,9 +62,20 @@ class Letters:
         for letter in due:
             letter.due_at = now + _PATIENCE
         return [
-            (each.held.sequence, each.held.data, _write(each.held, each.fate, max_payload))
-            for each in due
+            (each.held.sequence, each.held.data, self._write(each, max_payload)) for each in due
         ]
+
+    def _write(self, letter: _Letter, max_payload: int) -> dict[str, str]:
+        held = letter.held
+        return write_letter(
+            held.headers,
+            letter.fate,
+            event_id=held.record.event_id,
+            sequence=held.sequence,
+            published_at=held.published_at,
+            relay=self.relay,
+            room=max_payload - len(held.data),
+        )
 
     def look_at(self) -> float:
         """
@@ -133,31 +115,6 @@ class Letters:
         left = [letter.held for letter in self._waiting.values()]
         self._waiting.clear()
         return left
-
-
-def _write(held: InHand, fate: Fate, max_payload: int) -> dict[str, str]:
-    name, _, check = held.headers.get(_ID, f"{held.record.event_id}/").rpartition("/")
-    headers = {
-        # The same whoever publishes it, and however often.
-        _ID: f"{name}/dead.{held.sequence}.{check}",
-        OUTCOME: fate.outcome.value,
-        **{key: value for key, value in held.headers.items() if key.startswith(_OURS)},
-    }
-    if fate.reason is not None:
-        headers[REASON] = fate.reason.value
-    if fate.status is not None:
-        headers[STATUS] = str(fate.status)
-    if fate.answer:
-        words = fate.answer.encode("utf-8", "replace")[:_MOST_WORDS]
-        answer = quote(words.decode("utf-8", "ignore").strip(), safe=_READABLE)
-        size = _size(headers) + len(answer) + len(ANSWER) + 4
-        if size <= min(_MOST_HEADERS, max_payload - len(held.data)):
-            headers[ANSWER] = answer
-    return headers
-
-
-def _size(headers: Mapping[str, str]) -> int:
-    return sum(len(name) + len(value) + 4 for name, value in headers.items()) + 16
 
 
 def _fault(message: Message) -> str:

@@ -32,6 +32,7 @@ from hh_exporter._fleet.advice import compare
 from hh_exporter._fleet.api import ApiError
 from hh_exporter._fleet.books import RelayStats
 from hh_exporter._fleet.feed import Feed
+from hh_exporter._fleet.letters import Letters
 from hh_exporter._fleet.link import Link
 from hh_exporter._fleet.plan import NANOSECONDS, Names
 from hh_exporter._fleet.queue import StreamQueue
@@ -123,6 +124,7 @@ class Relay:
             clock=self.clock,
             pull_subject=f"$JS.API.CONSUMER.MSG.NEXT.{self.names.stream}.{self.names.consumer}",
             dead_subject=self.names.dead,
+            letters=Letters(self.id),
             prefetch=min(self.prefetch, max(1, settings.queue.max_events // 2)),
             max_bytes=settings.queue.max_bytes // 2,
             linger=settings.batch.linger,

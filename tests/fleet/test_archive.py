@@ -18,7 +18,9 @@ from hh_exporter._fleet.plan import Names
 from hh_exporter._settings.jetstream import JetStream
 from hh_exporter._transport.cluster import Connector
 from hh_exporter._transport.nats import Connection
+from tests.fleet.relays import all_done, prepare, publish, relaying
 from tests.nats import Client, connected
+from tests.scripted_server import ScriptedServer, created, refuse_if
 
 NAMES = Names()
 
@@ -300,3 +302,33 @@ async def test_an_answer_of_somebody_else_is_no_acknowledgement(
 
     assert (replayed.left, replayed.problem) == ([1], "what answers is no stream")
     assert await client.messages("HH_DEAD") == 1
+
+
+async def test_what_a_relay_buries_is_delivered_once_it_was_replayed(
+    nats_server: Cluster, server: ScriptedServer
+) -> None:
+    """
+    From the app to the server's refusal, and from there, by the operator, to the server.
+    """
+    server.default = refuse_if(lambda _: True)
+    await prepare(nats_server)
+    await publish(nats_server, "a")
+    async with (
+        opened(nats_server.servers) as connection,
+        connected(nats_server) as client,
+        relaying(nats_server, server) as relay,
+    ):
+        await all_done(client, relay)
+        archive = await Archive.open(connection, NAMES)
+        (found,) = await read_all(archive)
+        server.default = created()
+        await archive.replay([found])
+        await all_done(client, relay)
+        stats = relay.stats()
+
+    letter = found.letter
+    assert (letter.event_id, letter.outcome, letter.status) == ("a", "rejected", 400)
+    assert (letter.relay, letter.answer != "") == (relay.id, True)
+    assert letter.published_at is not None
+    assert letter.published_at <= letter.died_at
+    assert (stats.rejected, stats.delivered) == (1, 1)
