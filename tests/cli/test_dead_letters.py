@@ -17,8 +17,8 @@ import pytest
 
 from hh_exporter import Event, Exporter
 from hh_exporter._cli._report import Report, printable
+from hh_exporter._cli._spooled import find_letters, revive
 from hh_exporter._cli._spools import Spool
-from hh_exporter._cli.dead_letters import find_letters, revive
 from hh_exporter._packing import pack
 from hh_exporter._records import UPDATES, Subject
 from hh_exporter._spool.file import SpoolFile
