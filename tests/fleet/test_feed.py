@@ -11,6 +11,7 @@ from attrs import define
 
 from hh_exporter import DropReason, Outcome, QueueLimits
 from hh_exporter._fleet.feed import Feed, Prefixes
+from hh_exporter._fleet.letters import Letters
 from hh_exporter._fleet.queue import StreamQueue
 from hh_exporter._records import UPDATES, Record
 from hh_exporter._sessions import Sessions
@@ -49,6 +50,7 @@ class Bench:
             clock=clock,
             pull_subject="pull",
             dead_subject="dead",
+            letters=Letters("a-relay"),
             prefetch=given.pop("prefetch", 10),
             max_bytes=1_000_000,
             linger=1.0,
