@@ -20,6 +20,7 @@ import click
 import orjson
 from attrs import frozen
 
+from hh_exporter._cli._errors import CallError
 from hh_exporter._cli._report import Report
 from hh_exporter._cli._setup import (
     check_option,
@@ -34,12 +35,15 @@ from hh_exporter._dialects.registry import DIALECTS
 from hh_exporter._dialects.vendor import HOSTS, describe_key, read_error, why_unable
 from hh_exporter._environment import Settings, find_variable, is_unset, variables_of
 from hh_exporter._outcomes import Rest, Verdict
+from hh_exporter._settings.jetstream import JetStream
 from hh_exporter._settings.kinds import seconds
+from hh_exporter._transport.access import check_access
 from hh_exporter._transport.http import HttpTransport
 from hh_exporter._values.reading import read_json
 from hh_exporter.events import new_id
+from hh_exporter.exceptions import ConfigError
 
-__all__ = ["Finding", "Used", "check", "check_command", "check_copies"]
+__all__ = ["Finding", "Used", "check", "check_command", "check_copies", "check_stream"]
 
 _OPTIONS = {"base_url": "--url", "dialect": "--dialect", "request_timeout": "--timeout"}
 _DEFAULT = "default"
@@ -70,6 +74,9 @@ def check_command(
     a server on this machine needs none. If HH_EXPORTER_ALSO is set, the address
     for copies is tried as well, without the key; the exit status is not about it.
 
+    If HH_EXPORTER_JETSTREAM_SERVERS is set and --url is not, servers, user and
+    subject of the stream are checked instead; nothing is stored.
+
     Exits with 0 if the settings work, with 1 if not, even if others do, and with
     2 for a wrong call.
     """
@@ -80,7 +87,13 @@ def check_command(
         text = "warning: base_url is plain http: the API key crosses the network unencrypted"
         Report().say(text)
 
-    if problem := why_unable(settings.revealed_key):
+    if settings.exposes_password:
+        text = (
+            "warning: the password crosses the network unencrypted, unless the server demands TLS"
+        )
+        Report().say(text)
+
+    if settings.jetstream is None and (problem := why_unable(settings.revealed_key)):
         Report().say(f"warning: the key is {problem}")
 
     def say(text: object) -> None:
@@ -90,7 +103,11 @@ def check_command(
     for row in used.rows():
         say(row)
     say("")
-    findings = asyncio.run(check(settings, HOSTS, SystemClock(), say))
+    if settings.jetstream is None:
+        findings = asyncio.run(check(settings, HOSTS, SystemClock(), say))
+    else:
+        findings = [asyncio.run(check_stream(settings, SystemClock()))]
+        say(findings[0])
     copies = asyncio.run(check_copies(settings, SystemClock()))
     if copies is not None:
         say(f"\nCopies (HH_EXPORTER_ALSO):\n{copies}")
@@ -111,6 +128,7 @@ class Finding:
     """
 
     base_url: str
+    """The address, or the servers of a stream."""
     dialect: str
     works: bool
     """As far as can be told without an event."""
@@ -136,15 +154,22 @@ class Used:
 
     @classmethod
     def of(cls, settings: Settings, given: Mapping[str, Any], environ: Mapping[str, str]) -> Used:
-        values = {
-            "base_url": settings.base_url,
-            "dialect": settings.dialect,
-            "api_key": describe_key(settings.revealed_key),
+        variables = variables_of(Settings)
+        values = {"base_url": settings.base_url, "dialect": settings.dialect}
+        if (stream := settings.jetstream) is None:
+            values["api_key"] = describe_key(settings.revealed_key)
+        else:
+            own = {name: getattr(stream, name) for name in ("subject", "user", "credentials")}
+            own = {"servers": stream.address, **own}
+            values = {f"jetstream.{name}": str(value or "none") for name, value in own.items()}
+            values["dialect"] = settings.dialect
+            found = variables_of(JetStream, "HH_EXPORTER_JETSTREAM")
+            variables |= {f"jetstream.{name}": names for name, names in found.items()}
+        values |= {
             "request_timeout": f"{settings.request_timeout:g} s",
             "max_in_flight": f"{Limiter(settings.max_in_flight, 1.0).first} at first, "
             f"{settings.max_in_flight} at most",
         }
-        variables = variables_of(Settings)
         origins = {
             name: _OPTIONS[name]
             if not is_unset(given.get(name))
@@ -157,14 +182,15 @@ class Used:
         """
         Make a line of each setting.
         """
+        width = max(map(len, self.values))
         for name, value in self.values.items():
-            yield f"{name:<15}  {value} ({self.origins[name]})"
+            yield f"{name:<{width}}  {value} ({self.origins[name]})"
 
     def exports(self, finding: Finding, environ: Mapping[str, str]) -> dict[str, str]:
         """
         List what to set for an exporter to do as *finding* did, by the variable that counts.
         """
-        if not finding.works:
+        if not finding.works or "base_url" not in self.values:
             return {}
         fallbacks = {"base_url": "HH_API_URL", "dialect": "HH_EXPORTER_DIALECT"}
         found = {"base_url": finding.base_url, "dialect": finding.dialect}
@@ -206,6 +232,28 @@ async def check(
             if finding.status is None:
                 break  # whichever dialect: nobody heard it
     return findings
+
+
+async def check_stream(settings: Settings, clock: Clock) -> Finding:
+    """
+    Try the stream of *settings*.
+
+    Raises:
+        CallError: What it needs is not installed, or can't be read.
+    """
+    assert settings.jetstream is not None  # noqa: S101 - the caller looked
+    try:
+        check_access(settings.jetstream)
+    except ConfigError as exc:
+        raise CallError(str(exc)) from None
+    from hh_exporter._cli._publishing import try_to_publish
+
+    works, said = await try_to_publish(
+        settings.jetstream, settings.dialect, settings.request_timeout, clock
+    )
+    return Finding(
+        base_url=settings.address, dialect=settings.dialect, works=works, status=None, said=said
+    )
 
 
 async def check_copies(settings: Settings, clock: Clock) -> Finding | None:
