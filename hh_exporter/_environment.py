@@ -33,7 +33,7 @@ from hh_exporter._settings.queue import QueueLimits
 from hh_exporter._settings.retry import RetryPolicy
 from hh_exporter._settings.secret import Secret, hidden
 from hh_exporter._settings.spool import Spool
-from hh_exporter._transport.addresses import is_loopback
+from hh_exporter._transport.addresses import is_base_url, is_loopback, server_of
 from hh_exporter._transport.trust import find_trust
 from hh_exporter.exceptions import ConfigError
 
@@ -59,31 +59,6 @@ _VENDOR = {
 """What the vendor's own clients read, the first one first."""
 
 
-def _is_base_url(value: Any) -> bool:
-    try:
-        url = urlsplit(value)
-        port = url.port
-    except (ValueError, AttributeError, TypeError):
-        return False
-    return (
-        isinstance(value, str)
-        and url.scheme in ("http", "https")
-        and bool(url.hostname)
-        and port != 0
-        and not (url.username or url.password or url.query or url.fragment)
-        and not re.search(r"\s", value)
-    )
-
-
-def _place(address: str) -> tuple[object, ...]:
-    """
-    Reduce *address* to what identifies the server; this machine has several names.
-    """
-    url = urlsplit(address)
-    host = url.hostname or ""
-    return url.scheme, "" if is_loopback(host) else host, url.port or url.scheme, url.path
-
-
 _api_key: Kind[Secret] = Kind(
     "a key of visible ASCII characters",
     lambda v: isinstance(v, Secret) and bool(re.fullmatch(r"[!-~]+", v.reveal())),
@@ -92,7 +67,7 @@ _api_key: Kind[Secret] = Kind(
 )
 _base_url: Kind[str] = Kind(
     "an http:// or https:// address without user, password, query or fragment",
-    _is_base_url,
+    is_base_url,
     str.strip,
     secret=True,  # it may hold a password by mistake
 )
@@ -191,7 +166,7 @@ class Settings:
         """
         if self.also is None:
             return None
-        is_same = self.jetstream is None and _place(self.also) == _place(self.base_url)
+        is_same = self.jetstream is None and server_of(self.also) == server_of(self.base_url)
         return None if is_same else self.also
 
     @property
