@@ -328,6 +328,7 @@ class Relay:
             "version": __version__,
             "dialect": self.names.dialect,
             "since": self._since,
+            "prefetch": self.prefetch,
             **self.stats().to_json(),
         }
 

@@ -14,7 +14,7 @@ from hh_exporter import __version__
 from tests.command import call, run
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("demo", "send", "check", "collect", "dead-letters", "spool")
+COMMANDS = ("demo", "send", "check", "collect", "dead-letters", "spool", "relay", "fleet")
 SUBCOMMANDS = ("dead-letters list", "dead-letters show", "dead-letters purge")
 
 
@@ -89,6 +89,32 @@ def test_without_its_extra_it_says_what_to_install(library: str) -> None:
     assert finished.stdout == ""
     assert finished.stderr.count("\n") == 1
     assert "pip install '.[cli]'" in finished.stderr
+
+
+@pytest.mark.parametrize("command", ["relay", "fleet"])
+def test_without_a_client_of_nats_only_a_fleet_can_not_be_reached(command: str) -> None:
+    """
+    Where nats-py is missing, all other commands work, and these name the extra, with status 2.
+    """
+    code = "import sys; sys.modules['nats'] = sys.modules['nats.aio.client'] = None\n"
+    code += "from hh_exporter.__main__ import main; main()"
+
+    def run_it(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", code, *arguments],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    finished = run_it(command, "--servers", "nats://127.0.0.1:1")
+
+    assert run_it("--help").returncode == 0
+    assert (finished.returncode, finished.stdout) == (2, "")
+    assert finished.stderr == (
+        "Error: jetstream needs nats-py, which the extra 'jetstream' of hh_exporter installs\n"
+    )
 
 
 def test_another_missing_module_is_not_blamed_on_the_extra() -> None:

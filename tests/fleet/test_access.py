@@ -19,6 +19,7 @@ from hh_exporter._cli._cluster import Cluster
 from hh_exporter._clock import NEVER, SystemClock
 from hh_exporter._transport.cluster import Connector
 from hh_exporter._transport.refusals import NoConnection
+from tests.command import run
 from tests.fleet.credentials import make_credentials
 from tests.nats import connected, needs_server
 from tests.support import assert_balanced, push_all, until
@@ -189,3 +190,54 @@ async def test_encryption_that_was_asked_for_is_never_left_out(context: Any) -> 
 
     assert problem.reason == "TLS failed (the server offers none)"
     assert heard == [b""]
+
+
+async def test_a_command_trusts_an_authority_and_shows_a_certificate(
+    tmp_path: Path, ca: CA
+) -> None:
+    """
+    `--ca` and `--cert` do for a command what `ssl_context` does for a program.
+    """
+    authority, shown = tmp_path / "ca.pem", tmp_path / "operator.pem"
+    ca.cert_pem.write_to_path(authority)
+    ca.issue_cert("operator").private_key_and_cert_chain_pem.write_to_path(shown)
+    asking = f"verify: true, ca_file: {str(authority)!r}"
+    async with with_tls(ca, tmp_path, asking) as cluster:
+        setup = ("relay", "--setup", "--max-bytes", "10MB", "--servers", encrypted(cluster))
+        done = await run(*setup, "--ca", str(authority), "--cert", str(shown))
+        nothing_shown = await run(*setup, "--ca", str(authority))
+        not_trusted = await run(*setup, "--cert", str(shown))
+
+    assert (done.status, done.stderr) == (0, "")
+    assert (nothing_shown.status, not_trusted.status) == (1, 1)
+    assert "TLS failed (certificate verify failed" in not_trusted.stderr
+
+
+async def test_credentials_let_a_command_in(tmp_path: Path) -> None:
+    """
+    By the option or by the variable, which an option of another way in outranks.
+    """
+    credentials = make_credentials(tmp_path / "operator.creds")
+    path = str(credentials.file)
+    async with Cluster(size=1, settings=credentials.settings) as cluster:
+        servers = ("--servers", cluster.servers)
+        setup = ("relay", "--setup", "--max-bytes", "10MB")
+        done = await run(
+            *setup,
+            *servers,
+            *("--credentials", path),
+            HH_EXPORTER_JETSTREAM_USER="app",
+            HH_EXPORTER_JETSTREAM_PASSWORD=SECRET,
+        )
+        seen = await run("fleet", *servers, HH_EXPORTER_JETSTREAM_CREDENTIALS=path)
+        refused = await run(
+            *("fleet", *servers, "--user", "app"),
+            HH_EXPORTER_JETSTREAM_CREDENTIALS=path,
+            HH_EXPORTER_JETSTREAM_PASSWORD=SECRET,
+        )
+
+    assert (done.status, done.stderr) == (0, "")
+    assert (seen.status, seen.stderr) == (0, "")
+    assert refused.status == 1
+    assert "authorization violation" in refused.stderr
+    assert SECRET not in refused.stderr
