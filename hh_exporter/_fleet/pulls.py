@@ -32,6 +32,8 @@ _AGAIN: Final = 0.25
 _NANOSECONDS: Final = 1_000_000_000
 _NO_RESPONDERS = "503"
 _NO_MORE, _EXPIRED, _ALIVE = "404", "408", "100"
+_COMPLETED = "batch completed"
+"""What one ends with, in lower case, that is filled and has room for more bytes (409)."""
 _LARGE = "exceeds maxbytes"
 """What a request ends with, in lower case, whose next message is larger than what is left of it."""
 
@@ -127,7 +129,7 @@ class Pulls:
             missing = int(headers.get("Nats-Pending-Messages", missing))
         self._take(missing)
         self._is_next_large = _LARGE in text
-        if status in (_NO_MORE, _EXPIRED) or self._is_next_large:
+        if status in (_NO_MORE, _EXPIRED) or self._is_next_large or text == _COMPLETED:
             self.fault = ""
         else:
             self.fault = f"{text or 'the consumer has no leader, or is gone'} ({status})"

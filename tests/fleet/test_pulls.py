@@ -68,6 +68,21 @@ def test_a_request_that_ends_says_what_is_missing(status: str) -> None:
     assert ask(pulls, 70, now=3.0)["batch"] == 70
 
 
+def test_a_request_that_is_filled_is_no_fault() -> None:
+    """
+    The server says so by 409, too, and the next request follows at once.
+    """
+    pulls = Pulls()
+    number = ask(pulls, 10)["number"]
+    for _ in range(10):
+        pulls.note_message(1.0)
+    headers = {"Status": "409", "Description": "Batch Completed", "Nats-Pending-Messages": "0"}
+    pulls.note_status(number, headers | {"Nats-Pending-Bytes": "500"}, 1.0)
+
+    assert not pulls.fault
+    assert ask(pulls, 10, now=1.0)["batch"] == 10
+
+
 def test_without_a_leader_it_asks_again_soon() -> None:
     """
     Nobody read the request (503): all of it is missing, and an election goes on.
