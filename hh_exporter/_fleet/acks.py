@@ -20,7 +20,7 @@ __all__ = ["Acks"]
 
 _PATIENCE: Final = 5.0
 """Seconds after which an acknowledgement is repeated: elections take as long."""
-_AGAIN: Final = 0.25
+_AGAIN: Final = 1.0
 """Seconds after which it is repeated where nobody was there to confirm it."""
 
 _REMEMBERED: Final = 10_000

@@ -125,14 +125,16 @@ class Pulls:
             self.fault = ""
             return
         missing = self._sizes.pop(number, 0)
-        if status != _NO_RESPONDERS:  # else all of it is missing
+        if status == _NO_RESPONDERS:  # then all of it is missing
+            text = "the consumer has no leader, or is gone"
+        else:
             missing = int(headers.get("Nats-Pending-Messages", missing))
         self._take(missing)
         self._is_next_large = _LARGE in text
         if status in (_NO_MORE, _EXPIRED) or self._is_next_large or text == _COMPLETED:
             self.fault = ""
         else:
-            self.fault = f"{text or 'the consumer has no leader, or is gone'} ({status})"
+            self.fault = f"{text} ({status})"
             self._again_at = now + _AGAIN
 
     def reset(self) -> None:

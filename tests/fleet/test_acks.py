@@ -34,8 +34,8 @@ def test_where_nobody_confirms_it_is_repeated_soon() -> None:
     acks.pop(0.0)
     acks.miss(7, 1.0)
 
-    assert acks.look_at() == 1.25
-    assert acks.pop(1.25) == [(7, "a")]
+    assert acks.look_at() == 2.0
+    assert acks.pop(2.0) == [(7, "a")]
 
 
 def test_another_connection_repeats_all() -> None:

@@ -89,7 +89,9 @@ def test_without_a_leader_it_asks_again_soon() -> None:
     """
     pulls = Pulls()
     number = ask(pulls, 100)["number"]
-    pulls.note_status(number, {"Status": "503"}, 1.0)
+    # As nats-py reads what the server says.
+    headers = {"Status": "503", "Description": "Nats-Subject: $JS.API.CONSUMER.MSG.NEXT.S.c"}
+    pulls.note_status(number, headers, 1.0)
 
     assert pulls.asked == 0
     assert "no leader" in pulls.fault
