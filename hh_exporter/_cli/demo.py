@@ -11,9 +11,11 @@ import asyncio
 import os
 import webbrowser
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager
 from statistics import quantiles
 from threading import Thread
+from typing import Any
 
 import attrs
 import click
@@ -34,7 +36,18 @@ from hh_exporter._outcomes import Stats
 from hh_exporter.events import AnyEvent, ModelEvent, SessionProperties, new_id
 from hh_exporter.exceptions import ExporterError
 
-__all__ = ["Comparison", "Run", "compare", "demo", "demo_command", "wire_forms"]
+__all__ = [
+    "Comparison",
+    "Run",
+    "compare",
+    "demo",
+    "demo_command",
+    "make_events",
+    "make_exporter",
+    "started",
+    "stay",
+    "wire_forms",
+]
 
 _ROUNDS = 3
 """How often the sample is pushed, each time under new ids."""
@@ -60,12 +73,17 @@ _STAMPS = frozenset({"event_id", "start_time", "end_time"})
     help="How to speak to it.",
 )
 @click.option(
+    "--fleet",
+    is_flag=True,
+    help="Send them by a fleet: three NATS servers and two relays, of which one each is killed.",
+)
+@click.option(
     "--open",
     "opens",
     is_flag=True,
     help="Open the page in the browser; implies --keep.",
 )
-def demo_command(keep: bool, port: int, dialect: str, opens: bool) -> None:
+def demo_command(*, keep: bool, port: int, dialect: str, fleet: bool, opens: bool) -> None:
     """
     Send sample events to a local collector.
 
@@ -74,10 +92,25 @@ def demo_command(keep: bool, port: int, dialect: str, opens: bool) -> None:
     Exits with 0 only if every event arrived as it was pushed.
     """
     show = webbrowser.open if opens else None
+    run = _find_fleet() if fleet else demo
     is_exact = asyncio.run(
-        demo(Collector(port=port), Report(), keep=keep or opens, dialect=dialect, show=show)
+        run(Collector(port=port), Report(), keep=keep or opens, dialect=dialect, show=show)
     )
     raise SystemExit(0 if is_exact else 1)
+
+
+def _find_fleet() -> Callable[..., Coroutine[Any, Any, bool]]:
+    """
+    Find the demo of a fleet, which needs an extra of its own.
+
+    Raises:
+        CallError: It is not installed.
+    """
+    try:
+        from hh_exporter._cli._fleet_demo import fleet_demo
+    except ModuleNotFoundError:
+        raise CallError("--fleet needs the extra fleet, as in hh_exporter[fleet]") from None
+    return fleet_demo
 
 
 @frozen(kw_only=True)
@@ -157,12 +190,8 @@ async def demo(
     Raises:
         CallError: The collector can't listen.
     """
-    try:
-        await collector.start()
-    except ExporterError as exc:
-        raise CallError(str(exc)) from None
-    try:
-        calls = _make_events()
+    async with started(collector):
+        calls = make_events(_ROUNDS)
         session = _describe_session(calls)
         agent = agent_trace(SystemClock().wall() * 1000)
         events = [*calls, *agent]  # the agent last: it is what the page has on top
@@ -170,7 +199,7 @@ async def demo(
         pushed = wire_forms(events, dialect)
         described = DIALECTS[dialect]().converter.unstructure(session)
         event = described_by(described)
-        exporter = _make_exporter(collector.url, dialect)
+        exporter = make_exporter(base_url=collector.url, dialect=dialect)
         with report.logs(), report.progress("pushing"):
             run = await _deliver(
                 events, session, exporter, report, sessions=0 if event is None else 1
@@ -186,12 +215,28 @@ async def demo(
         print_table(run.rows())
         click.echo(f"\n{_judge(run, comparison, is_known=is_known)}")
         if keep:
-            await _stay(collector.url, show)
+            await stay(collector.url, show)
         else:
             click.echo("Run it with --keep to look at them in the browser.")
+    return run.is_balanced and comparison.is_exact and is_known
+
+
+@asynccontextmanager
+async def started(collector: Collector) -> AsyncIterator[None]:
+    """
+    Run *collector* in the block.
+
+    Raises:
+        CallError: It can't listen.
+    """
+    try:
+        await collector.start()
+    except ExporterError as exc:
+        raise CallError(str(exc)) from None
+    try:
+        yield
     finally:
         await collector.aclose()
-    return run.is_balanced and comparison.is_exact and is_known
 
 
 def wire_forms(events: Iterable[AnyEvent], dialect: str) -> dict[str, Mapping[str, object]]:
@@ -236,12 +281,12 @@ def _canonical(value: object) -> bytes:
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
 
 
-def _make_events() -> list[ModelEvent]:
+def make_events(rounds: int) -> list[ModelEvent]:
     """
     Repeat the sample with ids of events and sessions that are new each time.
     """
     events = []
-    for _ in range(_ROUNDS):
+    for _ in range(rounds):
         sessions = defaultdict[str, str](new_id)
         for event in sample():
             event.event_id = new_id()
@@ -290,13 +335,13 @@ async def _deliver(
     return Run(stats=exporter.stats(), seconds=seconds, pushes=tuple(pushes), sessions=sessions)
 
 
-def _make_exporter(url: str, dialect: str) -> Exporter:
+def make_exporter(**settings: Any) -> Exporter:
     """
-    Make an exporter that knows no setting of the user's: it sends to *url* and nowhere else.
+    Make an exporter that knows no setting but those given, and none of the user's.
     """
     hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("HH_")}
     try:
-        return Exporter(base_url=url, dialect=dialect)  # type: ignore[arg-type]
+        return Exporter(**settings)
     finally:
         os.environ.update(hidden)
 
@@ -314,7 +359,7 @@ def _judge(run: Run, comparison: Comparison, *, is_known: bool) -> str:
     )
 
 
-async def _stay(url: str, show: Callable[[str], object] | None) -> None:
+async def stay(url: str, show: Callable[[str], object] | None) -> None:
     with caught_signals() as signals:
         click.echo(
             f"Look at them at {url}/\n"

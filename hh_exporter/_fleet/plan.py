@@ -12,7 +12,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from hh_exporter._settings.kinds import Kind, whole
+from hh_exporter._settings.kinds import Kind, seconds, whole
 from hh_exporter.exceptions import ConfigError
 
 __all__ = ["NANOSECONDS", "Names", "Plan"]
@@ -20,7 +20,6 @@ __all__ = ["NANOSECONDS", "Names", "Plan"]
 NANOSECONDS = 1_000_000_000
 """The API's durations are whole numbers of them."""
 
-_ACK_WAIT = 60
 _WINDOW = 600
 _DEAD_AGE = 30 * 86_400
 """Seconds."""
@@ -105,6 +104,11 @@ class Plan:
     replicas: int | None = None
     """1, 3 or 5; None for 3 where there are as many servers, else 1."""
     max_event_bytes: int = 1_000_000
+    ack_wait: float = field(default=60.0, validator=seconds())
+    """
+    Seconds after which what a relay has goes to another, if it says no more that it has it: well
+    above the few that an election takes.
+    """
     names: Names = Names()
 
     def events(self, replicas: int) -> dict[str, Any]:
@@ -158,7 +162,7 @@ class Plan:
         return {
             "durable_name": self.names.consumer,
             "ack_policy": "explicit",
-            "ack_wait": _ACK_WAIT * NANOSECONDS,
+            "ack_wait": int(self.ack_wait * NANOSECONDS),
             "deliver_policy": "all",
             "filter_subject": self.names.events,
             "max_deliver": -1,
