@@ -26,7 +26,7 @@ from attrs import Factory, define, field
 from hh_exporter._clock import Clock
 from hh_exporter._dialects.messages import read_message
 from hh_exporter._fleet.acks import Acks
-from hh_exporter._fleet.hand import Hand, InHand, Out
+from hh_exporter._fleet.hand import Hand, InHand, Out, Prefixes
 from hh_exporter._fleet.letter import Fate
 from hh_exporter._fleet.letters import Letters
 from hh_exporter._fleet.pulls import Pulls
@@ -37,7 +37,7 @@ from hh_exporter._records import UPDATES, Record, Subject
 from hh_exporter._sessions import Sessions
 from hh_exporter._transport.nats import Message
 
-__all__ = ["Feed", "Prefixes"]
+__all__ = ["Feed"]
 
 _DEAD: Final = frozenset(
     {
@@ -66,17 +66,6 @@ _PATIENCE: Final = 300.0
 """Seconds for which an update may wait for its event, at least."""
 
 _NANOSECONDS: Final = 1_000_000_000
-
-
-@define
-class Prefixes:
-    """
-    What the subjects begin with on which answers arrive, over one connection.
-    """
-
-    pulls: str
-    acks: str
-    letters: str
 
 
 @define(eq=False, kw_only=True)
@@ -177,7 +166,7 @@ class Feed:
             elif outcome is Outcome.DROPPED:
                 self._leaving.append(held)  # nothing else may lose it
             else:
-                self._acknowledge(held)
+                self.acks.add(held.sequence, held.reply)
         self.wake()
 
     # For the connection.
@@ -243,9 +232,11 @@ class Feed:
             self.acks.miss(sequence, self.clock.now())
             self.wake()
             return
+        was_unheard = self._is_unheard
         self.acks.confirm(sequence)
         self.hand.remove(sequence)
-        self.wake()
+        if was_unheard or not self.hand:  # else nobody waits for one of thousands
+            self.wake()
 
     def note_letter(self, token: str, message: Message) -> None:
         """
@@ -253,7 +244,7 @@ class Feed:
         """
         held = self.letters.note_answer(int(token), message, self.clock.now())
         if held is not None:
-            self._acknowledge(held)
+            self.acks.add(held.sequence, held.reply)
         self.wake()
 
     def look(self, now: float, *, asks: bool = True) -> tuple[list[Out], float]:
@@ -294,6 +285,13 @@ class Feed:
         self._leaving += self.letters.drain()
 
     # Within.
+
+    @property
+    def _is_unheard(self) -> bool:
+        """
+        Whether too many acknowledgements wait for confirmation.
+        """
+        return self.acks.unconfirmed >= _UNHEARD * self.prefetch
 
     def _take_in(self, ticket: Ticket, message: Message, now: float) -> None:
         age = max(0.0, self.clock.wall() - ticket.published_at)
@@ -352,9 +350,6 @@ class Feed:
             return False
         return self.clock.wall() - held.published_at < max(_PATIENCE, 5 * self.hand.ack_wait)
 
-    def _acknowledge(self, held: InHand) -> None:
-        self.acks.add(held.sequence, held.reply)
-
     def _give_back(self, now: float) -> None:
         """
         Tell the server what is not ours any more, so that it goes to another relay.
@@ -387,8 +382,7 @@ class Feed:
         room = most - self.hand.open - len(self.letters)
         ledger = self.queue.ledger
         is_full = ledger.queued_bytes + ledger.in_flight_bytes >= self.max_bytes
-        is_unheard = self.acks.unconfirmed >= _UNHEARD * self.prefetch
-        if is_full or is_unheard or self.queue.closed:
+        if is_full or self._is_unheard or self.queue.closed:
             room = 0
         least = min(max(1, self.prefetch // _PULLS), most)
         pull = self.pulls.ask(int(room), int(least), max(1, self.max_bytes // _PULLS), now)

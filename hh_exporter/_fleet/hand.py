@@ -16,13 +16,24 @@ from attrs import Factory, define, field
 
 from hh_exporter._records import Record
 
-__all__ = ["Hand", "InHand", "Out"]
+__all__ = ["Hand", "InHand", "Out", "Prefixes"]
 
 Out: TypeAlias = tuple[str, bytes, str, dict[str, str] | None]
 """What is to be published: subject, data, reply and headers."""
 
 _TIMES: Final = 3
 """How often within ack_wait the server is told that we have a message."""
+
+
+@define
+class Prefixes:
+    """
+    What the subjects begin with on which answers arrive, over one connection.
+    """
+
+    pulls: str
+    acks: str
+    letters: str
 
 
 @define(eq=False)

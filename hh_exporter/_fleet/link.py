@@ -18,8 +18,8 @@ from attrs import Factory, define, field
 
 from hh_exporter._bell import Bell
 from hh_exporter._clock import Clock, Deadline, within
-from hh_exporter._fleet.feed import Feed, Prefixes
-from hh_exporter._fleet.hand import Out
+from hh_exporter._fleet.feed import Feed
+from hh_exporter._fleet.hand import Out, Prefixes
 from hh_exporter._log import get_log
 from hh_exporter._transport.cluster import Connector
 from hh_exporter._transport.nats import Box, Connection, Lost, Message

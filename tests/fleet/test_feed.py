@@ -10,7 +10,8 @@ import pytest
 from attrs import define
 
 from hh_exporter import DropReason, Outcome, QueueLimits
-from hh_exporter._fleet.feed import Feed, Prefixes
+from hh_exporter._fleet.feed import Feed
+from hh_exporter._fleet.hand import Prefixes
 from hh_exporter._fleet.letters import Letters
 from hh_exporter._fleet.queue import StreamQueue
 from hh_exporter._records import UPDATES, Record
