@@ -215,7 +215,7 @@ class Feed:
         self.redelivered += ticket.delivered > 1
         sequence = ticket.sequence
         if (held := self.hand.find(sequence)) is not None:
-            held.reply, held.touched_at = message.reply, now
+            self.hand.come_again(held, message.reply, now)
             if sequence in self.acks:
                 self.acks.add(sequence, message.reply)
         elif self.acks.add_again(sequence, message.reply):
@@ -356,10 +356,11 @@ class Feed:
 
         Unless it may be another's already, since it has heard nothing for so long.
         """
+        self.hand.lapse(now)
         for held in self._leaving:
             self.hand.remove(held.sequence)
             delay = self._delays.pop(held.record, 0.0)
-            if self._prefixes is None or not self.hand.is_ours(held, now):
+            if self._prefixes is None or held.has_lapsed:
                 continue
             order = b"-NAK"
             if delay:

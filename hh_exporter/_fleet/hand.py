@@ -2,7 +2,8 @@
 The messages that the consumer has given us, until they are done with.
 
 The server is told of each, three times within ack_wait, that we still have it. One that it has
-heard nothing of for longer may be another relay's by now.
+heard nothing of for longer, as over a cut network, has lapsed: it may be another relay's by now,
+and must neither be sent from here, nor taken from that one.
 """
 
 from __future__ import annotations
@@ -53,6 +54,8 @@ class InHand:
     headers: Mapping[str, str] = field(repr=False)
     touched_at: float
     """When the server was told last that it is in hand: then ack_wait begins anew."""
+    has_lapsed: bool = False
+    """Whether it may be another relay's; until it comes again."""
 
 
 @define(eq=False)
@@ -69,6 +72,7 @@ class Hand:
     """Those without an outcome."""
     _touches: OrderedDict[int, float] = Factory(OrderedDict)
     """When the server is told again that we have them, the first one first."""
+    _lapsed: set[InHand] = Factory(set)
 
     def __len__(self) -> int:
         return len(self._all)
@@ -97,7 +101,7 @@ class Hand:
             is_open: Whether it has no outcome yet.
         """
         self._all[held.sequence] = held
-        self._touches[held.sequence] = held.touched_at + self.ack_wait / _TIMES
+        self._plan(held)
         if is_open:
             self._open[held.record] = held
 
@@ -114,17 +118,40 @@ class Hand:
         self._touches.pop(sequence, None)
         if (held := self._all.pop(sequence, None)) is not None:
             self._open.pop(held.record, None)
+            self._lapsed.discard(held)
 
-    def is_ours(self, held: InHand, now: float) -> bool:
+    def come_again(self, held: InHand, reply: str, now: float) -> None:
         """
-        Whether the server has certainly given it to nobody else.
+        Note that the server has given us a message once more.
         """
-        return now - held.touched_at < self.ack_wait
+        held.reply, held.touched_at, held.has_lapsed = reply, now, False
+        self._lapsed.discard(held)
+        self._plan(held)
+
+    def lapse(self, now: float) -> list[InHand]:
+        """
+        Find those without an outcome that have lapsed.
+        """
+        while self.lapses_at() <= now:  # those behind were touched later
+            sequence = next(iter(self._touches))
+            held = self._all[sequence]
+            held.has_lapsed = True
+            self._lapsed.add(held)
+            del self._touches[sequence]
+        return [held for held in self._lapsed if held.record in self._open]
+
+    def lapses_at(self) -> float:
+        """
+        Say when the next one lapses if nothing is heard of it.
+        """
+        first = next(iter(self._touches), None)
+        return inf if first is None else self._all[first].touched_at + self.ack_wait
 
     def touch(self, now: float) -> list[InHand]:
         """
         Take those that the server is to be told of now.
         """
+        self.lapse(now)
         due: list[InHand] = []
         for sequence, at in self._touches.items():
             if at > now:
@@ -132,8 +159,7 @@ class Hand:
             due.append(self._all[sequence])
         for held in due:
             held.touched_at = now
-            self._touches[held.sequence] = now + self.ack_wait / _TIMES
-            self._touches.move_to_end(held.sequence)
+            self._plan(held)
         return due
 
     def touch_all(self) -> None:
@@ -141,6 +167,10 @@ class Hand:
         Have the server told of all now.
         """
         self._touches.update(dict.fromkeys(self._touches, -inf))
+
+    def _plan(self, held: InHand) -> None:
+        self._touches[held.sequence] = held.touched_at + self.ack_wait / _TIMES
+        self._touches.move_to_end(held.sequence)
 
     def look_at(self) -> float:
         """

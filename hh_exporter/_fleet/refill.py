@@ -5,7 +5,7 @@ While the API takes events, as many are in hand as are wanted. While all sending
 nothing waits here that another relay could deliver: what is not being tried is given back at
 once, and one batch is taken each time that a probe is due. Nothing is given back with a delay,
 which would hold it from everybody: it does not come straight back here, since nothing is asked
-for until then.
+for until then. What has lapsed is another relay's, and is not sent from here if it was not yet.
 """
 
 from __future__ import annotations
@@ -50,9 +50,18 @@ class StreamRefill:
         Returns:
             When to look again, if nothing happens before.
         """
-        look = self._look(now)
+        self._leave_lapsed(now)
+        look = min(self._look(now), self.feed.hand.lapses_at())
         self.feed.wake()
         return look
+
+    def _leave_lapsed(self, now: float) -> None:
+        lapsed = {held.record for held in self.feed.hand.lapse(now)} - self.queue.ledger.flying
+        if lapsed:
+            self.picker.release()
+            records = self.queue.pull(self.queue.limits.max_events)
+            self.queue.part_with([record for record in records if record in lapsed])
+            self.queue.put_back([record for record in records if record not in lapsed])
 
     def _look(self, now: float) -> float:
         breaker, ledger = self.breaker, self.queue.ledger

@@ -277,11 +277,13 @@ class Relay:
             NoConnection: They can't be looked at now.
             ConfigError: They lose events, and nothing was taken from them yet.
         """
+        if self._looked.is_set():
+            return  # what is in hand can't wait for the answer of a stream without a leader
         try:
             await self._look(connection)
         except ApiError as exc:
             raise NoConnection(exc.problem) from None
-        if self._losing and not self._looked.is_set():
+        if self._losing:
             raise ConfigError(self._losing)
         self._looked.set()
 

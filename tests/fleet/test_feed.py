@@ -218,6 +218,24 @@ async def test_what_may_be_another_relays_is_not_given_back(bench: Bench, clock:
     assert len(bench.feed.hand) == 0
 
 
+async def test_what_has_lapsed_is_not_claimed(bench: Bench, clock: FakeClock) -> None:
+    """
+    As after a process stood still: another relay may have it, until it comes here again.
+    """
+    bench.arrive(1)
+    bench.said()
+    await clock.advance(60.0)
+    assert bench.said() == []
+    (held,) = bench.feed.hand.lapse(clock.now())
+    assert held.sequence == 1
+    bench.arrive(1, delivered=2)
+    assert bench.feed.hand.lapse(clock.now()) == []
+    await clock.advance(20.0)
+
+    assert bench.said() == [(1, b"+WPI")]
+    assert bench.queue.ledger.recovered == 1
+
+
 def test_an_early_update_is_spared_and_an_old_one_is_not(bench: Bench) -> None:
     """
     Its event may be in another relay; after some minutes it is nowhere.

@@ -13,7 +13,7 @@ import pytest
 from hh_exporter._cli._cluster import Cluster
 from hh_exporter._fleet.plan import NANOSECONDS
 from tests.fleet.relays import all_done, balanced, make_relay, prepare, publish, relaying, taken
-from tests.nats import Client, connected, needs_server
+from tests.nats import Client, cabled, connected, needs_server
 from tests.scripted_server import ScriptedServer, created, hang
 from tests.support import until
 
@@ -142,3 +142,33 @@ async def test_a_relay_that_is_killed_leaves_what_it_held_to_others(
         assert sorted(second.created_ids) == sorted(IDS)
     server.release()
     await killed.aclose()
+
+
+async def test_what_has_lapsed_is_not_sent(
+    nats_server: Cluster, client: Client, server: ScriptedServer
+) -> None:
+    """
+    A relay that is cut off for longer than ack_wait leaves what it has not sent to others.
+    """
+    await set_ack_wait(client, 1.0)
+    await publish(nats_server, *IDS)
+    server.default = hang()
+    given: dict[str, Any] = {"prefetch": 60, "max_in_flight": 1, "request_timeout": 60.0}
+    async with cabled(nats_server) as network:
+        cut = make_relay(network.servers, server, **given)
+        await cut.start()
+        await until(lambda: (balanced(cut).in_flight, balanced(cut).queued) == (15, 45))
+        await network.cut()
+        await until(lambda: balanced(cut).returned == 45)
+        async with ScriptedServer() as second, relaying(nats_server, second) as other:
+            await all_done(client, other)
+            assert sorted(second.created_ids) == sorted(IDS)
+        server.default = created()
+        server.release()
+        await until(lambda: balanced(cut).delivered == 15)
+        network.restore()
+        await until(lambda: not balanced(cut).unconfirmed)
+        await cut.aclose()
+
+    assert len(server.created_ids) == 15
+    assert balanced(cut).recovered == len(IDS)
