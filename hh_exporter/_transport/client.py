@@ -16,9 +16,13 @@ from nats import errors
 from nats.aio.client import Client
 from nats.protocol.parser import Parser
 
+from hh_exporter._clock import turn
 from hh_exporter._transport.refusals import NoConnection
 
 __all__ = ["CarefulClient", "abort", "writer_of"]
+
+_PIECE = 2**12
+"""Bytes that are read before the loop turns, if they end a message."""
 
 
 class CarefulClient(Client):
@@ -60,8 +64,17 @@ class CarefulClient(Client):
 
 class _CarefulParser(Parser):
     async def parse(self, data: bytes = b"") -> None:
+        """
+        Read *data*, and let the loop turn after some messages of it: what one read brings may be
+        a thousand acknowledgements.
+        """
+        stats = self.nc.stats
         try:
-            await super().parse(data)
+            for start in range(0, len(data), _PIECE):
+                before = stats["in_msgs"]
+                await super().parse(data[start : start + _PIECE])
+                if stats["in_msgs"] != before:
+                    await turn()
         except (errors.ProtocolError, OSError):
             raise
         except Exception:

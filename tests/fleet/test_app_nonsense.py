@@ -4,17 +4,22 @@ An app host at a server that speaks nonsense, acknowledges too much or too littl
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import Counter
 from functools import partial
+from itertools import pairwise
 
 import pytest
 
 from hh_exporter import (
+    BatchLimits,
     DropReason,
+    Exporter,
     Outcome,
     SessionProperties,
 )
+from hh_exporter._transport.jetstream import JetStreamTransport
 from hh_exporter.testing import assert_balanced
 from tests.fake_nats import ACK, FULL, NOBODY, FakeNats, Message, Reply, refusal
 from tests.fleet.app import IDS, Told, exporter_to, failed, relayed
@@ -305,3 +310,35 @@ async def test_an_announcement_survives_a_lost_answer(
         assert message.record.session is not None
         assert message.record.session.session_id == session.session_id
         assert b'"support chat"' in message.record.session.data
+
+
+async def test_many_acknowledgements_at_once_do_not_hold_the_loop(fake_nats: FakeNats) -> None:
+    """
+    It turns after a hundred at most, and after as many messages that are published.
+    """
+    seen: list[tuple[int, int]] = []
+    is_over = False
+
+    def look() -> None:
+        worker = exporter._life.worker
+        if worker is not None and isinstance(worker.transport, JetStreamTransport):
+            connection, attempts = worker.transport._connection, worker.transport._attempts.values()
+            sent = 0 if connection is None else connection._client.stats["out_msgs"]
+            seen.append((sent, sum(len(attempt.waiting) for attempt in attempts)))
+        if not is_over:
+            asyncio.get_running_loop().call_soon(look)
+
+    fake_nats.choose = lambda _: Reply(is_held=True)
+    async with Exporter(jetstream=fake_nats.address, batch=BatchLimits(linger=0.0)) as exporter:
+        push_all(exporter, *(f"e{n}" for n in range(900)))
+        look()
+        await until(lambda: len(fake_nats.published) == 900)
+        fake_nats.release()
+        await exporter.flush()
+        is_over = True
+        assert assert_balanced(exporter).relayed == 900
+
+    steps = list(pairwise(seen))
+    assert max(after - before for (before, _), (after, _) in steps) <= 100
+    answered = [before - after for (_, before), (_, after) in steps]
+    assert 0 < max(answered) <= 100
