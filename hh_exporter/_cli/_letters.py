@@ -7,7 +7,8 @@ Only `show` prints the event and the server's answer: both can hold what a user 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any, Protocol
 
 import attrs
@@ -29,7 +30,7 @@ _UNITS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 class _Letter(Protocol):
     """
-    A dead letter of a spool's file.
+    A dead letter, of a spool or of a fleet.
     """
 
     @property
@@ -120,16 +121,19 @@ class Row:
         return self.id, died, self.kind, self.why, size, self.event_id
 
 
-def show(row: Row, letter: _Letter, *, as_json: bool) -> None:
+def show(
+    row: Row, letter: _Letter, more: Mapping[str, str] | None = None, *, as_json: bool
+) -> None:
     """
-    Print a letter in full.
+    Print a letter in full, and what *more* is known of it.
     """
+    more = more or {}
     event = _parse(letter.data)
     if as_json:
-        shown = {**attrs.asdict(row), "answer": letter.answer, "event": event}
+        shown = {**attrs.asdict(row), **more, "answer": letter.answer, "event": event}
         click.echo(printable(orjson.dumps(shown).decode()))
         return
-    for name, value in row.lines():
+    for name, value in chain(row.lines(), more.items()):
         click.echo(f"{name:<9} {printable(value)}")
     if letter.answer:
         speaker = "what is damaged" if letter.reason == DropReason.DAMAGED else "the server said"

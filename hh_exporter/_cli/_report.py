@@ -204,6 +204,8 @@ def printable(text: str) -> str:
     """
     Escape, as JSON does, what a terminal would obey instead of showing it; new lines stay.
     """
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() or c == "\n" else _escape(c) for c in text)
 
 

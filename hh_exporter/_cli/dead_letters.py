@@ -8,23 +8,19 @@ from __future__ import annotations
 
 import click
 
+from hh_exporter._cli._archived import Fleet
 from hh_exporter._cli._draining import dialect_option, patience_option, url_option
 from hh_exporter._cli._errors import CallError
 from hh_exporter._cli._letters import read_age
+from hh_exporter._cli._places import place_options
 from hh_exporter._cli._report import Report
 from hh_exporter._cli._spooled import list_letters, purge, replay, show_letter
-from hh_exporter._cli._spools import Spool, find_directory
+from hh_exporter._cli._spools import Spool
 from hh_exporter._clock import SystemClock
 from hh_exporter._spool.kept import Match
 
 __all__ = ["dead_letters_command"]
 
-_spool_option = click.option(
-    "--spool",
-    "directory",
-    metavar="DIR",
-    help="Directory of the spool; default HH_EXPORTER_SPOOL_DIRECTORY.",
-)
 _json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one line of JSON instead."
 )
@@ -42,31 +38,35 @@ def dead_letters_command() -> None:
 
 
 @dead_letters_command.command("list")
-@_spool_option
+@place_options
 @_json_option
-def list_command(directory: str | None, as_json: bool) -> None:
+def list_command(place: Spool | Fleet, report: Report, as_json: bool) -> None:
     """
-    List the dead letters of a spool, with the reason for each.
+    List dead letters, with the reason for each.
     """
-    spool = Spool(find_directory(directory), Report())
-    list_letters(spool, as_json=as_json)
-    raise SystemExit(0 if spool.is_complete else 1)
+    if isinstance(place, Fleet):
+        place.list_letters(as_json=as_json)
+        return
+    list_letters(place, as_json=as_json)
+    raise SystemExit(0 if place.is_complete else 1)
 
 
 @dead_letters_command.command("show")
 @click.argument("letter_id", metavar="ID")
-@_spool_option
+@place_options
 @_json_option
-def show_command(letter_id: str, directory: str | None, as_json: bool) -> None:
+def show_command(letter_id: str, place: Spool | Fleet, report: Report, as_json: bool) -> None:
     """
     Show a dead letter in full: the event and the server's response.
     """
-    spool = Spool(find_directory(directory), Report())
-    show_letter(spool, letter_id, as_json=as_json)
+    if isinstance(place, Fleet):
+        place.show_letter(letter_id, as_json=as_json)
+    else:
+        show_letter(place, letter_id, as_json=as_json)
 
 
 @dead_letters_command.command("purge")
-@_spool_option
+@place_options
 @click.option("--session", metavar="ID", help="Only events of this session.")
 @click.option("--user", help="Only events of this user: the value of one of their user_properties.")
 @click.option(
@@ -80,7 +80,8 @@ def show_command(letter_id: str, directory: str | None, as_json: bool) -> None:
 @click.option("--yes", is_flag=True, help="Don't ask for confirmation.")
 @_json_option
 def purge_command(
-    directory: str | None,
+    place: Spool | Fleet,
+    report: Report,
     session: str | None,
     user: str | None,
     age: float | None,
@@ -91,23 +92,28 @@ def purge_command(
     """
     Delete dead letters: all, or those that match every option.
 
-    Deleted data is overwritten in its file. A file that a running process holds is
-    skipped and named. With --unsent, files that were set aside since they are
-    damaged are deleted, too, as old as their last change; they can't be searched
-    for a session or a user.
+    Of a spool: deleted data is overwritten in its file. A file that a running
+    process holds is skipped and named. With --unsent, files that were set aside
+    since they are damaged are deleted, too, as old as their last change; they can't
+    be searched for a session or a user.
+
+    Of a fleet: with --session or --user deleted data is overwritten, which takes
+    longer. Letters that come meanwhile stay.
     """
     before = None if age is None else SystemClock().wall() - age
     match = Match(session_id=session, user=user, before=before)
-    report = Report()
-    spool = Spool(find_directory(directory), report)
-    purge(spool, match, report, unsent=unsent, yes=yes, as_json=as_json)
-    raise SystemExit(0 if spool.is_complete else 1)
+    if isinstance(place, Fleet):
+        if unsent:
+            raise CallError("--unsent is for spools: what waits in a stream, relays deliver")
+        raise SystemExit(0 if place.purge(match, report, yes=yes, as_json=as_json) else 1)
+    purge(place, match, report, unsent=unsent, yes=yes, as_json=as_json)
+    raise SystemExit(0 if place.is_complete else 1)
 
 
 @dead_letters_command.command("replay")
 @click.argument("letter_ids", metavar="[ID]...", nargs=-1)
-@click.option("--all", "are_all", is_flag=True, help="Replay all dead letters of the spool.")
-@_spool_option
+@click.option("--all", "are_all", is_flag=True, help="Replay all dead letters.")
+@place_options
 @url_option
 @dialect_option
 @patience_option
@@ -115,26 +121,33 @@ def purge_command(
 def replay_command(
     letter_ids: tuple[str, ...],
     are_all: bool,
-    directory: str | None,
+    place: Spool | Fleet,
+    report: Report,
     url: str | None,
     dialect: str | None,
     timeout: float,
     as_json: bool,
 ) -> None:
     """
-    Send dead letters again, and wait for their outcomes.
+    Send dead letters again.
 
-    They are sent to the address in the files; if the files name several, choose
+    Of a spool, they are sent to the address in the files; if the files name several, choose
     with --url or --dialect. The key is taken from HH_API_KEY. Events that wait in
     the same files are sent first. An event that is rejected again becomes a dead
     letter again; one without an outcome waits for the next exporter. Files that a
     running process holds are skipped and named.
 
+    Of a fleet, they are published for relays to deliver, and deleted once the stream
+    has them.
+
     Exits with 0 only if every one was delivered or relayed.
     """
     if are_all == bool(letter_ids):
         raise CallError("give the ids of dead letters, or --all")
-    report = Report()
-    spool = Spool(find_directory(directory), report)
     given = {"base_url": url, "dialect": dialect}
-    replay(spool, letter_ids or None, report, given=given, timeout=timeout, as_json=as_json)
+    if isinstance(place, Fleet):
+        if url or dialect:
+            raise CallError("--url and --dialect are for spools: relays know where events go")
+        ids = letter_ids or None
+        raise SystemExit(0 if place.replay(ids, report, as_json=as_json) else 1)
+    replay(place, letter_ids or None, report, given=given, timeout=timeout, as_json=as_json)

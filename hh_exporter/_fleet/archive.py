@@ -124,7 +124,7 @@ class Archive:
             if found:
                 yield [one for one in found if one.letter.sequence <= self.last]
                 first = found[-1].letter.sequence + 1
-            if is_end:
+            if is_end or not found:
                 return
 
     async def find(self, sequence: int) -> Stored | None:

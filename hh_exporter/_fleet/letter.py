@@ -81,6 +81,13 @@ class DeadLetter:
     relay: str
     """Which relay had it; empty if it did not say."""
 
+    @property
+    def pushed_at(self) -> float:
+        """
+        Unix time that counts as its event's: when that came to the stream, else when it died.
+        """
+        return self.died_at if self.published_at is None else self.published_at
+
 
 def write_letter(
     headers: Mapping[str, str],

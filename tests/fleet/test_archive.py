@@ -5,19 +5,17 @@ The stream of dead letters: an operator reads it, publishes its events again, an
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from itertools import chain
 from typing import Any
 
 import pytest
 
 from hh_exporter._cli._cluster import Cluster
-from hh_exporter._clock import Deadline, SystemClock
 from hh_exporter._fleet.api import ApiError
 from hh_exporter._fleet.archive import Archive, Stored
 from hh_exporter._fleet.plan import Names
-from hh_exporter._settings.jetstream import JetStream
-from hh_exporter._transport.cluster import Connector
 from hh_exporter._transport.nats import Connection
+from tests.fleet.connections import opened
 from tests.fleet.relays import all_done, prepare, publish, relaying
 from tests.nats import Client, connected
 from tests.scripted_server import ScriptedServer, created, refuse_if
@@ -41,21 +39,9 @@ async def make_dead(client: Client, **settings: Any) -> None:
     await client.make_stream("HH_DEAD", "hh_exporter.dead.>", **options)
 
 
-@asynccontextmanager
-async def opened(servers: str) -> AsyncIterator[Connection]:
-    clock = SystemClock()
-    connector = Connector(access=JetStream(servers), role="operator", clock=clock)
-    connection = await connector.open(Deadline.after(clock, 10.0))
-    try:
-        yield connection
-    finally:
-        await connection.close()
-        connector.close()
-
-
 @pytest.fixture
 async def connection(nats_server: Cluster, client: Client) -> AsyncIterator[Connection]:
-    async with opened(nats_server.servers) as connection:
+    async with opened(nats_server) as connection:
         yield connection
 
 
@@ -101,20 +87,22 @@ async def test_all_letters_are_read_in_order(client: Client, connection: Connect
     assert (await client.call("STREAM.INFO.HH_DEAD"))["state"]["consumer_count"] == 0
 
 
-async def test_large_letters_are_read_some_at_a_time(
-    client: Client, connection: Connection
-) -> None:
+async def test_large_letters_are_read_some_at_a_time() -> None:
     """
     So that memory does not grow with them; one that is larger than a piece is read, too.
     """
-    large = b'{"text":"%b"}' % (b"x" * 900_000)
-    await bury(client, *"abcdefghij", data=large)
-    archive = await Archive.open(connection, NAMES)
+    async with Cluster(size=1, settings="max_payload: 8MB") as server:
+        async with connected(server) as client:
+            await make_dead(client)
+            await bury(client, *"abcdefgh", data=b'{"text":"%b"}' % (b"x" * 900_000))
+            await bury(client, "x", "y", data=b'{"text":"%b"}' % (b"x" * 6_000_000))
+        async with opened(server) as connection:
+            archive = await Archive.open(connection, NAMES)
+            pieces = [ids(some) async for some in archive.read()]
 
-    pieces = [len(some) async for some in archive.read()]
-
-    assert sum(pieces) == 10
-    assert max(pieces) <= 5
+    assert "".join(chain(*pieces)) == "abcdefghxy"
+    assert max(map(len, pieces)) <= 5
+    assert pieces[-1] == ["y"]
 
 
 async def test_an_empty_stream_has_no_letters(client: Client, connection: Connection) -> None:
@@ -234,7 +222,7 @@ async def test_what_is_missing_is_named(nats_server: Cluster) -> None:
     """
     A stream that is not there, or does not let itself be read.
     """
-    async with connected(nats_server) as client, opened(nats_server.servers) as connection:
+    async with connected(nats_server) as client, opened(nats_server) as connection:
         with pytest.raises(ApiError, match="no stream HH_DEAD: hh-exporter relay --setup creates"):
             await Archive.open(connection, NAMES)
         await make_dead(client, allow_direct=False)
@@ -264,18 +252,10 @@ async def test_a_permission_that_is_missing_is_named() -> None:
             await make_dead(client)
             await bury(client, "a")
 
-        clock = SystemClock()
-
         async def replay(user: str) -> str:
-            access = JetStream(server.servers, user=user, password="p")
-            connector = Connector(access=access, role="operator", clock=clock)
-            connection = await connector.open(Deadline.after(clock, 10.0))
-            try:
+            async with opened(server, "operator", user=user, password="p") as connection:
                 archive = await Archive.open(connection, NAMES)
                 return (await archive.replay(await read_all(archive))).problem
-            finally:
-                await connection.close()
-                connector.close()
 
         with pytest.raises(ApiError, match=r"violation for publish to .*direct.get.hh_dead\"\)"):
             await replay("looks")
@@ -314,7 +294,7 @@ async def test_what_a_relay_buries_is_delivered_once_it_was_replayed(
     await prepare(nats_server)
     await publish(nats_server, "a")
     async with (
-        opened(nats_server.servers) as connection,
+        opened(nats_server) as connection,
         connected(nats_server) as client,
         relaying(nats_server, server) as relay,
     ):

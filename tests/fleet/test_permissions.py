@@ -24,7 +24,7 @@ from tests.docs.pages import DOCS
 from tests.fleet.connections import opened, soon
 from tests.fleet.relays import SOON, make_relay
 from tests.nats import running
-from tests.scripted_server import ScriptedServer, refuse_if
+from tests.scripted_server import ScriptedServer, created, refuse_if
 from tests.support import model_event, until
 
 CONF = DOCS / "nats.conf"
@@ -52,6 +52,7 @@ REFUSED: dict[str, list[str]] = {
         "$JS.API.STREAM.DELETE.HH_EVENTS",
         "$JS.API.STREAM.PURGE.HH_EVENTS",
         "$JS.API.STREAM.MSG.GET.HH_DEAD",
+        "$JS.API.DIRECT.GET.HH_DEAD",
         "$JS.API.STREAM.MSG.DELETE.HH_EVENTS",
         "$JS.API.CONSUMER.CREATE.HH_EVENTS.relay",
         "$JS.API.CONSUMER.DURABLE.CREATE.HH_EVENTS.relay",
@@ -119,7 +120,7 @@ def test_the_file_is_a_configuration() -> None:
 async def test_each_role_can_do_its_work(server: Cluster) -> None:
     """
     The operator sets up, apps publish, a relay delivers and keeps dead letters, and the operator
-    sees it all.
+    sees it all, and has the relay try again.
     """
     environ = {"HH_EXPORTER_JETSTREAM_PASSWORD": access("operator")["password"]}
     operator = ("--servers", server.servers, "--user", "operator")
@@ -138,7 +139,15 @@ async def test_each_role_can_do_its_work(server: Cluster) -> None:
         async with make_relay("", api, jetstream=stream) as relay:
             await until(lambda: relay.stats().delivered == 2 and relay.stats().dead_letters == 1)
             finished = await run("fleet", "--json", *operator, **environ)
+            api.default = created()
+            replayed = await run(
+                *("dead-letters", "replay", "--all", "--jetstream", server.servers),
+                HH_EXPORTER_JETSTREAM_USER="operator",
+                HH_EXPORTER_JETSTREAM_PASSWORD=environ["HH_EXPORTER_JETSTREAM_PASSWORD"],
+            )
+            await until(lambda: relay.stats().delivered == 3)
     told = json.loads(finished.stdout)
+    assert (replayed.status, replayed.stderr) == (0, "")
 
     assert (finished.status, finished.stderr) == (0, "")
     assert told["streams"]["events"]["messages"] == 0
