@@ -23,6 +23,10 @@ __all__ = ["try_to_publish"]
 _OTHER_STREAM = 10060
 """The error that is hoped for: the stream is not the one that was expected."""
 
+_HEADERS = 48_000
+"""Bytes of a message's headers at most, which count towards `max_payload`."""
+_MAX_EVENT_BYTES = "HH_EXPORTER_JETSTREAM_MAX_EVENT_BYTES"
+
 _CHECK = "check user and password, or credentials, and what they permit"
 
 
@@ -41,6 +45,7 @@ async def try_to_publish(
     try:
         deadline = Deadline.after(clock, timeout)
         connection = await connector.open(deadline)
+        most = connection.max_payload
         async with within(clock, deadline):
             answer = await _publish(connection, f"{access.subject}.{dialect}")
     except NoConnection as exc:
@@ -55,7 +60,15 @@ async def try_to_publish(
         if connection is not None:
             await connection.close()
         connector.close()
-    return _judge(answer)
+    if problem := _judge(answer):
+        return False, problem
+    if most < access.max_event_bytes + _HEADERS:
+        return False, (
+            f"the stream takes events, but no message of more than {most:,} bytes, headers "
+            f"included: set {_MAX_EVENT_BYTES} to at most {max(1, most - _HEADERS):,}, "
+            f"or max_payload of the servers to at least {access.max_event_bytes + _HEADERS:,}"
+        )
+    return True, "the stream takes events: servers, user and subject are right"
 
 
 async def _publish(connection: Connection, subject: str) -> bytes:
@@ -80,13 +93,20 @@ async def _publish(connection: Connection, subject: str) -> bytes:
     return answer
 
 
-def _judge(answer: bytes) -> tuple[bool, str]:
+def _judge(answer: bytes) -> str:
+    """
+    Say what is wrong, by what came back; empty if nothing is.
+    """
     if not answer:
-        return False, (
-            "no stream has that subject, or no leader: hh-exporter relay --setup makes one"
-        )
-    error = orjson.loads(answer).get("error", {})
+        return "no stream has that subject, or no leader: hh-exporter relay --setup makes one"
+    try:
+        told = orjson.loads(answer)
+    except orjson.JSONDecodeError:
+        told = None
+    error = told.get("error") if isinstance(told, dict) else None
+    if not isinstance(error, dict):
+        return "what answers there is no stream: another program has that subject"
     if error.get("err_code") == _OTHER_STREAM:
-        return True, "the stream takes events: servers, user and subject are right"
+        return ""
     said = "".join(c for c in str(error.get("description", "an error")) if c.isprintable())
-    return False, f"the stream says: {said} ({error.get('err_code')})"
+    return f"the stream says: {said} ({error.get('err_code')})"

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from hh_exporter._cli._cluster import Cluster
 from tests.command import run
@@ -88,6 +89,47 @@ async def test_it_says_what_a_user_may_not(unused_tcp_port: int) -> None:
     finished = await run("check", HH_EXPORTER_JETSTREAM_SERVERS=nobody)
     assert finished.status == 1
     assert finished.stdout.endswith("connection failed (connection refused)\n")
+
+
+async def test_messages_have_room_for_the_largest_event() -> None:
+    """
+    Else such events would be dropped; it says which values fit each other.
+    """
+    async with Cluster(size=1, settings="max_payload: 100000") as cluster:
+        async with connected(cluster) as client:
+            await client.make_stream("EVENTS", "hh_exporter.events.>")
+        fails = await run("check", HH_EXPORTER_JETSTREAM_SERVERS=cluster.servers)
+        works = await run(
+            "check",
+            HH_EXPORTER_JETSTREAM_SERVERS=cluster.servers,
+            HH_EXPORTER_JETSTREAM_MAX_EVENT_BYTES="52000",
+        )
+
+    assert (fails.status, works.status) == (1, 0)
+    assert fails.stdout.endswith(
+        "no message of more than 100,000 bytes, headers included: set "
+        "HH_EXPORTER_JETSTREAM_MAX_EVENT_BYTES to at most 52,000, or max_payload of the servers "
+        "to at least 1,048,000\n"
+    )
+
+
+async def test_another_program_with_that_subject_is_no_stream(nats_server: Cluster) -> None:
+    """
+    Whatever it answers.
+    """
+    async with connected(nats_server) as client:
+
+        async def answer(message: Any) -> None:
+            await message.respond(next(answers))
+
+        answers = iter((b"hello", b"[]", b'{"stream": "EVENTS", "seq": 1}'))
+        await client.client.subscribe("hh_exporter.events.>", cb=answer)
+        await client.client.flush()
+        for _ in range(3):
+            finished = await run("check", HH_EXPORTER_JETSTREAM_SERVERS=nats_server.servers)
+            assert finished.status == 1
+            assert "no stream: another program has that subject" in finished.stdout
+            assert finished.stderr == ""
 
 
 async def test_credentials_that_can_not_be_read_are_a_wrong_call() -> None:
