@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -46,11 +46,11 @@ class Fleet:
     access: JetStream
     names: Names
 
-    def list_letters(self, *, as_json: bool) -> None:
+    def list_letters(self, match: Match, *, as_json: bool) -> None:
         """
-        Print a row of each letter.
+        Print a row of each letter that *match* means.
         """
-        asyncio.run(self._list(as_json=as_json))
+        asyncio.run(self._list(match, as_json=as_json))
 
     def show_letter(self, letter_id: str, *, as_json: bool) -> None:
         """
@@ -61,9 +61,11 @@ class Fleet:
         """
         asyncio.run(self._show(letter_id, as_json=as_json))
 
-    def replay(self, ids: Collection[str] | None, report: Report, *, as_json: bool) -> bool:
+    def replay(
+        self, ids: Collection[str] | None, match: Match, report: Report, *, as_json: bool
+    ) -> bool:
         """
-        Publish the events of letters again, or of all, and delete these letters.
+        Publish the events of letters again, or of all that *match* means, and delete these.
 
         Returns:
             Whether that is all done.
@@ -71,7 +73,7 @@ class Fleet:
         Raises:
             CallError: There is no letter of that id.
         """
-        return asyncio.run(self._replay(ids, report, as_json=as_json))
+        return asyncio.run(self._replay(ids, match, report, as_json=as_json))
 
     def purge(self, match: Match, report: Report, *, yes: bool, as_json: bool) -> bool:
         """
@@ -89,14 +91,16 @@ class Fleet:
         async with connected(self.access, "operator", SystemClock()) as connection:
             yield await Archive.open(connection, self.names)
 
-    async def _list(self, *, as_json: bool) -> None:
+    async def _list(self, match: Match, *, as_json: bool) -> None:
         count = 0
         async with self._opened() as archive:
             async for letters in archive.read():
-                rows = [_row(one) for one in letters]
+                rows = [_row(one) for one in letters if _fits(one, match)]
+                if not rows:
+                    continue
                 if as_json:
                     text = ",".join(orjson.dumps(attrs.asdict(row)).decode() for row in rows)
-                    click.echo(f"{',' if count else '['}{text}" if text else "", nl=False)
+                    click.echo(f"{',' if count else '['}{text}", nl=False)
                 else:
                     lines = [row.cells() for row in rows]
                     told = map(_line, lines if count else [COLUMNS, *lines])
@@ -113,22 +117,20 @@ class Fleet:
         more = {"dialect": found.letter.dialect, "relay": found.letter.relay}
         show(_row(found), found.letter, more, as_json=as_json)
 
-    async def _replay(self, ids: Collection[str] | None, report: Report, *, as_json: bool) -> bool:
+    async def _replay(
+        self, ids: Collection[str] | None, match: Match, report: Report, *, as_json: bool
+    ) -> bool:
         tally = _Tally()
         async with self._opened() as archive:
-            total = archive.count
             if ids is not None:
-                found = await _find(archive, ids)
-                total = len(found)
-                tally.note(await archive.replay(found))
+                tally.note(await archive.replay(await _find(archive, ids)))
             else:
                 with report.progress("dead letters"):
                     async for letters in archive.read():
-                        tally.note(await archive.replay(letters))
-                        report.show(tally.relayed, total)
-                        if tally.problem:
-                            break
-        left = total - tally.relayed
+                        meant = [one for one in letters if _fits(one, match)]
+                        tally.note(meant if tally.is_stuck else await archive.replay(meant))
+                        report.show(tally.relayed, None)
+        left, total = tally.left, tally.relayed + tally.left
         if tally.problem:
             report.say(f"warning: {printable(tally.problem)}")
         numbers = {"relayed": tally.relayed, "left": left, "undeleted": tally.undeleted}
@@ -186,13 +188,23 @@ class _Tally:
     """
 
     relayed: int = 0
+    left: int = 0
     undeleted: int = 0
     problem: str = ""
+    is_stuck: bool = False
 
-    def note(self, replayed: Replayed) -> None:
+    def note(self, replayed: Replayed | Sequence[Stored]) -> None:
+        """
+        Add what became of some, or some that were left where they are.
+        """
+        if isinstance(replayed, Sequence):
+            self.left += len(replayed)
+            return
+        self.left += len(replayed.left)
         self.relayed += len(replayed.sent)
         self.undeleted += len(replayed.undeleted)
-        self.problem = replayed.problem
+        self.problem = replayed.problem or self.problem
+        self.is_stuck = replayed.is_stuck
 
 
 async def _find(archive: Archive, ids: Collection[str]) -> list[Stored]:
@@ -219,7 +231,7 @@ def _row(stored: Stored) -> Row:
 
 def _fits(stored: Stored, match: Match) -> bool:
     letter = stored.letter
-    return match.fits(letter.pushed_at, letter.data, letter.session)
+    return match.fits(letter.pushed_at, letter.data, letter.session, reason=letter.reason)
 
 
 def _line(cells: tuple[str, ...]) -> str:

@@ -28,13 +28,13 @@ from hh_exporter._spool.kept import Letter, Match
 __all__ = ["find_letters", "list_letters", "purge", "replay", "revive", "show_letter"]
 
 
-def list_letters(spool: Spool, *, as_json: bool) -> None:
+def list_letters(spool: Spool, match: Match, *, as_json: bool) -> None:
     """
-    Print a row of each letter.
+    Print a row of each letter that *match* means.
     """
     names = spool.names()
     found = spool.look(
-        lambda file: [Row.of(x, f"{names[file.path]}-{x.id}") for x in _letters(file)]
+        lambda file: [Row.of(x, f"{names[file.path]}-{x.id}") for x in _letters(file, match)]
     )
     rows = [row for some in found.values() for row in some]
     if as_json:
@@ -65,6 +65,7 @@ def show_letter(spool: Spool, letter_id: str, *, as_json: bool) -> None:
 def replay(
     spool: Spool,
     ids: Collection[str] | None,
+    match: Match,
     report: Report,
     *,
     given: Mapping[str, str | None],
@@ -72,10 +73,10 @@ def replay(
     as_json: bool,
 ) -> NoReturn:
     """
-    Send letters again, or all of them, and wait for their outcomes.
+    Send letters again, or all that *match* means, and wait for their outcomes.
     """
     with report.logs():
-        wanted = find_letters(spool, ids)
+        wanted = find_letters(spool, ids, match)
 
         def take(paths: Collection[Path]) -> Tally:
             revived = revive(spool, {path: wanted[path] for path in paths})
@@ -84,16 +85,21 @@ def replay(
         deliver(spool, wanted, take, report, given=given, timeout=timeout, as_json=as_json)
 
 
-def find_letters(spool: Spool, ids: Collection[str] | None) -> dict[Path, list[int] | None]:
+def find_letters(
+    spool: Spool, ids: Collection[str] | None, match: Match
+) -> dict[Path, list[int] | None]:
     """
     Find the files of dead letters, and their numbers there; None where all of a file are meant.
 
     Args:
-        ids: What the command line calls them; None means all.
+        ids: What the command line calls them; None means all that *match* means.
 
     Raises:
         CallError: There is no letter of that id, or there may be several.
     """
+    if ids is None and match != Match():
+        found = spool.look(lambda file: file.find(match)[1])
+        return {path: numbers for path, numbers in found.items() if numbers}
     if ids is None:
         return {path: None for path, n in spool.look(lambda file: file.letters).items() if n}
     called = {id_: spool.find(id_) for id_ in ids}
@@ -159,8 +165,8 @@ def purge(
         click.echo(f"deleted {_tell(done.values(), unsent, removed)}")
 
 
-def _letters(file: SpoolFile) -> Iterator[Letter]:
-    for id_ in file.letter_ids():
+def _letters(file: SpoolFile, match: Match) -> Iterator[Letter]:
+    for id_ in file.letter_ids() if match == Match() else file.find(match)[1]:
         letter = file.letter(id_)
         if letter is not None:  # else its holder has just removed it
             yield letter
@@ -171,9 +177,9 @@ def _find_aside(spool: Spool, match: Match, report: Report, *, unsent: bool) -> 
     Find the files that were set aside and are meant, or say which may hold what is meant.
     """
     found = spool.find_aside(match.before)
-    is_searched = match.session_id is not None or match.user is not None
+    is_searched = match != Match(before=match.before)
     if found and (is_searched or not unsent):
-        how = "without --session and --user" if is_searched else "see --unsent"
+        how = "without --session, --user and --reason" if is_searched else "see --unsent"
         names = ", ".join(click.format_filename(path.name) for path in found)
         report.say(f"set aside, and may hold some that fit, too: {names}; to delete: {how}")
         return []

@@ -17,12 +17,21 @@ from hh_exporter._cli._report import Report
 from hh_exporter._cli._spooled import list_letters, purge, replay, show_letter
 from hh_exporter._cli._spools import Spool
 from hh_exporter._clock import SystemClock
+from hh_exporter._outcomes import DropReason
 from hh_exporter._spool.kept import Match
 
 __all__ = ["dead_letters_command"]
 
 _json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one line of JSON instead."
+)
+_REJECTED = "rejected"
+_reason_option = click.option(
+    "--reason",
+    type=click.Choice((_REJECTED, *(reason.value for reason in DropReason))),
+    metavar="REASON",
+    callback=lambda _, __, text: "" if text == _REJECTED else text,
+    help="Only those that were dropped for this reason, such as retries_exhausted, or rejected.",
 )
 
 
@@ -39,15 +48,16 @@ def dead_letters_command() -> None:
 
 @dead_letters_command.command("list")
 @place_options
+@_reason_option
 @_json_option
-def list_command(place: Spool | Fleet, report: Report, as_json: bool) -> None:
+def list_command(place: Spool | Fleet, report: Report, reason: str | None, as_json: bool) -> None:
     """
     List dead letters, with the reason for each.
     """
     if isinstance(place, Fleet):
-        place.list_letters(as_json=as_json)
+        place.list_letters(Match(reason=reason), as_json=as_json)
         return
-    list_letters(place, as_json=as_json)
+    list_letters(place, Match(reason=reason), as_json=as_json)
     raise SystemExit(0 if place.is_complete else 1)
 
 
@@ -76,6 +86,7 @@ def show_command(letter_id: str, place: Spool | Fleet, report: Report, as_json: 
     callback=lambda _, __, text: None if text is None else read_age(text),
     help="Only events pushed longer ago, such as 90s, 30m, 12h or 7d.",
 )
+@_reason_option
 @click.option("--unsent", is_flag=True, help="Also delete events that are waiting to be sent.")
 @click.option("--yes", is_flag=True, help="Don't ask for confirmation.")
 @_json_option
@@ -85,6 +96,7 @@ def purge_command(
     session: str | None,
     user: str | None,
     age: float | None,
+    reason: str | None,
     unsent: bool,
     yes: bool,
     as_json: bool,
@@ -101,7 +113,7 @@ def purge_command(
     longer. Letters that come meanwhile stay.
     """
     before = None if age is None else SystemClock().wall() - age
-    match = Match(session_id=session, user=user, before=before)
+    match = Match(session_id=session, user=user, before=before, reason=reason)
     if isinstance(place, Fleet):
         if unsent:
             raise CallError("--unsent is for spools: what waits in a stream, relays deliver")
@@ -113,6 +125,7 @@ def purge_command(
 @dead_letters_command.command("replay")
 @click.argument("letter_ids", metavar="[ID]...", nargs=-1)
 @click.option("--all", "are_all", is_flag=True, help="Replay all dead letters.")
+@_reason_option
 @place_options
 @url_option
 @dialect_option
@@ -121,6 +134,7 @@ def purge_command(
 def replay_command(
     letter_ids: tuple[str, ...],
     are_all: bool,
+    reason: str | None,
     place: Spool | Fleet,
     report: Report,
     url: str | None,
@@ -142,12 +156,13 @@ def replay_command(
 
     Exits with 0 only if every one was delivered or relayed.
     """
-    if are_all == bool(letter_ids):
-        raise CallError("give the ids of dead letters, or --all")
+    if (are_all or reason is not None) == bool(letter_ids):
+        raise CallError("give the ids of dead letters, --reason or --all")
+    match = Match(reason=reason)
     given = {"base_url": url, "dialect": dialect}
     if isinstance(place, Fleet):
         if url or dialect:
             raise CallError("--url and --dialect are for spools: relays know where events go")
         ids = letter_ids or None
-        raise SystemExit(0 if place.replay(ids, report, as_json=as_json) else 1)
-    replay(place, letter_ids or None, report, given=given, timeout=timeout, as_json=as_json)
+        raise SystemExit(0 if place.replay(ids, match, report, as_json=as_json) else 1)
+    replay(place, letter_ids or None, match, report, given=given, timeout=timeout, as_json=as_json)

@@ -39,6 +39,8 @@ _GONE: Final = frozenset({10043, 10057})
 """The errors of a sequence that is not there: of a cluster, and of a server alone."""
 _FULL: Final = 10077
 """The error of a full stream, a 503 that no time cures."""
+_TOO_LARGE: Final = frozenset({10054, 10097})
+"""The errors of a message, or of headers, larger than the stream takes."""
 _UNAVAILABLE: Final = 503
 _SENT, _NONE, _NOBODY = "204", "404", "503"
 """The status behind a piece; of one without any letter; of a stream that nobody answers for."""
@@ -70,6 +72,8 @@ class Replayed:
     """Those of `sent` that are dead letters still, since they could not be deleted."""
     problem: str
     """Why; empty if there is neither."""
+    is_stuck: bool
+    """Whether others would be left, too."""
 
 
 @define(eq=False)
@@ -162,6 +166,7 @@ class Archive:
             left=[sequence for sequence, problem in pairs if problem],
             undeleted=[sequence for sequence in sent if sequence not in deleted],
             problem=next(filter(None, problems), why),
+            is_stuck=bool(why) or any(map(_holds_up, answers)),
         )
 
     async def delete(
@@ -337,6 +342,13 @@ def _problem(answer: Mapping[str, Any]) -> str:
 def _code(answer: Mapping[str, Any]) -> int:
     error = answer.get("error")
     return int(error.get("err_code", 0)) if isinstance(error, dict) else 0
+
+
+def _holds_up(answer: Mapping[str, Any]) -> bool:
+    """
+    Whether it is no word about that message alone.
+    """
+    return bool(_problem(answer)) and _code(answer) not in _TOO_LARGE
 
 
 def _passes(answer: Mapping[str, Any]) -> bool:

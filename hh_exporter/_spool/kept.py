@@ -191,11 +191,22 @@ class Match:
     user: str | None = field(default=None, repr=False)
     before: float | None = None
     """Pushed earlier than this."""
+    reason: str | None = None
+    """Why they were dropped, or empty for those that were rejected; then no records are meant."""
 
-    def fits(self, pushed_at: float, data: bytes, session: bytes | None = None) -> bool:
+    def fits(
+        self,
+        pushed_at: float,
+        data: bytes,
+        session: bytes | None = None,
+        *,
+        reason: str | None = None,
+    ) -> bool:
         """
-        Whether a record or a letter with these values is meant.
+        Whether a record or a letter with these values is meant; a record has no *reason*.
         """
+        if self.reason is not None and reason != self.reason:
+            return False
         if self.before is not None and pushed_at >= self.before:
             return False
         if self.session_id is None and self.user is None:

@@ -313,12 +313,13 @@ class Tables(Ages):
             known,
         )
         letters = self._db.execute(
-            f"SELECT id, {LETTERS.read('pushed_at')}, {LETTERS.read('data')} FROM letters",
+            f"SELECT id, {LETTERS.read('pushed_at')}, {LETTERS.read('data')}, "
+            f"{LETTERS.read('reason')} FROM letters",
             known,
         )
         return (
             [id_ for id_, at, data, *rest in records if match.fits(at, unpacked(data), *rest)],
-            [id_ for id_, at, data in letters if match.fits(at, unpacked(data))],
+            [id_ for id_, at, data, why in letters if match.fits(at, unpacked(data), reason=why)],
         )
 
     def oldest_pushed_at(self) -> float | None:

@@ -137,8 +137,8 @@ async def test_the_user_is_asked_before_it_is_purged(aside: Path) -> None:
     ("options", "advice"),
     [
         ([], "see --unsent"),
-        (["--unsent", "--user", "ann"], "without --session and --user"),
-        (["--session", "s1"], "without --session and --user"),
+        (["--unsent", "--user", "ann"], "without --session, --user and --reason"),
+        (["--session", "s1"], "without --session, --user and --reason"),
     ],
 )
 def test_what_was_set_aside_and_stays_is_named(

@@ -22,7 +22,7 @@ from hh_exporter._cli._spools import Spool
 from hh_exporter._packing import pack
 from hh_exporter._records import UPDATES, Subject
 from hh_exporter._spool.file import SpoolFile
-from hh_exporter._spool.kept import Identity, Letter
+from hh_exporter._spool.kept import Identity, Letter, Match
 from tests.builders import make_letter, make_spooled
 from tests.command import Finished, call, finish, run, started
 from tests.scripted_server import ScriptedServer, created, hang, refuse_if, status
@@ -183,6 +183,21 @@ class TestList:
         assert ids(spool) == ["aaaa11-1", "aaaa11x-1", "bbbb22-1"]
 
     @pytest.mark.usefixtures("held")
+    def test_a_reason_chooses(self, spool: Path) -> None:
+        """
+        Those that were dropped for it, or rejected.
+        """
+        for reason, found in (
+            ("rejected", ["old"]),
+            ("retries_exhausted", ["new"]),
+            ("too_large", []),
+        ):
+            listed = dead_letters(spool, "list", "--reason", reason, "--json")
+            assert [row["event_id"] for row in json.loads(listed.stdout)] == found
+
+        wrong = dead_letters(spool, "list", "--reason", "bad luck")
+        assert (wrong.status, "'rejected'" in wrong.stderr) == (2, True)
+
     def test_what_a_live_process_holds_is_listed(self, spool: Path) -> None:
         """
         To look takes no lock.
@@ -285,6 +300,8 @@ class TestPurge:
             (["--user", "ann"], ["bbbb22-1"]),
             (["--older-than", "7d"], ["bbbb22-1"]),
             (["--older-than", "3600"], ["bbbb22-1"]),
+            (["--reason", "rejected"], ["bbbb22-1"]),
+            (["--reason", "rejected", "--session", "s2"], ["aaaa11-1", "bbbb22-1"]),
             (["--user", "ann", "--session", "s2"], ["aaaa11-1", "bbbb22-1"]),
         ],
     )
@@ -404,12 +421,23 @@ class TestReviving:
         some = Spool(spool, Report())
         names = {"aaaa11-1": "old", "bbbb22-1": "new"}
 
-        found = revive(some, find_letters(some, wanted))
+        found = revive(some, find_letters(some, wanted, Match()))
 
         assert found == Counter(Subject(names[i], False) for i in revived)
         assert ids(spool) == [i for i in names if i not in revived]
         assert sum(some.look(lambda file: file.count).values()) == len(revived)
         assert some.is_complete
+
+    def test_a_reason_chooses(self, spool: Path) -> None:
+        """
+        The others stay dead letters, and no file is touched for nothing.
+        """
+        some = Spool(spool, Report())
+        match = Match(reason="retries_exhausted")
+
+        assert list(find_letters(some, None, match)) == [spool / "bbbb22.spool"]
+        assert revive(some, find_letters(some, None, match)) == {Subject("new", False): 1}
+        assert ids(spool) == ["aaaa11-1"]
 
     @pytest.mark.usefixtures("held")
     def test_what_a_live_process_holds_is_left(self, spool: Path) -> None:
@@ -418,7 +446,7 @@ class TestReviving:
         """
         some = Spool(spool, Report())
 
-        assert revive(some, find_letters(some, None)) == {Subject("new", False): 1}
+        assert revive(some, find_letters(some, None, Match())) == {Subject("new", False): 1}
         assert some.held == ["aaaa11.spool"]
 
     def test_what_is_gone_meanwhile_is_not_counted(self, spool: Path) -> None:

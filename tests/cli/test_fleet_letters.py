@@ -216,6 +216,20 @@ async def test_replay_keeps_what_is_not_taken(servers: str, client: Client) -> N
     assert await ids(servers) == ["2"]
 
 
+async def test_a_reason_chooses(servers: str) -> None:
+    """
+    What is listed, and what is replayed.
+    """
+    listed = await dead_letters(servers, "list", "--reason", "retries_exhausted", "--json")
+    none = await dead_letters(servers, "list", "--reason", "too_large", "--json")
+    replayed = await dead_letters(servers, "replay", "--reason", "retries_exhausted", "--json")
+
+    assert [row["event_id"] for row in json.loads(listed.stdout)] == ["new"]
+    assert none.stdout == "[]\n"
+    assert json.loads(replayed.stdout)["relayed"] == 1
+    assert await ids(servers) == ["1"]
+
+
 @pytest.mark.parametrize(
     ("options", "left"),
     [
@@ -224,6 +238,8 @@ async def test_replay_keeps_what_is_not_taken(servers: str, client: Client) -> N
         (("--user", "ann"), ["2"]),
         (("--user", "bob"), ["1", "2"]),
         (("--older-than", "7d"), ["2"]),
+        (("--reason", "rejected"), ["2"]),
+        (("--reason", "retries_exhausted", "--user", "ann"), ["1", "2"]),
         (("--older-than", "7d", "--session", "s2"), ["1", "2"]),
     ],
 )
@@ -258,7 +274,7 @@ async def test_what_makes_no_sense_of_a_fleet_is_refused(servers: str) -> None:
     for arguments, words in (
         (("purge", "--unsent"), "--unsent is for spools"),
         (("replay", "--all", "--url", "http://x"), "--url and --dialect are for spools"),
-        (("replay",), "give the ids of dead letters, or --all"),
+        (("replay",), "give the ids of dead letters, --reason or --all"),
     ):
         finished = await dead_letters(servers, *arguments)
         assert finished.status == 2

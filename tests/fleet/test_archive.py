@@ -185,9 +185,27 @@ async def test_a_full_stream_of_events_keeps_the_letters(
 
     replayed = await archive.replay(await read_all(archive))
 
-    assert (replayed.sent, replayed.left) == ([1], [2, 3])
+    assert (replayed.sent, replayed.left, replayed.is_stuck) == ([1], [2, 3], True)
     assert replayed.problem == "maximum messages exceeded (10077)"
     assert ids(await read_all(archive)) == ["b", "c"]
+
+
+async def test_a_letter_that_no_message_may_hold_harms_no_other(
+    client: Client, connection: Connection
+) -> None:
+    """
+    It stays; what fills the stream would hold up others, and this does not.
+    """
+    await client.call("STREAM.DELETE.HH_EVENTS")
+    await client.make_stream("HH_EVENTS", "hh_exporter.events.>", max_msg_size=1_000)
+    await bury(client, "a", data=b'"%b"' % (b"x" * 1_000))
+    await bury(client, "b", "c")
+    archive = await Archive.open(connection, NAMES)
+
+    replayed = await archive.replay(await read_all(archive))
+
+    assert (replayed.sent, replayed.left, replayed.is_stuck) == ([2, 3], [1], False)
+    assert replayed.problem == "message size exceeds maximum allowed (10054)"
 
 
 async def test_deleted_letters_can_be_overwritten(client: Client, connection: Connection) -> None:

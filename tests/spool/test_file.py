@@ -301,6 +301,7 @@ class TestPurging:
             (Match(session_id="chat 7"), ["named"]),
             (Match(session_id=to_session_uuid("chat 7")), ["named"]),
             (Match(session_id="nowhere"), []),
+            (Match(reason="too_large"), []),
             (Match(), list(EVENTS)),
         ],
         ids=str,
