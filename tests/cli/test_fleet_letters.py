@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from hh_exporter._cli._cluster import Cluster
-from tests.command import Finished, call, run
+from tests.command import Finished, call, finish, run, started
 from tests.nats import Client, connected
 
 CANARY = "canary-3f1c"
@@ -301,3 +302,26 @@ async def test_a_cluster_that_is_away_is_named() -> None:
 
     assert finished.status == 1
     assert "nats://127.0.0.1:1 can't be used: connection failed (" in finished.stderr
+
+
+async def test_a_replay_that_is_killed_loses_nothing(servers: str, client: Client) -> None:
+    """
+    Whenever it ends, what is no letter any more is in the stream of events; the next one does the
+    rest, and stores nothing twice.
+    """
+    names = [f"e{number}" for number in range(3_000)]
+    await asyncio.gather(*(bury(client, name, NEW, LONG_AGO) for name in names))
+
+    with started("dead-letters", "replay", "--all", "--jetstream", servers) as process:
+        while not await client.messages("HH_EVENTS"):
+            pass
+        process.kill()
+        assert (await finish(process)).status != 0
+    events, letters = await client.messages("HH_EVENTS"), await client.messages("HH_DEAD")
+    finished = await dead_letters(servers, "replay", "--all", "--json")
+
+    assert 0 < events < 3_002
+    assert events + letters >= 3_002
+    assert json.loads(finished.stdout)["relayed"] == letters
+    assert await client.messages("HH_DEAD") == 0
+    assert await client.messages("HH_EVENTS") == 3_002
