@@ -35,8 +35,11 @@ _PATIENCE: Final = 30.0
 """Seconds for a piece, through an election."""
 _PAUSE: Final = 0.25
 
-_GONE: Final = frozenset({10043, 10057})
-"""The errors of a sequence that is not there: of a cluster, and of a server alone."""
+_GONE: Final = 10043
+"""The error of a sequence that is not there."""
+_FAILED: Final = 10057
+_GONE_TOO: Final = frozenset({"no message found", "deleted message", "stream store EOF"})
+"""Words of the error of any deletion that failed which mean the same, as before the first one."""
 _FULL: Final = 10077
 """The error of a full stream, a 503 that no time cures."""
 _TOO_LARGE: Final = frozenset({10054, 10097})
@@ -190,7 +193,7 @@ class Archive:
             bodies = [orjson.dumps({"seq": n, "no_erase": not overwrites}) for n in some]
             answers = await self._ask([(subject, body, None) for body in bodies])
             for sequence, answer in zip(some, answers, strict=True):
-                if (problem := _problem(answer)) and _code(answer) not in _GONE:
+                if (problem := _problem(answer)) and not _is_gone(answer):
                     why = problem
                 else:
                     gone.add(sequence)
@@ -342,6 +345,11 @@ def _problem(answer: Mapping[str, Any]) -> str:
 def _code(answer: Mapping[str, Any]) -> int:
     error = answer.get("error")
     return int(error.get("err_code", 0)) if isinstance(error, dict) else 0
+
+
+def _is_gone(answer: Mapping[str, Any]) -> bool:
+    code = _code(answer)
+    return code == _GONE or (code == _FAILED and answer["error"].get("description") in _GONE_TOO)
 
 
 def _holds_up(answer: Mapping[str, Any]) -> bool:

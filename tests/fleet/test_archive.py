@@ -216,9 +216,11 @@ async def test_deleted_letters_can_be_overwritten(client: Client, connection: Co
     archive = await Archive.open(connection, NAMES)
     await archive.delete([2])
 
-    gone, why = await archive.delete([1, 2, 3], overwrites=True)
+    gone, why = await archive.delete([2, 1, 3, 9], overwrites=True)
+    again, _ = await archive.delete([2])
 
-    assert (set(gone), why) == ({1, 2, 3}, "")
+    assert (set(gone), why) == ({1, 2, 3, 9}, "")
+    assert set(again) == {2}
     assert await client.messages("HH_DEAD") == 0
 
 
