@@ -24,7 +24,7 @@ from hh_exporter._settings.jetstream import JetStream
 from hh_exporter._transport.access import read_credentials
 from hh_exporter._transport.addresses import parse_address
 from hh_exporter._transport.client import CarefulClient, abort
-from hh_exporter._transport.nats import Connection, apart
+from hh_exporter._transport.nats import Connection, apart, obeying
 from hh_exporter._transport.refusals import NoConnection, explain
 from hh_exporter._transport.resolver import Addresses, Resolver
 from hh_exporter._transport.trust import find_trust
@@ -86,7 +86,7 @@ class Connector:
             self._order.append(server)
             try:
                 async with within(self.clock, deadline):
-                    return await apart(self._open_any(*server))
+                    return await apart(self._open_any(*server), Connection.cut)
             except NoConnection as exc:
                 found = exc
                 if exc.is_refused:
@@ -128,7 +128,7 @@ class Connector:
             if access.credentials is not None:
                 # Not by its path: nats-py never returns from a file without a token.
                 options["user_credentials"] = RawCredentials(read_credentials(access.credentials))
-            await client.connect(
+            connecting = client.connect(
                 f"{'tls' if tls else 'nats'}://{address}",
                 name="hh_exporter",
                 allow_reconnect=False,
@@ -145,6 +145,7 @@ class Connector:
                 closed_cb=connection.note_closed,
                 **options,
             )
+            await obeying(connecting)
             connection.begin()
         except Exception as exc:  # it lets through what its files and libraries raise
             problem = exc if isinstance(exc, NoConnection) else explain(exc, connection.error)

@@ -25,7 +25,7 @@ from hh_exporter._clock import Clock, Deadline, within
 from hh_exporter._transport.client import CarefulClient, abort
 from hh_exporter._transport.refusals import explain
 
-__all__ = ["Box", "Connection", "Lost", "Message", "apart"]
+__all__ = ["Box", "Connection", "Lost", "Message", "apart", "obeying"]
 
 T = TypeVar("T")
 
@@ -184,7 +184,7 @@ class Connection:
             raise Lost
         try:
             async with within(self.clock, deadline):
-                await self._client.flush(timeout=_LONGEST_FLUSH)
+                await obeying(self._client.flush(timeout=_LONGEST_FLUSH))
         except TimeoutError:
             raise
         except Exception:
@@ -207,7 +207,7 @@ class Connection:
         was_open, self.is_open = self.is_open, False
         if was_open:
             with suppress(Exception):
-                await self._client.flush(timeout=_LAST)  # type: ignore[arg-type] # as above
+                await obeying(self._client.flush(timeout=_LAST))  # type: ignore[arg-type] # as above
             self._tell()
         for box in tuple(self._boxes):
             await box.end()
@@ -215,6 +215,13 @@ class Connection:
         abort(self._client)
         with suppress(Exception):
             await self._client.close()
+
+    def cut(self) -> None:
+        """
+        Close it at once; what was written last may be lost.
+        """
+        self.lose("connection lost")
+        abort(self._client)
 
     def begin(self) -> None:
         """
@@ -278,7 +285,7 @@ class Box:
         self._open.discard(self)
         try:
             async with within(self._clock, deadline):
-                await self._subscription.drain()  # type: ignore[no-untyped-call]
+                await obeying(self._subscription.drain())  # type: ignore[no-untyped-call]
         except TimeoutError:
             raise
         except Exception:
@@ -293,11 +300,36 @@ class Box:
             await self._subscription.unsubscribe()
 
 
-async def apart(work: Coroutine[Any, Any, T]) -> T:
+async def apart(work: Coroutine[Any, Any, T], drop: Callable[[T], None] = lambda _: None) -> T:
     """
     Await *work* in a task of an empty context: what it starts must not keep the caller's.
+
+    Args:
+        drop: Called with what it made, if the caller was cancelled just then and can't take it.
     """
-    return await asyncio.Task(work, context=Context())
+    task = asyncio.Task(work, context=Context())
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if task.done() and not task.cancelled() and task.exception() is None:
+            drop(task.result())
+        raise
+
+
+async def obeying(work: Coroutine[Any, Any, T]) -> T:
+    """
+    Await *work*, and be cancelled also where it goes on instead.
+
+    On Python 3.11, `asyncio.wait_for`, which nats-py uses, returns what has just come instead of
+    being cancelled, and what waits with a deadline of its own would not end by it.
+    """
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101
+    before = task.cancelling()
+    result = await work
+    if task.cancelling() > before:
+        raise asyncio.CancelledError
+    return result
 
 
 def _fail(future: asyncio.Future[Message]) -> None:
