@@ -219,10 +219,11 @@ class JetStreamTransport:
                 hint = _CHECK_USER
                 self._leave(connection)  # another one may be permitted more
         left = len(attempt.items) - len(attempt.stored)
-        is_answered = left == len(attempt.too_large)
+        if is_answered := left == len(attempt.too_large):
+            attempt.failure = "larger than a message may be" if left else ""
         return Receipt(
             status=int(HTTPStatus.OK) if is_answered else attempt.status,
-            failure="larger than a message may be" if left and is_answered else attempt.failure,
+            failure=attempt.failure,
             stored=attempt.stored,
             too_large=attempt.too_large,
             duplicates=attempt.duplicates,
