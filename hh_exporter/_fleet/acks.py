@@ -40,8 +40,8 @@ class Acks:
     """Those that are to be sent now."""
     _sent: OrderedDict[int, float] = Factory(OrderedDict)
     """Those under way, and when they are to be repeated, the first one first."""
-    _confirmed: OrderedDict[int, None] = Factory(OrderedDict)
-    """The latest ones that are confirmed."""
+    _confirmed: OrderedDict[int, float] = Factory(OrderedDict)
+    """The latest ones that are confirmed, and when those messages were published."""
 
     @property
     def unconfirmed(self) -> int:
@@ -91,13 +91,19 @@ class Acks:
         """
         return -inf if self._due else next(iter(self._sent.values()), inf)
 
-    def confirm(self, sequence: int) -> None:
+    def published_at(self, sequence: int) -> float | None:
+        """
+        Say when a message was published, in Unix time, that is acknowledged and confirmed.
+        """
+        return self._confirmed.get(sequence)
+
+    def confirm(self, sequence: int, published_at: float) -> None:
         """
         Note that the server confirmed one.
         """
         if self._replies.pop(sequence, None) is not None:
             self._sent.pop(sequence, None)
-            self._confirmed[sequence] = None
+            self._confirmed[sequence] = published_at
             while len(self._confirmed) > _REMEMBERED:
                 self._confirmed.popitem(last=False)
 
@@ -115,6 +121,13 @@ class Acks:
         """
         for sequence in tuple(self._sent):
             self._repeat(sequence)
+
+    def clear(self) -> None:
+        """
+        Forget all: their stream is gone.
+        """
+        for each in (self._replies, self._due, self._sent, self._confirmed):
+            each.clear()
 
     def _repeat(self, sequence: int) -> None:
         del self._sent[sequence]

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from http import HTTPStatus
 from math import inf
 from typing import Final
 
@@ -30,10 +29,11 @@ from hh_exporter._fleet.hand import Hand, InHand, Out, Prefixes
 from hh_exporter._fleet.letter import Fate
 from hh_exporter._fleet.letters import Letters
 from hh_exporter._fleet.pulls import Pulls
+from hh_exporter._fleet.returns import Returns
 from hh_exporter._fleet.tickets import Ticket, read_ticket
 from hh_exporter._outcomes import DropReason, Outcome
 from hh_exporter._queue.queue import RecordQueue
-from hh_exporter._records import UPDATES, Record, Subject
+from hh_exporter._records import Record, Subject
 from hh_exporter._sessions import Sessions
 from hh_exporter._transport.nats import Message
 
@@ -57,13 +57,6 @@ _UNHEARD: Final = 4
 
 _FILL: Final = 0.05
 """Seconds for which what has waited in the stream waits here for its batch to fill, at most."""
-
-_EARLY: Final = 5.0
-"""Seconds for which an update waits in the stream that came before its event."""
-_FAULTY: Final = 30.0
-"""Seconds for which a record waits there on which we failed by a fault of our own."""
-_PATIENCE: Final = 300.0
-"""Seconds for which an update may wait for its event, at least."""
 
 _NANOSECONDS: Final = 1_000_000_000
 
@@ -103,9 +96,11 @@ class Feed:
     """Those that the queue does not have yet."""
     _leaving: list[InHand] = Factory(list)
     """Those that the queue has given back, and the server does not know of."""
-    _delays: dict[Record, float] = Factory(dict)
-    """Seconds for which records that are given back wait in the stream."""
+    returns: Returns = field(init=False)
     _out: list[Out] = Factory(list)
+
+    def __attrs_post_init__(self) -> None:
+        self.returns = Returns(self.hand, self.clock)
 
     # For the queue and the settler.
 
@@ -124,24 +119,9 @@ class Feed:
         status: int | None,
     ) -> bool:
         """
-        Whether records go back to the stream instead: by our own fault, or a little early.
-
-        An update whose event another relay has may come before it. It is given back for some
-        seconds, until it is so old that its event must have come.
+        Whether records go back to the stream instead; see `Returns`.
         """
-        if reason is DropReason.INTERNAL_ERROR:
-            delay = _FAULTY
-        elif (
-            outcome is Outcome.REJECTED
-            and status == HTTPStatus.NOT_FOUND
-            and records[0].route == UPDATES
-            and any(map(self._may_be_early, records))
-        ):
-            delay = _EARLY
-        else:
-            return False
-        self._delays.update((r, delay) for r in records if self.hand.of(r))
-        return True
+        return self.returns.spares(records, outcome, reason, status)
 
     def settle(
         self,
@@ -214,7 +194,12 @@ class Feed:
         self.pulls.note_message(now)
         self.redelivered += ticket.delivered > 1
         sequence = ticket.sequence
-        if (held := self.hand.find(sequence)) is not None:
+        held = self.hand.find(sequence)
+        known = self.acks.published_at(sequence) if held is None else held.published_at
+        if known not in (None, ticket.published_at):
+            self._forget()
+            held = None
+        if held is not None:
             self.hand.come_again(held, message.reply, now)
             if sequence in self.acks:
                 self.acks.add(sequence, message.reply)
@@ -233,8 +218,9 @@ class Feed:
             self.wake()
             return
         was_unheard = self._is_unheard
-        self.acks.confirm(sequence)
-        self.hand.remove(sequence)
+        if (held := self.hand.find(sequence)) is not None:
+            self.acks.confirm(sequence, held.published_at)
+            self.hand.remove(sequence)
         if was_unheard or not self.hand:  # else nobody waits for one of thousands
             self.wake()
 
@@ -243,7 +229,7 @@ class Feed:
         Take what came back for a dead letter.
         """
         held = self.letters.note_answer(int(token), message, self.clock.now())
-        if held is not None:
+        if held is not None and self.hand.find(held.sequence) is held:
             self.acks.add(held.sequence, held.reply)
         self.wake()
 
@@ -285,6 +271,17 @@ class Feed:
         self._leaving += self.letters.drain()
 
     # Within.
+
+    def _forget(self) -> None:
+        """
+        Forget what is known of messages: there is another stream of that name.
+
+        It counts from 1 again, so that an acknowledgement of what is in hand would be one of a
+        message that nobody has delivered. What is in memory is delivered all the same.
+        """
+        self.hand.clear()
+        self.acks.clear()
+        self._leaving.clear()
 
     @property
     def _is_unheard(self) -> bool:
@@ -344,12 +341,6 @@ class Feed:
         self.lose((subject,), reason)
         self.wake()
 
-    def _may_be_early(self, record: Record) -> bool:
-        held = self.hand.of(record)
-        if held is None:
-            return False
-        return self.clock.wall() - held.published_at < max(_PATIENCE, 5 * self.hand.ack_wait)
-
     def _give_back(self, now: float) -> None:
         """
         Tell the server what is not ours any more, so that it goes to another relay.
@@ -359,7 +350,7 @@ class Feed:
         self.hand.lapse(now)
         for held in self._leaving:
             self.hand.remove(held.sequence)
-            delay = self._delays.pop(held.record, 0.0)
+            delay = self.returns.delay(held.record)
             if self._prefixes is None or held.has_lapsed:
                 continue
             order = b"-NAK"

@@ -120,6 +120,13 @@ class Hand:
             self._open.pop(held.record, None)
             self._lapsed.discard(held)
 
+    def clear(self) -> None:
+        """
+        Forget all: their stream is gone.
+        """
+        for each in (self._all, self._open, self._touches, self._lapsed):
+            each.clear()
+
     def come_again(self, held: InHand, reply: str, now: float) -> None:
         """
         Note that the server has given us a message once more.

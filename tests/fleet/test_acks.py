@@ -20,7 +20,7 @@ def test_one_is_under_way_until_it_is_confirmed() -> None:
     assert acks.pop(4.9) == []
     assert acks.pop(5.0) == [(7, "b")]
     assert acks.repeated == 1
-    acks.confirm(7)
+    acks.confirm(7, 0.0)
     assert acks.pop(99.0) == []
     assert acks.unconfirmed == 0
 
@@ -46,7 +46,7 @@ def test_another_connection_repeats_all() -> None:
     for sequence in (1, 2):
         acks.add(sequence, f"a{sequence}")
     acks.pop(0.0)
-    acks.confirm(1)
+    acks.confirm(1, 0.0)
     acks.repeat_all()
 
     assert acks.pop(0.1) == [(2, "a2")]
@@ -61,10 +61,10 @@ def test_what_comes_again_is_acknowledged_again() -> None:
     acks.add(1, "a")
     acks.pop(0.0)
     assert acks.add_again(1, "b")
-    acks.confirm(1)
+    acks.confirm(1, 0.0)
     assert acks.add_again(1, "c")
     assert acks.pop(1.0) == [(1, "c")]
-    acks.confirm(1)
+    acks.confirm(1, 0.0)
 
     assert not acks.add_again(2, "d")
     assert acks.unconfirmed == 0
@@ -78,7 +78,7 @@ def test_ten_thousand_are_remembered() -> None:
     for sequence in range(10_001):
         acks.add(sequence, "a")
         acks.pop(0.0)
-        acks.confirm(sequence)
+        acks.confirm(sequence, 0.0)
 
     assert not acks.add_again(0, "b")
     assert acks.add_again(1, "b")
@@ -92,7 +92,7 @@ def test_a_late_confirmation_counts() -> None:
     acks.add(1, "a")
     acks.pop(0.0)
     acks.repeat_all()
-    acks.confirm(1)
+    acks.confirm(1, 0.0)
 
     assert acks.pop(1.0) == []
     assert acks.unconfirmed == 0

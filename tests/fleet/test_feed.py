@@ -43,6 +43,7 @@ class Bench:
 
     def __init__(self, clock: FakeClock, **given: int) -> None:
         self.clock = clock
+        self.published: dict[int, int] = {}
         limits = QueueLimits(max_events=given.pop("max_events", 100))
         self.queue = StreamQueue(limits)
         self.feed = Feed(
@@ -62,8 +63,16 @@ class Bench:
     def connect(self) -> None:
         self.feed.begin(Prefixes("p.", "a.", "l."), 2**20)
 
-    def arrive(self, sequence: int, *, delivered: int = 1, route: str = "", age: float = 0) -> None:
-        published = int((self.clock.wall() - age) * 1e9)
+    def arrive(
+        self,
+        sequence: int,
+        *,
+        delivered: int = 1,
+        route: str = "",
+        age: float = 0,
+    ) -> None:
+        now = int((self.clock.wall() - age) * 1e9)
+        published = self.published.setdefault(sequence, now)
         headers = {"Nats-Msg-Id": f"e{sequence}/1"} | ({"Hh-Route": route} if route else {})
         reply = f"$JS.ACK.S.c.{delivered}.{sequence}.1.{published}.0"
         self.feed.receive("0", Arrived(reply, b'{"n":1}', headers))
@@ -320,3 +329,24 @@ def test_nothing_is_asked_for_while_none_is_wanted(bench: Bench) -> None:
     assert bench.said(pulls=True) == []
     bench.feed.target = 1
     assert bench.said(pulls=True)[0][0] == "pull"
+
+
+async def test_a_stream_that_is_made_again_counts_from_1(bench: Bench, clock: FakeClock) -> None:
+    """
+    Its messages are not those that were acknowledged, nor those in hand, of the one before.
+    """
+    for sequence in (1, 2):
+        bench.arrive(sequence)
+    bench.said()
+    first, second = bench.take()
+    bench.settle([first])
+    bench.said()
+    bench.feed.note_ack("1", CONFIRMED)
+    bench.published.clear()
+    await clock.advance(1.0)
+    bench.arrive(1)
+    bench.settle([second])
+
+    assert bench.said() == []
+    assert [record.event_id for record in bench.take()] == ["e1"]
+    assert bench.queue.ledger.recovered == 3
