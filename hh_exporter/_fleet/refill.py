@@ -3,14 +3,16 @@ When a relay takes events, and when it gives them back.
 
 While the API takes events, as many are in hand as are wanted. While all sending is blocked,
 nothing waits here that another relay could deliver: what is not being tried is given back at
-once, and one batch is taken each time that a probe is due. Nothing is given back with a delay,
-which would hold it from everybody: it does not come straight back here, since nothing is asked
-for until then. What has lapsed is another relay's, and is not sent from here if it was not yet.
+once, and one batch is taken each time that a probe is due. It does not come straight back here,
+since nothing is asked for until then. A delay would hold it from everybody, so only an event
+that was refused by itself has one: the stream gives first what was given back, and would give
+nothing else, however many good events are behind it. What has lapsed is another relay's, and
+is not sent from here if it was not yet.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from math import inf
 
 from attrs import define, field
@@ -19,9 +21,15 @@ from hh_exporter._delivery.breaker import Breaker
 from hh_exporter._delivery.picking import Picker
 from hh_exporter._fleet.feed import Feed
 from hh_exporter._fleet.queue import StreamQueue
+from hh_exporter._fleet.tickets import read_ticket
 from hh_exporter._outcomes import DropReason
+from hh_exporter._records import Record
 
 __all__ = ["StreamRefill"]
+
+_FIRST_WAIT, _LONGEST_WAIT = 900.0, 3600.0
+"""Seconds for which an event waits in the stream that was refused by itself, longer each time it is
+given out: within the first, forty others have their turn."""
 
 
 @define(eq=False, kw_only=True)
@@ -74,9 +82,22 @@ class StreamRefill:
         if due_at > now:
             self.feed.target = 0
             if ledger.queued:
+                if breaker.probes_alone:
+                    self._hold_back(self.picker.prober.aside)
                 self.picker.release()
                 self.queue.drain(DropReason.CLOSED)
             return due_at
         if not (ledger.queued or ledger.in_flight):
             self.feed.target = 1 if breaker.probes_alone else self.max_events
         return inf
+
+    def _hold_back(self, records: Iterable[Record]) -> None:
+        """
+        Have records wait in the stream, once they are given back, until others had their turn.
+        """
+        for record in records:
+            held = self.feed.hand.of(record)
+            ticket = None if held is None else read_ticket(held.reply)
+            if ticket is not None:
+                wait = min(_FIRST_WAIT * ticket.delivered, _LONGEST_WAIT)
+                self.feed.returns.delays[record] = wait

@@ -36,8 +36,8 @@ class Returns:
 
     hand: Hand
     clock: Clock
-    _delays: dict[Record, float] = Factory(dict)
-    """Seconds for which they wait in the stream."""
+    delays: dict[Record, float] = Factory(dict)
+    """Seconds for which they wait in the stream, where other relays can't have them before."""
 
     def spares(
         self,
@@ -60,14 +60,14 @@ class Returns:
             delay = _EARLY
         else:
             return False
-        self._delays.update((r, delay) for r in records if self.hand.of(r))
+        self.delays.update((r, delay) for r in records if self.hand.of(r))
         return True
 
     def delay(self, record: Record) -> float:
         """
         Take the seconds for which *record* waits in the stream; 0.0 if any relay may have it now.
         """
-        return self._delays.pop(record, 0.0)
+        return self.delays.pop(record, 0.0)
 
     def _may_be_early(self, record: Record) -> bool:
         held = self.hand.of(record)

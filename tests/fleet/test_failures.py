@@ -145,7 +145,8 @@ async def test_connections_are_reset(fleet: Fleet) -> None:
             await fleet.drained()
             await fleet.until(lambda: relay.stats().health == "ok")
         await fleet.audit()
-    assert (fleet.twice, fleet.redelivered) == (0, 0)
+    # Where that took longer than ack_wait, it came again, and was not taken twice.
+    assert fleet.twice == 0
 
 
 async def test_the_api_is_away_for_longer_than_ack_wait(fleet: Fleet) -> None:

@@ -211,11 +211,10 @@ class Chaos:
             self.told.append(f"{names}, {lasts} s")
             heals = [await fault() for fault in faults]
             await self._let_pass(lasts)
-            for heal in heals:
-                pushing = asyncio.create_task(heal())
-                while not pushing.done():
-                    await self._let_pass(0.1)
-                await pushing
+            healing = asyncio.gather(*(heal() for heal in heals))
+            while not healing.done():
+                await self._let_pass(0.1)
+            await healing
             await self._let_pass(self.random.choice((0.2, 2.0, 4.0)))
             self.fleet.save_memory()
             fleet = self.fleet
