@@ -296,7 +296,7 @@ class StreamBooks(RuleBasedStateMachine):
         await self.come_back()
         for call in self.calls:
             call.cancel()
-        await asyncio.gather(*self.calls, return_exceptions=True)
+        await self.done(asyncio.wait_for(asyncio.gather(*self.calls, return_exceptions=True), None))
         for _ in range(60):
             stats = self.exporter.stats()
             if stats.health == "closed" or not self.exporter._queue.has_open_records:
