@@ -18,7 +18,7 @@ try:
 except ImportError:
     isal_zlib = None  # type: ignore[assignment]
 
-__all__ = ["give_back", "pack", "unpack"]
+__all__ = ["crc32", "give_back", "pack", "unpack"]
 
 _LEVEL = 1
 """An event by itself shrinks to half of its size; the next levels cost far more than they save."""
@@ -51,6 +51,15 @@ def unpack(packed: bytes) -> bytes:
         with suppress(Exception):  # isal's own, which is no zlib.error
             return isal_zlib.decompress(packed)
     return zlib.decompress(packed)
+
+
+def crc32(data: bytes) -> int:
+    """
+    Compute the CRC-32 of *data*: by isal where it is installed, at a third of zlib's cost.
+    """
+    if isal_zlib is not None:
+        return isal_zlib.crc32(data)
+    return zlib.crc32(data)
 
 
 def give_back(freed: int) -> bool:

@@ -14,11 +14,11 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 from urllib.parse import quote, unquote
-from zlib import crc32
 
 from attrs import define, field, frozen
 
 from hh_exporter._dialects.dialect import Answer
+from hh_exporter._packing import crc32
 from hh_exporter._records import MAIN, UPDATES, Record, Session
 
 __all__ = ["ROUTE", "Messages", "OutMessage", "Receipt", "read_message", "write_message"]
@@ -28,9 +28,6 @@ ROUTE: Final = "Hh-Route"
 """The header with the route of a record, where that is not `MAIN`."""
 _SESSION: Final = "Hh-Session"
 """The header with the id of the session that the message announces."""
-
-_HEADERS: Final = len("NATS/1.0\r\n\r\n")
-_HEADER: Final = len(": \r\n")
 
 _PLAIN = re.compile(r"[\w.:-]+", re.ASCII)
 """What nobody changes in a header, in which spaces at the ends and line ends are not kept."""
@@ -44,16 +41,17 @@ class OutMessage:
 
     event_id: str
     """Of the record, as answers are read."""
+    head: bytes = field(repr=False)
+    """Its headers as they are written, the first line and the empty one included."""
     data: bytes = field(repr=False)
-    headers: dict[str, str] = field(repr=False)
 
     @property
-    def size(self) -> int:
+    def headers(self) -> dict[str, str]:
         """
-        Bytes that the server counts: of its headers, too.
+        Its headers by name, as who reads the message has them.
         """
-        lines = sum(len(name) + len(value) + _HEADER for name, value in self.headers.items())
-        return len(self.data) + lines + _HEADERS
+        lines = self.head.decode("ascii").split("\r\n")[1:-2]
+        return dict(line.split(": ", 1) for line in lines)
 
 
 @define(eq=False)
@@ -102,20 +100,16 @@ def write_message(
         maker: Tells the updates of one exporter from those of others.
     """
     first = records[0]
-    event_id = first.event_id
+    event_id, route = first.event_id, first.route
     name = event_id if _PLAIN.fullmatch(event_id) else quote(event_id, "")
+    order = f"{maker}.{first.seq}.{records[-1].seq}." if route == UPDATES else ""
+    rest = "" if route == MAIN else f"{ROUTE}: {quote(route)}\r\n"
     check = crc32(data)
-    if first.route == MAIN:
-        headers = {_ID: f"{name}/{check:08x}"}
-    elif first.route == UPDATES:
-        order = f"{first.seq}.{records[-1].seq}"
-        headers = {_ID: f"{name}/{maker}.{order}.{check:08x}", ROUTE: first.route}
-    else:
-        headers = {_ID: f"{name}/{check:08x}", ROUTE: first.route}
     if session is not None:
-        headers[_SESSION] = quote(session.session_id, "")
+        rest += f"{_SESSION}: {quote(session.session_id, '')}\r\n"
         data = b"%b\n%b" % (data, session.data)
-    return OutMessage(event_id, data, headers)
+    head = f"NATS/1.0\r\n{_ID}: {name}/{order}{check:08x}\r\n{rest}\r\n"
+    return OutMessage(event_id, head.encode(), data)
 
 
 def read_message(data: bytes, headers: Mapping[str, str] | None, now: float) -> Record | None:

@@ -25,7 +25,7 @@ from hh_exporter._clock import Clock, Deadline, turn, within
 from hh_exporter._dialects.messages import Messages, OutMessage, Receipt
 from hh_exporter._settings.jetstream import JetStream
 from hh_exporter._transport.cluster import Connector
-from hh_exporter._transport.nats import Box, Connection, Lost, Message
+from hh_exporter._transport.nats import Box, Connection, Lost
 from hh_exporter._transport.refusals import NoConnection, printable
 from hh_exporter._transport.resolver import Addresses
 
@@ -37,11 +37,8 @@ _TOO_LARGE: Final = frozenset({10054, 10097})
 _PIECE: Final = 2**18
 """Bytes of messages that are written before the loop turns."""
 
-_MOST_AT_ONCE: Final = 50
+_MOST_AT_ONCE: Final = 200
 """Messages that are written before the loop turns."""
-
-_MOST_HEADERS: Final = 2**16
-"""Bytes that the headers of a message have at most."""
 
 _NO_STREAM: Final = int(HTTPStatus.SERVICE_UNAVAILABLE), "no stream has that subject, or no leader"
 _NO_ACK: Final = int(HTTPStatus.BAD_GATEWAY), "what answers is no stream"
@@ -242,24 +239,28 @@ class JetStreamTransport:
         if connection.is_refused:
             raise Lost
         assert self._inbox is not None  # noqa: S101
+        items = attempt.items
         reply = f"{self._inbox.prefix}{number}."
         most, written = connection.max_payload, 0
-        for index, message in enumerate(attempt.items):
-            if len(message.data) + _MOST_HEADERS > most and message.size > most:
+        piece: list[int] = []
+        for index, message in enumerate(items):
+            size = len(message.head) + len(message.data)
+            if size > most:
                 attempt.leave_out(str(index))
                 continue
-            await connection.publish(
-                subject, message.data, reply=f"{reply}{index}", headers=message.headers
-            )
-            written += len(message.data)
-            if written >= _PIECE or index % _MOST_AT_ONCE == _MOST_AT_ONCE - 1:
-                written = 0
+            piece.append(index)
+            written += size
+            if written >= _PIECE or len(piece) == _MOST_AT_ONCE:
+                await connection.publish_all(subject, reply, ((n, items[n]) for n in piece))
+                piece, written = [], 0
                 await turn()
+        if piece:
+            await connection.publish_all(subject, reply, ((n, items[n]) for n in piece))
 
-    def _take(self, rest: str, message: Message) -> None:
+    def _take(self, rest: str, data: bytes) -> None:
         number, _, index = rest.partition(".")
         if (attempt := self._attempts.get(number)) is not None:
-            attempt.take(index, message.data)
+            attempt.take(index, data)
 
     async def _connect(self) -> Connection:
         """
@@ -281,7 +282,7 @@ class JetStreamTransport:
         self._leave(self._connection)
         connection = await self._connector.open(Deadline.after(self.clock, self.timeout))
         try:
-            self._inbox = await connection.listen(self._take)
+            self._inbox = await connection.collect(self._take)
         except BaseException:
             await connection.close()
             raise

@@ -10,7 +10,7 @@ context.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
 from contextvars import Context
 from functools import partial
@@ -22,6 +22,7 @@ from nats import errors
 from nats.aio.subscription import Subscription
 
 from hh_exporter._clock import Clock, Deadline, within
+from hh_exporter._dialects.messages import OutMessage
 from hh_exporter._transport.client import CarefulClient, abort
 from hh_exporter._transport.refusals import explain
 
@@ -108,6 +109,27 @@ class Connection:
             self.lose("connection lost")
             raise Lost from None
 
+    async def publish_all(
+        self, subject: str, reply: str, messages: Iterable[tuple[int, OutMessage]]
+    ) -> None:
+        """
+        Write several messages at once, as `publish` does one.
+
+        Args:
+            reply: Where they are answered, with the number of each behind it.
+            messages: Each with its number.
+
+        Raises:
+            Lost: The connection is.
+        """
+        if not self.is_open:
+            raise Lost
+        try:
+            await self._client.publish_all(subject, reply, messages)
+        except Exception:  # as above
+            self.lose("connection lost")
+            raise Lost from None
+
     async def listen(self, receive: Callable[[str, Message], None]) -> Box:
         """
         Make a box: *receive* is called with what its messages' subjects have behind `prefix`.
@@ -117,6 +139,20 @@ class Connection:
         """
         prefix = f"{self._client.new_inbox()}."
         return await self.subscribe(f"{prefix}>", receive, prefix)
+
+    async def collect(self, receive: Callable[[str, bytes], None]) -> Box:
+        """
+        Make a box as `listen` does, where of messages only their contents count.
+
+        Raises:
+            Lost: The connection is.
+        """
+        box = await self.listen(lambda rest, message: receive(rest, message.data))
+        start = len(box.prefix)
+        self._client.hand_over(
+            box.subscription, lambda subject, data: receive(subject[start:].decode(), data)
+        )
+        return box
 
     async def subscribe(
         self, subject: str, receive: Callable[[str, Message], None], prefix: str = ""
@@ -270,7 +306,7 @@ class Box:
 
     prefix: str
     """What is answered to a subject that begins with it arrives here."""
-    _subscription: Subscription
+    subscription: Subscription
     _open: set[Box]
     _clock: Clock
 
@@ -285,7 +321,7 @@ class Box:
         self._open.discard(self)
         try:
             async with within(self._clock, deadline):
-                await obeying(self._subscription.drain())  # type: ignore[no-untyped-call]
+                await obeying(self.subscription.drain())  # type: ignore[no-untyped-call]
         except TimeoutError:
             raise
         except Exception:
@@ -297,7 +333,7 @@ class Box:
         """
         self._open.discard(self)
         with suppress(Exception):
-            await self._subscription.unsubscribe()
+            await self.subscription.unsubscribe()
 
 
 async def apart(work: Coroutine[Any, Any, T], drop: Callable[[T], None] = lambda _: None) -> T:

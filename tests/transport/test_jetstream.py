@@ -5,6 +5,7 @@ One attempt at a stream: what it has afterwards, and what is said where it has l
 from __future__ import annotations
 
 import asyncio
+from base64 import b64decode
 from collections.abc import AsyncIterator, Iterable
 from contextvars import ContextVar
 from typing import Any
@@ -15,7 +16,8 @@ from hh_exporter import JetStream
 from hh_exporter._cli._cluster import Cluster
 from hh_exporter._clock import Deadline, SystemClock
 from hh_exporter._dialects.messages import Messages, OutMessage, Receipt, write_message
-from hh_exporter._records import Record, Session
+from hh_exporter._records import OTHERS, Record, Session
+from hh_exporter._transport.client import CarefulClient
 from hh_exporter._transport.jetstream import JetStreamTransport
 from tests.nats import connected, needs_server
 from tests.support import PATIENCE, FakeClock, until
@@ -84,6 +86,33 @@ async def test_all_that_is_acknowledged_is_stored(
     assert (receipt.status, receipt.failure, receipt.hint) == (200, "", "")
     assert receipt.duplicates == 0
     assert await stored(nats_server) == 300
+
+
+@pytest.mark.parametrize("has_parts", [True, False], ids=["fast", "slow"])
+async def test_messages_are_stored_as_they_were_made(
+    nats_server: Cluster, monkeypatch: pytest.MonkeyPatch, *, has_parts: bool
+) -> None:
+    """
+    By the private parts of the client of NATS, and by its own ways where it has those no more.
+    """
+    monkeypatch.setattr(CarefulClient, "has_parts", has_parts)
+    await have_stream(nats_server)
+    records = [
+        Record("plain", b"{}", 0.0),
+        Record("with spaces, ä and \r\n", b'{"x":"\xc3\xa4"}', 0.0, route=OTHERS),
+        Record("large", b"x" * 300_000, 0.0),
+    ]
+    made = [write_message((each,), each.data, Session("s/é", b"{}"), "me") for each in records]
+
+    async with transport_to(nats_server) as transport:
+        receipt = await transport.send("POST", SUBJECT, Messages(made))
+
+    async with connected(nats_server) as client:
+        found = [await client.call(f"STREAM.MSG.GET.{STREAM}", seq=n) for n in (1, 2, 3)]
+    assert list(receipt.stored) == [each.event_id for each in records]
+    for message, answer in zip(made, found, strict=True):
+        assert b64decode(answer["message"]["hdrs"]) == message.head
+        assert b64decode(answer["message"]["data"]) == message.data
 
 
 async def test_what_is_published_again_is_stored_once(
@@ -168,7 +197,7 @@ async def test_what_a_server_finds_too_large_is_not_sent(
     await have_stream(nats_server)
     async with connected(nats_server) as client:
         most = client.client.max_payload
-    fits = most - (message("b", 0).size)
+    fits = most - len(message("b", 0).head)
     body = Messages([message("a", fits + 1), message("b", fits), message("c")])
 
     receipt = await transport.send("POST", SUBJECT, body)
