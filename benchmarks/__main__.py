@@ -34,6 +34,7 @@ NAMES = (
     "scale",
     "startup",
     "idle",
+    "fleet",
 )
 PLOTTED = "throughput"
 ROOT = Path(__file__).parents[1]

@@ -21,11 +21,13 @@ def opening_exporter(
     *,
     compression: Literal["gzip"] | None = None,
     makes_events: bool = True,
+    publishes: bool = False,
 ) -> Open:
     """
     Make what starts an exporter; what is not given has its default.
 
     Args:
+        publishes: Whether it publishes to servers of NATS; else it sends to an API.
         makes_events: Whether it is given fields; else ready events.
     """
 
@@ -40,7 +42,8 @@ def opening_exporter(
             exporter.push(ModelEvent(**fields))
 
         async with Exporter(
-            base_url=url,
+            base_url=None if publishes else url,
+            jetstream=url if publishes else None,
             # Of a smaller queue a batch takes a quarter at most.
             queue=QueueLimits(max_events=4 * room, max_bytes=2**40),
             batch=batch,

@@ -11,7 +11,7 @@ import asyncio
 import gc
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from itertools import cycle, islice
@@ -38,6 +38,7 @@ __all__ = [
     "Overfilled",
     "hold_in_exporter",
     "hold_in_list",
+    "hold_without_server",
     "overfill",
 ]
 
@@ -179,6 +180,38 @@ def hold_in_exporter(lines: Sequence[bytes], count: int, url: str, *, collection
             if queued != count:
                 raise RuntimeError(f"{queued} of {count} events are queued")
             return held
+
+    return asyncio.run(hold())
+
+
+def hold_without_server(
+    lines: Sequence[bytes], count: int, place: Mapping[str, str], *, collections: int
+) -> Held:
+    """
+    Hold events in the queue of an exporter to a *place* where nobody listens.
+
+    Args:
+        place: The argument of the exporter that names it.
+    """
+
+    async def hold() -> Held:
+        room = max(QueueLimits().max_bytes, int(1.4 * sum(map(len, _repeat(lines, count)))))
+        limits = QueueLimits(max_events=2**40, max_bytes=room)
+        exporter = Exporter(**place, queue=limits)  # type: ignore[arg-type]
+        logging.disable()  # of the outage that is meant to be
+
+        def push(line: bytes) -> None:
+            exporter.push(ModelEvent(**orjson.loads(line)))
+
+        async with exporter:
+            push(lines[0])
+            await exporter.flush(timeout=1.0)  # now it knows
+            held = await _measure(push, lines, count, collections, partial(_settle, exporter))
+            stats = exporter.stats()
+            await exporter.aclose(0.0)
+        if stats.queued + stats.in_flight != count + 1:
+            raise RuntimeError(f"{count + 1} events should wait: {stats}")
+        return held
 
     return asyncio.run(hold())
 
