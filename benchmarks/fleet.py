@@ -15,7 +15,7 @@ from statistics import fmean, median
 from attrs import frozen
 
 from benchmarks._command import answer
-from benchmarks._draining import ALONE, API, RELAYS, Drained, drain_all
+from benchmarks._draining import ALONE, API, MOST, RELAYS, Drained, drain_all
 from benchmarks._fleet import SERVERS, running_collector, running_fleet
 from benchmarks._holding import Held
 from benchmarks._publishing import (
@@ -265,8 +265,9 @@ def _report_drained(drained: Mapping[str, Sequence[Drained]]) -> Table:
         setting=(
             f"{sum(drained[ALONE][0].shares)} events in a stream of {SERVERS} replicas; the API "
             f"answers after {API.delay * 1000:g} ms. From the start of the relays,\nwhich have "
-            f"processes of their own and default settings, to the last answer of the API; each "
-            f"event came once. {len(alone)} rounds."
+            f"processes of their own and default settings, until the API had acknowledged "
+            f"{MOST:.0%} of them:\nthe last wait for their batches to fill. Each event came once. "
+            f"{len(alone)} rounds."
         ),
         figure=f"events a second, over those of {ALONE}",
         rows=[
