@@ -10,9 +10,8 @@ from contextlib import asynccontextmanager
 from email.parser import HeaderParser
 from typing import Any
 
-from hh_exporter import Exporter, JetStream
+from hh_exporter import Exporter
 from hh_exporter._cli._cluster import Cluster
-from hh_exporter._clock import Deadline, SystemClock
 from hh_exporter._dialects.messages import read_message
 from hh_exporter._environment import read_settings
 from hh_exporter._fleet.books import RelayStats
@@ -20,7 +19,7 @@ from hh_exporter._fleet.plan import Names, Plan
 from hh_exporter._fleet.relay import Relay
 from hh_exporter._fleet.streams import set_up
 from hh_exporter._settings.batch import BatchLimits
-from hh_exporter._transport.cluster import Connector
+from tests.fleet.connections import opened, soon
 from tests.nats import Client
 from tests.scripted_server import ScriptedServer
 from tests.support import push_all, until
@@ -40,19 +39,13 @@ __all__ = [
 SOON = BatchLimits(linger=0.01)
 
 
-async def prepare(cluster: Cluster, names: Names | None = None) -> None:
+async def prepare(cluster: Cluster, names: Names | None = None, **access: Any) -> None:
     """
-    Create the streams and the consumer.
+    Create the streams and the consumer, as the user of *access*.
     """
-    clock = SystemClock()
-    connector = Connector(access=JetStream(cluster.servers), role="operator", clock=clock)
-    connection = await connector.open(Deadline.after(clock, 10.0))
     plan = Plan(max_bytes=2**28, dead_max_bytes=2**26, names=names or Names())
-    try:
-        await set_up(connection, plan, Deadline.after(clock, 20.0))
-    finally:
-        await connection.close()
-        connector.close()
+    async with opened(cluster, **access) as connection:
+        await set_up(connection, plan, soon())
 
 
 def make_relay(
@@ -101,14 +94,14 @@ def taken(relay: Relay) -> int:
     return stats.queued + stats.in_flight
 
 
-async def letters(client: Client) -> list[dict[str, Any]]:
+async def letters(client: Client, stream: str = "HH_DEAD") -> list[dict[str, Any]]:
     """
     Read the dead letters: headers, the id of the event, and `data`.
     """
     found = []
-    state = (await client.call("STREAM.INFO.HH_DEAD"))["state"]
-    for seq in range(state["first_seq"], state["last_seq"] + 1):
-        message = (await client.call("STREAM.MSG.GET.HH_DEAD", seq=seq))["message"]
+    state = (await client.call(f"STREAM.INFO.{stream}"))["state"]
+    for seq in range(max(1, state["first_seq"]), state["last_seq"] + 1):
+        message = (await client.call(f"STREAM.MSG.GET.{stream}", seq=seq))["message"]
         head = b64decode(message.get("hdrs", "")).decode().partition("\r\n")[2]
         letter: dict[str, Any] = dict(HeaderParser().parsestr(head))
         letter["data"] = b64decode(message["data"])

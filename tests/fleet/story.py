@@ -29,11 +29,9 @@ from hh_exporter import (
     Settlement,
 )
 from hh_exporter._cli._cluster import Cluster
-from hh_exporter._fleet.plan import NANOSECONDS, Names, Plan
+from hh_exporter._fleet.plan import NANOSECONDS, Names
 from hh_exporter._fleet.relay import Relay
-from hh_exporter._fleet.streams import set_up
-from tests.fleet.connections import opened, soon
-from tests.fleet.relays import make_relay
+from tests.fleet.relays import letters, make_relay, prepare
 from tests.nats import Client, connected
 from tests.programs import Program, started
 from tests.scripted_server import ScriptedServer
@@ -125,9 +123,7 @@ class Fleet:
             patient = {"allow_reconnect": True, "max_reconnect_attempts": -1}
             options = {**patient, "reconnect_time_wait": 0.1, **self.access}
             self.client = await stack.enter_async_context(connected(self.cluster, **options))
-            plan = Plan(max_bytes=2**28, dead_max_bytes=2**26, names=self.names)
-            async with opened(self.cluster, **self.access) as connection:
-                await set_up(connection, plan, soon())
+            await prepare(self.cluster, self.names, **self.access)
             await self.set_consumer(ack_wait=int(self.ack_wait * NANOSECONDS))
             await self.client.client.subscribe("told", cb=self._note_books)
             watching = asyncio.create_task(self._watch())
@@ -260,13 +256,8 @@ class Fleet:
         """
         List the events that have dead letters.
         """
-        state = (await self.client.call(f"STREAM.INFO.{self.names.dead_stream}"))["state"]
-        found = []
-        for sequence in range(max(1, state["first_seq"]), state["last_seq"] + 1):
-            call = f"STREAM.MSG.GET.{self.names.dead_stream}"
-            message = (await self.client.call(call, seq=sequence))["message"]
-            found.append(_id_of(message))
-        return found
+        found = await letters(self.client, self.names.dead_stream)
+        return [letter["event_id"] for letter in found]
 
     # The books.
 
@@ -369,12 +360,3 @@ async def _cancelled(task: asyncio.Task[None]) -> None:
     await asyncio.wait((task,))
     if not task.cancelled() and (error := task.exception()) is not None:
         raise error
-
-
-def _id_of(message: dict[str, Any]) -> str:
-    from base64 import b64decode
-    from email.parser import HeaderParser
-
-    head = b64decode(message["hdrs"]).decode().partition("\r\n")[2]
-    name, _, _ = HeaderParser().parsestr(head)["Nats-Msg-Id"].partition("/")
-    return name

@@ -12,12 +12,15 @@ import pytest
 
 from hh_exporter import JetStream
 from hh_exporter._cli._cluster import Cluster
+from hh_exporter._fleet.plan import NANOSECONDS
 from hh_exporter._fleet.relay import Relay
 from tests.fleet.story import Fleet
 from tests.nats import needs_server
 from tests.scripted_server import ScriptedServer
 
 COUNT = 2_000
+ACK_WAIT = 10.0
+"""Seconds, where what relays could not acknowledge is waited for: more than an election takes."""
 
 
 @pytest.fixture
@@ -45,6 +48,7 @@ async def test_all_servers_are_killed(fleet: Fleet) -> None:
     """
     What was acknowledged is kept; what is in hand is acknowledged once they are back.
     """
+    await fleet.set_consumer(ack_wait=int(ACK_WAIT * NANOSECONDS))
     async with fleet.relay() as relay:
         fleet.push(COUNT // 2)
         await fleet.arrived(COUNT // 10)
@@ -116,9 +120,14 @@ async def test_the_permissions_of_relays_are_taken_away(server: ScriptedServer) 
         app, relay = (
             JetStream(cluster.servers, user=user, password="secret") for user in ("app", "relay")
         )
-        access = {"user": "app", "password": "secret"}
         async with (
-            Fleet(cluster=cluster, api=server, access=access, app={"jetstream": app}) as fleet,
+            Fleet(
+                cluster=cluster,
+                api=server,
+                ack_wait=ACK_WAIT,
+                access={"user": "app", "password": "secret"},
+                app={"jetstream": app},
+            ) as fleet,
             fleet.relay(jetstream=relay) as first,
             fleet.relay(jetstream=relay) as second,
         ):

@@ -156,7 +156,14 @@ async def publish_through(cluster: Cluster, harm: Harm) -> None:
         await assert_each_once(client, EVENTS)
 
 
-@pytest.mark.parametrize("harm", HARMS)
+@pytest.mark.parametrize(
+    "harm",
+    [
+        # Of what is killed, test_elections.py has the short form.
+        pytest.param(harm, marks=pytest.mark.soak if "killed" in harm else ())
+        for harm in HARMS
+    ],
+)
 async def test_the_stream_has_all_whatever_servers_do(hurt_cluster: Cluster, harm: str) -> None:
     """
     Each event once: what had no acknowledgement is published again, under its id.
@@ -170,26 +177,6 @@ async def test_the_stream_has_all_whatever_the_network_does(cluster: Cluster, ha
     Likewise.
     """
     await publish_through(cluster, NETWORK_HARMS[harm])
-
-
-async def test_a_full_stream_takes_the_rest_once_there_is_room(nats_server: Cluster) -> None:
-    """
-    What it has no room for waits in the queue: none is dropped, and none stored twice.
-    """
-    taken = 0
-    async with connected(nats_server) as client, publisher(nats_server.servers) as exporter:
-        await client.make_stream(STREAM, SUBJECT, max_msgs=SOME)
-        await push(exporter, SOME * 3)
-        while exporter.stats().relayed < SOME * 3:
-            await until(
-                lambda: exporter.stats().breaker != "closed" or exporter.stats().relayed == SOME * 3
-            )
-            taken += (await client.call(f"STREAM.PURGE.{STREAM}"))["purged"]
-        taken += await client.messages(STREAM)
-        stats = assert_balanced(exporter)
-
-    assert taken == SOME * 3
-    assert stats.retries > 0
 
 
 async def test_a_close_does_not_wait_for_servers_that_stand_still(hurt_server: Cluster) -> None:
