@@ -27,10 +27,10 @@ from hh_exporter._dialects.messages import read_message
 from hh_exporter._fleet.acks import Acks
 from hh_exporter._fleet.hand import Hand, InHand, Out, Prefixes
 from hh_exporter._fleet.letter import Fate
-from hh_exporter._fleet.letters import Letters
+from hh_exporter._fleet.metadata import Metadata, read_metadata
+from hh_exporter._fleet.outbox import Outbox
 from hh_exporter._fleet.pulls import Pulls
 from hh_exporter._fleet.returns import Returns
-from hh_exporter._fleet.tickets import Ticket, read_ticket
 from hh_exporter._outcomes import DropReason, Outcome
 from hh_exporter._queue.queue import RecordQueue
 from hh_exporter._records import Record, Subject
@@ -72,7 +72,7 @@ class Feed:
     clock: Clock
     pull_subject: str
     dead_subject: str
-    letters: Letters
+    outbox: Outbox
     prefetch: int
     """Messages in hand at most, but for those that are only to be acknowledged."""
     max_bytes: int
@@ -142,7 +142,7 @@ class Feed:
             if (held := self.hand.close(record)) is None:
                 continue
             if is_dead:
-                self.letters.add(held, fate, now)
+                self.outbox.add(held, fate, now)
             elif outcome is Outcome.DROPPED:
                 self._leaving.append(held)  # nothing else may lose it
             else:
@@ -158,7 +158,7 @@ class Feed:
         self._prefixes, self.max_payload = prefixes, max_payload
         self.pulls.reset()
         self.acks.repeat_all()
-        self.letters.repeat_all(self.clock.now())
+        self.outbox.repeat_all(self.clock.now())
         self.hand.touch_all()
 
     def end(self) -> None:
@@ -186,17 +186,17 @@ class Feed:
         Take what arrived in the inbox of pulls.
         """
         now = self.clock.now()
-        ticket = read_ticket(message.reply)
-        if ticket is None:
+        metadata = read_metadata(message.reply)
+        if metadata is None:
             self.pulls.note_status(number, message.headers or {}, now)
             self.wake()
             return
         self.pulls.note_message(now)
-        self.redelivered += ticket.delivered > 1
-        sequence = ticket.sequence
+        self.redelivered += metadata.delivered > 1
+        sequence = metadata.sequence
         held = self.hand.find(sequence)
         known = self.acks.published_at(sequence) if held is None else held.published_at
-        if known not in (None, ticket.published_at):
+        if known not in (None, metadata.published_at):
             self._forget()
             held = None
         if held is not None:
@@ -206,7 +206,7 @@ class Feed:
         elif self.acks.add_again(sequence, message.reply):
             self.wake()
         else:
-            self._take_in(ticket, message, now)
+            self._take_in(metadata, message, now)
 
     def note_ack(self, token: str, message: Message) -> None:
         """
@@ -228,7 +228,7 @@ class Feed:
         """
         Take what came back for a dead letter.
         """
-        held = self.letters.note_answer(int(token), message, self.clock.now())
+        held = self.outbox.note_answer(int(token), message, self.clock.now())
         if held is not None and self.hand.find(held.sequence) is held:
             self.acks.add(held.sequence, held.reply)
         self.wake()
@@ -248,7 +248,7 @@ class Feed:
         out, self._out = self._out, []
         looks = (
             self.acks.look_at(),
-            self.letters.look_at(),
+            self.outbox.look_at(),
             self.pulls.look_at(now),
             self.hand.look_at(),
         )
@@ -268,7 +268,7 @@ class Feed:
         """
         Give back what still waits for its dead letter to be stored: the relay ends.
         """
-        self._leaving += self.letters.drain()
+        self._leaving += self.outbox.drain()
 
     # Within.
 
@@ -290,17 +290,17 @@ class Feed:
         """
         return self.acks.unconfirmed >= _UNHEARD * self.prefetch
 
-    def _take_in(self, ticket: Ticket, message: Message, now: float) -> None:
-        age = max(0.0, self.clock.wall() - ticket.published_at)
+    def _take_in(self, metadata: Metadata, message: Message, now: float) -> None:
+        age = max(0.0, self.clock.wall() - metadata.published_at)
         due_in = max(_FILL, self.linger - age)
         headers = message.headers or {}
         read = read_message(message.data, headers, now - max(0.0, self.linger - due_in))
-        record = read or Record(f"message {ticket.sequence}", message.data, now)
-        record.seq = ticket.sequence
+        record = read or Record(f"message {metadata.sequence}", message.data, now)
+        record.seq = metadata.sequence
         held = InHand(
-            sequence=ticket.sequence,
+            sequence=metadata.sequence,
             reply=message.reply,
-            published_at=ticket.published_at,
+            published_at=metadata.published_at,
             record=record,
             data=message.data,
             headers=headers,
@@ -335,7 +335,7 @@ class Feed:
         record = held.record
         subject = Subject.of(record)
         fate = Fate(outcome=Outcome.DROPPED, reason=reason, status=None, answer=why)
-        self.letters.add(held, fate, self.clock.now())
+        self.outbox.add(held, fate, self.clock.now())
         self.queue.recover(1)
         self.queue.lose((record.seq,), reason, (subject,))
         self.lose((subject,), reason)
@@ -362,7 +362,7 @@ class Feed:
     def _acknowledge_all(self, prefixes: Prefixes, now: float) -> None:
         for sequence, reply in self.acks.pop(now):
             self._out.append((reply, b"+ACK", f"{prefixes.acks}{sequence}", None))
-        for sequence, data, headers in self.letters.pop(now, self.max_payload):
+        for sequence, data, headers in self.outbox.pop(now, self.max_payload):
             reply = f"{prefixes.letters}{sequence}"
             self._out.append((self.dead_subject, data, reply, headers))
 
@@ -371,7 +371,7 @@ class Feed:
         Ask for as much as there is room for, unless that is little.
         """
         most = min(self.prefetch, self.target)
-        room = most - self.hand.open - len(self.letters)
+        room = most - self.hand.open - len(self.outbox)
         ledger = self.queue.ledger
         is_full = ledger.queued_bytes + ledger.in_flight_bytes >= self.max_bytes
         if is_full or self._is_unheard or self.queue.closed:

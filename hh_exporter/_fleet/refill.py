@@ -20,8 +20,8 @@ from attrs import define, field
 from hh_exporter._delivery.breaker import Breaker
 from hh_exporter._delivery.picking import Picker
 from hh_exporter._fleet.feed import Feed
+from hh_exporter._fleet.metadata import read_metadata
 from hh_exporter._fleet.queue import StreamQueue
-from hh_exporter._fleet.tickets import read_ticket
 from hh_exporter._outcomes import DropReason
 from hh_exporter._records import Record
 
@@ -97,7 +97,7 @@ class StreamRefill:
         """
         for record in records:
             held = self.feed.hand.of(record)
-            ticket = None if held is None else read_ticket(held.reply)
-            if ticket is not None:
-                wait = min(_FIRST_WAIT * ticket.delivered, _LONGEST_WAIT)
+            metadata = None if held is None else read_metadata(held.reply)
+            if metadata is not None:
+                wait = min(_FIRST_WAIT * metadata.delivered, _LONGEST_WAIT)
                 self.feed.returns.delays[record] = wait

@@ -32,8 +32,8 @@ from hh_exporter._fleet.advice import compare
 from hh_exporter._fleet.api import ApiError
 from hh_exporter._fleet.books import RelayStats
 from hh_exporter._fleet.feed import Feed
-from hh_exporter._fleet.letters import Letters
 from hh_exporter._fleet.link import Link
+from hh_exporter._fleet.outbox import Outbox
 from hh_exporter._fleet.plan import NANOSECONDS, Names
 from hh_exporter._fleet.queue import StreamQueue
 from hh_exporter._fleet.refill import StreamRefill
@@ -124,7 +124,7 @@ class Relay:
             clock=self.clock,
             pull_subject=f"$JS.API.CONSUMER.MSG.NEXT.{self.names.stream}.{self.names.consumer}",
             dead_subject=self.names.dead,
-            letters=Letters(self.id),
+            outbox=Outbox(self.id),
             prefetch=min(self.prefetch, max(1, settings.queue.max_events // 2)),
             max_bytes=settings.queue.max_bytes // 2,
             linger=settings.batch.linger,
@@ -240,8 +240,8 @@ class Relay:
             redelivered=feed.redelivered,
             unconfirmed=feed.acks.unconfirmed,
             repeated=feed.acks.repeated,
-            dead_letters=feed.letters.sent,
-            letters_waiting=len(feed.letters),
+            dead_letters=feed.outbox.sent,
+            letters_waiting=len(feed.outbox),
             in_hand=len(feed.hand),
             backlog=None if consumer is None else consumer.waiting + consumer.in_hand,
             oldest_in_stream=0.0 if oldest is None else max(0.0, self.clock.wall() - oldest),
@@ -261,7 +261,7 @@ class Relay:
         if fault := self._link.fault:
             return "degraded", f"no connection to the cluster: {fault}"
         if word == "ok":
-            if fault := self._feed.letters.fault:
+            if fault := self._feed.outbox.fault:
                 return "degraded", f"dead letters can't be stored: {fault}"
             if fault := self._losing or self._feed.pulls.fault:
                 return "degraded", fault

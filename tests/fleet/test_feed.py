@@ -12,7 +12,7 @@ from attrs import define
 from hh_exporter import DropReason, Outcome, QueueLimits
 from hh_exporter._fleet.feed import Feed
 from hh_exporter._fleet.hand import Prefixes
-from hh_exporter._fleet.letters import Letters
+from hh_exporter._fleet.outbox import Outbox
 from hh_exporter._fleet.queue import StreamQueue
 from hh_exporter._records import UPDATES, Record
 from hh_exporter._sessions import Sessions
@@ -52,7 +52,7 @@ class Bench:
             clock=clock,
             pull_subject="pull",
             dead_subject="dead",
-            letters=Letters("a-relay"),
+            outbox=Outbox("a-relay"),
             prefetch=given.pop("prefetch", 10),
             max_bytes=1_000_000,
             linger=1.0,
@@ -289,13 +289,13 @@ async def test_an_event_is_acknowledged_after_its_letter(bench: Bench, clock: Fa
     assert bench.said() == [("dead", b'{"n":1}')]
     error = b'{"error":{"code":503,"err_code":10077,"description":"maximum bytes exceeded"}}'
     bench.feed.note_letter("1", Arrived(data=error))
-    assert bench.feed.letters.fault == "maximum bytes exceeded (10077)"
+    assert bench.feed.outbox.fault == "maximum bytes exceeded (10077)"
     await clock.advance(2.0)
     assert bench.said() == [("dead", b'{"n":1}')]
     bench.feed.note_letter("1", Arrived(data=b'{"stream":"HH_DEAD","seq":1}'))
 
     assert bench.said() == [(1, b"+ACK")]
-    assert not bench.feed.letters.fault
+    assert not bench.feed.outbox.fault
 
 
 async def test_it_asks_for_as_much_as_may_be_in_hand(bench: Bench, clock: FakeClock) -> None:

@@ -16,7 +16,7 @@ from hh_exporter._fleet.hand import InHand
 from hh_exporter._fleet.letter import Fate, write_letter
 from hh_exporter._transport.nats import Message
 
-__all__ = ["Letters"]
+__all__ = ["Outbox"]
 
 _PATIENCE: Final = 5.0
 """Seconds after which a letter is published again that nobody acknowledged."""
@@ -32,9 +32,9 @@ class _Letter:
 
 
 @define(eq=False)
-class Letters:
+class Outbox:
     """
-    Those that the stream does not have yet, by the sequences of their messages.
+    The dead letters that the stream does not have yet, by the sequences of their messages.
     """
 
     relay: str

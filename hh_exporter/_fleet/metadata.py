@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
-__all__ = ["Ticket", "read_ticket"]
+__all__ = ["Metadata", "read_metadata"]
 
 _PREFIX = ["$JS", "ACK"]
 _PLAIN, _DOMAIN = 9, 11
@@ -20,7 +20,7 @@ _NANOSECONDS = 1_000_000_000
 
 
 @frozen
-class Ticket:
+class Metadata:
     """
     A delivery of a message.
     """
@@ -33,7 +33,7 @@ class Ticket:
     """Unix time at which the stream stored it."""
 
 
-def read_ticket(reply: str) -> Ticket | None:
+def read_metadata(reply: str) -> Metadata | None:
     """
     Read the subject on which a message is acknowledged; None if it is another.
     """
@@ -50,4 +50,4 @@ def read_ticket(reply: str) -> Ticket | None:
         delivered, sequence, _, published = map(int, numbers)
     except ValueError:
         return None
-    return Ticket(sequence, delivered, published / _NANOSECONDS)
+    return Metadata(sequence, delivered, published / _NANOSECONDS)

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import pytest
 
-from hh_exporter._fleet.tickets import Ticket, read_ticket
+from hh_exporter._fleet.metadata import Metadata, read_metadata
 
-TICKET = Ticket(sequence=17, delivered=2, published_at=1_700_000_000.5)
+METADATA = Metadata(sequence=17, delivered=2, published_at=1_700_000_000.5)
 NUMBERS = "2.17.9.1700000000500000000.3"
 
 
@@ -24,7 +24,7 @@ def test_both_forms_are_read(reply: str) -> None:
     """
     With a domain and an account in front, and perhaps a token behind, or without.
     """
-    assert read_ticket(reply) == TICKET
+    assert read_metadata(reply) == METADATA
 
 
 @pytest.mark.parametrize(
@@ -35,4 +35,4 @@ def test_other_subjects_are_none(reply: str) -> None:
     """
     Statuses have no subject that acknowledges anything.
     """
-    assert read_ticket(reply) is None
+    assert read_metadata(reply) is None
