@@ -41,7 +41,8 @@ async def test_a_server_is_killed(fleet: Fleet, which: str) -> None:
         await fleet.cluster.kill(leader if which == "leader" else 1 + leader % 3)
         fleet.push(COUNT // 2)
         await fleet.audit()
-    assert (fleet.twice, fleet.redelivered) == (0, 0)
+    # What was on its way to a relay by that server comes again, and has not been sent.
+    assert fleet.twice == 0
 
 
 async def test_all_servers_are_killed(fleet: Fleet) -> None:
