@@ -27,8 +27,6 @@ _HEADERS = 48_000
 """Bytes of a message's headers at most, which count towards `max_payload`."""
 _MAX_EVENT_BYTES = "HH_EXPORTER_JETSTREAM_MAX_EVENT_BYTES"
 
-_CHECK = "check user and password, or credentials, and what they permit"
-
 
 async def try_to_publish(
     access: JetStream, dialect: str, timeout: float, clock: Clock
@@ -49,11 +47,9 @@ async def try_to_publish(
         async with within(clock, deadline):
             answer = await _publish(connection, f"{access.subject}.{dialect}")
     except NoConnection as exc:
-        return False, f"{exc.reason}: {_CHECK}" if exc.is_refused else exc.reason
+        return False, exc.problem
     except Lost:
-        fault = connection.fault if connection is not None else "connection lost"
-        is_refused = connection is not None and connection.is_refused
-        return False, f"{fault}: {_CHECK}" if is_refused else fault
+        return False, connection.problem if connection is not None else "connection lost"
     except TimeoutError:
         return False, "no acknowledgement in time"
     finally:

@@ -203,7 +203,7 @@ async def connected(access: JetStream, role: str, clock: Clock) -> AsyncIterator
         finally:
             await connection.close()
     except NoConnection as exc:
-        raise UndoneError(f"{access.address} can't be used: {exc.reason}") from None
+        raise UndoneError(f"{access.address} can't be used: {exc.problem}") from None
     except ApiError as exc:
         raise UndoneError(f"{access.address}: {exc.problem}") from None
     except Lost:

@@ -156,5 +156,7 @@ def _show(parts: list[Part], advice: list[Advice]) -> None:
     for part in parts:
         for difference in part.differences:
             report.say(f"{part.what}: {difference}")
+    if any(part.differences for part in parts):
+        report.say("nats stream edit and nats consumer edit change what is there")
     for each in advice:
         report.say(f"{'this loses events' if each.loses_events else 'warning'}: {each.text}")

@@ -32,6 +32,7 @@ _OFF = {10039, 10076}
 _HINTS = {
     10002: "give a smaller --max-bytes, or raise the limits of the account",
     10005: "--replicas needs as many servers with JetStream that run and have room for --max-bytes",
+    10008: "most of the servers must run and reach each other, and some may be starting",
     10023: "give a smaller --max-bytes, or raise max_file_store of the servers",
     10027: "raise the number of streams that the account may have",
     10039: "enable JetStream for the account of this user",

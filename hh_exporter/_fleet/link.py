@@ -84,7 +84,7 @@ class Link:
                 try:
                     await self._connect_and_serve()
                 except NoConnection as exc:
-                    self._note_fault(exc.reason)
+                    self._note_fault(exc.problem)
                 except Lost:
                     pass
                 except ConfigError:
@@ -175,7 +175,7 @@ class Link:
             self.feed.end()
             self.out.clear()
             if not self._is_ending and connection.fault:
-                self._note_fault(connection.fault)
+                self._note_fault(connection.problem)
             await connection.close()
 
     async def _watch(self, connection: Connection) -> None:

@@ -24,7 +24,7 @@ from nats.aio.subscription import Subscription
 from hh_exporter._clock import Clock, Deadline, within
 from hh_exporter._dialects.messages import OutMessage
 from hh_exporter._transport.client import CarefulClient, abort
-from hh_exporter._transport.refusals import explain
+from hh_exporter._transport.refusals import NoConnection, explain
 
 __all__ = ["Box", "Connection", "Lost", "Message", "apart", "obeying"]
 
@@ -79,6 +79,13 @@ class Connection:
     _replies: dict[str, asyncio.Future[Message]] = Factory(dict)
     _numbers: count[int] = Factory(count)
     _boxes: set[Box] = Factory(set)
+
+    @property
+    def problem(self) -> str:
+        """
+        Its `fault`, and what to do where the user is refused.
+        """
+        return NoConnection(self.fault, is_refused=self.is_refused).problem
 
     @property
     def max_payload(self) -> int:

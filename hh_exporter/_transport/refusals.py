@@ -15,6 +15,9 @@ from hh_exporter.exceptions import ConfigError
 
 __all__ = ["NoConnection", "explain", "printable"]
 
+_CHECK_USER = "check user and password, or credentials, and what they permit"
+"""What to do where a server refuses the user."""
+
 _REFUSALS = ("authorization", "authentication", "permissions violation")
 """Words of a server that refuses the user, in lower case."""
 
@@ -34,6 +37,13 @@ class NoConnection(Exception):  # noqa: N818 - what it says is no fault of ours
     def __init__(self, reason: str, *, is_refused: bool = False) -> None:
         super().__init__(reason)
         self.reason, self.is_refused = reason, is_refused
+
+    @property
+    def problem(self) -> str:
+        """
+        Why, and what to do where the user is refused.
+        """
+        return f"{self.reason}: {_CHECK_USER}" if self.is_refused else self.reason
 
 
 def explain(error: Exception, cause: Exception | None) -> NoConnection:

@@ -239,5 +239,5 @@ async def test_credentials_let_a_command_in(tmp_path: Path) -> None:
     assert (done.status, done.stderr) == (0, "")
     assert (seen.status, seen.stderr) == (0, "")
     assert refused.status == 1
-    assert "authorization violation" in refused.stderr
+    assert "authorization violation: check user and password" in refused.stderr
     assert SECRET not in refused.stderr

@@ -219,7 +219,7 @@ async def test_nobody_gets_in_without_a_password(server: Cluster) -> None:
     finished = await run("fleet", "--servers", server.servers)
 
     assert finished.status == 1
-    assert "authorization violation" in finished.stderr
+    assert "authorization violation: check user and password" in finished.stderr
 
 
 async def test_a_command_with_too_few_permissions_says_which(server: Cluster) -> None:
