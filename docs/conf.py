@@ -38,7 +38,7 @@ nitpick_ignore_regex = [
     ("py:.*", r"(?!hh_exporter\b).*"),  # other projects' pages are not downloaded
     (
         "py:.*",
-        r".*\.(AppT|AsyncChunks|Chunks|Clock|EventT|Recording|SessionBlock|T|[A-Z]\w*Fields|_Timer)",
+        r".*\.(AppT|AsyncChunks|Chunks|Clock|EventT|Recording|Secret|SessionBlock|T|[A-Z]\w*Fields|_Timer)",
     ),  # type variables, and private names
 ]
 
