@@ -256,11 +256,15 @@ class Feed:
 
     def admit(self) -> None:
         """
-        Put what arrived into the queue, and give back what it has no room for.
+        Put what arrived into the queue, and give back what it has no room for, or nobody wants now.
         """
         arrived, self._arrived = self._arrived, []
-        if arrived:
-            self.queue.recover(len(arrived))
+        if not arrived:
+            return
+        self.queue.recover(len(arrived))
+        if self.target <= 0:
+            self._leaving += arrived
+        else:
             admitted = set(self.queue.load([held.record for held in arrived]))
             self._leaving += [held for held in arrived if held.record not in admitted]
 

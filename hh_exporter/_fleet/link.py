@@ -116,15 +116,17 @@ class Link:
         self.out.append(out)
         self._bell.ring()
 
-    async def ask_no_more(self) -> None:
+    async def ask_no_more(self, deadline: Deadline) -> None:
         """
-        Have the server end what was asked of it, and take what came until then.
+        Have the server end what was asked of it, and take what came until then, or *deadline*.
         """
         self._is_asking = False
         if self._connection is None:
             self._asks_no_more.set()
         self._bell.ring()
-        await self._asks_no_more.wait()
+        with suppress(TimeoutError):
+            async with within(self.clock, deadline):
+                await self._asks_no_more.wait()
 
     async def settle(self, deadline: float) -> None:
         """

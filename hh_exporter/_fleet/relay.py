@@ -210,7 +210,7 @@ class Relay:
         deadline = self.clock.now() + seconds
         try:
             if not self._linked.done():
-                await link.ask_no_more()
+                await link.ask_no_more(Deadline(deadline, self.clock.now()))
             self._queue.close()
             if worker is not None:
                 await worker.close(deadline)

@@ -350,3 +350,15 @@ async def test_a_stream_that_is_made_again_counts_from_1(bench: Bench, clock: Fa
     assert bench.said() == []
     assert [record.event_id for record in bench.take()] == ["e1"]
     assert bench.queue.ledger.recovered == 3
+
+
+def test_what_comes_while_nothing_is_wanted_goes_back_at_once(bench: Bench) -> None:
+    """
+    All sending is blocked here: another relay may deliver it.
+    """
+    bench.feed.target = 0
+    bench.arrive(1)
+
+    assert bench.said() == [(1, b"-NAK")]
+    ledger = bench.queue.ledger
+    assert (ledger.recovered, ledger.spooled, ledger.queued) == (1, 1, 0)
