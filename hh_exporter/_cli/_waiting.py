@@ -55,11 +55,12 @@ async def run_unless(work: Coroutine[Any, Any, object], *events: asyncio.Event) 
     """
     Await *work*, or cancel it once one of *events* is set.
     """
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(work), *(group.create_task(e.wait()) for e in events)]
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in tasks:
-            task.cancel()
+    with _by_itself():
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(work), *(group.create_task(e.wait()) for e in events)]
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                task.cancel()
 
 
 @asynccontextmanager
@@ -73,10 +74,22 @@ async def repeated(action: Callable[[], None], clock: Clock) -> AsyncIterator[No
             action()
             await clock.sleep(_TICK)
 
-    async with asyncio.TaskGroup() as group:
-        task = group.create_task(repeat())
-        try:
-            yield
-        finally:
-            task.cancel()
-            action()
+    with _by_itself():
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(repeat())
+            try:
+                yield
+            finally:
+                task.cancel()
+                action()
+
+
+@contextmanager
+def _by_itself() -> Iterator[None]:
+    """
+    Raise what failed in a group of tasks by itself: click ends quietly where a pipe's reader has.
+    """
+    try:
+        yield
+    except ExceptionGroup as group:
+        raise group.exceptions[0] from None

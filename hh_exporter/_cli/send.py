@@ -103,7 +103,8 @@ class Summary:
     """
     What became of the lines.
 
-    `read == invalid + pushed`, `pushed == delivered + relayed + rejected + dropped + left`.
+    `read == invalid + pushed`, `pushed == delivered + relayed + rejected + dropped + left`; what an
+    earlier run has left in a spool counts too, but for `read` and `pushed`.
     """
 
     read: int
@@ -117,7 +118,7 @@ class Summary:
     rejected: int
     dropped: int
     left: int
-    """Pushed, and not decided when the run ended."""
+    """Not decided when the run ended: dropped for that, or in the spool."""
     requests: int
     retries: int
 
@@ -171,7 +172,7 @@ class Sending:
                 async with repeated(partial(self._look, lines), self.clock):
                     await self._send(lines, timeout, close_timeout, signals)
             finally:
-                # Drops what is left, as `closed`: nothing else is dropped for that.
+                # Leaves it in the spool, or drops it as `closed`: nothing else is dropped for that.
                 await self.exporter.aclose(0)
         self._say_end(signals)
 
@@ -181,12 +182,12 @@ class Sending:
         Whether all that was to be read was read, and none of it was lost or left.
         """
         summary = self.summary()
-        arrived = summary.delivered + summary.relayed
-        return self._read_all and not self._faults and summary.read == arrived
+        is_lost = summary.invalid or summary.rejected or summary.dropped or summary.left
+        return self._read_all and not self._faults and not is_lost
 
     def summary(self) -> Summary:
         stats = self.exporter.stats()
-        left = stats.dropped_by_reason.get(DropReason.CLOSED, 0)
+        closed = stats.dropped_by_reason.get(DropReason.CLOSED, 0)
         return Summary(
             read=self._invalid + stats.pushed,
             invalid=self._invalid,
@@ -194,8 +195,8 @@ class Sending:
             delivered=stats.delivered,
             relayed=stats.relayed,
             rejected=stats.rejected,
-            dropped=stats.dropped - left,
-            left=left,
+            dropped=stats.dropped - closed,
+            left=closed + stats.spooled,
             requests=stats.requests,
             retries=stats.retries,
         )

@@ -950,6 +950,25 @@ class TestProcess:
         assert finished.stderr == said
         assert json.loads(finished.stdout)[decided] == 3
 
+    async def test_what_is_left_in_a_spool_is_counted_as_left(
+        self, server: ScriptedServer, tmp_path: Path
+    ) -> None:
+        """
+        The next run delivers it, and then all is as it should be.
+        """
+        server.default = unavailable()
+        spool = {"HH_EXPORTER_SPOOL_DIRECTORY": str(tmp_path)}
+        command = ("send", "--json", "--url", server.url)
+        first = await run(*command, "--timeout", "0.1", stdin=lines(3), **spool)
+        server.default = created()
+        second = await run(*command, stdin=lines(2), **spool)
+
+        told = json.loads(first.stdout)
+        assert (first.status, told["pushed"], told["left"], told["dropped"]) == (1, 3, 3, 0)
+        assert "stopped when --timeout was over" in first.stderr
+        told = json.loads(second.stdout)
+        assert (second.status, told["pushed"], told["delivered"], told["left"]) == (0, 2, 5, 0)
+
     async def test_nobody_who_listens_to_the_summary_is_no_crash(
         self, server: ScriptedServer
     ) -> None:

@@ -86,6 +86,7 @@ async def test_setup_says_what_it_did(nats_server: Cluster) -> None:
     assert other.status == 1
     assert other.stdout.count("differs, and was not changed") == 2
     assert "stream HH_EVENTS: max_bytes is 41,943,040, and not 52,428,800" in other.stderr
+    assert "nats stream edit and nats consumer edit change what is there" in other.stderr
 
 
 async def test_a_fleet_is_shown(nats_server: Cluster) -> None:
@@ -198,6 +199,28 @@ async def test_a_watch_looks_until_a_signal(nats_server: Cluster) -> None:
 
     assert finished.status == 0
     assert 0 < rate <= published
+
+
+@pytest.mark.parametrize(
+    "command", [("fleet", "--watch", "0.01"), ("relay", "--json", "--every", "10ms")], ids=" ".join
+)
+async def test_a_pipe_whose_reader_is_gone_ends_it_quietly(
+    nats_server: Cluster, command: tuple[str, ...]
+) -> None:
+    """
+    As in `hh-exporter fleet --watch 2 | head`.
+    """
+    servers = nats_server.servers
+    await run(*SETUP, "--servers", servers)
+    with started(*command, "--servers", servers, HH_API_URL="http://127.0.0.1:9") as process:
+        assert process.stdout
+        await asyncio.to_thread(process.stdout.readline)
+        process.stdout.close()
+        assert process.stderr
+        said = await asyncio.to_thread(process.stderr.read)
+        status = await asyncio.to_thread(process.wait)
+
+    assert (status, said) == (1, b"")
 
 
 @pytest.mark.parametrize("command", [("fleet",), SETUP], ids=["fleet", "setup"])
