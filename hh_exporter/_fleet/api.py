@@ -14,6 +14,7 @@ import orjson
 from attrs import frozen
 
 from hh_exporter._clock import Deadline
+from hh_exporter._transport.answers import read_object
 from hh_exporter._transport.nats import Connection, Lost, Message
 
 __all__ = ["Api", "ApiError"]
@@ -123,11 +124,8 @@ class Api:
 
 
 def _read(message: Message) -> dict[str, Any]:
-    try:
-        answer = orjson.loads(message.data)
-    except orjson.JSONDecodeError:
-        answer = None
-    if not isinstance(answer, dict):
+    answer = read_object(message.data)
+    if answer is None:
         raise ApiError("what answers is not JetStream")
     return answer
 

@@ -21,7 +21,12 @@ from hh_exporter._clock import Deadline, within
 from hh_exporter._fleet.api import Api, ApiError
 from hh_exporter._fleet.letter import DeadLetter, read_letter, revive_letter
 from hh_exporter._fleet.plan import Names
-from hh_exporter._transport.nats import Connection, Lost, Message
+from hh_exporter._transport.answers import is_acknowledged, read_object
+from hh_exporter._transport.nats import (
+    Connection,
+    Lost,
+    Message,
+)
 
 __all__ = ["Archive", "Replayed", "Stored"]
 
@@ -322,11 +327,8 @@ def _parse(message: Message) -> Mapping[str, Any]:
     if not message.data:
         text = "no stream has that subject, or no leader"
         return {"error": {"code": _UNAVAILABLE, "description": text}}
-    try:
-        answer = orjson.loads(message.data)
-    except orjson.JSONDecodeError:
-        answer = None
-    if not isinstance(answer, dict):
+    answer = read_object(message.data)
+    if answer is None:
         return {"error": {"description": "what answers is not JetStream"}}
     return answer
 
@@ -337,7 +339,8 @@ def _problem(answer: Mapping[str, Any]) -> str:
     """
     error = answer.get("error")
     if not isinstance(error, dict):
-        return "" if answer.get("success") or answer.get("seq") else "what answers is no stream"
+        is_done = answer.get("success") is True or is_acknowledged(answer)
+        return "" if is_done else "what answers is no stream"
     code = _code(answer)
     return str(error.get("description", "refused")) + (f" ({code})" if code else "")
 

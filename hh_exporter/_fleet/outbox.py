@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import Final
 
-import orjson
 from attrs import Factory, define
 
 from hh_exporter._fleet.hand import InHand
 from hh_exporter._fleet.letter import Fate, write_letter
+from hh_exporter._transport.answers import is_acknowledged, read_object
 from hh_exporter._transport.nats import Message
 
 __all__ = ["Outbox"]
@@ -123,11 +123,8 @@ def _fault(message: Message) -> str:
     """
     if not message.data:
         return "no stream takes dead letters, or it has no leader"
-    try:
-        answer = orjson.loads(message.data)
-    except orjson.JSONDecodeError:
-        return "what answers is not JetStream"
-    error = answer.get("error") if isinstance(answer, dict) else {}
-    if error is None:
-        return ""
+    answer = read_object(message.data) or {}
+    error = answer.get("error")
+    if not isinstance(error, dict):
+        return "" if is_acknowledged(answer) else "what answers is no stream"
     return f"{error.get('description', 'an error')} ({error.get('err_code', 0)})"

@@ -16,14 +16,14 @@ from contextlib import suppress
 from contextvars import Context
 from http import HTTPStatus
 from itertools import count
-from typing import Any, Final
+from typing import Final
 
-import orjson
 from attrs import Factory, define, field
 
 from hh_exporter._clock import Clock, Deadline, turn, within
 from hh_exporter._dialects.messages import Messages, OutMessage, Receipt
 from hh_exporter._settings.jetstream import JetStream
+from hh_exporter._transport.answers import is_acknowledged, read_object
 from hh_exporter._transport.cluster import Connector
 from hh_exporter._transport.nats import Box, Connection, Lost
 from hh_exporter._transport.refusals import NoConnection, printable
@@ -78,7 +78,7 @@ class _Attempt:
         if message is None:
             return
         self.is_answered = True
-        answer = _read(data)
+        answer = read_object(data) or {}
         error = answer.get("error")
         if isinstance(error, dict) and error.get("err_code") in _TOO_LARGE:
             self.too_large.append(message.event_id)
@@ -86,7 +86,7 @@ class _Attempt:
             code, text = error.get("code"), printable(str(error.get("description", "an error")))
             self.status = code if isinstance(code, int) else None
             self.failure = f"{text} ({error.get('err_code', 0)})"
-        elif isinstance(answer.get("stream"), str) and isinstance(answer.get("seq"), int):
+        elif is_acknowledged(answer):
             self.stored.append(message.event_id)
             self.duplicates += answer.get("duplicate") is True
         else:
@@ -105,14 +105,6 @@ class _Attempt:
     def end(self) -> None:
         if not self.done.done():
             self.done.set_result(None)
-
-
-def _read(data: bytes) -> dict[str, Any]:
-    try:
-        answer = orjson.loads(data)
-    except orjson.JSONDecodeError:
-        return {}
-    return answer if isinstance(answer, dict) else {}
 
 
 @define(eq=False, kw_only=True)

@@ -26,7 +26,14 @@ from hh_exporter._dialects.messages import OutMessage
 from hh_exporter._transport.client import CarefulClient, abort
 from hh_exporter._transport.refusals import NoConnection, explain
 
-__all__ = ["Box", "Connection", "Lost", "Message", "apart", "obeying"]
+__all__ = [
+    "Box",
+    "Connection",
+    "Lost",
+    "Message",
+    "apart",
+    "obeying",
+]
 
 T = TypeVar("T")
 

@@ -279,6 +279,23 @@ def test_our_own_faults_cost_no_event(bench: Bench) -> None:
     assert bench.feed.spares([record], Outcome.DROPPED, DropReason.INTERNAL_ERROR, None)
 
 
+@pytest.mark.parametrize("answer", [b"+ACK", b"{}", b"[1]", b'{"seq":1}', b'{"error":"no"}'])
+def test_an_event_is_not_acknowledged_if_no_stream_has_its_letter(
+    bench: Bench, answer: bytes
+) -> None:
+    """
+    Anything may answer to a subject; what is no acknowledgement of a stream is none.
+    """
+    bench.arrive(1)
+    bench.said()
+    bench.settle(bench.take(), Outcome.REJECTED)
+    bench.said()
+    bench.feed.note_letter("1", Arrived(data=answer))
+
+    assert bench.said() == []
+    assert bench.feed.outbox.fault == "what answers is no stream"
+
+
 async def test_an_event_is_acknowledged_after_its_letter(bench: Bench, clock: FakeClock) -> None:
     """
     A letter that is refused is published again under the same id; the event stays in hand.
