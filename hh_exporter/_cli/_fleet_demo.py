@@ -25,6 +25,7 @@ from hh_exporter._cli.demo import compare, make_events, make_exporter, started, 
 from hh_exporter._clock import Clock, Deadline, SystemClock
 from hh_exporter._collector import Collector
 from hh_exporter._exporter import Exporter
+from hh_exporter._fleet.books import BALANCED
 from hh_exporter._fleet.census import RelayAnswer, ask_relays
 from hh_exporter._fleet.plan import Names, Plan
 from hh_exporter._fleet.streams import look, set_up
@@ -48,7 +49,6 @@ _FIRST = 4
 _AT_ONCE = 40
 _PAUSE = 0.1
 """Events that are pushed in one go, and seconds until the next: the demo takes its time."""
-_BOOKS = ("recovered", "delivered", "rejected", "dropped", "returned", "queued", "in_flight")
 
 
 async def fleet_demo(
@@ -111,7 +111,7 @@ class _Relay:
 
     @property
     def is_balanced(self) -> bool:
-        recovered, *others = (self.books.get(name, 0) for name in _BOOKS)
+        recovered, *others = (self.books.get(name, 0) for name in BALANCED)
         return self.answer is not None and recovered == sum(others)
 
 
@@ -279,7 +279,7 @@ class FleetDemo:
         stats = exporter.stats()
         app = {"pushed": stats.pushed, "relayed": stats.relayed}
         books = {f"{r.name}, killed" if r.is_killed else r.name: r.books for r in self._relays}
-        names = ("pushed", "relayed", *_BOOKS)
+        names = ("pushed", "relayed", *BALANCED)
         print_columns(
             ("", *(name.replace("_", " ") for name in names)),
             (

@@ -13,6 +13,7 @@ from uuid import uuid4
 import orjson
 
 from hh_exporter._clock import Clock, Deadline, within
+from hh_exporter._dialects.messages import MOST_HEADERS
 from hh_exporter._settings.jetstream import JetStream
 from hh_exporter._transport.cluster import Connector
 from hh_exporter._transport.nats import Connection, Lost, Message
@@ -23,8 +24,6 @@ __all__ = ["try_to_publish"]
 _OTHER_STREAM = 10060
 """The error that is hoped for: the stream is not the one that was expected."""
 
-_HEADERS = 48_000
-"""Bytes of a message's headers at most, which count towards `max_payload`."""
 _MAX_EVENT_BYTES = "HH_EXPORTER_JETSTREAM_MAX_EVENT_BYTES"
 
 
@@ -58,11 +57,11 @@ async def try_to_publish(
         connector.close()
     if problem := _judge(answer):
         return False, problem
-    if most < access.max_event_bytes + _HEADERS:
+    if most < access.max_event_bytes + MOST_HEADERS:
         return False, (
             f"the stream takes events, but no message of more than {most:,} bytes, headers "
-            f"included: set {_MAX_EVENT_BYTES} to at most {max(1, most - _HEADERS):,}, "
-            f"or max_payload of the servers to at least {access.max_event_bytes + _HEADERS:,}"
+            f"included: set {_MAX_EVENT_BYTES} to at most {max(1, most - MOST_HEADERS):,}, "
+            f"or max_payload of the servers to at least {access.max_event_bytes + MOST_HEADERS:,}"
         )
     return True, "the stream takes events: servers, user and subject are right"
 

@@ -21,7 +21,7 @@ from hh_exporter._cli._report import Report
 from hh_exporter._cli._waiting import caught_signals, repeated, run_unless
 from hh_exporter._clock import Clock, SystemClock
 from hh_exporter._environment import read_settings
-from hh_exporter._fleet.plan import Names
+from hh_exporter._fleet.plan import PREFETCH, Names
 from hh_exporter._settings.jetstream import JetStream
 from hh_exporter.exceptions import ConfigError
 
@@ -34,7 +34,6 @@ __all__ = ["relaying_options", "run_relay"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 _LOOPBACK: Final = "127.0.0.1"
-_PREFETCH: Final = 800
 _MOST: Final = 10_000
 
 
@@ -48,7 +47,7 @@ def relaying_options(command: F) -> F:
                 "--prefetch",
                 metavar="MESSAGES",
                 type=click.IntRange(1, _MOST),
-                default=_PREFETCH,
+                default=PREFETCH,
                 show_default=True,
                 help="How many it has in hand at most. Those of all relays together must not "
                 "exceed the consumer's max_ack_pending.",

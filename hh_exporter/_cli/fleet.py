@@ -30,7 +30,7 @@ from hh_exporter._cli._stream import (
 )
 from hh_exporter._cli._waiting import caught_signals, run_unless
 from hh_exporter._clock import Clock, Deadline, SystemClock
-from hh_exporter._fleet.plan import Names
+from hh_exporter._fleet.plan import PREFETCH, Names
 from hh_exporter._settings.jetstream import JetStream
 from hh_exporter._settings.kinds import seconds
 
@@ -46,8 +46,6 @@ _PATIENCE = 10.0
 """Seconds for the answers of the cluster."""
 _BETWEEN = 1.0
 """Seconds between two looks that make a rate, in which relays can answer."""
-_PREFETCH = 800
-"""What a relay holds that does not say it."""
 _STREAMS = ("stream", "messages", "size", "of", "used", "oldest", "servers")
 _CONSUMERS = ("consumer", "waiting", "in hand", "redelivered", "servers")
 _RELAYS = (
@@ -174,7 +172,7 @@ class Watch:
         second = await self._look(connection)
         elapsed = self._clock.now() - began
         ours = [one for one in relays if one.dialect == self._names.dialect]
-        prefetch = max((one.prefetch for one in ours), default=0) or _PREFETCH
+        prefetch = max((one.prefetch for one in ours), default=0) or PREFETCH
         published, delivered = _rates(first.events, second.events, elapsed)
         return Sight(
             state=second,
@@ -251,7 +249,7 @@ def _stream_cells(one: StreamState, now: float) -> tuple[str, ...]:
 
 
 def _relay_cells(one: RelayAnswer) -> tuple[str, ...]:
-    from hh_exporter._fleet.census import BOOKS
+    from hh_exporter._fleet.books import BOOKS
 
     health = one.health + (f" ({one.health_reason})" if one.health_reason else "")
     numbers = (f"{one.books[name]:,}" for name in BOOKS if name != "recovered")

@@ -21,9 +21,21 @@ from hh_exporter._dialects.dialect import Answer
 from hh_exporter._packing import crc32
 from hh_exporter._records import MAIN, UPDATES, Record, Session
 
-__all__ = ["ROUTE", "Messages", "OutMessage", "Receipt", "read_message", "write_message"]
+__all__ = [
+    "ID",
+    "MOST_HEADERS",
+    "ROUTE",
+    "Messages",
+    "OutMessage",
+    "Receipt",
+    "read_message",
+    "write_message",
+]
 
-_ID: Final = "Nats-Msg-Id"
+ID: Final = "Nats-Msg-Id"
+"""The header by which a stream knows a message again."""
+MOST_HEADERS: Final = 48_000
+"""Bytes of headers that a stream certainly takes; they count towards the size of a message."""
 ROUTE: Final = "Hh-Route"
 """The header with the route of a record, where that is not `MAIN`."""
 _SESSION: Final = "Hh-Session"
@@ -108,7 +120,7 @@ def write_message(
     if session is not None:
         rest += f"{_SESSION}: {quote(session.session_id, '')}\r\n"
         data = b"%b\n%b" % (data, session.data)
-    head = f"NATS/1.0\r\n{_ID}: {name}/{order}{check:08x}\r\n{rest}\r\n"
+    head = f"NATS/1.0\r\n{ID}: {name}/{order}{check:08x}\r\n{rest}\r\n"
     return OutMessage(event_id, head.encode(), data)
 
 
@@ -122,7 +134,7 @@ def read_message(data: bytes, headers: Mapping[str, str] | None, now: float) -> 
         now: What time it is, on the monotonic clock.
     """
     headers = headers or {}
-    name, slash, _ = headers.get(_ID, "").rpartition("/")
+    name, slash, _ = headers.get(ID, "").rpartition("/")
     if not (slash and name and data):
         return None
     session = None

@@ -11,6 +11,7 @@ from typing import Any
 
 from attrs import frozen
 
+from hh_exporter._dialects.messages import MOST_HEADERS
 from hh_exporter._dialects.registry import DIALECTS
 from hh_exporter._fleet.plan import NANOSECONDS
 from hh_exporter._fleet.streams import ConsumerState, State, StreamState
@@ -23,9 +24,6 @@ _LEAST_WINDOW = 120
 
 _MOST_OF_STORAGE = 0.7
 _NEARLY_FULL = 0.9
-
-_HEADERS = 48_000
-"""Bytes of a message's headers at most, which the server counts to its payload."""
 
 
 @frozen(kw_only=True)
@@ -218,20 +216,21 @@ def _max_deliver(case: _Case) -> Iterator[str]:
 def _max_msg_size(case: _Case) -> Iterator[str]:
     for stream in _events(case):
         size = int(stream.config.get("max_msg_size", -1))
-        if 0 <= size < case.max_event_bytes + _HEADERS:
+        if 0 <= size < case.max_event_bytes + MOST_HEADERS:
             yield (
                 f"stream {stream.name} has max_msg_size {size:,}: larger events are dropped as "
-                f"too_large; set at least {case.max_event_bytes + _HEADERS:,}, which is "
-                f"max_event_bytes and {_HEADERS:,} for headers"
+                f"too_large; set at least {case.max_event_bytes + MOST_HEADERS:,}, which is "
+                f"max_event_bytes and {MOST_HEADERS:,} for headers"
             )
 
 
 def _max_payload(case: _Case) -> Iterator[str]:
     size = case.state.max_payload
-    if size < case.max_event_bytes + _HEADERS:
+    if size < case.max_event_bytes + MOST_HEADERS:
         yield (
             f"the server has max_payload {size:,}: larger events are dropped as too_large; set at "
-            f"least {case.max_event_bytes + _HEADERS:,}, or a smaller max_event_bytes in the apps"
+            f"least {case.max_event_bytes + MOST_HEADERS:,}, or a smaller max_event_bytes in the "
+            f"apps"
         )
 
 

@@ -10,7 +10,12 @@ from attrs import frozen
 
 from hh_exporter._outcomes import Stats
 
-__all__ = ["RelayStats"]
+__all__ = ["BALANCED", "BOOKS", "RelayStats"]
+
+BALANCED = ("recovered", "delivered", "rejected", "dropped", "returned", "queued", "in_flight")
+"""The first is the sum of all others."""
+BOOKS = (*BALANCED, "redelivered", "unconfirmed")
+"""What relays tell of their books."""
 
 
 @frozen(kw_only=True)
@@ -86,17 +91,7 @@ class RelayStats:
         Make the numbers that `hh-exporter fleet` adds up.
         """
         return {
-            "books": {
-                "recovered": self.recovered,
-                "delivered": self.delivered,
-                "rejected": self.rejected,
-                "dropped": self.dropped,
-                "returned": self.returned,
-                "queued": self.queued,
-                "in_flight": self.in_flight,
-                "redelivered": self.redelivered,
-                "unconfirmed": self.unconfirmed,
-            },
+            "books": {name: getattr(self, name) for name in BOOKS},
             "repeated": self.repeated,
             "dead_letters": self.dead_letters,
             "letters_waiting": self.letters_waiting,

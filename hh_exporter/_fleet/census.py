@@ -9,17 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
 from attrs import field, frozen
 
+from hh_exporter._fleet.books import BOOKS
+from hh_exporter._transport.answers import read_object
 from hh_exporter._transport.nats import Connection, Message
 
-__all__ = ["BOOKS", "RelayAnswer", "ask_relays"]
+__all__ = ["RelayAnswer", "ask_relays"]
 
-BOOKS = (
-    *("recovered", "delivered", "rejected", "dropped", "returned", "queued", "in_flight"),
-    *("redelivered", "unconfirmed"),
-)
 _TEXTS = ("id", "host", "version", "dialect", "health", "health_reason")
 _LONGEST = 200
 """Characters of a text."""
@@ -74,11 +71,8 @@ def _read(data: bytes) -> RelayAnswer | None:
     """
     Read an answer; None if it is none, such as that nobody is there.
     """
-    try:
-        said = orjson.loads(data)
-    except orjson.JSONDecodeError:
-        return None
-    if not isinstance(said, dict) or not isinstance(said.get("id"), str):
+    said = read_object(data)
+    if said is None or not isinstance(said.get("id"), str):
         return None
     books = said.get("books")
     numbers = books if isinstance(books, dict) else {}

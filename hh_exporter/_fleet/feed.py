@@ -29,6 +29,7 @@ from hh_exporter._fleet.hand import Hand, InHand, Out, Prefixes
 from hh_exporter._fleet.letter import Fate
 from hh_exporter._fleet.metadata import Metadata, read_metadata
 from hh_exporter._fleet.outbox import Outbox
+from hh_exporter._fleet.plan import NANOSECONDS
 from hh_exporter._fleet.pulls import Pulls
 from hh_exporter._fleet.returns import Returns
 from hh_exporter._outcomes import DropReason, Outcome
@@ -57,8 +58,6 @@ _UNHEARD: Final = 4
 
 _FILL: Final = 0.05
 """Seconds for which what has waited in the stream waits here for its batch to fill, at most."""
-
-_NANOSECONDS: Final = 1_000_000_000
 
 
 @define(eq=False, kw_only=True)
@@ -359,7 +358,7 @@ class Feed:
                 continue
             order = b"-NAK"
             if delay:
-                order += b" " + orjson.dumps({"delay": int(delay * _NANOSECONDS)})
+                order += b" " + orjson.dumps({"delay": int(delay * NANOSECONDS)})
             self._out.append((held.reply, order, "", None))
         self._leaving.clear()
 

@@ -13,13 +13,12 @@ from urllib.parse import quote, unquote
 
 from attrs import field, frozen
 
-from hh_exporter._dialects.messages import read_message
+from hh_exporter._dialects.messages import ID, MOST_HEADERS, read_message
 from hh_exporter._outcomes import DropReason, Outcome
 from hh_exporter._records import MAIN
 
 __all__ = ["DeadLetter", "Fate", "read_letter", "revive_letter", "write_letter"]
 
-_ID: Final = "Nats-Msg-Id"
 _OURS: Final = "Hh-"
 """What the headers begin with that an event keeps; others speak to the stream."""
 
@@ -35,8 +34,6 @@ _MOST_WORDS: Final = 4096
 """Bytes of the server's words."""
 _READABLE: Final = " !#$&'()*+,/:;=?@[]{}<>\"|^`"
 """What is not quoted of them, beside letters and digits."""
-_MOST_HEADERS: Final = 48_000
-"""Bytes of headers that a stream certainly takes."""
 
 
 @frozen(kw_only=True)
@@ -97,7 +94,7 @@ def write_letter(
     sequence: int,
     published_at: float,
     relay: str,
-    room: int = _MOST_HEADERS,
+    room: int = MOST_HEADERS,
 ) -> dict[str, str]:
     """
     Make the headers of a letter; it holds what the event's message held.
@@ -112,10 +109,10 @@ def write_letter(
         relay: Which relay writes.
         room: Bytes that headers may take; the server's words are left out rather than more.
     """
-    name, _, check = headers.get(_ID, f"{quote(event_id, '')}/").rpartition("/")
+    name, _, check = headers.get(ID, f"{quote(event_id, '')}/").rpartition("/")
     written = {
         **{key: value for key, value in headers.items() if key.startswith(_OURS)},
-        _ID: f"{name}/dead.{sequence}.{check.rpartition('.')[2]}",
+        ID: f"{name}/dead.{sequence}.{check.rpartition('.')[2]}",
         _OUTCOME: fate.outcome.value,
         _PUBLISHED: f"{published_at:.3f}",
         _RELAY: quote(relay, ""),
@@ -127,7 +124,7 @@ def write_letter(
     if fate.answer:
         words = fate.answer.encode("utf-8", "replace")[:_MOST_WORDS].decode("utf-8", "ignore")
         answer = quote(words.strip(), safe=_READABLE)
-        if _size(written) + len(_ANSWER) + len(answer) + 4 <= min(room, _MOST_HEADERS):
+        if _size(written) + len(_ANSWER) + len(answer) + 4 <= min(room, MOST_HEADERS):
             written[_ANSWER] = answer
     return written
 
@@ -172,12 +169,12 @@ def revive_letter(headers: Mapping[str, str], *, sequence: int, died_at: float) 
     Its id is new, since the stream may remember the event's; and the same each time, so that the
     same letter published twice, within the stream's window, is stored once.
     """
-    name, _, check = headers.get(_ID, "").rpartition("/")
+    name, _, check = headers.get(ID, "").rpartition("/")
     kept = {
         key: value for key, value in headers.items() if key.startswith(_OURS) and key not in _ADDED
     }
     moment = round(died_at * 1000)
-    return {**kept, _ID: f"{name}/again.{sequence}.{moment}.{check.rpartition('.')[2]}"}
+    return {**kept, ID: f"{name}/again.{sequence}.{moment}.{check.rpartition('.')[2]}"}
 
 
 def _size(headers: Mapping[str, str]) -> int:

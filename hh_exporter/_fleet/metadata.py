@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from attrs import frozen
 
+from hh_exporter._fleet.plan import NANOSECONDS
+
 __all__ = ["Metadata", "read_metadata"]
 
 _PREFIX = ["$JS", "ACK"]
 _PLAIN, _DOMAIN = 9, 11
 """How many tokens there are: without, and with domain and account, at least."""
-
-_NANOSECONDS = 1_000_000_000
 
 
 @frozen
@@ -50,4 +50,4 @@ def read_metadata(reply: str) -> Metadata | None:
         delivered, sequence, _, published = map(int, numbers)
     except ValueError:
         return None
-    return Metadata(sequence, delivered, published / _NANOSECONDS)
+    return Metadata(sequence, delivered, published / NANOSECONDS)

@@ -15,10 +15,14 @@ from attrs import field, frozen
 from hh_exporter._settings.kinds import Kind, seconds, whole
 from hh_exporter.exceptions import ConfigError
 
-__all__ = ["NANOSECONDS", "Names", "Plan"]
+__all__ = ["NANOSECONDS", "PREFETCH", "Names", "Plan"]
 
 NANOSECONDS = 1_000_000_000
 """The API's durations are whole numbers of them."""
+
+PREFETCH = 800
+"""Messages that a relay has in hand at most, unless it is told otherwise; the consumer's
+max_ack_pending bounds those of all relays."""
 
 _WINDOW = 600
 _DEAD_AGE = 30 * 86_400

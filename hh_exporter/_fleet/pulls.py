@@ -18,6 +18,8 @@ from typing import Final
 import orjson
 from attrs import Factory, define, frozen
 
+from hh_exporter._fleet.plan import NANOSECONDS
+
 __all__ = ["HEARTBEAT", "Pull", "Pulls"]
 
 HEARTBEAT: Final = 5
@@ -29,7 +31,6 @@ _SILENCE: Final = 2.0 * HEARTBEAT
 _AGAIN: Final = 0.25
 """Seconds after which it is asked again where nobody could answer, as in an election."""
 
-_NANOSECONDS: Final = 1_000_000_000
 _NO_RESPONDERS = "503"
 _NO_MORE, _EXPIRED, _ALIVE = "404", "408", "100"
 _COMPLETED = "batch completed"
@@ -86,8 +87,8 @@ class Pulls:
             return None
         body: dict[str, int] = {
             "batch": messages,
-            "expires": _EXPIRES * _NANOSECONDS,
-            "idle_heartbeat": HEARTBEAT * _NANOSECONDS,
+            "expires": _EXPIRES * NANOSECONDS,
+            "idle_heartbeat": HEARTBEAT * NANOSECONDS,
         }
         if self._is_next_large:
             messages = body["batch"] = 1

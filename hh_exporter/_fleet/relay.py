@@ -34,7 +34,7 @@ from hh_exporter._fleet.books import RelayStats
 from hh_exporter._fleet.feed import Feed
 from hh_exporter._fleet.link import Link
 from hh_exporter._fleet.outbox import Outbox
-from hh_exporter._fleet.plan import NANOSECONDS, Names
+from hh_exporter._fleet.plan import NANOSECONDS, PREFETCH, Names
 from hh_exporter._fleet.queue import StreamQueue
 from hh_exporter._fleet.refill import StreamRefill
 from hh_exporter._fleet.streams import State, look
@@ -50,12 +50,9 @@ from hh_exporter._version import __version__
 from hh_exporter.events import new_id
 from hh_exporter.exceptions import ConfigError
 
-__all__ = ["PREFETCH", "Relay"]
+__all__ = ["Relay"]
 
 log = get_log(__name__)
-
-PREFETCH: Final = 800
-"""Messages in hand at most; the consumer's max_ack_pending bounds those of all relays."""
 
 _BATCHES: Final = 4
 """Batches that what is in hand makes, at least."""

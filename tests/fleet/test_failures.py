@@ -15,7 +15,7 @@ import pytest
 from hh_exporter import BatchLimits
 from hh_exporter._cli._cluster import Cluster
 from hh_exporter._clock import SystemClock
-from hh_exporter._fleet.relay import PREFETCH
+from hh_exporter._fleet.plan import PREFETCH
 from tests.fleet.story import Fleet
 from tests.nats import cabled
 from tests.scripted_server import (
