@@ -88,6 +88,7 @@ class CarefulClient(Client):
             size = len(head)
             line = b"%b%d %d %d\r\n%b" % (start, number, size, size + len(data), head)
             parts += (line, data, b"\r\n")
+        self.stats["out_msgs"] += len(parts) // 3
         await self._send_command(b"".join(parts))
         if self._flush_queue is not None and self._flush_queue.empty():  # as `publish` does
             await self._flush_pending()
@@ -109,6 +110,7 @@ class CarefulClient(Client):
         if receive is None or len(answer) != _ANSWER or answer[3]:
             await super()._process_msg(sid, *answer)
         else:
+            self.stats["in_msgs"] += 1  # which has the loop turn
             receive(answer[0], answer[2])
 
     def _connect_command(self) -> bytes:
