@@ -190,7 +190,7 @@ class Link:
         while connection.is_open:
             self._bell.clear()
             if box is not None and (self.feed.asks_too_much or not self._is_asking):
-                await self._leave(box, connection)
+                await self._leave(box)
                 box = None
             if not self._is_asking:
                 self._asks_no_more.set()
@@ -210,7 +210,7 @@ class Link:
                 return
             await self._bell.wait(look)
 
-    async def _leave(self, box: Box, connection: Connection) -> None:
+    async def _leave(self, box: Box) -> None:
         """
         End what was asked for with its inbox, and take what is under way.
         """

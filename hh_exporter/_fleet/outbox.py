@@ -48,9 +48,6 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def __contains__(self, sequence: int) -> bool:
-        return sequence in self._waiting
-
     def add(self, held: InHand, fate: Fate, now: float) -> None:
         self._waiting[held.sequence] = _Letter(held, fate, now)
 

@@ -285,7 +285,7 @@ class Relay:
         self._looked.set()
 
     async def _watch(self, connection: Connection) -> None:
-        while True:
+        while connection.is_open:
             await self.clock.sleep(_LOOK)
             with suppress(ApiError):  # the next look may have more luck
                 await self._look(connection)

@@ -139,7 +139,9 @@ class Connector:
                 ping_interval=_PING,
                 max_outstanding_pings=_PINGS,
                 inbox_prefix=connection.inbox,
-                pending_size=0,  # nothing is kept for a connection that is lost
+                # Nothing is kept for a connection that is lost. Nor does a publish wait for the
+                # server then: in that wait, nats-py would swallow a cancellation.
+                pending_size=0,
                 skip_subject_validation=True,
                 error_cb=connection.note_error,
                 closed_cb=connection.note_closed,
