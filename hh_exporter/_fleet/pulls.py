@@ -20,14 +20,14 @@ from attrs import Factory, define, frozen
 
 from hh_exporter._fleet.plan import NANOSECONDS
 
-__all__ = ["Pull", "Pulls"]
+__all__ = ["HEARTBEAT", "Pull", "Pulls"]
 
-_HEARTBEAT: Final = 5
+HEARTBEAT: Final = 5
 """Seconds between two signs of life of an idle request."""
 _EXPIRES: Final = 30
 """Seconds after which a request ends, filled or not."""
 
-_SILENCE: Final = 2.0 * _HEARTBEAT
+_SILENCE: Final = 2.0 * HEARTBEAT
 _AGAIN: Final = 0.25
 """Seconds after which it is asked again where nobody could answer, as in an election."""
 
@@ -88,7 +88,7 @@ class Pulls:
         body: dict[str, int] = {
             "batch": messages,
             "expires": _EXPIRES * NANOSECONDS,
-            "idle_heartbeat": _HEARTBEAT * NANOSECONDS,
+            "idle_heartbeat": HEARTBEAT * NANOSECONDS,
         }
         if self._is_next_large:
             messages = body["batch"] = 1
