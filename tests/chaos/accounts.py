@@ -112,7 +112,7 @@ class Accounts:
         assert stats.health != "degraded", stats
         if is_alone:
             said = Counter(settlement.outcome for _, settlement in self.settlements)
-            books = (stats.delivered, stats.rejected, stats.dropped)
+            books = tuple(getattr(stats, outcome) for outcome in Outcome)
             assert tuple(said[outcome] for outcome in Outcome) == books, (said, stats)
         return stats
 
