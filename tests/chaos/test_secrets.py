@@ -104,5 +104,5 @@ async def test_a_story_of_faults_shows_no_secret(
     assert any(KEY.encode() in one.request for one in sent)
     assert any("TLS failed" in line for line in said)
     assert story.errors
-    assert {"Worker", "Transport", "Record", "Delivery", "Shipment", "Verdict"} <= shown
+    assert {"Worker", "HttpTransport", "Record", "Delivery", "Shipment", "Verdict"} <= shown
     assert {"Exporter", "Settings", "Settler", "Settlement", "DeliveryError"} <= shown
