@@ -9,22 +9,28 @@ import sys
 
 import pytest
 
-from tests.command import call, run
+from hh_exporter._cli._fleet_demo import fleet_demo
+from hh_exporter._cli._report import Report
+from hh_exporter._collector import Collector
+from tests.command import call
 from tests.nats import needs_server
 
 
 @needs_server
-async def test_a_fleet_loses_nothing_when_parts_of_it_die() -> None:
+async def test_a_fleet_loses_nothing_when_parts_of_it_die(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     """
     All that was pushed arrives once, and the books of those who are left say so.
     """
-    finished = await run("demo", "--fleet")
+    is_right = await fleet_demo(Collector(), Report(), keep=False)
+    shown = capsys.readouterr()
 
-    assert finished.status == 0, finished.stderr
-    assert "relay 1 is killed" in finished.stderr
-    assert re.search(r"server n\d, which led the stream, is killed", finished.stderr)
+    assert is_right, shown
+    assert "relay 1 is killed" in shown.err
+    assert re.search(r"server n\d, which led the stream, is killed", shown.err)
     assert "All books balance.\nAll 1,440 events arrived as they were pushed, each once." in (
-        finished.stdout
+        shown.out
     )
 
 

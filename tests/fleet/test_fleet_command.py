@@ -14,9 +14,12 @@ from typing import Any
 
 import pytest
 
+from hh_exporter import JetStream
 from hh_exporter._cli._cluster import Cluster
-from hh_exporter._cli.fleet import tell_age
-from tests.command import call, finish, run, started
+from hh_exporter._cli.fleet import Watch, tell_age
+from hh_exporter._clock import SystemClock
+from hh_exporter._fleet.plan import Names
+from tests.command import Finished, call, finish, run, started
 from tests.nats import Client, connected
 
 SETUP = ("relay", "--setup", "--max-bytes", "40MB")
@@ -66,6 +69,18 @@ def relay(name: str, **more: Any) -> dict[str, Any]:
     }
 
 
+async def fleet(
+    cluster: Cluster, capsys: pytest.CaptureFixture[str], *, as_json: bool = False
+) -> Finished:
+    """
+    Do what `hh-exporter fleet` does, in this process.
+    """
+    watch = Watch(JetStream(cluster.servers), Names(), SystemClock(), as_json)
+    await watch.run(None)
+    shown = capsys.readouterr()
+    return Finished(0 if watch.is_safe else 1, shown.out, shown.err)
+
+
 async def test_setup_says_what_it_did(nats_server: Cluster) -> None:
     """
     First all is created; then all is there; and what differs is named, and ends it with 1.
@@ -89,7 +104,7 @@ async def test_setup_says_what_it_did(nats_server: Cluster) -> None:
     assert "nats stream edit and nats consumer edit change what is there" in other.stderr
 
 
-async def test_a_fleet_is_shown(nats_server: Cluster) -> None:
+async def test_a_fleet_is_shown(nats_server: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
     """
     Streams, consumer and relays have a line each; and what of no relay came is not shown.
     """
@@ -104,7 +119,7 @@ async def test_a_fleet_is_shown(nats_server: Cluster) -> None:
     async with answering(nats_server, *answers) as client:
         await client.publish(SUBJECT, b"{}")
         await client.publish("hh_exporter.dead.legacy", b"{}")
-        finished = await run("fleet", *servers)
+        finished = await fleet(nats_server, capsys)
 
     assert (finished.status, finished.stderr) == (0, "")
     lines = [line.split() for line in finished.stdout.splitlines()]
@@ -118,7 +133,7 @@ async def test_a_fleet_is_shown(nats_server: Cluster) -> None:
     assert "2 relays, 1 dead letter" in finished.stdout
 
 
-async def test_json_says_the_same(nats_server: Cluster) -> None:
+async def test_json_says_the_same(nats_server: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
     """
     One line has all that is shown, and the rates between two looks.
     """
@@ -126,7 +141,7 @@ async def test_json_says_the_same(nats_server: Cluster) -> None:
     await run(*SETUP, *servers)
     async with answering(nats_server, relay("1")) as client:
         await client.publish(SUBJECT, b"{}")
-        finished = await run("fleet", "--json", *servers)
+        finished = await fleet(nats_server, capsys, as_json=True)
     told = json.loads(finished.stdout)
 
     assert finished.stdout.count("\n") == 1
@@ -146,14 +161,16 @@ async def test_json_says_the_same(nats_server: Cluster) -> None:
     assert (told["published_per_second"], told["delivered_per_second"]) == (0.0, 0.0)
 
 
-async def test_what_loses_events_ends_it_with_1(nats_server: Cluster) -> None:
+async def test_what_loses_events_ends_it_with_1(
+    nats_server: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
     """
     A setting that loses events is named, also where nothing is lost yet; others are warned of.
     """
     async with connected(nats_server) as client:
         await client.make_stream("HH_EVENTS", "hh_exporter.events.>", discard="old")
-    finished = await run("fleet", "--servers", nats_server.servers)
-    told = await run("fleet", "--json", "--servers", nats_server.servers)
+    finished = await fleet(nats_server, capsys)
+    told = await fleet(nats_server, capsys, as_json=True)
 
     assert finished.status == told.status == 1
     assert "this loses events: stream HH_EVENTS has discard old" in finished.stdout
@@ -162,14 +179,16 @@ async def test_what_loses_events_ends_it_with_1(nats_server: Cluster) -> None:
     assert keys == {"missing": True, "discard": True, "max_bytes": False}
 
 
-async def test_more_relays_than_the_consumer_serves_are_warned_of(nats_server: Cluster) -> None:
+async def test_more_relays_than_the_consumer_serves_are_warned_of(
+    nats_server: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
     """
     What relays that run want to hold, together, is compared with what they may.
     """
     await run(*SETUP, "--servers", nats_server.servers)
     answers = [relay(str(n), prefetch=6_000) for n in range(2)]
     async with answering(nats_server, *answers, relay("other", dialect="v1")):
-        finished = await run("fleet", "--json", "--servers", nats_server.servers)
+        finished = await fleet(nats_server, capsys, as_json=True)
 
     assert finished.status == 0
     [advice] = json.loads(finished.stdout)["warnings"]
