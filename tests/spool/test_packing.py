@@ -91,7 +91,11 @@ def test_what_is_packed_is_read_as_it_was(value: dict[str, str]) -> None:
     assert unpacked(packed(data)) == unpacked(data) == data
 
 
-@pytest.mark.parametrize("data", [b"", b"x", b"xyz", b"text", pack(TEXT.encode())[:-3]])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"x", b"xyz", b"text", pack(TEXT.encode())[:-3]],
+    ids=["nothing", "x", "xyz", "text", "cut"],  # isal packs in more than one way
+)
 def test_what_is_damaged_is_read_as_it_is(data: bytes) -> None:
     """
     It is no JSON, which shows where an event is expected.
