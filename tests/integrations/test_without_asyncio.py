@@ -146,7 +146,9 @@ async def test_a_plain_script_sends_what_it_recorded_when_it_is_told_to_end(
     assert begun <= asked(server)
     assert (asked(server) - begun).total() <= 1  # which was cut off before its model began
     assert not server.duplicates()
-    assert [event["error"] for event in server.created if event.get("error")] == [error]
+    errors = [event["error"] for event in server.created if event.get("error")]
+    is_between = not errors and all(event.get("response") for event in server.created)
+    assert errors == [error] or is_between  # no call was under way just then
     assert done.status == status
 
 
