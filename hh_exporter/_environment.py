@@ -28,12 +28,12 @@ from hh_exporter._outcomes import Settlement
 from hh_exporter._settings.batch import BatchLimits
 from hh_exporter._settings.hooks import BeforeSend
 from hh_exporter._settings.jetstream import JetStream
-from hh_exporter._settings.kinds import Kind, choice, flag, seconds, share, text, whole
+from hh_exporter._settings.kinds import Kind, choice, flag, is_address, seconds, share, text, whole
 from hh_exporter._settings.queue import QueueLimits
 from hh_exporter._settings.retry import RetryPolicy
 from hh_exporter._settings.secret import Secret, hidden
 from hh_exporter._settings.spool import Spool
-from hh_exporter._transport.addresses import is_base_url, is_loopback, server_of
+from hh_exporter._transport.addresses import is_loopback, server_of
 from hh_exporter._transport.trust import find_trust
 from hh_exporter.exceptions import ConfigError
 
@@ -67,7 +67,7 @@ _api_key: Kind[Secret] = Kind(
 )
 _base_url: Kind[str] = Kind(
     "an http:// or https:// address without user, password, query or fragment",
-    is_base_url,
+    lambda v: is_address(v, "http", "https"),
     str.strip,
     secret=True,  # it may hold a password by mistake
 )

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from attrs import field, frozen
 from attrs.validators import optional
 
-from hh_exporter._settings.kinds import Kind, text, whole
+from hh_exporter._settings.kinds import Kind, is_address, text, whole
 from hh_exporter._settings.secret import Secret, discreet, hidden
 from hh_exporter._settings.spool import expanded, to_path
 from hh_exporter.exceptions import ConfigError
@@ -33,23 +33,11 @@ def subject_of(place: str) -> str | None:
 
 
 def _are_addresses(value: Any) -> bool:
-    return isinstance(value, tuple) and bool(value) and all(map(_is_address, value))
+    return isinstance(value, tuple) and bool(value) and all(map(_is_server, value))
 
 
-def _is_address(value: Any) -> bool:
-    try:
-        url = urlsplit(value)
-        port = url.port
-    except (ValueError, AttributeError, TypeError):
-        return False
-    return (
-        isinstance(value, str)
-        and url.scheme in ("nats", "tls")
-        and bool(url.hostname)
-        and port != 0
-        and not (url.username or url.password or url.query or url.fragment or url.path.strip("/"))
-        and not re.search(r"\s", value)
-    )
+def _is_server(value: Any) -> bool:
+    return is_address(value, "nats", "tls") and not urlsplit(value).path.strip("/")
 
 
 def _split(value: str) -> tuple[str, ...]:

@@ -7,16 +7,28 @@ setting and its range, never a secret.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from math import inf
 from sys import float_info
 from typing import Any, Generic, TypeVar
+from urllib.parse import urlsplit
 
 from attrs import Attribute, frozen
 
 from hh_exporter.exceptions import ConfigError
 
-__all__ = ["Kind", "choice", "factor", "flag", "seconds", "share", "text", "whole"]
+__all__ = [
+    "Kind",
+    "choice",
+    "factor",
+    "flag",
+    "is_address",
+    "seconds",
+    "share",
+    "text",
+    "whole",
+]
 
 T = TypeVar("T")
 
@@ -123,6 +135,25 @@ def flag() -> Kind[bool]:
             raise ValueError from None
 
     return Kind("true or false", lambda v: isinstance(v, bool), parse)
+
+
+def is_address(value: Any, *schemes: str) -> bool:
+    """
+    Whether *value* is an address of a server, and nothing but: no user, no password, no query.
+    """
+    try:
+        url = urlsplit(value)
+        port = url.port
+    except (ValueError, AttributeError, TypeError):
+        return False
+    return (
+        isinstance(value, str)
+        and url.scheme in schemes
+        and bool(url.hostname)
+        and port != 0
+        and not (url.username or url.password or url.query or url.fragment)
+        and not re.search(r"\s", value)
+    )
 
 
 def text() -> Kind[str]:

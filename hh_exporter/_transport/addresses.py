@@ -1,36 +1,15 @@
 """
-Which addresses a server may have, which of them are the same, and which are this machine.
+Which addresses are of the same server, and which are this machine.
 
 By name and number alone: nothing is looked up.
 """
 
 from __future__ import annotations
 
-import re
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Any
 from urllib.parse import urlsplit
 
-__all__ = ["is_base_url", "is_loopback", "parse_address", "server_of"]
-
-
-def is_base_url(value: Any) -> bool:
-    """
-    Whether *value* is an address of HTTP, to which paths can be appended.
-    """
-    try:
-        url = urlsplit(value)
-        port = url.port
-    except (ValueError, AttributeError, TypeError):
-        return False
-    return (
-        isinstance(value, str)
-        and url.scheme in ("http", "https")
-        and bool(url.hostname)
-        and port != 0
-        and not (url.username or url.password or url.query or url.fragment)
-        and not re.search(r"\s", value)
-    )
+__all__ = ["is_loopback", "parse_address", "server_of"]
 
 
 def server_of(address: str) -> tuple[object, ...]:
