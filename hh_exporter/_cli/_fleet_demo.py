@@ -145,7 +145,7 @@ class FleetDemo:
             UndoneError: Something does not come about in time.
         """
         async with AsyncExitStack() as stack:
-            self._say("starting three NATS servers, two relays and a collector")
+            self.report.say("starting three NATS servers, two relays and a collector")
             cluster = await stack.enter_async_context(Cluster())
             access = JetStream(cluster.servers)
             async with connected(access, "operator", self.clock) as connection:
@@ -159,16 +159,16 @@ class FleetDemo:
             stack.push_async_callback(self._end_relays)
             for name in ("relay 1", "relay 2"):
                 self._relays.append(await self._start_relay(name, cluster))
-            await self._until_relays(access, 2)
+            await self._until_told(access, lambda relay: relay.answer, "did not start")
             exporter = make_exporter(jetstream=cluster.servers, dialect=self.dialect)
             first = len(events) // _FIRST
             async with exporter:
                 await self._push(exporter, events[:first])
                 if not await self._until_empty(access, first):
                     raise UndoneError("the relays did not deliver in time")
-                self._say(f"{first:,} events have been delivered")
+                self.report.say(f"{first:,} events have been delivered")
                 self.is_down = True
-                self._say("the API fails from now on: HTTP 503")
+                self.report.say("the API fails from now on: HTTP 503")
                 pushing = asyncio.create_task(self._push(exporter, events[first:]))
                 try:
                     await self._harm(cluster, access, exporter, len(events))
@@ -191,21 +191,20 @@ class FleetDemo:
         """
         Kill what is to be killed while the API fails, and have it work again.
         """
-        async with connected(access, "operator", self.clock) as connection:
-            await self._until_holding(connection)
+        await self._until_told(access, lambda relay: relay.holds, "took no events")
         first = self._relays[0]
         first.process.kill()
         await first.process.wait()
         first.is_killed = True
         held = first.books["queued"] + first.books["in_flight"]
-        self._say(f"relay 1 is killed, with {held:,} events in hand")
+        self.report.say(f"relay 1 is killed, with {held:,} events in hand")
         half = exporter.stats().relayed + (count - exporter.stats().relayed) // 2
         leader = await cluster.leader_of(self._names.stream)
         await cluster.kill(leader)
-        self._say(f"server n{leader}, which led the stream, is killed")
+        self.report.say(f"server n{leader}, which led the stream, is killed")
         await self._until(lambda: exporter.stats().relayed > half, "another server leads")
         self.is_down = False
-        self._say("the API works again")
+        self.report.say("the API works again")
 
     async def _start_relay(self, name: str, cluster: Cluster) -> _Relay:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("HH_")}
@@ -227,30 +226,25 @@ class FleetDemo:
         for relay in self._relays:
             await relay.process.wait()
 
-    async def _ask(self, connection: Connection) -> list[RelayAnswer]:
+    async def _ask(self, connection: Connection) -> None:
         answers = await ask_relays(connection, self._names.relays, _ANSWER)
         for relay in self._relays:
             for answer in answers:
                 if answer.pid == relay.process.pid:
                     relay.answer = answer
-        return answers
 
-    async def _until_relays(self, access: JetStream, count: int) -> None:
-        async with connected(access, "operator", self.clock) as connection:
-            give_up = self.clock.now() + _PATIENCE
-            while len(await self._ask(connection)) < count:
-                if self.clock.now() > give_up:
-                    raise UndoneError("the relays did not start in time")
-
-    async def _until_holding(self, connection: Connection) -> None:
+    async def _until_told(
+        self, access: JetStream, condition: Callable[[_Relay], object], what: str
+    ) -> None:
         """
-        Wait until both relays have events that they can't deliver.
+        Ask the relays until what they tell fulfils *condition*; *what* they did not, else.
         """
         give_up = self.clock.now() + _PATIENCE
-        while not all(relay.holds for relay in self._relays):
-            if self.clock.now() > give_up:
-                raise UndoneError("the relays took no events in time")
-            await self._ask(connection)
+        async with connected(access, "operator", self.clock) as connection:
+            while not all(map(condition, self._relays)):
+                if self.clock.now() > give_up:
+                    raise UndoneError(f"the relays {what} in time")
+                await self._ask(connection)
 
     async def _until_empty(self, access: JetStream, count: int) -> bool:
         """
@@ -304,6 +298,3 @@ class FleetDemo:
     @property
     def _delivered(self) -> int:
         return sum(relay.books.get("delivered", 0) for relay in self._relays)
-
-    def _say(self, text: str) -> None:
-        self.report.say(text)
