@@ -13,7 +13,7 @@ from attrs import field, frozen
 
 from hh_exporter._collector.filters import Filter, Sql
 from hh_exporter._collector.rows import EventRow, SessionRow
-from hh_exporter._collector.summary import SUMMARY, short
+from hh_exporter._collector.summary import NARROW, short
 
 if TYPE_CHECKING:
     import sqlite3
@@ -44,11 +44,21 @@ Shown: TypeAlias = dict[str, Any]
 
 WITH_TEXTS: Final = "events CROSS JOIN texts USING (id)"  # in this order
 
+_SHOWN: Final = {
+    **{name: f"events.{name}" for name in NARROW if name != "size"},
+    "user": "coalesce(events.user, sessions.user)",
+    "session_name": "sessions.name",
+    "input": "texts.input",
+    "output": "texts.output",
+}
+"""What is shown of an event, and where it is found."""
+
 _EXAMINED_ROWS: Final = 100_000
 _EXAMINED_BYTES: Final = 32 * 2**20  # of texts that are searched
 _PAGE_BYTES: Final = 2**20
 _ROW_BYTES: Final = 2**8  # about what a row has beside its text
-_COLUMNS: Final = ", ".join(f"events.{name}" for name in SUMMARY)
+_COLUMNS: Final = ", ".join(_SHOWN.values())
+_WITH_SESSIONS: Final = f"{WITH_TEXTS} LEFT JOIN sessions ON sessions.short_id = events.session_id"
 
 
 @frozen
@@ -171,21 +181,17 @@ def updated(db: sqlite3.Connection, wanted: Filter, row_ids: list[int]) -> list[
     # Few rows: there is no need to look at how much text they have.
     among = Sql(f"events.id IN ({', '.join('?' * len(row_ids))})", tuple(row_ids))
     sql = wanted.columns() & among & wanted.texts()
-    rows = select(db, _COLUMNS, _source(wanted), sql, "ORDER BY events.id")
-    return [_shown(row) for row in rows]
+    return _select_shown(db, sql, "ORDER BY events.id")
 
 
 def one_event(db: sqlite3.Connection, row_id: int) -> Summarized | None:
     """
     Read the event with that row number; None if there is none or no more.
     """
-    row = select(
-        db,
-        f"{_COLUMNS}, CAST(event AS BLOB)",
-        WITH_TEXTS,
-        Sql("events.id = ?", (row_id,)),
-    ).fetchone()
-    return row and Summarized(_shown(row[:-1]), row[-1])
+    its = Sql("events.id = ?", (row_id,))
+    for summary in _select_shown(db, its):
+        return Summarized(summary, select(db, "CAST(event AS BLOB)", WITH_TEXTS, its).fetchone()[0])
+    return None
 
 
 def one_session(
@@ -200,11 +206,11 @@ def one_session(
     ).fetchone()
     if known is None:
         return None
-    theirs = Sql("session_id = ? AND id > ?", (short(session_id), after))
-    rows = select(db, _COLUMNS, "events", theirs, f"ORDER BY id LIMIT {limit + 1}").fetchall()
-    events = [_shown(row) for row in rows[:limit]]
+    theirs = Sql("events.session_id = ? AND events.id > ?", (short(session_id), after))
+    found = _select_shown(db, theirs, f"ORDER BY events.id LIMIT {limit + 1}")
+    events = found[:limit]
     whole_id, properties, time = known
-    following = events[-1]["id"] if len(rows) > limit else None
+    following = events[-1]["id"] if len(found) > limit else None
     return SessionView(whole_id, properties, time, Page(events, following))
 
 
@@ -291,8 +297,7 @@ def _summaries(
     db: sqlite3.Connection, wanted: Filter, first: int, last: int, limit: int
 ) -> list[Shown]:
     rest = f"ORDER BY events.id DESC LIMIT {limit}"
-    rows = select(db, _COLUMNS, _source(wanted), _conditions(wanted, first, last), rest)
-    return [_shown(row) for row in rows]
+    return _select_shown(db, _conditions(wanted, first, last), rest)
 
 
 def _source(wanted: Filter) -> str:
@@ -307,5 +312,11 @@ def _between(first: int, last: int) -> Sql:
     return Sql("events.id BETWEEN ? AND ?", (first, last))
 
 
+def _select_shown(db: sqlite3.Connection, sql: Sql, rest: str = "") -> list[Shown]:
+    return [_shown(row) for row in select(db, _COLUMNS, _WITH_SESSIONS, sql, rest)]
+
+
 def _shown(row: tuple[Any, ...]) -> Shown:
-    return dict(zip(SUMMARY, row, strict=True))
+    shown = dict(zip(_SHOWN, row, strict=True))
+    shown["preview"] = {name: shown.pop(name) for name in ("input", "output")}
+    return shown

@@ -1,22 +1,40 @@
 """
-Rows of the database, as objects.
+Rows of the database as objects, and how they are written.
 
-A text is JSON that is kept as it is, and parsed only where it is looked into.
+A text is JSON that is kept as it is. It is parsed once to be written, for all columns
+that lists read, and afterwards only where it is looked into.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 from attrs import field, frozen
 
-from hh_exporter._collector.summary import COLUMNS, MAX_TEXT, short, summarize
+from hh_exporter._collector.preview import preview
+from hh_exporter._collector.summary import MAX_TEXT, NARROW, short, summarize, user_of
 
-__all__ = ["NARROW", "EventRow", "SessionRow", "narrow"]
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Sequence
 
-NARROW: Final = ("id", "time", "event_id", "session_id", *COLUMNS, "path", "size")
-"""The columns of an event's narrow row."""
+__all__ = ["EventRow", "SessionRow", "insert", "named", "rewrite"]
+
+_ADD_EVENT: Final = "INSERT INTO events ({}) VALUES ({})".format(  # noqa: S608 - all ours
+    ", ".join(NARROW), ", ".join("?" * len(NARROW))
+)
+_SET_EVENT: Final = "UPDATE events SET {} WHERE id = ?".format(  # noqa: S608 - all ours
+    ", ".join(f"{name} = ?" for name in NARROW)
+)
+_ADD_TEXT: Final = (
+    "INSERT INTO texts (id, event_id, session_id, input, output, event) "
+    "VALUES (?, ?, ?, ?, ?, CAST(? AS TEXT))"
+)
+_SET_TEXT: Final = (
+    "UPDATE texts SET id = ?, event_id = ?, session_id = ?, input = ?, output = ?, "
+    "event = CAST(? AS TEXT) WHERE id = ?"
+)
 
 
 @frozen
@@ -48,12 +66,37 @@ class SessionRow:
     """When it was first seen, in Unix milliseconds."""
 
 
-def narrow(row_id: int, row: EventRow) -> tuple[object, ...]:
+def insert(db: sqlite3.Connection, first_id: int, events: Sequence[EventRow]) -> None:
     """
-    Make the values of NARROW.
+    Store *events* under ids from *first_id* on.
     """
-    start, *rest = summarize(orjson.loads(row.event)).columns()
-    return (
+    ids = range(first_id, first_id + len(events))
+    rows = [*map(_columns, ids, events)]
+    db.executemany(_ADD_EVENT, (narrow for narrow, _ in rows))
+    db.executemany(_ADD_TEXT, (wide for _, wide in rows))
+
+
+def rewrite(db: sqlite3.Connection, row_id: int, row: EventRow) -> None:
+    """
+    Store an event in place of the one that has this id.
+    """
+    narrow, wide = _columns(row_id, row)
+    db.execute(_SET_EVENT, (*narrow, row_id))
+    db.execute(_SET_TEXT, (*wide, row_id))
+
+
+def named(properties: dict[str, Any]) -> tuple[str | None, str | None]:
+    """
+    Find the name and the user of a session in its *properties*.
+    """
+    name = properties.get("session_name")
+    return (name[:MAX_TEXT] if type(name) is str and name else None), user_of(properties)
+
+
+def _columns(row_id: int, row: EventRow) -> tuple[tuple[object, ...], tuple[object, ...]]:
+    event = orjson.loads(row.event)
+    start, *rest = summarize(event).columns()
+    narrow = (
         row_id,
         row.time,
         short(row.event_id),
@@ -63,3 +106,6 @@ def narrow(row_id: int, row: EventRow) -> tuple[object, ...]:
         row.path[:MAX_TEXT],
         len(row.event),
     )
+    previewed = preview(event)
+    wide = (row_id, row.event_id, row.session_id, previewed.input, previewed.output, row.event)
+    return narrow, wide

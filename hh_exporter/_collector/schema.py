@@ -1,8 +1,8 @@
 """
 The collector's database file: its tables, and which program it belongs to.
 
-An event is two rows: a narrow one, to list and to count, and its text. Rows of
-events leave only from the front, so that their ids have no gaps.
+An event is two rows: a narrow one, to list and to count, and one with its text. Rows
+of events leave only from the front, so that their ids have no gaps.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from __future__ import annotations
 import sqlite3
 from typing import TYPE_CHECKING, Final
 
-from hh_exporter._collector.summary import short
+import orjson
+
+from hh_exporter._collector.rows import EventRow, named, rewrite
 from hh_exporter.events import new_id
 from hh_exporter.exceptions import ExporterError
 
@@ -20,10 +22,21 @@ if TYPE_CHECKING:
 __all__ = ["claim", "connect"]
 
 _APPLICATION_ID: Final = int.from_bytes(b"hhco", "big")
-_VERSION: Final = 5
+_VERSION: Final = 6
 _MAX_LOG_BYTES: Final = 64 * 2**20
 
 _BY_EVENT_ID: Final = "CREATE INDEX events_by_event_id ON events (event_id)"
+_TEXTS: Final = """
+    CREATE TABLE {} (
+        id INTEGER PRIMARY KEY,
+        event_id TEXT NOT NULL,
+        session_id TEXT NOT NULL,
+        input TEXT,
+        output TEXT,
+        event TEXT NOT NULL
+    )
+"""
+"""The longest is last: what stands before it is read without it."""
 
 _TABLES: Final = (
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
@@ -45,23 +58,22 @@ _TABLES: Final = (
         duration NUMERIC,
         error TEXT,
         parent_id TEXT,
+        user TEXT,
+        time_to_first_token NUMERIC,
+        rating NUMERIC,
+        note TEXT,
         path TEXT NOT NULL,
         size INTEGER NOT NULL
     )
     """,
-    """
-    CREATE TABLE texts (
-        id INTEGER PRIMARY KEY,
-        event_id TEXT NOT NULL,
-        session_id TEXT NOT NULL,
-        event TEXT NOT NULL
-    )
-    """,
+    _TEXTS.format("texts"),
     """
     CREATE TABLE sessions (
         id INTEGER PRIMARY KEY,
         short_id TEXT NOT NULL UNIQUE,
         session_id TEXT NOT NULL,
+        name TEXT,
+        user TEXT,
         properties TEXT NOT NULL,
         time INTEGER NOT NULL,
         has_events INTEGER NOT NULL,
@@ -75,21 +87,32 @@ _TABLES: Final = (
 )
 """Ids are shortened, but in `texts` and in `sessions.session_id`, where they are whole."""
 
-_FROM_VERSION_4: Final = (
-    "ALTER TABLE events ADD COLUMN parent_id TEXT",
-    """
-    UPDATE events SET parent_id = short(json_extract(event, '$.parent_id'))
-    FROM texts WHERE texts.id = events.id AND instr(event, '"parent_id":')
-        AND json_valid(event) AND json_type(event, '$.parent_id') = 'text'
-    """,
+_FROM_VERSION_5: Final = (
+    "ALTER TABLE events ADD COLUMN user TEXT",
+    "ALTER TABLE events ADD COLUMN time_to_first_token NUMERIC",
+    "ALTER TABLE events ADD COLUMN rating NUMERIC",
+    "ALTER TABLE events ADD COLUMN note TEXT",
+    "ALTER TABLE sessions ADD COLUMN name TEXT",
+    "ALTER TABLE sessions ADD COLUMN user TEXT",
+    _TEXTS.format("new_texts"),
+    "INSERT INTO new_texts SELECT id, event_id, session_id, NULL, NULL, event FROM texts",
+    "DROP TABLE texts",
+    "ALTER TABLE new_texts RENAME TO texts",
 )
+_FROM_VERSION_4: Final = ("ALTER TABLE events ADD COLUMN parent_id TEXT", *_FROM_VERSION_5)
 _FROM_VERSION_3: Final = (
     _BY_EVENT_ID,
     "ALTER TABLE sessions ADD COLUMN has_root INTEGER NOT NULL DEFAULT 1",
     "UPDATE sessions SET has_root = 0 WHERE properties = '{}'",
     *_FROM_VERSION_4,
 )
-_STEPS: Final = {0: _TABLES, 3: _FROM_VERSION_3, 4: _FROM_VERSION_4, _VERSION: ()}
+_STEPS: Final = {
+    0: _TABLES,
+    3: _FROM_VERSION_3,
+    4: _FROM_VERSION_4,
+    5: _FROM_VERSION_5,
+    _VERSION: (),
+}
 """What each version lacks; 0 is an empty file."""
 
 
@@ -111,16 +134,33 @@ def claim(db: sqlite3.Connection, name: str) -> None:
     with db:
         db.execute("BEGIN IMMEDIATE")  # fails now, where an insert would later
         version = _version(db, name)
-        db.create_function("short", 1, short, deterministic=True)
         for statement in _STEPS[version]:
             db.execute(statement)
         if version != _VERSION:
+            _read_again(db)
             db.execute(f"PRAGMA user_version = {_VERSION}")
         if not version:
             db.execute("INSERT INTO meta VALUES ('store', ?)", (new_id(),))
             db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
     db.execute("PRAGMA journal_mode = WAL")
     db.execute(f"PRAGMA journal_size_limit = {_MAX_LOG_BYTES}")
+
+
+def _read_again(db: sqlite3.Connection) -> None:
+    """
+    Fill in what lists show of events and sessions that were stored when they showed less.
+    """
+    texts = db.execute(
+        "SELECT id, CAST(event AS BLOB), texts.event_id, texts.session_id, path, time "
+        "FROM events JOIN texts USING (id)"
+    )
+    for row_id, *values in texts:
+        rewrite(db, row_id, EventRow(*values))
+    sessions = db.execute("SELECT id, CAST(properties AS BLOB) FROM sessions")
+    db.executemany(
+        "UPDATE sessions SET name = ?, user = ? WHERE id = ?",
+        ((*named(orjson.loads(properties)), row_id) for row_id, properties in sessions),
+    )
 
 
 def _version(db: sqlite3.Connection, name: str) -> int:

@@ -35,7 +35,7 @@ from hh_exporter._collector.lists import (
     session_rows,
 )
 from hh_exporter._collector.reader import Reader
-from hh_exporter._collector.rows import NARROW, EventRow, SessionRow, narrow
+from hh_exporter._collector.rows import EventRow, SessionRow, insert, named
 from hh_exporter._collector.schema import claim, connect
 from hh_exporter._collector.sessions import merged
 from hh_exporter._collector.summary import short
@@ -70,12 +70,6 @@ _ADD_SESSION: Final = (
     "INSERT INTO sessions (short_id, session_id, properties, time, has_events, has_root) "
     "VALUES (?, ?, '{}', ?, 1, 0) "
     "ON CONFLICT (short_id) DO UPDATE SET has_events = 1 WHERE NOT has_events"
-)
-_ADD_EVENT: Final = "INSERT INTO events ({}) VALUES ({})".format(  # noqa: S608 - all ours
-    ", ".join(NARROW), ", ".join("?" * len(NARROW))
-)
-_ADD_TEXT: Final = (
-    "INSERT INTO texts (id, event_id, session_id, event) VALUES (?, ?, ?, CAST(? AS TEXT))"
 )
 
 
@@ -278,19 +272,10 @@ class Store:
             return update(db, event_id, said)
 
     def _insert(self, events: Sequence[EventRow]) -> None:
-        following = last_event(self._db) + 1
-        ids = range(following, following + len(events))
         self._db.executemany(
             _ADD_SESSION, ((short(row.session_id), row.session_id, row.time) for row in events)
         )
-        self._db.executemany(_ADD_EVENT, map(narrow, ids, events))
-        self._db.executemany(
-            _ADD_TEXT,
-            (
-                (row_id, row.event_id, row.session_id, row.event)
-                for row_id, row in zip(ids, events, strict=True)
-            ),
-        )
+        insert(self._db, last_event(self._db) + 1, events)
 
     def _describe(self, session: SessionRow) -> None:
         known = self._db.execute(
@@ -303,10 +288,16 @@ class Store:
             # What is said again and again must not pile up.
             properties = both if len(both) <= _MAX_PROPERTIES else properties
         self._db.execute(
-            "INSERT INTO sessions (short_id, session_id, properties, time, has_events, has_root) "
-            "VALUES (?, ?, CAST(? AS TEXT), ?, 0, 1) "
-            "ON CONFLICT (short_id) DO UPDATE SET properties = excluded.properties, has_root = 1",
-            (short(session.session_id), session.session_id, properties, session.time),
+            "INSERT INTO sessions "
+            "(short_id, session_id, name, user, properties, time, has_events, has_root) "
+            "VALUES (?, ?, ?, ?, CAST(? AS TEXT), ?, 0, 1) ON CONFLICT (short_id) DO UPDATE SET "
+            "name = excluded.name, user = excluded.user, "
+            "properties = excluded.properties, has_root = 1",
+            (
+                *(short(session.session_id), session.session_id),
+                *named(orjson.loads(properties)),
+                *(properties, session.time),
+            ),
         )
 
     def _prune(self, events: Sequence[EventRow], sessions: Sequence[SessionRow]) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias
 
 from attrs import astuple, fields, frozen
 
-__all__ = ["COLUMNS", "MAX_TEXT", "SUMMARY", "Summary", "short", "summarize"]
+__all__ = ["COLUMNS", "MAX_TEXT", "NARROW", "Summary", "short", "summarize", "user_of"]
 
 MAX_TEXT: Final = 200
 """Characters of a text, at most."""
@@ -51,6 +51,14 @@ class Summary:
     """Why it failed, or "cancelled", which the exporter writes and no list counts as an error."""
     parent_id: str | None
     """The event or the session that led to it, shortened as ids are."""
+    user: str | None
+    """Whose program it came from: an id, an address or a name."""
+    time_to_first_token: float | None
+    """In milliseconds."""
+    rating: float | None
+    """What people think of it: from 1 to 5 if they said it on the collector's page."""
+    note: str | None
+    """The same in words."""
 
     def columns(self) -> tuple[object, ...]:
         """
@@ -61,8 +69,8 @@ class Summary:
 
 COLUMNS: Final = tuple(field.name for field in fields(Summary))
 
-SUMMARY: Final = ("id", "time", "event_id", "session_id", *COLUMNS, "path")
-"""The keys of the JSON object that shows one stored event."""
+NARROW: Final = ("id", "time", "event_id", "session_id", *COLUMNS, "path", "size")
+"""The columns of an event's narrow row."""
 
 
 def short(name: str) -> str:
@@ -84,6 +92,7 @@ def summarize(event: Json) -> Summary:
     (`config` and `metadata`); the vendor's daemon has all of it in `metadata`.
     """
     config, inputs, metadata = (_object(event, name) for name in ("config", "inputs", "metadata"))
+    feedback = _object(event, "feedback")
     usages = (_object(event, "usage"), _object(inputs, "usage"), metadata)
     duration = _number(event.get("duration"), inputs.get("duration"))
     end = _number(event.get("end_time"))
@@ -115,7 +124,25 @@ def summarize(event: Json) -> Summary:
         duration,
         _text(event.get("error"), inputs.get("error"), limit=_MAX_ERROR),
         short(parent) if type(parent := event.get("parent_id")) is str else None,
+        user_of(event),
+        _number(_object(event, "metrics").get("time_to_first_token")),
+        _number(feedback.get("rating")),
+        _text(feedback.get("note")),
     )
+
+
+def user_of(event: Json) -> str | None:
+    """
+    Find whom the user properties of an event or a session name.
+    """
+    properties = _object(event, "user_properties")
+    for name in ("user_id", "id", "email", "name"):
+        value = properties.get(name)
+        if type(value) is int:  # many databases count their users
+            value = str(value)
+        if (text := _text(value)) is not None:
+            return text
+    return None
 
 
 def _object(parent: Json, name: str) -> Json:

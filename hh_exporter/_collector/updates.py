@@ -14,7 +14,7 @@ import orjson
 from attrs import evolve
 
 from hh_exporter._collector.encoding import encode
-from hh_exporter._collector.rows import NARROW, EventRow, narrow
+from hh_exporter._collector.rows import EventRow, named, rewrite
 from hh_exporter._collector.summary import short
 from hh_exporter.exceptions import ExporterError
 
@@ -35,9 +35,6 @@ _FIND_EVENT: Final = (
 )
 _FIND_SESSION: Final = (
     "SELECT id, has_root, CAST(properties AS BLOB) FROM sessions WHERE short_id = ?"
-)
-_SET_EVENT: Final = "UPDATE events SET {} WHERE id = ?".format(  # noqa: S608 - all ours
-    ", ".join(f"{name} = ?" for name in NARROW)
 )
 
 
@@ -73,18 +70,19 @@ def update(db: sqlite3.Connection, event_id: str, said: Json) -> int | None:
     if found is None and not session[1]:
         raise NoRootError("event_id: is of a session without a root event: start it first")
     if session is not None:
-        row_id, _, properties = session
+        row_id, _, known = session
+        properties = _updated(known, said)
         db.execute(
-            "UPDATE sessions SET properties = CAST(? AS TEXT), has_root = 1 WHERE id = ?",
-            (_updated(properties, said), row_id),
+            "UPDATE sessions SET name = ?, user = ?, properties = CAST(? AS TEXT), has_root = 1 "
+            "WHERE id = ?",
+            (*named(orjson.loads(properties)), properties, row_id),
         )
     if found is None:
         return None
     row_id, *columns = found
     row = EventRow(*columns)
     row = evolve(row, event=_updated(row.event, said))
-    db.execute(_SET_EVENT, (*narrow(row_id, row), row_id))
-    db.execute("UPDATE texts SET event = CAST(? AS TEXT) WHERE id = ?", (row.event, row_id))
+    rewrite(db, row_id, row)
     return int(row_id)
 
 

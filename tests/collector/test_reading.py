@@ -18,7 +18,7 @@ from yarl import URL
 
 from hh_exporter._collector import Collector
 from hh_exporter._collector.store import EventRow, Store
-from hh_exporter._collector.summary import SUMMARY
+from hh_exporter._collector.summary import NARROW
 from hh_exporter._version import __version__
 from tests.collector_client import (
     MANY,
@@ -84,8 +84,14 @@ class TestList:
         """
         A summary has each key, whatever the event says.
         """
-        said = {"event_id": "e", "session_id": "s", "event_name": "chat", "source": "dev"}
-        said["parent_id"] = "up"
+        said: dict[str, Any] = {
+            "event_id": "e",
+            "session_id": "s",
+            "event_name": "chat",
+            "source": "dev",
+        }
+        said |= {"parent_id": "up", "user_properties": {"user_id": "ann"}}
+        said |= {"metrics": {"time_to_first_token": 9.5}, "feedback": {"rating": 5, "note": "good"}}
         usage = {"prompt_tokens": 3, "completion_tokens": 4}
         await send(collector, model_event(**said, usage=usage, cost=0.25, error="no", end_time=50))
 
@@ -110,7 +116,13 @@ class TestList:
                     "duration": 42.5,
                     "error": "no",
                     "parent_id": "up",
+                    "user": "ann",
+                    "time_to_first_token": 9.5,
+                    "rating": 5,
+                    "note": "good",
                     "path": MANY,
+                    "session_name": None,
+                    "preview": {"input": "hi", "output": "hello"},
                 }
             ],
             "next": None,
@@ -124,9 +136,10 @@ class TestList:
 
         [event] = (await get(collector, "events"))["events"]
 
-        assert event.keys() == set(SUMMARY)
+        assert event.keys() == {*NARROW, "session_name", "preview"} - {"size"}
         known = {name: value for name, value in event.items() if value is not None}
         assert known == {
+            "preview": {"input": None, "output": None},
             "id": 1,
             "time": NOW,
             "start": NOW,

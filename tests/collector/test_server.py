@@ -705,7 +705,7 @@ class TestDatabase:
         assert db.read_bytes() == before
         assert files(tmp_path) == [db]
 
-    @pytest.mark.parametrize("version", [1, 2, 6])
+    @pytest.mark.parametrize("version", [1, 2, 7])
     async def test_a_file_of_another_version_is_left_alone(
         self, tmp_path: Path, version: int
     ) -> None:

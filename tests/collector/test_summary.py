@@ -16,6 +16,12 @@ from tests.collector_client import ONE, model_event, v1_event
 
 USAGE = {"prompt_tokens": 3, "completion_tokens": 4}
 
+JUDGED: dict[str, Any] = {
+    "user_properties": {"user_id": "ann", "name": "Ann"},
+    "metrics": {"time_to_first_token": 9.5},
+    "feedback": {"rating": 5, "note": "good"},
+}
+
 READ = {
     "legacy": model_event(
         usage=USAGE,
@@ -73,7 +79,7 @@ def test_each_shape_is_read(event: dict[str, Any]) -> None:
     """
     The same facts are found wherever the dialects put them.
     """
-    assert summarize(event) == Summary(
+    assert summarize(event | JUDGED) == Summary(
         start=7,
         name="chat",
         type="model",
@@ -86,6 +92,10 @@ def test_each_shape_is_read(event: dict[str, Any]) -> None:
         duration=42.5,
         error="no",
         parent_id="up",
+        user="ann",
+        time_to_first_token=9.5,
+        rating=5,
+        note="good",
     )
 
 
@@ -132,6 +142,25 @@ def test_texts_are_cut() -> None:
     assert (summary.name, summary.error) == ("é" * 200, "é" * 500)
 
 
+@pytest.mark.parametrize(
+    ("properties", "user"),
+    [
+        ({"id": 7}, "7"),
+        ({"email": "ann@example.com", "name": "Ann"}, "ann@example.com"),
+        ({"user_id": True, "name": "Ann"}, "Ann"),
+        ({"plan": "free"}, None),
+    ],
+    ids=["a number", "an address", "a wrong type", "none"],
+)
+def test_a_user_is_known_by_an_id_before_a_name(
+    properties: dict[str, object], user: str | None
+) -> None:
+    """
+    The first of id, e-mail address and name that there is.
+    """
+    assert summarize({"user_properties": properties}).user == user
+
+
 def test_long_ids_stay_apart() -> None:
     """
     An id that is too long is known by a name that has its beginning and is its own.
@@ -158,7 +187,7 @@ FIELDS = st.sampled_from(
     [
         *("event_name", "event_type", "model", "model_name", "provider", "source", "error"),
         *("usage", "inputs", "config", "metadata", "prompt_tokens", "output_tokens", "cost"),
-        *("duration", "start_time", "end_time"),
+        *("duration", "start_time", "end_time", "user_properties", "id", "feedback", "rating"),
     ]
 )
 
@@ -170,9 +199,10 @@ def test_nothing_that_can_be_sent_is_too_strange(event: dict[str, Any]) -> None:
     """
     summary = summarize(event)
 
-    for text in (summary.name, summary.type, summary.model, summary.provider, summary.source):
+    texts = (summary.name, summary.type, summary.model, summary.provider, summary.source)
+    for text in (*texts, summary.user, summary.note):
         assert text is None or (type(text) is str and 0 < len(text) <= MAX_TEXT)
-    for number in (summary.start, summary.cost, summary.duration):
+    for number in (summary.start, summary.cost, summary.duration, summary.rating):
         assert number is None or (type(number) in {int, float} and abs(number) <= 2**54)
     for count in (summary.tokens_in, summary.tokens_out):
         assert count is None or (type(count) is int and abs(count) <= 2**53)

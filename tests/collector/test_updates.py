@@ -263,29 +263,40 @@ async def test_a_deep_event_can_be_added_to(collector: Collector) -> None:
     assert (await put(collector, "e", {"metadata": {"a": 1}}))[0] == 200
 
 
-@pytest.mark.parametrize("version", [3, 4])
+@pytest.mark.parametrize("version", [3, 4, 5])
 async def test_a_file_of_a_version_before_is_brought_up(tmp_path: Path, version: int) -> None:
     """
-    Its events and sessions can be updated, too, and each event is below its parent.
+    Its events and sessions can be updated, too, and lists show as much of them as of new ones.
     """
     long = "p" * 300
     deep = b'{"event_type":"model","inputs":' + b'{"a":' * 1010 + b"1" + b"}" * 1011
     db = tmp_path / "events.db"
     async with Collector(db=db) as collector:
         await post(collector, "/events/model", {"model_event": model_event(event_id="e")})
-        await post(collector, "/v1/sessions", {"session_id": SESSION, "session_name": "s"})
+        named = {"session_name": "s", "user_properties": {"user_id": "ann"}}
+        await post(collector, "/v1/sessions", {"session_id": SESSION, **named})
+        await post(collector, V1_ONE, v1_event(session_id=SESSION, feedback={"rating": 5}))
         for parent in ("up", long):
             await post(collector, V1_ONE, v1_event(parent_id=parent, session_id="tree"))
         await post(collector, V1_ONE, v1_event(inputs={"parent_id": "no"}, session_id="tree"))
         assert (await post(collector, V1_ONE, deep))[0] == 200
+        before = (await get(collector, "events"))["events"]
     with closing(sqlite3.connect(db)) as connection:
-        connection.execute("ALTER TABLE events DROP COLUMN parent_id")
+        for name in ("input", "output"):
+            connection.execute(f"ALTER TABLE texts DROP COLUMN {name}")
+        for name in ("user", "time_to_first_token", "rating", "note"):
+            connection.execute(f"ALTER TABLE events DROP COLUMN {name}")
+        for name in ("name", "user"):
+            connection.execute(f"ALTER TABLE sessions DROP COLUMN {name}")
+        if version < 5:
+            connection.execute("ALTER TABLE events DROP COLUMN parent_id")
         if version == 3:
             connection.execute("ALTER TABLE sessions DROP COLUMN has_root")
             connection.execute("DROP INDEX events_by_event_id")
         connection.execute(f"PRAGMA user_version = {version}")
 
     async with Collector(db=db) as collector:
+        assert (await get(collector, "events"))["events"] == before
         assert (await put(collector, "e", {"metadata": {"a": 1}}))[0] == 200
         assert (await put(collector, SESSION, {"metadata": {"a": 1}}))[0] == 200
         owner = (await stored(collector))[0].session_id
