@@ -13,6 +13,8 @@ import json
 import shutil
 import tempfile
 from contextlib import contextmanager
+from functools import cache
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import frozen
@@ -52,6 +54,13 @@ _TEXT = (
     "const e = document.querySelector(arguments[0]);"
     "return e?.checkVisibility() ? {text: e.textContent} : null"
 )
+_CHECK = """
+const [tags, done] = arguments;
+axe.run({runOnly: tags, resultTypes: ["violations", "incomplete"]}).then(
+  ({violations, incomplete}) => done([...violations, ...incomplete]), (error) => done([error]));
+"""
+_WCAG = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice")
+_UNKNOWABLE = ("shortTextContent", "nonBmp", "bgOverlap")
 _GONE = "return !document.querySelector(arguments[0])?.checkVisibility()"
 
 
@@ -215,6 +224,24 @@ class Browser:
         answer = await self._command("Page.captureScreenshot", format="png")
         return base64.b64decode(answer["data"])
 
+    async def barriers(self) -> list[str]:
+        """
+        List what keeps people from using the page as it is now, measured by axe-core.
+
+        Contrast that can't be measured, as of text on a picture, counts as well, but for
+        signs, single letters, and a dialog, of which axe-core does not know that it is on top.
+        """
+        await self.run("document.getAnimations().forEach((animation) => animation.cancel())")
+        await self.run(_axe())
+        found = await self._do(self._driver.execute_async_script, _CHECK, _WCAG)
+        return [
+            f"{rule['id']}: {', '.join(node['target'])}: {check['message']}"
+            for rule in found
+            for node in rule["nodes"]
+            for check in (node["any"] + node["all"] + node["none"])[:1]
+            if (check["data"] or {}).get("messageKey") not in _UNKNOWABLE
+        ]
+
     async def problems(self) -> list[str]:
         """
         List what the console says since the last call.
@@ -241,3 +268,8 @@ class Browser:
 
     async def _do(self, work: Callable[..., T], *arguments: object) -> T:
         return await asyncio.to_thread(work, *arguments)
+
+
+@cache
+def _axe() -> str:
+    return (files("axe_core_python") / "axe.min.js").read_text(encoding="utf-8")
