@@ -7,6 +7,7 @@
 import { ApiError, readJson } from "./api.js";
 import { make, makeButton, onceQuiet } from "./dom.js";
 import { clock, short, shortId } from "./format.js";
+import { isUnfinished } from "./query.js";
 
 const TYPED = 200;
 const STALE = 5_000;
@@ -35,7 +36,10 @@ export class Filters extends EventTarget {
   constructor(form, address) {
     super();
     this.#address = address;
-    const searchSoon = onceQuiet(TYPED, () => address.set({ text: this.#search.value.trim() }));
+    const searchSoon = onceQuiet(TYPED, () => {
+      const text = this.#search.value.trim();
+      if (!isUnfinished(text)) address.set({ text });
+    });
     this.#search = make("input", {
       type: "search",
       id: "search",
