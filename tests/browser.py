@@ -108,6 +108,7 @@ class Browser:
         await self.open("about:blank")
         await self.resize(*DESKTOP)
         await self.prefer("light")
+        await self.live_in("")
         await self.problems()
         await self.requests()
 
@@ -143,6 +144,12 @@ class Browser:
             "Emulation.setEmulatedMedia",
             features=[{"name": "prefers-color-scheme", "value": scheme}],
         )
+
+    async def live_in(self, zone: str) -> None:
+        """
+        Have the clock of a time zone; "" for the system's own.
+        """
+        await self._command("Emulation.setTimezoneOverride", timezoneId=zone)
 
     async def run(self, script: str, *arguments: object) -> Any:
         """

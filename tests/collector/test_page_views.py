@@ -1,5 +1,5 @@
 """
-What the collector's page shows of an event, a session and of all over time.
+What the collector's page shows of an event and of a session.
 
 Whatever an event holds is text: the last class tries to be more.
 """
@@ -13,7 +13,6 @@ import orjson
 import pytest
 from aiohttp import ClientSession
 
-from hh_exporter._clock import SystemClock
 from hh_exporter._collector import Collector
 from tests.collector_client import MANY, ONE, V1_MANY, V1_ONE, post, push, v1_event
 from tests.collector_client import model_event as wire_event
@@ -28,39 +27,8 @@ pytestmark = pytest.mark.browser
 
 SESSION = "caf77ace-3417-4da4-944d-f4a0688f3c23"
 ATTACK = '<img src="//outside.test/x" onerror="document.title=1"><script>document.title=1</script>'
-INKED = """
-const [chart, least] = arguments;
-const canvas = document.querySelector(`[data-chart=${chart}] canvas`);
-if (!canvas?.width) return false;
-const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
-let inked = 0;
-for (let at = 0; at < pixels.length; at += 4) {
-  const [red, green, blue, alpha] = pixels.slice(at, at + 4);
-  if (alpha > 99 && Math.max(red, green, blue) - Math.min(red, green, blue) > 60) inked += 1;
-}
-return inked >= least;
-"""
-"""Whether a chart has so many pixels of a colour: axes and grid are grey."""
-FIGURE = "return document.querySelector('.chart-figure').textContent === arguments[0]"
-LATER = """
-const now = performance.now.bind(performance);
-const by = arguments[0];
-performance.now = () => now() + by;
-"""
-"""Makes the page believe that so many milliseconds passed."""
 TOO_WIDE = "return document.documentElement.scrollWidth > innerWidth"
 BACKGROUND = "return getComputedStyle(document.querySelector('.top')).backgroundColor"
-
-
-class PastClock(SystemClock):
-    """
-    The real clock, some seconds ago: forty days at first.
-    """
-
-    ago = 40 * 86_400.0
-
-    def wall(self) -> float:
-        return super().wall() - self.ago
 
 
 @pytest.fixture
@@ -302,142 +270,6 @@ class TestEvent:
         await page.until("return document.querySelector('.detail h2').textContent === 'first'")
         await page.click(".session-summary button")
         assert f"session={SESSION}" in await page.url()
-
-
-class TestCharts:
-    """
-    All events over time.
-    """
-
-    @pytest.fixture
-    async def collector(self) -> AsyncIterator[Collector]:
-        async with Collector() as collector:
-            events = [
-                model_event(
-                    model=model,
-                    duration=800,
-                    cost=0.01,
-                    usage={"prompt_tokens": 90, "completion_tokens": 10},
-                    error=error,
-                )
-                for model in ("gpt-4o", "claude")
-                for error in (None, "timed out")
-            ]
-            await push(collector, *events)
-            yield collector
-
-    async def test_each_chart_is_drawn(self, page: Browser, collector: Collector) -> None:
-        """
-        All five have ink on their canvas, and a figure for the whole range.
-        """
-        for chart in ("events", "latency", "tokens", "cost", "errors"):
-            await page.until(INKED, chart, 10)
-
-        figures = await page.texts(".chart-figure")
-        assert figures == ["4", "p50 800 ms · p95 800 ms", "360 in · 40 out", "$0.04", "2"]
-
-    async def test_it_follows_what_arrives(self, page: Browser, collector: Collector) -> None:
-        """
-        New events are in the figures without a reload.
-        """
-        await page.until(INKED, "events", 10)
-
-        await push(collector, model_event())
-
-        await page.until(FIGURE, "5")
-
-    @pytest.mark.parametrize(
-        ("per_second", "shown"),
-        [
-            (0, "0/s"),
-            (0.000_347, "0.00035/s"),
-            (0.05, "0.05/s"),
-            (12.3, "12/s"),
-            (12_345, "12.3K/s"),
-        ],
-    )
-    async def test_a_rate_has_the_digits_that_it_needs(
-        self, page: Browser, collector: Collector, per_second: float, shown: str
-    ) -> None:
-        """
-        Few events in a long time are not none.
-        """
-        script = (
-            "return import('/page/js/series.js').then(({ CHARTS }) =>"
-            " CHARTS.find(({ key }) => key === 'events').format(arguments[0]))"
-        )
-        assert await page.run(script, per_second) == shown
-
-    async def test_models_are_told_apart(self, page: Browser, collector: Collector) -> None:
-        """
-        By model there is a legend, and a filter leaves its model alone in the charts.
-        """
-        await page.find("#charts .uplot")
-        await page.click("#by-model")
-
-        await page.find(".legend li")
-        assert sorted(await page.texts(".legend span")) == ["claude", "gpt-4o"]
-        await page.choose('select[data-filter="model"]', "claude")
-        await page.until("return document.querySelectorAll('.legend li').length === 1")
-
-    async def test_a_stretch_of_time_is_chosen_by_dragging(
-        self, page: Browser, collector: Collector
-    ) -> None:
-        """
-        It becomes a filter of the list, and goes away by a click.
-        """
-        await page.until(INKED, "events", 10)
-
-        await page.drag("[data-chart=events] .u-over", start=-60, way=40)
-
-        await page.find("#no-match")  # the events are at the other end
-        await page.click(".chip")
-        await page.find(".row")
-        assert "since" not in await page.url()
-
-    async def test_what_cannot_be_counted_is_said(
-        self, page: Browser, collector: Collector
-    ) -> None:
-        """
-        Where the collector refuses to draw a range, its reason stands beside the charts.
-        """
-        await page.until(INKED, "events", 10)
-
-        await page.run("location.hash = 'since=5000&until=3000'")
-
-        await page.find(".legend li")
-        assert "until" in await page.text(".legend")
-        assert await page.texts(".chart-figure") == ["\u2013"] * 5
-        assert all("400" in text for text in await page.problems())
-
-
-class TestWeeks:
-    """
-    Charts of a long time.
-    """
-
-    @pytest.fixture
-    async def collector(self) -> AsyncIterator[Collector]:
-        clock = PastClock()
-        async with Collector(clock=clock) as collector:
-            await push(collector, model_event())
-            clock.ago = 0.0
-            await push(collector, model_event())
-            yield collector
-
-    async def test_half_a_minute_later_they_follow(
-        self, page: Browser, collector: Collector
-    ) -> None:
-        """
-        What arrived is in the figures, however little of the range it is.
-        """
-        await page.click("[data-range=all]")
-        await page.until(FIGURE, "2")
-
-        await push(collector, model_event())
-        await page.run(LATER, 31_000)
-
-        await page.until(FIGURE, "3")
 
 
 class TestScreens:

@@ -5,56 +5,57 @@
  */
 
 import uPlot from "../vendor/uplot/uPlot.esm.js";
+import { powers, roomOf, TIME_STEPS, timeMarks, VALUE_STEPS, valueMarks, WHOLE_STEPS } from "./axis.js";
 import { make } from "./dom.js";
-import { clock, timeMark } from "./format.js";
-import { drawnOf } from "./series.js";
+import { clock } from "./format.js";
+import { drawnOf, figuresAt, inWords } from "./series.js";
 import { colour } from "./theme.js";
-import { hideTip, showTip } from "./tip.js";
+import { hideTip, makeSwatch, say, showTip } from "./tip.js";
 
 const FONT = '11px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif';
 const HEIGHT = 104;
-const WHOLE_STEPS = [1, 2, 5]
-  .flatMap((n) => Array.from({ length: 18 }, (_, power) => n * 10 ** power))
-  .sort((a, b) => a - b);
+const WIDTH = 6.2; // of a letter in a mark
 const LINEAR = { range: (_, __, most) => [0, most > 0 ? most * 1.08 : 1] };
 const LOGARITHMIC = { distr: 3, range: (_, from, to) => (to > 0 ? tens(from, to) : [1, 1000]) };
 const cursors = uPlot.sync("charts");
 
 export class Chart {
   element;
+  place = make("div", { class: "chart-place", role: "img", tabindex: -1 });
 
   #description;
   #onZoom;
   #plot = null;
   #signature = "";
-  #figure = make("b", { class: "chart-figure" });
-  #place = make("div", { class: "chart-place" });
+  #title = make("span", { class: "chart-title" });
+  #figure = make("span", { class: "chart-figure" });
   #lines = [];
   #times = [];
-  #range = [0, 1];
-  #total = "";
+  #range = { since: 0, until: 1, sums: [], isByModel: false };
+  #isLed = false; // by keys, not by a pointer
 
   /** @param {(since: number, until: number) => void} onZoom */
   constructor(description, onZoom) {
     this.#description = description;
     this.#onZoom = onZoom;
-    const heading = make("figcaption", {}, make("span", {}, description.title), this.#figure);
     this.element = make(
       "figure",
       { class: "chart", "data-chart": description.key },
-      heading,
-      this.#place,
+      make("figcaption", {}, this.#title, this.#figure),
+      this.place,
     );
-    this.#place.addEventListener("mouseleave", hideTip);
-    new ResizeObserver(() => this.#resize()).observe(this.#place);
+    this.place.addEventListener("mouseleave", hideTip);
+    new ResizeObserver(() => this.#resize()).observe(this.place);
   }
 
-  /** Draw these values; `total` is said while nobody points anywhere. */
-  show(times, lines, { since, until, total }) {
+  /** Draw these values; the sum of each line in `range` is told while nobody points anywhere. */
+  show(times, lines, range) {
     this.#times = times;
     this.#lines = lines;
-    this.#range = [since, until];
-    this.#total = total;
+    this.#range = range;
+    const { by, title } = this.#description;
+    this.#title.textContent = range.isByModel && by ? `${title}, ${by}` : title;
+    this.place.setAttribute("aria-label", inWords(this.#description, times, lines, range));
     const signature = JSON.stringify(lines.map(({ label, series }) => [label, series]));
     const data = this.#data();
     if (this.#plot === null || signature !== this.#signature) {
@@ -62,9 +63,35 @@ export class Chart {
       this.#make(data);
     } else {
       this.#plot.setData(data, false);
-      this.#plot.setScale("x", { min: since, max: until });
+      this.#plot.setScale("x", { min: range.since, max: range.until });
     }
-    this.#showFigure(this.#plot?.cursor.idx);
+    this.#showFigures(this.#plot?.cursor.idx);
+  }
+
+  get size() {
+    return this.#times.length;
+  }
+
+  /** Point at a bucket, as a pointer does, in all charts; null for none. */
+  pointAt(at) {
+    this.#isLed = at !== null;
+    const left = at === null ? -10 : (this.#plot?.valToPos(this.#times[at], "x") ?? -10);
+    this.#plot?.setCursor({ left, top: at === null ? -10 : 0 });
+    if (at === null) hideTip();
+  }
+
+  /** Show only the buckets from one to another. */
+  zoomTo(from, to) {
+    this.#onZoom(this.#times[from], this.#times[to + 1] ?? this.#range.until);
+  }
+
+  /** Mark the buckets from one to another. */
+  mark(from, to) {
+    if (this.#plot === null) return;
+    const left = this.#plot.valToPos(this.#times[from], "x");
+    const right = this.#plot.valToPos(this.#times[to + 1] ?? this.#range.until, "x");
+    const width = from > to ? 0 : right - left;
+    this.#plot.setSelect({ left, width, top: 0, height: this.#plot.over.clientHeight }, false);
   }
 
   /** Draw it anew, in the colours that hold now. */
@@ -83,14 +110,14 @@ export class Chart {
   #make(data) {
     this.#plot?.destroy();
     this.#plot = null;
-    const width = this.#place.clientWidth;
+    const width = this.place.clientWidth;
     if (width === 0) return; // not shown; resized once it is
-    const plot = new uPlot(this.#options(width), data, this.#place);
+    const plot = new uPlot(this.#options(width), data, this.place);
     this.#plot = plot;
   }
 
   #resize() {
-    const width = this.#place.clientWidth;
+    const width = this.place.clientWidth;
     if (width === 0) return;
     if (this.#plot === null) {
       if (this.#lines.length) this.#make(this.#data());
@@ -115,7 +142,7 @@ export class Chart {
         y: false,
       },
       scales: {
-        x: { time: true, range: () => this.#range },
+        x: { time: true, range: () => [this.#range.since, this.#range.until] },
         y: this.#description.isLogarithmic ? LOGARITHMIC : LINEAR,
       },
       axes: [
@@ -123,22 +150,23 @@ export class Chart {
           ...axis,
           size: 22,
           gap: 4,
-          space: 60,
+          space: (_, __, from, to) => roomOf(to - from),
+          incrs: TIME_STEPS,
           grid: { show: false },
-          values: (_, ticks, __, ___, step) => ticks.map((tick) => timeMark(tick, step)),
+          values: (_, ticks, __, ___, step) => timeMarks(ticks, step),
         },
         {
           ...axis,
-          size: 50,
+          size: (_, marks) => Math.max(36, ...(marks ?? []).map((mark) => 10 + mark.length * WIDTH)),
           gap: 5,
           space: 26,
-          incrs: this.#description.isWhole ? WHOLE_STEPS : undefined,
+          incrs: this.#description.isWhole ? WHOLE_STEPS : VALUE_STEPS,
           ...(this.#description.isLogarithmic
-            ? { splits: powers, filter: (_, ticks) => ticks }
+            ? { splits: (_, __, from, to) => powers(from, to), filter: (_, ticks) => ticks }
             : {}),
           values: (_, ticks) =>
-            ticks.map((tick) =>
-              tick === 0 || (tick && !this.#isEmpty) ? this.#description.axis(tick) : "",
+            valueMarks(ticks, (tick) =>
+              tick === 0 || !this.#isEmpty ? this.#description.mark(tick) : "",
             ),
         },
       ],
@@ -150,13 +178,14 @@ export class Chart {
     };
   }
 
-  #series({ label, series }) {
+  #series({ label, series, isDashed }) {
     const stroke = colour(series === "error" ? "--error" : `--series-${series}`);
     const { isBars } = this.#description;
     return {
       label,
       stroke,
       width: isBars ? 0 : 1.5,
+      dash: isDashed ? [5, 3] : undefined,
       fill: isBars ? stroke : null,
       paths: isBars
         ? uPlot.paths.bars({ size: [0.8, 24, 1], align: 1 })
@@ -173,8 +202,9 @@ export class Chart {
 
   #point(plot) {
     const { idx, left, top } = plot.cursor;
-    this.#showFigure(idx);
-    if (!plot.over.matches(":hover")) return; // another chart leads the cursor
+    this.#showFigures(idx);
+    const isHovered = plot.over.matches(":hover");
+    if (!isHovered && !this.#isLed) return; // another chart leads the cursor
     const isAt = idx !== null && idx !== undefined && left >= 0;
     if (!isAt) {
       hideTip();
@@ -182,22 +212,30 @@ export class Chart {
     }
     const values = this.#lines.map((line) => ({ ...line, value: line.values[idx] }));
     const place = plot.over.getBoundingClientRect();
-    showTip(clock(this.#times[idx]), values, this.#description.format, {
+    const when = clock(this.#times[idx]);
+    showTip(when, values, this.#description.format, {
       x: place.left + left,
       y: place.top + Math.min(top, place.height / 2),
     });
+    if (this.#isLed) say(`${when}, ${this.#description.title}`, values, this.#description.format);
   }
 
-  #showFigure(idx) {
-    const isAt = idx !== null && idx !== undefined;
-    const said = isAt && this.#lines.length <= 2 ? this.#figureAt(idx) : this.#total;
-    if (this.#figure.textContent !== said) this.#figure.textContent = said;
-  }
-
-  #figureAt(idx) {
-    const format = this.#description.format;
-    if (this.#lines.length === 1) return format(this.#lines[0].values[idx]);
-    return this.#lines.map(({ label, values }) => `${label} ${format(values[idx])}`).join(" · ");
+  /** Beside the title: each line with its colour, its name if there are two, and its figure. */
+  #showFigures(idx) {
+    const isAt = idx !== null && idx !== undefined && !this.#range.isByModel;
+    const { lines } = this.#description;
+    const figures = isAt ? figuresAt(this.#description, this.#lines, idx) : this.#range.sums;
+    const isOne = lines.length === 1;
+    const entries = lines.map(({ label, series, isDashed }, at) =>
+      make(
+        "span",
+        { class: "chart-entry" },
+        isOne || this.#range.isByModel ? null : makeSwatch(series, isDashed),
+        isOne ? null : `${label} `,
+        make("b", {}, figures[at]),
+      ),
+    );
+    this.#figure.replaceChildren(...entries.reverse());
   }
 
   #select(plot) {
@@ -210,16 +248,6 @@ export class Chart {
     }
     this.#onZoom(Math.floor(since), Math.ceil(until));
   }
-}
-
-/** The powers of ten on a logarithmic scale. */
-function powers(plot, axis, from, to) {
-  const [first, last] = [Math.round(Math.log10(from)), Math.round(Math.log10(to))];
-  const step = Math.max(1, Math.ceil((last - first) / 4));
-  return Array.from(
-    { length: Math.floor((last - first) / step) + 1 },
-    (_, at) => 10 ** (first + at * step),
-  );
 }
 
 /** A range that ends at powers of ten. */

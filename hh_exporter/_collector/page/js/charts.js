@@ -9,6 +9,8 @@ import { Chart } from "./chart.js";
 import { make, makeButton } from "./dom.js";
 import { NONE } from "./format.js";
 import { CHARTS, linesOf, nameOf, seriesOf, stepFor } from "./series.js";
+import { makeSwatch } from "./tip.js";
+import { Walk } from "./walk.js";
 
 const MINUTE = 60_000;
 const RANGES = [
@@ -61,10 +63,14 @@ export class Charts {
     const bar = make("div", { class: "charts-bar" }, choice, this.#models, this.#legend);
     const strip = make(
       "div",
-      { class: "charts-strip" },
+      { class: "charts-strip", role: "group", "aria-label": "Charts: arrow keys read them" },
       ...this.#charts.map(([, chart]) => chart.element),
     );
     section.append(bar, strip);
+    new Walk(
+      strip,
+      this.#charts.map(([, chart]) => chart),
+    );
     address.addEventListener("change", ({ detail }) => {
       if (detail.size > 1 || !(detail.has("event") || detail.has("tab"))) this.refresh();
     });
@@ -135,7 +141,8 @@ export class Charts {
     this.#span = until - since;
     for (const [description, chart] of this.#charts) {
       const lines = linesOf(description, series, Boolean(by));
-      chart.show(series.times, lines, { since, until, total: description.total(whole.groups) });
+      const sums = description.sums(totalsOf(whole.groups[0]));
+      chart.show(series.times, lines, { since, until, sums, isByModel: Boolean(by) });
     }
     this.#showLegend(by ? series.groups : []);
   }
@@ -173,7 +180,8 @@ export class Charts {
     this.#isRefused = true;
     for (const [description, chart] of this.#charts) {
       const lines = linesOf(description, { groups: [], step: 1 }, false);
-      chart.show([], lines, { since: 0, until: 1, total: NONE });
+      const sums = lines.map(() => NONE);
+      chart.show([], lines, { since: 0, until: 1, sums, isByModel: false });
     }
     this.#legend.replaceChildren(make("li", {}, text));
   }
@@ -183,9 +191,16 @@ export class Charts {
       make(
         "li",
         {},
-        make("i", { class: `swatch series-${seriesOf(group, at)}` }),
+        makeSwatch(seriesOf(group, at)),
         make("span", { dir: "auto" }, nameOf(group)),
       );
     this.#legend.replaceChildren(...groups.map(entry));
   }
+}
+
+/** What one group adds up to whose only bucket is the whole range. */
+function totalsOf(group) {
+  const values = Object.entries(group).map(([name, found]) => [name, found?.[0]]);
+  const { count, ...others } = Object.fromEntries(values);
+  return { events: count, ...others };
 }

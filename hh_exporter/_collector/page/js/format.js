@@ -98,12 +98,6 @@ export function clock(ms) {
   return isTime(ms) ? CLOCK.format(new Date(ms)) : NONE;
 }
 
-/** A mark of a time axis whose marks are `step` milliseconds apart. */
-export function timeMark(ms, step) {
-  if (step >= 86_400_000) return DAY.format(new Date(ms));
-  return clock(ms).slice(0, step >= 60_000 ? 5 : 8);
-}
-
 /** 22 Nov 2026, 10:31:05 */
 export function fullTime(ms) {
   return isTime(ms) ? FULL.format(new Date(ms)) : NONE;

@@ -4,15 +4,17 @@
  * Plain data: nothing here knows of a canvas or of the document.
  */
 
-import { dollars, duration, short, whole } from "./format.js";
+import { exact } from "./axis.js";
+import { dollars, duration, fullTime, NONE, short, whole } from "./format.js";
 
 const LEAST = 0.1; // of a logarithmic scale, which has no zero
 const of = (name) => (group) => group[name];
 const add = (left, right) => left.map((value, at) => value + right[at]);
 
 /**
- * The charts: `lines` of all events, or of one model `perModel`, else the first of these; `total`
- * tells the whole range in words. `isBars` stand on each other; the marks of `isWhole` are integers.
+ * The charts: `lines` of all events, or of one model `perModel`, else the first of these, which is
+ * then called `title` and `by`; `sums` tells each line over the whole range, of totals. `isBars`
+ * stand on each other; the marks of `isWhole` are integers; `mark` writes one of the axis.
  */
 export const CHARTS = [
   {
@@ -20,7 +22,7 @@ export const CHARTS = [
     title: "Events",
     isBars: true,
     format: (value) => `${rate(value)}/s`,
-    axis: rate,
+    mark: exact,
     lines: [
       {
         label: "events",
@@ -28,43 +30,44 @@ export const CHARTS = [
         series: 0,
       },
     ],
-    total: (groups) => whole(total(groups, of("count"))),
+    sums: ({ events }) => [whole(events)],
   },
   {
     key: "latency",
     title: "Latency",
+    by: "p95",
     isLogarithmic: true, // a timeout must not flatten all others
     format: duration,
-    axis: (ms) => (ms < 1000 ? `${ms} ms` : `${short(ms / 1000)} s`),
+    mark: (ms) => (ms < 1000 ? `${exact(ms)} ms` : `${exact(ms / 1000)} s`),
     lines: [
       { label: "p95", read: of("p95"), series: 0 },
-      { label: "p50", read: of("p50"), series: 1 },
+      { label: "p50", read: of("p50"), series: 1, isDashed: true },
     ],
-    total: ([group]) => `p50 ${duration(group?.p50[0])} · p95 ${duration(group?.p95[0])}`,
+    sums: ({ p95, p50 }) => [duration(p95), duration(p50)],
   },
   {
     key: "tokens",
     title: "Tokens",
+    by: "in and out",
     isBars: true,
     isWhole: true,
     format: short,
-    axis: short,
+    mark: exact,
     lines: [
       { label: "out", read: of("tokens_out"), series: 1 },
       { label: "in", read: of("tokens_in"), series: 0 },
     ],
     perModel: (group) => add(group.tokens_in, group.tokens_out),
-    total: (groups) =>
-      `${short(total(groups, of("tokens_in")))} in · ${short(total(groups, of("tokens_out")))} out`,
+    sums: ({ tokens_in: asked, tokens_out: answered }) => [short(answered), short(asked)],
   },
   {
     key: "cost",
     title: "Cost",
     isBars: true,
     format: dollars,
-    axis: dollars,
+    mark: (value) => `$${exact(value)}`,
     lines: [{ label: "cost", read: of("cost"), series: 0 }],
-    total: (groups) => dollars(total(groups, of("cost"))),
+    sums: ({ cost }) => [dollars(cost)],
   },
   {
     key: "errors",
@@ -72,9 +75,9 @@ export const CHARTS = [
     isBars: true,
     isWhole: true,
     format: whole,
-    axis: whole,
+    mark: exact,
     lines: [{ label: "errors", read: of("errors"), series: "error" }],
-    total: (groups) => whole(total(groups, of("errors"))),
+    sums: ({ errors }) => [whole(errors)],
   },
 ];
 
@@ -82,9 +85,8 @@ export const CHARTS = [
 export function linesOf(chart, { groups, step }, isByModel) {
   if (!isByModel) {
     const [group] = groups;
-    return chart.lines.map(({ label, read, series }) => ({
-      label,
-      series,
+    return chart.lines.map(({ read, ...line }) => ({
+      ...line,
       values: group ? read(group, step) : [],
     }));
   }
@@ -108,6 +110,29 @@ export function drawnOf(chart, lines) {
     values[at] = values[at].map((value, bucket) => value + values[at + 1][bucket]);
   }
   return values;
+}
+
+/** A chart in words: what it adds up to, and where each line is highest. */
+export function inWords(chart, times, lines, { since, until, sums, isByModel }) {
+  const name = isByModel && chart.by ? `${chart.title} (${chart.by}) by model` : chart.title;
+  const parts = chart.lines.map(({ label }, at) =>
+    chart.lines.length > 1 ? `${label} ${sums[at]}` : sums[at],
+  );
+  const tops = lines.map((line) => topOf(line, times, chart.format)).filter(Boolean);
+  const range = `from ${fullTime(since)} to ${fullTime(until)}`;
+  return `${name} ${range}: ${parts.reverse().join(", ")}. ${
+    tops.length ? `Highest: ${tops.join("; ")}.` : "No values."
+  }`;
+}
+
+function topOf({ label, values }, times, format) {
+  const top = values.reduce((most, value) => Math.max(most, value ?? 0), 0);
+  return top > 0 ? `${label} ${format(top)} at ${fullTime(times[values.indexOf(top)])}` : "";
+}
+
+/** What each line has in one bucket. */
+export function figuresAt(chart, lines, at) {
+  return lines.map(({ values }) => (at in values ? chart.format(values[at]) : NONE));
 }
 
 /** How a group is called. */
@@ -141,11 +166,4 @@ const STEPS = [1, 2, 5, 10, 15, 30]
 function rate(value) {
   if (value > 0 && value < 0.1) return String(Number(value.toPrecision(2)));
   return short(value >= 10 ? Math.round(value) : value);
-}
-
-function total(groups, read) {
-  return groups.reduce(
-    (sum, group) => sum + read(group).reduce((part, value) => part + value, 0),
-    0,
-  );
 }

@@ -1,5 +1,6 @@
 /*
- * The values at the cursor of a chart, beside it; one for all charts.
+ * The values at the cursor of a chart, beside it, and said to those who can't see them; one for
+ * all charts.
  */
 
 import { make } from "./dom.js";
@@ -9,7 +10,13 @@ const AWAY = 12;
 const EDGE = 4;
 
 const tip = make("div", { class: "chart-tip", hidden: true, "aria-hidden": "true" });
-document.body.append(tip);
+const said = make("p", { class: "visually-hidden", id: "chart-said", role: "status" });
+document.body.append(tip, said);
+
+/** The colour of a line, as it is drawn. */
+export function makeSwatch(series, isDashed = false) {
+  return make("i", { class: `swatch series-${series}${isDashed ? " is-dashed" : ""}` });
+}
 
 export function hideTip() {
   tip.hidden = true;
@@ -24,18 +31,16 @@ export function hideTip() {
  * @param {{x: number, y: number}} place
  */
 export function showTip(title, values, format, { x, y }) {
-  const isMany = values.length > 2;
-  const told = values.filter(({ value }) => typeof value === "number" && (value > 0 || !isMany));
-  if (isMany) told.sort((one, other) => other.value - one.value);
+  const told = worthTelling(values);
   tip.replaceChildren(
     make("p", {}, title),
     ...told
       .slice(0, MOST_LISTED)
-      .map(({ label, series, value }) =>
+      .map(({ label, series, isDashed, value }) =>
         make(
           "p",
           {},
-          make("i", { class: `swatch series-${series}` }),
+          makeSwatch(series, isDashed),
           make("span", { dir: "auto" }, label),
           make("b", {}, format(value)),
         ),
@@ -45,4 +50,16 @@ export function showTip(title, values, format, { x, y }) {
   const fits = x + AWAY + tip.offsetWidth + EDGE <= innerWidth;
   tip.style.left = `${Math.max(EDGE, fits ? x + AWAY : x - AWAY - tip.offsetWidth)}px`;
   tip.style.top = `${y}px`;
+}
+
+/** Tell the same to a screen reader. */
+export function say(title, values, format) {
+  const told = worthTelling(values).map(({ label, value }) => `${label} ${format(value)}`);
+  said.textContent = `${title}: ${told.join(", ") || "nothing"}`;
+}
+
+function worthTelling(values) {
+  const isMany = values.length > 2;
+  const told = values.filter(({ value }) => typeof value === "number" && (value > 0 || !isMany));
+  return isMany ? told.sort((one, other) => other.value - one.value) : told;
 }
