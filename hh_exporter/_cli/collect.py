@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from ipaddress import ip_address
 
 import click
 
+from hh_exporter._cli._browser import browse, show_page
 from hh_exporter._cli._errors import CallError
 from hh_exporter._cli._quantities import read_duration, read_rate, read_shares
 from hh_exporter._cli._report import Report
@@ -58,6 +59,7 @@ _KEY = "HH_COLLECTOR_API_KEY"
     callback=read_duration,
     help="Delete events older than this, such as 12h or 7d.",
 )
+@click.option("--open", "opens", is_flag=True, help="Open the page in the browser.")
 @click.option(
     "--latency",
     metavar="TIME",
@@ -81,11 +83,13 @@ _KEY = "HH_COLLECTOR_API_KEY"
     help="Answer 429 with Retry-After above this rate, such as 100/s.",
 )
 def collect_command(
+    *,
     host: str,
     port: int,
     db: str | None,
     max_events: int,
     max_age: float | None,
+    opens: bool,
     latency: float,
     faults: Mapping[str, float],
     rate_limit: float | None,
@@ -117,12 +121,19 @@ def collect_command(
         max_age=max_age,
         faults=injected,
     )
-    asyncio.run(collect(collector, Report()))
+    asyncio.run(collect(collector, Report(), browse if opens else None))
 
 
-async def collect(collector: Collector, report: Report) -> None:
+async def collect(
+    collector: Collector, report: Report, show: Callable[[str], object] | None = None
+) -> None:
     """
     Run *collector* until SIGINT or SIGTERM.
+
+    Args:
+        collector: Not started yet.
+        report: Where it says what it had.
+        show: Called with the page's address once it listens; may block.
 
     Raises:
         CallError: It can't listen, or not use its database.
@@ -139,6 +150,8 @@ async def collect(collector: Collector, report: Report) -> None:
                 f"look at them at {collector.url}/\n"
                 f"read them at {collector.url}/api/events.jsonl; Ctrl-C ends"
             )
+            if show is not None:
+                show_page(f"{collector.url}/", show)
             await signals.first.wait()
             await collector.stop()  # what it finishes counts, too
             count = await collector.count()

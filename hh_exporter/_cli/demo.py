@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-import webbrowser
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from statistics import quantiles
-from threading import Thread
 from typing import Any
 
 import attrs
@@ -22,6 +20,7 @@ import click
 import orjson
 from attrs import frozen
 
+from hh_exporter._cli._browser import browse, show_page
 from hh_exporter._cli._errors import CallError
 from hh_exporter._cli._report import Report, print_table
 from hh_exporter._cli._sample import sample
@@ -91,7 +90,7 @@ def demo_command(*, keep: bool, port: int, dialect: str, fleet: bool, opens: boo
 
     Exits with 0 only if every event arrived as it was pushed.
     """
-    show = webbrowser.open if opens else None
+    show = browse if opens else None
     run = _find_fleet() if fleet else demo
     is_exact = asyncio.run(
         run(Collector(port=port), Report(), keep=keep or opens, dialect=dialect, show=show)
@@ -367,6 +366,5 @@ async def stay(url: str, show: Callable[[str], object] | None) -> None:
             "It stays up until Ctrl-C."
         )
         if show is not None:
-            # No thread of the loop's: that would be waited for, and a browser may stay open.
-            Thread(target=show, args=(f"{url}/",), name="hh-demo-browser", daemon=True).start()
+            show_page(f"{url}/", show)
         await signals.first.wait()

@@ -8,15 +8,18 @@ import asyncio
 import os
 import signal
 import socket
+import webbrowser
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 import orjson
 import pytest
 from aiohttp import ClientSession
 
 from hh_exporter import Exporter
+from hh_exporter._cli._browser import browse
 from hh_exporter._cli._report import Report
 from hh_exporter._cli.collect import collect, collect_command
 from hh_exporter._collector import Collector, Faults
@@ -90,6 +93,93 @@ async def test_without_a_file_it_says_how_many_it_had(
     await collecting
 
     assert capsys.readouterr().err == "2 events were collected\n"
+
+
+async def test_its_page_is_shown_once_it_listens(capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    A browser is opened with the page, which is there then, after its address was said.
+    """
+    seen: list[tuple[int, str]] = []
+
+    def show(address: str) -> None:
+        with urlopen(address) as answer:
+            seen.append((answer.status, capsys.readouterr().out))
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    await collect(Collector(), Report(), show)
+
+    [(status, said)] = seen
+    assert status == 200
+    assert said.startswith("collecting at ")
+
+
+@pytest.mark.parametrize("browser", ["true", "false", "no-such-browser"])
+async def test_open_never_fails_it(browser: str) -> None:
+    """
+    Nothing is said or lost where no browser opens.
+    """
+    with started("collect", "--port", "0", "--open", BROWSER=browser) as process:
+        assert process.stdout is not None
+        url = (await asyncio.to_thread(process.stdout.readline)).decode().split()[-1]
+        await push_one(url)
+        process.send_signal(signal.SIGTERM)
+        finished = await finish(process)
+
+    assert finished.status == 0
+    assert finished.stderr == "1 event was collected\n"
+
+
+class TestBrowser:
+    """
+    Which browser `--open` takes.
+    """
+
+    @pytest.fixture
+    def opened(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """
+        What the only browser there is, which is for the terminal, was called with.
+        """
+        opened = tmp_path / "opened"
+        browser = tmp_path / "w3m"
+        browser.write_text(f'#!/bin/sh\necho "$1" > {opened}\n')
+        browser.chmod(0o700)
+        for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("PATH", str(tmp_path))
+        monkeypatch.setenv("TERM", "xterm")
+        monkeypatch.setattr(webbrowser, "_tryorder", None)  # as in a process that has just begun
+        monkeypatch.setattr(webbrowser, "_browsers", {})
+        return opened
+
+    def test_one_for_the_terminal_is_left_alone(self, opened: Path) -> None:
+        """
+        The terminal is the collector's.
+        """
+        browse("http://127.0.0.1:1/")
+
+        assert not opened.exists()
+
+    def test_the_one_that_is_asked_for_is_opened(
+        self, opened: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        By BROWSER, whatever it is.
+        """
+        monkeypatch.setenv("BROWSER", str(opened.with_name("w3m")))
+
+        browse("http://127.0.0.1:1/")
+
+        assert opened.read_text() == "http://127.0.0.1:1/\n"
+
+    def test_none_is_no_error(self, opened: Path) -> None:
+        """
+        There need not be any.
+        """
+        opened.with_name("w3m").unlink()
+
+        browse("http://127.0.0.1:1/")
+
+        assert not opened.exists()
 
 
 async def test_what_is_finished_after_the_signal_is_counted(
