@@ -135,7 +135,7 @@ class TestArrival:
         scroll = (
             "const body = document.querySelector('.list-body');"
             "body.scrollTop = body.scrollHeight;"
-            "return document.getElementById('count').textContent.startsWith('10,000')"
+            "return document.getElementById('count').textContent === '12,000 events'"
         )
         await page.until(scroll)
 

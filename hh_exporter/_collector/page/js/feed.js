@@ -10,8 +10,8 @@ import { onceQuiet } from "./dom.js";
 import { MOST_ROWS, Rows } from "./rows.js";
 import { Stream } from "./stream.js";
 
-const PAGE = 200;
-const GAP_PAGE = 1_000;
+const FIRST_PAGE = 200;
+const PAGE = 1_000;
 const CALM = 700;
 const MOST_LOOKS = 50; // requests that one search makes before it asks whether to go on
 
@@ -100,11 +100,12 @@ export class Feed extends EventTarget {
     const turn = this.#turn;
     this.#isReading = true;
     this.#next = before;
+    const limit = this.rows.size ? PAGE : FIRST_PAGE;
     let next = before;
     let found = 0;
     try {
       for (let looks = 0; next !== null && found === 0 && looks < MOST_LOOKS; looks += 1) {
-        const page = await readJson("/api/events", { ...this.#filters, before: next, limit: PAGE });
+        const page = await readJson("/api/events", { ...this.#filters, before: next, limit });
         if (turn !== this.#turn) return;
         next = page.next;
         found += this.rows.addOlder(page.events);
@@ -159,7 +160,7 @@ export class Feed extends EventTarget {
           ...this.#filters,
           before,
           after,
-          limit: GAP_PAGE,
+          limit: PAGE,
         });
         if (turn !== this.#turn) return;
         if (this.rows.gap?.before !== before) continue;

@@ -1,31 +1,38 @@
 /*
- * The summaries that the page holds, and where some between them are missing.
+ * The summaries that the page holds, in the order of the list, and where some are missing.
  *
- * Ordered by id, at most MOST_ROWS: beyond that the oldest go. Each has a sequence number that it
- * keeps while it is here, whatever comes before or after.
+ * Two arrays that begin in the middle: whatever is added at the top or at the bottom copies none of
+ * those that are there. Each row has a sequence number that it keeps while rows come and go there.
  */
 
-export const MOST_ROWS = 10_000;
+/** Of about 1 kB each; with rows of 88 pixels that is near the 17.9 million that Firefox draws. */
+export const MOST_ROWS = 200_000;
 
 export class Rows {
-  #rows = [];
-  #first = 0; // the sequence number of the oldest
+  #above = []; // what arrived, the newest last
+  #below = []; // what was read, the newest first
+  #top = 0; // the sequence number of the first row
   #gaps = []; // {after, before}: ids between which there may be more, newest last
+  #places = null; // id -> place, where the order is not that of the ids
 
   get size() {
-    return this.#rows.length;
+    return this.#above.length + this.#below.length;
   }
 
   get isFull() {
     return this.size >= MOST_ROWS;
   }
 
+  get isSorted() {
+    return this.#places !== null;
+  }
+
   get oldest() {
-    return this.#rows[0] ?? null;
+    return this.at(this.size - 1);
   }
 
   get newest() {
-    return this.#rows.at(-1) ?? null;
+    return this.at(0);
   }
 
   /** The gap that is to be filled next: the newest. */
@@ -33,25 +40,30 @@ export class Rows {
     return this.#gaps.at(-1) ?? null;
   }
 
-  clear() {
-    this.#rows = [];
+  /** Forget all rows; `isSorted`: those to come are in another order than that of arrival. */
+  clear(isSorted = false) {
+    this.#above = [];
+    this.#below = [];
     this.#gaps = [];
-    this.#first = 0;
+    this.#top = 0;
+    this.#places = isSorted ? new Map() : null;
   }
 
-  /** The row at a place of the list, where 0 is the newest. */
+  /** The row at a place of the list, where 0 is the first. */
   at(place) {
-    return this.#rows[this.size - 1 - place] ?? null;
+    const above = this.#above.length;
+    return (place < above ? this.#above[above - 1 - place] : this.#below[place - above]) ?? null;
   }
 
   sequenceAt(place) {
-    return this.#first + this.size - 1 - place;
+    return this.#top - place;
   }
 
   /** The place of the row with this id, or -1. */
   placeOf(id) {
-    const index = this.#indexAfter(id - 1);
-    return this.#rows[index]?.id === id ? this.size - 1 - index : -1;
+    if (this.#places) return this.#places.get(id) ?? -1;
+    const place = this.#placeUpTo(id);
+    return this.at(place)?.id === id ? place : -1;
   }
 
   /** Add rows newer than all, oldest first; `gapAfter` is the id after which some were left out. */
@@ -60,59 +72,78 @@ export class Rows {
     const added = rows.filter((row) => row.id > last);
     if (gapAfter !== null && added.length)
       this.#gaps.push({ after: gapAfter, before: added[0].id });
-    this.#rows.push(...added);
-    this.#trim();
+    for (const row of added) this.#above.push(row);
+    this.#top += added.length;
+    this.#cut(this.size - MOST_ROWS);
     return added.length;
   }
 
-  /** Add rows older than all, newest first, as far as there is room. */
+  /** Add rows at the bottom, in the order of the list, as far as there is room. */
   addOlder(rows) {
-    const first = this.oldest?.id ?? Infinity;
-    const added = rows
-      .filter((row) => row.id < first)
-      .slice(0, MOST_ROWS - this.size)
-      .reverse();
-    this.#rows = added.concat(this.#rows);
-    this.#first -= added.length;
+    const last = this.oldest?.id ?? Infinity;
+    const isNew = this.#places ? ({ id }) => !this.#places.has(id) : ({ id }) => id < last;
+    const added = rows.filter(isNew).slice(0, MOST_ROWS - this.size);
+    for (const row of added) {
+      this.#places?.set(row.id, this.size);
+      this.#below.push(row);
+    }
     return added.length;
   }
 
   /** Put rows in the place of those with their ids; others are not here. */
   replace(rows) {
     const known = rows.filter(({ id }) => this.placeOf(id) !== -1);
-    for (const row of known) this.#rows[this.size - 1 - this.placeOf(row.id)] = row;
+    for (const row of known) {
+      const place = this.placeOf(row.id);
+      const above = this.#above.length;
+      if (place < above) this.#above[above - 1 - place] = row;
+      else this.#below[place - above] = row;
+    }
     return known.length;
   }
 
   /** Put rows into the newest gap, newest first; `next` is where it goes on, or null if it is closed. */
   fillGap(rows, next) {
     const gap = this.#gaps.pop();
-    const index = this.#indexAfter(gap.before - 1);
-    const added = rows.filter((row) => row.id > gap.after && row.id < gap.before).reverse();
-    this.#rows.splice(index, 0, ...added);
-    this.#first -= added.length;
+    const place = this.#placeUpTo(gap.before - 1);
+    const added = rows.filter((row) => row.id > gap.after && row.id < gap.before);
+    const above = this.#above.length;
+    if (place <= above) this.#above.splice(above - place, 0, ...added.reverse());
+    else this.#below.splice(place - above, 0, ...added);
     if (next !== null && next > gap.after) this.#gaps.push({ after: gap.after, before: next });
-    this.#trim();
+    this.#cut(this.size - MOST_ROWS);
     return added.length;
   }
 
-  /** How many rows stand before this id, counted from the oldest. */
-  #indexAfter(id) {
+  /** Take away what arrived before a time, from the bottom on, and say how many those were. */
+  dropBefore(time) {
+    let excess = 0;
+    while (excess < this.size && this.at(this.size - 1 - excess).time < time) excess += 1;
+    this.#cut(excess);
+    return excess;
+  }
+
+  /** The first place whose row has at most this id. */
+  #placeUpTo(id) {
     let low = 0;
     let high = this.size;
     while (low < high) {
       const middle = (low + high) >> 1;
-      if (this.#rows[middle].id <= id) low = middle + 1;
+      if (this.at(middle).id > id) low = middle + 1;
       else high = middle;
     }
     return low;
   }
 
-  #trim() {
-    const excess = this.size - MOST_ROWS;
+  /** Take rows away from the bottom. */
+  #cut(excess) {
     if (excess <= 0) return;
-    this.#rows.splice(0, excess);
-    this.#first += excess;
-    this.#gaps = this.#gaps.filter((gap) => gap.before > this.oldest.id);
+    if (this.#below.length < excess) {
+      // Half of them at a time, so that a list which lives for long copies each row but once.
+      const half = Math.max(this.#above.length >> 1, excess - this.#below.length);
+      this.#below = this.#above.splice(0, half).reverse().concat(this.#below);
+    }
+    this.#below.length -= excess;
+    this.#gaps = this.#gaps.filter((gap) => this.size > 0 && gap.before > this.oldest.id);
   }
 }
