@@ -17,6 +17,7 @@ from hh_exporter._collector.lists import (
     count,
     examined_from,
     last_event,
+    last_session,
     select,
 )
 from hh_exporter._collector.reader import TooMuchError
@@ -107,11 +108,15 @@ def series(
 
 def facets(db: sqlite3.Connection) -> Json:
     """
-    Count the values to choose from, the most frequent first, among recent events.
+    Count the values to choose from, the most frequent first, among recent events and sessions.
     """
     recent = Sql("id > ?", (last_event(db) - _RECENT_ROWS,))
-    columns = ("type", "model", "provider", "source")
-    return {f"{column}s": _counted(db, column, recent) for column in columns}
+    recent_sessions = Sql("id > ?", (last_session(db) - _RECENT_ROWS,))
+    columns = ("type", "model", "provider", "source", "name", "user")
+    return {
+        **{f"{column}s": _counted(db, "events", column, recent) for column in columns},
+        "sessions": _counted(db, "sessions", "name", recent_sessions),
+    }
 
 
 def stats(db: sqlite3.Connection) -> Json:
@@ -167,8 +172,8 @@ def _fill(groups: list[Json], db: sqlite3.Connection, columns: dict[str, str], r
             groups[place][key][bucket] = value
 
 
-def _counted(db: sqlite3.Connection, column: str, recent: Sql) -> list[Json]:
+def _counted(db: sqlite3.Connection, table: str, column: str, recent: Sql) -> list[Json]:
     named = recent & Sql(f"{column} IS NOT NULL")
     rest = f"GROUP BY {column} ORDER BY count(*) DESC, {column} LIMIT {_TOP_VALUES}"
-    rows = select(db, f"{column}, count(*)", "events", named, rest)
+    rows = select(db, f"{column}, count(*)", table, named, rest)
     return [{"value": value, "count": count} for value, count in rows]

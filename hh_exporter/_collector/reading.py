@@ -137,11 +137,14 @@ class Reading:
 
     async def show_stats(self, request: web.Request) -> web.Response:
         """
-        Say how much is stored, and how much would be.
+        Say how much is stored, where, and how much would be.
         """
         read_query(request.query, {})
         known = await self._ask(stats)
-        return json_answer({**known, **asdict(self.store.retention), "version": __version__})
+        file = None if self.store.path is None else str(self.store.path)
+        return json_answer(
+            {**known, "file": file, **asdict(self.store.retention), "version": __version__}
+        )
 
     async def export_events(self, request: web.Request) -> web.StreamResponse:
         """

@@ -10,6 +10,7 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
+from uuid import uuid4
 
 import orjson
 import pytest
@@ -530,8 +531,11 @@ class TestFacets:
         The most frequent come first; events without a value count for none.
         """
         models = ["b", "a", "c", "a", "b", "a"]
-        await send(collector, *(model_event(model=model) for model in models))
-        await post(collector, V1_ONE, v1_event(source="dev"))
+        user = {"user_properties": {"user_id": "ann"}}
+        await send(collector, *(model_event(model=model, **user) for model in models))
+        await post(collector, V1_ONE, v1_event(source="dev", event_name="call"))
+        session = {"session_id": str(uuid4()), "session_name": "support chat"}
+        await post(collector, "/session/start", {"session": session})
 
         assert await get(collector, "facets") == {
             "types": [{"value": "model", "count": 7}],
@@ -542,6 +546,9 @@ class TestFacets:
             ],
             "providers": [{"value": "openai", "count": 6}],
             "sources": [{"value": "dev", "count": 1}],
+            "names": [{"value": "call", "count": 1}],
+            "users": [{"value": "ann", "count": 6}],
+            "sessions": [{"value": "support chat", "count": 1}],
         }
 
     async def test_there_are_at_most_a_hundred_of_each(self, collector: Collector) -> None:
@@ -719,6 +726,7 @@ class TestStats:
             "events": 2,
             "oldest": NOW + 1000,
             "newest": NOW + 2000,
+            "file": None,
             "max_events": 2,
             "max_age": 60,
             "version": __version__,
@@ -733,6 +741,7 @@ class TestStats:
             async with Collector(db=db) as collector:
                 stats = await get(collector, "stats")
                 assert (stats["events"], stats["oldest"], stats["newest"]) == (0, None, None)
+                assert stats["file"] == (db and str(db))
                 ids.append(stats["store"])
 
         assert ids[0] == ids[1]
