@@ -91,7 +91,7 @@ class TestArrival:
         await page.find(".row")
         assert await page.text(NAMES) == "chat/answer"
         cells = await page.texts(".row .cell")
-        assert cells[2:7] == ["gpt-4o", "openai", "1,204→312", "$0.0031", "1.24 s"]
+        assert cells[3:7] == ["gpt-4o", "1,204→312", "$0.0031", "1.24 s"]
         await page.gone("#welcome")
 
     async def test_the_lines_that_it_shows_make_the_first_event_appear(self, page: Browser) -> None:

@@ -139,7 +139,7 @@ class TestEvent:
 
         await page.find(".message")
         assert "The call was cancelled." in await page.texts(".message .text")
-        assert await page.texts(".cell-name .type") == ["cancelled"]
+        assert await page.texts(".row .stopped") == ["stopped by the reader hello"]
         assert await page.texts(".is-error") == []
 
     async def test_its_details_are_listed(self, page: Browser, collector: Collector) -> None:
@@ -235,7 +235,7 @@ class TestEvent:
         await open_first(page)
 
         assert await page.texts(".row .cell-name b") == ["answer"]
-        assert await page.texts(".row .cell-name .type") == ["chain"]
+        await page.find(".row .kind-chain")
         assert await page.texts(".message .text") == ["hi", "hello"]
         [event_id] = [found.event_id async for found in collector.events()]
         said = {"event_id": event_id, "config": {"model": "gpt-4o"}}

@@ -33,6 +33,30 @@ export function makeButton(label, onClick, attributes = {}) {
   return make("button", { type: "button", ...attributes, on: { click: onClick } }, label);
 }
 
+/**
+ * Make a drawing on a field of 16 by 16, in the colour of the text.
+ *
+ * @param {string} path  its lines, as SVG writes them
+ * @param {string|null} label  what it says; null if the text beside it says so
+ * @param {string} [className]
+ */
+export function makeIcon(path, label, className = "icon") {
+  // The skeleton has one: its name space is the only address that drawing takes.
+  const { namespaceURI } = document.querySelector("svg");
+  const icon = document.createElementNS(namespaceURI, "svg");
+  const attributes = label === null ? { "aria-hidden": "true" } : { role: "img", "aria-label": label };
+  for (const [name, value] of Object.entries({
+    class: className,
+    viewBox: "0 0 16 16",
+    ...attributes,
+  }))
+    icon.setAttribute(name, value);
+  const line = document.createElementNS(namespaceURI, "path");
+  line.setAttribute("d", path);
+  icon.append(line);
+  return icon;
+}
+
 /** @returns {any} the element of the skeleton that has this id */
 export function byId(id) {
   return document.getElementById(id);

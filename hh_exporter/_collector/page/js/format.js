@@ -26,6 +26,9 @@ const CANCELLED = "cancelled"; // as the exporter writes it
 /** Whether a call failed, and was not only cancelled. */
 export const isError = ({ error }) => error !== null && error !== CANCELLED;
 
+/** Whether whoever read the answer stopped it, which is no failure. */
+export const isStopped = ({ error }) => error === CANCELLED;
+
 /** 12,345 */
 export function whole(value) {
   return isNumber(value) ? WHOLE.format(value) : NONE;

@@ -5,35 +5,12 @@
  * anew; what stands still for the reader stays where it is while others arrive above.
  */
 
+import { COLUMNS, fillRow, makeHead, makeRow } from "./columns.js";
 import { make, makeButton, oncePerFrame } from "./dom.js";
-import {
-  dollars,
-  duration,
-  fullTime,
-  isError,
-  NONE,
-  short,
-  shortId,
-  timeParts,
-  whole,
-} from "./format.js";
 
 const OVERSCAN = 6;
 const NEAR_END = 40; // rows before the end at which older ones are read
 const MOST_MARKED = 20; // more arrivals at once than this are not marked as new
-const SLOWEST = Math.log(60_000);
-
-const COLUMNS = [
-  ["time", "Time"],
-  ["name", "Name"],
-  ["model", "Model"],
-  ["provider", "Provider"],
-  ["tokens", "Tokens", "in → out"],
-  ["cost", "Cost"],
-  ["latency", "Latency"],
-  ["session", "Session"],
-];
-const RIGHT = new Set(["tokens", "cost", "latency"]);
 
 /** Tells `open` {id} when a row is chosen, and `near-end`. */
 export class List extends EventTarget {
@@ -45,6 +22,7 @@ export class List extends EventTarget {
   #head;
   #body;
   #space;
+  #note;
   #newButton;
   #pool = new Map(); // sequence number -> element
   #spare = [];
@@ -68,11 +46,11 @@ export class List extends EventTarget {
       },
       this.#space,
     );
-    const heads = COLUMNS.map(([name, label, title]) =>
-      make("span", { class: className(name), role: "columnheader", title }, label),
-    );
-    this.#head = make("div", { class: "list-head", role: "row", "aria-rowindex": 1 }, ...heads);
+    const head = { class: "list-head", role: "row", "aria-rowindex": 1 };
+    this.#head = make("div", head, ...COLUMNS.map(makeHead));
+    this.#note = make("span", { role: "gridcell" });
     this.#body.prepend(this.#head);
+    this.#body.append(make("div", { class: "list-note", role: "row", hidden: true }, this.#note));
     const attributes = {
       class: "list-grid",
       role: "grid",
@@ -98,6 +76,12 @@ export class List extends EventTarget {
     this.#grid.hidden = !isShown;
     if (isShown) this.#draw();
     else this.#newButton.hidden = true;
+  }
+
+  /** What stands below the last row, "" for nothing. */
+  set note(text) {
+    if (this.#note.textContent !== text) this.#note.textContent = text;
+    this.#note.parentElement.hidden = !text;
   }
 
   focus() {
@@ -232,69 +216,4 @@ export class List extends EventTarget {
     element.classList.toggle("is-open", row.id === this.openId);
     element.setAttribute("aria-selected", String(row.id === this.openId));
   }
-}
-
-function className(name) {
-  return `cell cell-${name}${RIGHT.has(name) ? " cell-right" : ""}`;
-}
-
-function makeRow() {
-  return make(
-    "div",
-    { class: "row", role: "row" },
-    ...COLUMNS.map(([name]) => make("span", { class: className(name), role: "gridcell" })),
-  );
-}
-
-function fillRow(element, row) {
-  element.dataset.id = String(row.id);
-  element.id = `row-${row.id}`;
-  element.classList.toggle("is-error", isError(row));
-  const [time, name, model, provider, tokens, cost, latency, session] = element.children;
-  const { day, time: clock } = timeParts(row.time);
-  time.replaceChildren(...(day ? [make("span", { class: "day" }, `${day} `)] : []), clock);
-  time.title = fullTime(row.time);
-  name.replaceChildren(
-    ...(row.type === "model" ? [] : [make("span", { class: "type" }, row.type)]),
-    make(
-      "b",
-      { dir: "auto", class: row.name ? null : "none" },
-      row.name || (row.type === "model" ? "unnamed" : NONE),
-    ),
-    ...(row.error === null
-      ? []
-      : [make("span", { class: isError(row) ? "error" : "type", dir: "auto" }, row.error || "error")]),
-  );
-  name.title = [row.name, row.error].filter(Boolean).join("\n");
-  fillText(model, row.model);
-  fillText(provider, row.provider);
-  fillTokens(tokens, row);
-  fillText(cost, row.cost === null ? null : dollars(row.cost));
-  latency.replaceChildren(
-    makeMeter(row.duration),
-    make("span", { class: row.duration === null ? "value none" : "value" }, duration(row.duration)),
-  );
-  session.textContent = shortId(row.session_id);
-  session.title = row.session_id;
-}
-
-function fillText(cell, text) {
-  cell.textContent = text || NONE;
-  cell.title = text ?? "";
-  cell.classList.toggle("none", !text);
-}
-
-function fillTokens(cell, { tokens_in: asked, tokens_out: answered }) {
-  if (asked === null && answered === null) return fillText(cell, null);
-  cell.classList.remove("none");
-  cell.title = `${whole(asked)} in, ${whole(answered)} out`;
-  cell.replaceChildren(short(asked), make("span", { class: "arrow" }, "→"), short(answered));
-}
-
-/** A bar on a logarithmic scale, from a millisecond to a minute. */
-function makeMeter(ms) {
-  const bar = make("i");
-  const share = ms === null ? 0 : Math.log(Math.max(1, ms)) / SLOWEST;
-  bar.style.transform = `scaleX(${Math.max(0, Math.min(1, share))})`;
-  return make("span", { class: "meter", "aria-hidden": "true" }, bar);
 }

@@ -17,6 +17,7 @@ import { listenForKeys, showHelp } from "./keyboard.js";
 import { List } from "./list.js";
 import { askForKey } from "./login.js";
 import { recall, remember } from "./memory.js";
+import { MOST_ROWS } from "./rows.js";
 import { followTheme } from "./theme.js";
 
 const STATS_EVERY = 3_000;
@@ -170,6 +171,10 @@ const showList = oncePerFrame(() => {
     list.isShown = empty === null;
     document.body.classList.toggle("is-welcome", wanted === "welcome");
   }
+  list.note =
+    feed.rows.isFull && !feed.isComplete
+      ? `These are the newest ${whole(MOST_ROWS)}; a filter shows others.`
+      : "";
   filters.showCount(
     size ? (feed.isComplete ? count(size, "event") : `${whole(size)}+ events`) : "",
   );
