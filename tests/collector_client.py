@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 from aiohttp import ClientSession
+from yarl import URL
 
 from hh_exporter import Exporter, ModelEvent
 from hh_exporter._collector import Collector, StoredEvent, StoredSession
@@ -21,6 +22,7 @@ __all__ = [
     "V1_MANY",
     "V1_ONE",
     "exported",
+    "get",
     "known_sessions",
     "model_event",
     "post",
@@ -79,6 +81,17 @@ async def post(
     ):
         assert response.content_type == "application/json"
         return response.status, orjson.loads(await response.read())
+
+
+async def get(collector: Collector, path: str, status: int = 200, /, **query: Any) -> Any:
+    """
+    Ask the API for *path*, which is quoted already, and read the JSON answer.
+    """
+    url = URL(f"{collector.url}/api/{path}", encoded=True)
+    asked = url.with_query({name: str(value) for name, value in query.items()}) if query else url
+    async with ClientSession() as client, client.get(asked) as response:
+        assert (response.status, response.content_type) == (status, "application/json")
+        return orjson.loads(await response.read())
 
 
 def refusal(

@@ -1,56 +1,49 @@
 """
 Numbers of what is in the database: over time, by value, and in total.
 
-All are computed in SQL. Percentiles follow the nearest-rank method, so that each is
+Sums are computed in SQL. Percentiles follow the nearest-rank method, so that each is
 the duration of an event.
 """
 
 from __future__ import annotations
 
+from array import array
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from attrs import evolve, frozen
 
-from hh_exporter._collector.filters import EVERYTHING, Filter, Sql
-from hh_exporter._collector.lists import (
-    WITH_TEXTS,
-    count,
-    examined_from,
-    last_event,
-    last_session,
-    select,
-)
-from hh_exporter._collector.reader import TooMuchError
+from hh_exporter._collector.filters import Filter, Sql
+from hh_exporter._collector.lists import count, last_event, last_session, select
+from hh_exporter._collector.search import choose
 
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["MAX_BUCKETS", "Buckets", "facets", "series", "stats"]
+__all__ = ["MAX_BUCKETS", "Buckets", "facets", "series", "stats", "totals"]
 
 Json: TypeAlias = dict[str, Any]
 
 MAX_BUCKETS: Final = 1000
-_SEARCHED_BYTES: Final = 64 * 2**20
 _TOP_MODELS: Final = 8
 _TOP_VALUES: Final = 100
 _RECENT_ROWS: Final = 100_000
 _REST: Final = "other"
 
 _PARTS: Final = "FILTER (WHERE type <> 'session')"  # which has the sums of its events
+_FAILED: Final = "nullif(error, 'cancelled')"
 _SUMS: Final = {
     "count": "count(*)",
-    "errors": "count(nullif(error, 'cancelled'))",
+    "errors": f"count({_FAILED})",
     **{name: f"CAST(total({name}) {_PARTS} AS INTEGER)" for name in ("tokens_in", "tokens_out")},
     "cost": f"total(cost) {_PARTS}",
 }
 _PERCENTILES: Final = {"p50": 50, "p95": 95}
+_ENDS: Final = {"oldest": "min(time)", "newest": "max(time)"}
 
 _PER_BUCKET: Final = "SELECT bucket, place, {columns} FROM ({rows}) GROUP BY bucket, place"
-_RANKED: Final = """
-    SELECT bucket, place, duration,
-        row_number() OVER (PARTITION BY bucket, place ORDER BY duration) AS rank,
-        count(*) OVER (PARTITION BY bucket, place) AS of
-    FROM ({rows}) WHERE duration IS NOT NULL AND type <> 'session'
+_DURATIONS: Final = """
+    SELECT bucket, place, duration FROM ({rows}) WHERE duration IS NOT NULL AND type <> 'session'
 """
 
 
@@ -73,37 +66,38 @@ class Buckets:
         return range(self.since, self.until, self.step)
 
 
-def series(
-    db: sqlite3.Connection, wanted: Filter, buckets: Buckets, *, by_model: bool
-) -> list[Json]:
+def series(db: sqlite3.Connection, wanted: Filter, buckets: Buckets, *, by_model: bool) -> Json:
     """
     Count events, tokens, cost and time for each bucket, in one group or for each model.
-
-    Raises `TooMuchError` if more text would have to be searched than can be.
     """
-    wanted = evolve(wanted, since=buckets.since, until=buckets.until)
-    _check_texts(db, wanted)
-    source = "events" if wanted.text is None else WITH_TEXTS
-    chosen = wanted.columns() & wanted.texts()
-    models = _top_models(db, source, chosen) if by_model else []
+    chosen = choose(db, evolve(wanted, since=buckets.since, until=buckets.until))
+    models = _named_models(db, chosen.sql) if by_model else []
     names = [*models, _REST] if by_model else [None]
     rows = Sql(
         f"SELECT (time - ?) / ? AS bucket, {_place(len(models))} AS place, events.* "  # noqa: S608
-        f"FROM {source} WHERE {chosen.condition}",
-        (buckets.since, buckets.step, *models, *chosen.parameters),
+        f"FROM events WHERE {chosen.sql.condition}",
+        (buckets.since, buckets.step, *models, *chosen.sql.parameters),
     )
     groups = [_empty(name, len(buckets.times)) for name in names]
-    _fill(groups, db, _SUMS, rows)
-    _fill(
-        groups,
-        db,
-        {
-            name: f"min(duration) FILTER (WHERE 100 * rank >= {percent} * of)"
-            for name, percent in _PERCENTILES.items()
-        },
-        Sql(_RANKED.format(rows=rows.condition), rows.parameters),
+    _fill(groups, db, rows, _SUMS)
+    groups = [group for group in groups if group["name"] != _REST or any(group["count"])]
+    return {"groups": groups, "searched_from": chosen.searched_from}
+
+
+def totals(db: sqlite3.Connection, wanted: Filter) -> Json:
+    """
+    Sum up what is *wanted*, and say when the first and the last of it arrived.
+    """
+    chosen = choose(db, wanted)
+    rows = Sql(
+        f"SELECT 0 AS bucket, 0 AS place, events.* "  # noqa: S608
+        f"FROM events WHERE {chosen.sql.condition}",
+        chosen.sql.parameters,
     )
-    return [group for group in groups if group["name"] != _REST or any(group["count"])]
+    group = _empty(None, 1) | {name: [None] for name in _ENDS}
+    _fill([group], db, rows, _SUMS | _ENDS)
+    sums = {name: group[name][0] for name in (*_SUMS, *_PERCENTILES, *_ENDS)}
+    return {"events": sums.pop("count"), **sums, "searched_from": chosen.searched_from}
 
 
 def facets(db: sqlite3.Connection) -> Json:
@@ -137,19 +131,18 @@ def stats(db: sqlite3.Connection) -> Json:
     }
 
 
-def _check_texts(db: sqlite3.Connection, wanted: Filter) -> None:
-    if wanted.text is None:
-        return
-    times = evolve(EVERYTHING, since=wanted.since, until=wanted.until).columns()
-    first, last = select(db, "min(id), max(id)", "events", times).fetchone()
-    if first is not None and examined_from(db, wanted, first, last, _SEARCHED_BYTES) > first:
-        raise TooMuchError("text: there is too much to search for a chart: choose a shorter range")
-
-
-def _top_models(db: sqlite3.Connection, source: str, chosen: Sql) -> list[str]:
+def _named_models(db: sqlite3.Connection, chosen: Sql) -> list[str]:
+    """
+    List the models that get a group of their own: the most frequent, and the one that fails most.
+    """
     named = chosen & Sql("model <> ?", (_REST,))
-    rest = f"GROUP BY model ORDER BY count(*) DESC, model LIMIT {_TOP_MODELS}"
-    return [model for (model,) in select(db, "model", source, named, rest)]
+    rest = "GROUP BY model ORDER BY count(*) DESC, model LIMIT {}"
+    models = [model for (model,) in select(db, "model", "events", named, rest.format(_TOP_MODELS))]
+    failed = named & Sql(f"{_FAILED} IS NOT NULL")
+    for (model,) in select(db, "model", "events", failed, rest.format(1)):
+        if model not in models:
+            models[-1] = model
+    return models
 
 
 def _place(models: int) -> str:
@@ -165,11 +158,24 @@ def _empty(name: str | None, length: int) -> Json:
     return {"name": name, **sums, **{key: [None] * length for key in _PERCENTILES}}
 
 
-def _fill(groups: list[Json], db: sqlite3.Connection, columns: dict[str, str], rows: Sql) -> None:
-    query = _PER_BUCKET.format(columns=", ".join(columns.values()), rows=rows.condition)
+def _fill(groups: list[Json], db: sqlite3.Connection, rows: Sql, sums: dict[str, str]) -> None:
+    """
+    Set the *sums* and the percentiles of *rows* at their buckets of their groups.
+    """
+    query = _PER_BUCKET.format(columns=", ".join(sums.values()), rows=rows.condition)
     for bucket, place, *values in db.execute(query, rows.parameters):
-        for key, value in zip(columns, values, strict=True):
+        for key, value in zip(sums, values, strict=True):
             groups[place][key][bucket] = value
+    # SQLite's window functions take three times as long to rank them.
+    durations: defaultdict[tuple[int, int], array[float]] = defaultdict(lambda: array("d"))
+    for bucket, place, duration in db.execute(
+        _DURATIONS.format(rows=rows.condition), rows.parameters
+    ):
+        durations[bucket, place].append(duration)
+    for (bucket, place), found in durations.items():
+        ranked = sorted(found)
+        for key, percent in _PERCENTILES.items():
+            groups[place][key][bucket] = ranked[-(-percent * len(ranked) // 100) - 1]
 
 
 def _counted(db: sqlite3.Connection, table: str, column: str, recent: Sql) -> list[Json]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+import orjson
 from attrs import field, frozen
 
 from hh_exporter._collector.filters import Filter, Sql
@@ -17,13 +18,17 @@ from hh_exporter._collector.summary import NARROW, short
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Iterable
 
 __all__ = [
     "WITH_TEXTS",
     "News",
     "Page",
     "SessionView",
+    "Shown",
     "Summarized",
+    "among",
+    "between",
     "count",
     "event_rows",
     "examined_from",
@@ -36,6 +41,7 @@ __all__ = [
     "page",
     "select",
     "session_rows",
+    "shown",
     "updated",
 ]
 
@@ -174,13 +180,19 @@ def news(db: sqlite3.Connection, wanted: Filter, after: int, limit: int) -> News
     return News(events[::-1], skipped, last)
 
 
+def shown(db: sqlite3.Connection, row_ids: Iterable[int]) -> list[Shown]:
+    """
+    Read the events with these row numbers, oldest first.
+    """
+    return _select_shown(db, among(row_ids), "ORDER BY events.id")
+
+
 def updated(db: sqlite3.Connection, wanted: Filter, row_ids: list[int]) -> list[Shown]:
     """
     Read those of the events with these row numbers that are wanted, oldest first.
     """
     # Few rows: there is no need to look at how much text they have.
-    among = Sql(f"events.id IN ({', '.join('?' * len(row_ids))})", tuple(row_ids))
-    sql = wanted.columns() & among & wanted.texts()
+    sql = wanted.columns() & among(row_ids) & wanted.texts()
     return _select_shown(db, sql, "ORDER BY events.id")
 
 
@@ -273,7 +285,7 @@ def examined_from(
         return first
     searched = 0
     sizes = select(
-        db, "id, size", "events", wanted.columns() & _between(first, last), "ORDER BY id DESC"
+        db, "id, size", "events", wanted.columns() & between(first, last), "ORDER BY id DESC"
     )
     with closing(sizes):
         for row_id, size in sizes:
@@ -293,6 +305,21 @@ def select(
     return db.execute(query, sql.parameters)
 
 
+def among(row_ids: Iterable[int]) -> Sql:
+    """
+    Say that an event has one of these row numbers, however many they are.
+    """
+    listed = orjson.dumps([*row_ids]).decode()
+    return Sql("events.id IN (SELECT value FROM json_each(?))", (listed,))
+
+
+def between(first: int, last: int) -> Sql:
+    """
+    Say that an event has one of these row numbers, *last* being the highest.
+    """
+    return Sql("events.id BETWEEN ? AND ?", (first, last))
+
+
 def _summaries(
     db: sqlite3.Connection, wanted: Filter, first: int, last: int, limit: int
 ) -> list[Shown]:
@@ -305,11 +332,7 @@ def _source(wanted: Filter) -> str:
 
 
 def _conditions(wanted: Filter, first: int, last: int) -> Sql:
-    return wanted.columns() & _between(first, last) & wanted.texts()
-
-
-def _between(first: int, last: int) -> Sql:
-    return Sql("events.id BETWEEN ? AND ?", (first, last))
+    return wanted.columns() & between(first, last) & wanted.texts()
 
 
 def _select_shown(db: sqlite3.Connection, sql: Sql, rest: str = "") -> list[Shown]:

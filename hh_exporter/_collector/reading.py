@@ -15,9 +15,10 @@ from aiohttp import web
 from attrs import asdict, frozen
 
 from hh_exporter._collector.answers import json_answer
-from hh_exporter._collector.charts import MAX_BUCKETS, Buckets, facets, series, stats
+from hh_exporter._collector.charts import MAX_BUCKETS, Buckets, facets, series, stats, totals
 from hh_exporter._collector.lists import one_event, one_session, page
 from hh_exporter._collector.parameters import FILTERS, at_least, read_filter, read_query, refuse
+from hh_exporter._collector.ranking import EVENT_KEYS, ranked, read_mark, read_order
 from hh_exporter._collector.reader import TooMuchError
 from hh_exporter._collector.stream import Stream
 from hh_exporter._version import __version__
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from hh_exporter._clock import Clock
+    from hh_exporter._collector.lists import Page
+    from hh_exporter._collector.ranking import Ranked
     from hh_exporter._collector.rows import EventRow, SessionRow
     from hh_exporter._collector.store import Store
 
@@ -41,7 +44,8 @@ _DEFAULT_EVENTS = 100
 _DEFAULT_BUCKETS = 100
 _LIMIT = {"limit": at_least(1, _MAX_EVENTS)}
 _AFTER = {"after": at_least(0)}
-_BEFORE = {"before": at_least(0)}
+_BEFORE = {"sort": read_order(EVENT_KEYS), "before": at_least(0)}
+_SORTED = {"sort": read_order(EVENT_KEYS), "before": read_mark}
 
 
 @frozen
@@ -61,6 +65,7 @@ class Reading:
             "/api/events": self.list_events,
             "/api/events/{id:[0-9]{1,18}}": self.show_event,
             "/api/sessions/{session_id:(?s:.*)}": self.show_session,
+            "/api/totals": self.show_totals,
             "/api/facets": self.count_facets,
             "/api/series": self.count_series,
             "/api/stats": self.show_stats,
@@ -72,12 +77,20 @@ class Reading:
 
     async def list_events(self, request: web.Request) -> web.Response:
         """
-        Show those that are asked for in short, newest first.
+        Show those that are asked for in short, newest first or as *sort* says.
         """
-        values = read_query(request.query, FILTERS | _LIMIT | _BEFORE | _AFTER)
+        known = FILTERS | _LIMIT | _AFTER
+        known |= _SORTED if request.query.get("sort") else _BEFORE
+        values = read_query(request.query, known)
         wanted = read_filter(values)
+        order = values.pop("sort", None)
         limit = values.pop("limit", _DEFAULT_EVENTS)
-        return json_answer(asdict(await self._ask(page, wanted, limit, **values), recurse=False))
+        found: Page | Ranked
+        if order is None:
+            found = await self._ask(page, wanted, limit, **values)
+        else:
+            found = await self._ask(ranked, wanted, order, limit, **values)
+        return json_answer(asdict(found, recurse=False))
 
     async def show_event(self, request: web.Request) -> web.Response:
         """
@@ -132,8 +145,15 @@ class Reading:
         buckets = Buckets(since, until, step)
         if len(buckets.times) > MAX_BUCKETS:
             refuse(f"step: must make at most {MAX_BUCKETS} steps of the time")
-        groups = await self._ask(series, wanted, buckets, by_model="by" in values)
-        return json_answer({**asdict(buckets), "times": list(buckets.times), "groups": groups})
+        counted = await self._ask(series, wanted, buckets, by_model="by" in values)
+        return json_answer({**asdict(buckets), "times": list(buckets.times), **counted})
+
+    async def show_totals(self, request: web.Request) -> web.Response:
+        """
+        Sum up the events that are asked for.
+        """
+        wanted = read_filter(read_query(request.query, FILTERS))
+        return json_answer(await self._ask(totals, wanted))
 
     async def show_stats(self, request: web.Request) -> web.Response:
         """

@@ -15,7 +15,6 @@ from uuid import uuid4
 import orjson
 import pytest
 from aiohttp import ClientSession
-from yarl import URL
 
 from hh_exporter._collector import Collector
 from hh_exporter._collector.store import EventRow, Store
@@ -27,6 +26,7 @@ from tests.collector_client import (
     V1_MANY,
     V1_ONE,
     exported,
+    get,
     model_event,
     post,
     v1_event,
@@ -54,17 +54,6 @@ def clock() -> FakeClock:
 async def collector(clock: FakeClock) -> AsyncIterator[Collector]:
     async with Collector(clock=clock) as collector:
         yield collector
-
-
-async def get(collector: Collector, path: str, status: int = 200, /, **query: Any) -> Any:
-    """
-    Ask for *path*, which is quoted already, and read the JSON answer.
-    """
-    url = URL(f"{collector.url}/api/{path}", encoded=True)
-    asked = url.with_query({name: str(value) for name, value in query.items()}) if query else url
-    async with ClientSession() as client, client.get(asked) as response:
-        assert (response.status, response.content_type) == (status, "application/json")
-        return orjson.loads(await response.read())
 
 
 async def send(collector: Collector, *events: dict[str, Any]) -> None:
@@ -397,23 +386,6 @@ class TestText:
         found = [[event["id"] for event in page["events"]] for page in pages]
         assert found == [[], [1]]
 
-    async def test_a_chart_of_too_much_text_is_refused(self, tmp_path: Path) -> None:
-        """
-        A part of it would be wrong, so that less must be asked for.
-        """
-        async with Store.open(tmp_path / "events.db") as store:
-            for n in range(6):
-                text = b'{"text":"%b"}' % (b"x" * 14 * 2**20)
-                await store.add([EventRow(text, "e", "s", ONE, NOW + n)])
-
-        async with Collector(db=tmp_path / "events.db") as collector:
-            query = {"text": "y", "until": NOW + 9, "step": 10}
-            refused = await get(collector, "series", 400, since=NOW, **query)
-            allowed = await get(collector, "series", since=NOW + 3, **query)
-
-        assert "choose a shorter range" in refused["message"]
-        assert [group["count"] for group in allowed["groups"]] == [[0]]
-
 
 class TestEvent:
     """
@@ -600,6 +572,7 @@ class TestSeries:
             "until": NOW + 4000,
             "step": 1000,
             "times": [NOW, NOW + 1000, NOW + 2000, NOW + 3000],
+            "searched_from": None,
         }
         assert group == {
             "name": None,

@@ -30,7 +30,6 @@ from hh_exporter._collector.bodies import (
     MAX_ROOM,
     Bodies,
 )
-from hh_exporter._collector.charts import _SEARCHED_BYTES
 from hh_exporter._collector.connections import MAX_CONNECTIONS, Connections
 from hh_exporter._collector.faults import _MAX_HANG, MAX_HANGING, FaultInjector
 from hh_exporter._collector.guard import Guard
@@ -38,6 +37,7 @@ from hh_exporter._collector.lists import _EXAMINED_BYTES, _EXAMINED_ROWS
 from hh_exporter._collector.parameters import FILTERS
 from hh_exporter._collector.reading import _DEFAULT_EVENTS, _MAX_EVENTS
 from hh_exporter._collector.routes import Routes
+from hh_exporter._collector.search import _SEARCHED_BYTES
 from hh_exporter._collector.stream import _MAX_STREAMS
 from tests.docs.pages import DOCS, PAGES, ROOT, examples
 
@@ -167,7 +167,7 @@ def test_the_limits_of_the_collector_are_the_codes() -> None:
         f"| streams | {_MAX_STREAMS} |",
         f"| hanging requests | {MAX_HANGING} |",
         f"| {_EXAMINED_ROWS:,} rows or {_EXAMINED_BYTES // 2**20} MiB of text |",
-        f"| text searched for a chart | {_SEARCHED_BYTES // 2**20} MiB |",
+        f"| text searched for a sum, a chart or a sorted list | {_SEARCHED_BYTES // 2**20} MiB |",
         f"`limit` ({_DEFAULT_EVENTS}; at most {_MAX_EVENTS:,})",
         f"no response, for up to {_MAX_HANG / 60:g} minutes",
         f"| events stored | {Collector().max_events:,}, ",
@@ -193,7 +193,7 @@ async def test_the_requests_of_the_page_are_answered() -> None:
                 if data:
                     assert await response.json() == json.loads(data)
 
-    assert len(calls) == 3
+    assert len(calls) == 4
 
 
 # The rest.
