@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "WITH_TEXTS",
-    "News",
     "Page",
     "SessionView",
     "Shown",
     "Summarized",
     "among",
+    "arrived",
     "between",
     "count",
     "event_rows",
@@ -35,7 +35,6 @@ __all__ = [
     "first_event",
     "last_event",
     "last_session",
-    "news",
     "one_event",
     "one_session",
     "page",
@@ -76,20 +75,6 @@ class Page:
     events: list[Shown]
     next: int | None
     """From which id to go on; None at the end."""
-
-
-@frozen
-class News:
-    """
-    What has arrived since some event.
-    """
-
-    events: list[Shown]
-    """The newest of them, oldest first."""
-    skipped: int
-    """How many there were before these, which are not shown."""
-    last: int
-    """The id up to which they were looked at."""
 
 
 @frozen
@@ -163,13 +148,14 @@ def page(
     return Page(events, reached if reached > first else None)
 
 
-def news(db: sqlite3.Connection, wanted: Filter, after: int, limit: int) -> News:
+def arrived(
+    db: sqlite3.Connection, wanted: Filter, after: int, last: int, limit: int
+) -> tuple[list[Shown], int]:
     """
-    Read the newest events of those after *after*, oldest first.
+    Read the newest events of those after *after*, oldest first, and count those before them.
 
-    What is too much to look at counts as skipped, whatever it is.
+    What is too much to look at counts, whatever it is.
     """
-    last = last_event(db)
     first = max(first_event(db), after + 1)
     examined = examined_from(db, wanted, first, last)
     events = _summaries(db, wanted, examined, last, limit)
@@ -177,7 +163,7 @@ def news(db: sqlite3.Connection, wanted: Filter, after: int, limit: int) -> News
     if len(events) == limit:
         older = _conditions(wanted, examined, events[-1]["id"] - 1)
         skipped += select(db, "count(*)", _source(wanted), older).fetchone()[0]
-    return News(events[::-1], skipped, last)
+    return events[::-1], skipped
 
 
 def shown(db: sqlite3.Connection, row_ids: Iterable[int]) -> list[Shown]:

@@ -17,6 +17,7 @@ from attrs import asdict, frozen
 from hh_exporter._collector.answers import json_answer
 from hh_exporter._collector.charts import MAX_BUCKETS, Buckets, facets, series, stats, totals
 from hh_exporter._collector.lists import one_event, one_session, page
+from hh_exporter._collector.news import tell
 from hh_exporter._collector.parameters import FILTERS, at_least, read_filter, read_query, refuse
 from hh_exporter._collector.ranking import EVENT_KEYS, ranked, read_mark, read_order
 from hh_exporter._collector.reader import TooMuchError
@@ -66,6 +67,7 @@ class Reading:
             "/api/events/{id:[0-9]{1,18}}": self.show_event,
             "/api/sessions/{session_id:(?s:.*)}": self.show_session,
             "/api/totals": self.show_totals,
+            "/api/news": self.show_news,
             "/api/facets": self.count_facets,
             "/api/series": self.count_series,
             "/api/stats": self.show_stats,
@@ -154,6 +156,18 @@ class Reading:
         """
         wanted = read_filter(read_query(request.query, FILTERS))
         return json_answer(await self._ask(totals, wanted))
+
+    async def show_news(self, request: web.Request) -> web.Response:
+        """
+        Show what has happened since what the query says that it knows.
+        """
+        values = read_query(request.query, FILTERS | _AFTER | {"updates": at_least(0)})
+        wanted = read_filter(values)
+        try:
+            new = await tell(self.store, wanted, values.get("after"), values.get("updates"))
+        except TooMuchError as exc:
+            refuse(str(exc))
+        return json_answer(asdict(new, recurse=False))
 
     async def show_stats(self, request: web.Request) -> web.Response:
         """

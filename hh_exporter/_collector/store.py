@@ -157,15 +157,17 @@ class Store:
             self._update_count += 1
         self.bell.ring()
 
-    def updated_after(self, count: int) -> tuple[int, list[int]]:
+    def updated_after(self, count: int | None) -> tuple[int, list[int]]:
         """
         Tell how many updates there have been, and the rows of those after the first *count*.
 
-        Of the last _MAX_UPDATES alone.
+        None is from now on. Of the last _MAX_UPDATES alone, or all of these if there were
+        never so many: *count* is then of an earlier run.
         """
-        new = min(self._update_count - count, len(self._updates))
-        latest = islice(reversed(self._updates), new)
-        return self._update_count, sorted(set(latest))
+        known = self._update_count
+        new = 0 if count is None else known if count > known else known - count
+        latest = islice(reversed(self._updates), min(new, len(self._updates)))
+        return known, sorted(set(latest))
 
     async def count(self) -> int:
         """

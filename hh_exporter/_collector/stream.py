@@ -14,19 +14,18 @@ import orjson
 from aiohttp import web
 from attrs import define, field
 
-from hh_exporter._collector.charts import stats
-from hh_exporter._collector.lists import last_event, news, updated
+from hh_exporter._collector.news import tell
 from hh_exporter._collector.parameters import FILTERS, at_least, read_filter, read_query, refuse
 
 if TYPE_CHECKING:
     from hh_exporter._clock import Clock
     from hh_exporter._collector.filters import Filter
+    from hh_exporter._collector.news import News
     from hh_exporter._collector.store import Store
 
 __all__ = ["Stream"]
 
 _MAX_STREAMS: Final = 32
-_MAX_EVENTS: Final = 200
 _PAUSE: Final = 0.2
 """Seconds between two messages, at least."""
 _HEARTBEAT: Final = 15.0
@@ -91,25 +90,29 @@ class Stream:
         return response
 
     async def _tell(self, response: web.StreamResponse, wanted: Filter, after: int | None) -> None:
-        ask = self.store.reader.ask
-        store, last = (await ask(stats))["store"], await ask(last_event)
+        known = await tell(self.store, wanted, None, None)
         # Beyond the end: that was another database.
-        after = last if after is None or after > last else after
-        updates, _ = self.store.updated_after(0)
-        await self._write(response, _message("hello", after, {"store": store, "last": last}))
+        after = known.last if after is None or after > known.last else after
+        await self._greet(response, known, after)
         while not self._closing.is_set():
             rung = self.store.bell.next()
-            new = await ask(news, wanted, after, _MAX_EVENTS)
-            after = new.last
+            new = await tell(self.store, wanted, after, known.updates)
+            if new.store != known.store:
+                await self._greet(response, new, new.last)
+            after, known = new.last, new
             if new.events or new.skipped:
                 data = {"events": new.events, "skipped": new.skipped}
                 await self._write(response, _message("events", after, data))
-            updates, row_ids = self.store.updated_after(updates)
-            if row_ids and (events := await ask(updated, wanted, row_ids)):
-                await self._write(response, _message("updates", after, {"events": events}))
+            if new.changed:
+                data = {"events": new.changed}
+                await self._write(response, _message("updates", after, data))
             await self._wait(self._closing, _PAUSE)
             if not await self._wait(rung, _HEARTBEAT):
                 await self._write(response, b": still here\nid: %d\n\n" % after)
+
+    async def _greet(self, response: web.StreamResponse, known: News, after: int) -> None:
+        data = {"store": known.store, "last": known.last}
+        await self._write(response, _message("hello", after, data))
 
     async def _write(self, response: web.StreamResponse, data: bytes) -> None:
         async with self.clock.timeout_at(self.clock.now() + _PATIENCE):
