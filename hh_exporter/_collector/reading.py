@@ -16,6 +16,7 @@ from attrs import asdict, frozen
 
 from hh_exporter._collector.answers import json_answer
 from hh_exporter._collector.charts import MAX_BUCKETS, Buckets, facets, series, stats, totals
+from hh_exporter._collector.grouping import NEWEST_FIRST, SESSION_KEYS, grouped
 from hh_exporter._collector.lists import one_event, one_session, page
 from hh_exporter._collector.news import tell
 from hh_exporter._collector.parameters import FILTERS, at_least, read_filter, read_query, refuse
@@ -47,6 +48,7 @@ _LIMIT = {"limit": at_least(1, _MAX_EVENTS)}
 _AFTER = {"after": at_least(0)}
 _BEFORE = {"sort": read_order(EVENT_KEYS), "before": at_least(0)}
 _SORTED = {"sort": read_order(EVENT_KEYS), "before": read_mark}
+_SESSIONS_SORTED = {"sort": read_order(SESSION_KEYS), "before": read_mark}
 
 
 @frozen
@@ -65,6 +67,7 @@ class Reading:
         for path, handler in {
             "/api/events": self.list_events,
             "/api/events/{id:[0-9]{1,18}}": self.show_event,
+            "/api/sessions": self.list_sessions,
             "/api/sessions/{session_id:(?s:.*)}": self.show_session,
             "/api/totals": self.show_totals,
             "/api/news": self.show_news,
@@ -103,6 +106,17 @@ class Reading:
         if found is None:
             raise web.HTTPNotFound(text="there is no such event, or no more")
         return json_answer({"summary": found.summary, "event": orjson.Fragment(found.event)})
+
+    async def list_sessions(self, request: web.Request) -> web.Response:
+        """
+        Show the sessions of the events that are asked for, with the figures of each.
+        """
+        values = read_query(request.query, FILTERS | _LIMIT | _SESSIONS_SORTED)
+        wanted = read_filter(values)
+        order = values.pop("sort", NEWEST_FIRST)
+        limit = values.pop("limit", _DEFAULT_EVENTS)
+        found = await self._ask(grouped, wanted, order, limit, **values)
+        return json_answer(asdict(found, recurse=False))
 
     async def show_session(self, request: web.Request) -> web.Response:
         """
