@@ -12,7 +12,7 @@ import base64
 import json
 import shutil
 import tempfile
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -28,7 +28,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 from tests.support import PATIENCE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from selenium.webdriver.remote.webelement import WebElement
 
@@ -120,6 +120,33 @@ class Browser:
 
     async def back(self) -> None:
         await self._do(self._driver.back)
+
+    @asynccontextmanager
+    async def windows(self, url: str, more: int) -> AsyncIterator[list[str]]:
+        """
+        Have *more* windows beside the first until the block ends, all of them in sight.
+
+        Yields what `look_at` takes.
+        """
+        first = self._driver.current_window_handle
+        names = [first]
+        try:
+            for _ in range(more):
+                await self._do(self._driver.switch_to.new_window, "window")
+                names.append(self._driver.current_window_handle)
+                await self.open(url)
+            yield names
+        finally:
+            for name in names[1:]:
+                await self.look_at(name)
+                await self._do(self._driver.close)
+            await self.look_at(first)
+
+    async def look_at(self, window: str) -> None:
+        """
+        Have all that is asked of the browser answered by this window.
+        """
+        await self._do(self._driver.switch_to.window, window)
 
     async def url(self) -> str:
         return await self._do(lambda: self._driver.current_url)

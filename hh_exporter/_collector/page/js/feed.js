@@ -2,13 +2,13 @@
  * Fills the rows: what was there, what arrives, what is older, what was left out in a rush.
  *
  * One reading at a time follows from one set of filters; whatever belongs to an earlier one is
- * thrown away when it comes.
+ * thrown away when it comes. In a sorted list nothing moves by itself: what arrives is counted.
  */
 
 import { ApiError, readJson } from "./api.js";
 import { onceQuiet } from "./dom.js";
+import { News } from "./news.js";
 import { MOST_ROWS, Rows } from "./rows.js";
-import { Stream } from "./stream.js";
 
 const FIRST_PAGE = 200;
 const PAGE = 1_000;
@@ -18,14 +18,16 @@ const MOST_LOOKS = 50; // requests that one search makes before it asks whether 
 /** Tells `change` {added, isNew}, `updates` {events}, `state`, `store` and `problem` (a text). */
 export class Feed extends EventTarget {
   rows = new Rows();
-  waiting = 0; // events that arrived while paused
+  waiting = 0; // events that arrived while the list was paused, or sorted
   isPaused = false;
   isLoading = true;
-  isComplete = false; // there is nothing older
+  isComplete = false; // there is nothing more
+  searchedFrom = null; // when the oldest event arrived that a sorted search has looked at
   state = "connecting";
 
-  #stream = new Stream();
-  #filters = {};
+  #news = new News();
+  #filters = () => ({});
+  #sort = "";
   #turn = 0; // of the reading that counts
   #store = null;
   #next = null;
@@ -35,37 +37,46 @@ export class Feed extends EventTarget {
 
   constructor() {
     super();
-    this.#stream.addEventListener("hello", ({ detail }) => this.#meet(detail));
-    this.#stream.addEventListener("events", ({ detail }) => this.#take(detail));
-    this.#stream.addEventListener("updates", ({ detail }) => {
-      if (this.rows.replace(detail.events)) this.#tell("change", { added: 0, isNew: true });
-      this.#tell("updates", detail);
-    });
-    this.#stream.addEventListener("state", ({ detail }) => {
+    this.#news.addEventListener("news", ({ detail }) => this.#take(detail));
+    this.#news.addEventListener("problem", ({ detail }) => this.#giveUp(detail));
+    this.#news.addEventListener("state", ({ detail }) => {
+      if (this.state === detail) return;
       this.state = detail;
       this.#tell("state");
+      if (detail === "live") this.#tell("change", { added: 0 }); // a page may be wanted yet
     });
   }
 
-  /** Begin again, with these filters. */
-  open(filters) {
+  /**
+   * Begin again.
+   *
+   * @param {() => Record<string, any>} filters  read for each question: a range may move on
+   * @param {string} sort  what to order by, with `-` before it from the highest; "" is by arrival
+   */
+  open(filters, sort) {
     this.#filters = filters;
+    this.#sort = sort;
     this.#turn += 1;
-    this.#next = null;
     this.#isReading = false;
     this.#held = [];
+    this.#store = null;
     this.waiting = 0;
-    this.rows.clear();
+    this.rows.clear(sort !== "");
     this.isLoading = true;
     this.isComplete = false;
-    this.#store = null;
+    this.searchedFrom = null;
     this.#tell("change", { added: 0 });
-    this.#stream.open(filters);
+    this.#news.open(filters);
+  }
+
+  /** Read all of it again, as what arrived has its places in a sorted list, too. */
+  reopen() {
+    this.open(this.#filters, this.#sort);
   }
 
   pause(isPaused) {
     this.isPaused = isPaused;
-    if (!isPaused) {
+    if (!isPaused && !this.rows.isSorted) {
       for (const { events, gapAfter } of this.#held.splice(0)) this.rows.addNewer(events, gapAfter);
       const added = this.waiting;
       this.waiting = 0;
@@ -75,73 +86,86 @@ export class Feed extends EventTarget {
     this.#tell("state");
   }
 
-  /** Read older events, if there are any and there is room. */
+  /** Read what follows below, if there is any and there is room. */
   async readOlder() {
     if (this.#isReading || this.isComplete || this.rows.isFull || this.isLoading) return;
-    await this.#read(this.#next);
+    await this.#read();
   }
 
-  /** The database that is there now; events up to `last` are read, later ones arrive by themselves. */
-  async #meet({ store, last }) {
-    if (this.#store === store) {
-      if (this.isLoading) await this.#read(this.#next); // the break came before the first page
-      return;
-    }
-    if (this.#store !== null) {
+  #take({ store, last, after, events, skipped, changed }) {
+    if (this.#store !== null && this.#store !== store) {
       this.#tell("store");
-      this.open(this.#filters);
+      this.reopen();
       return;
     }
-    this.#store = store;
-    await this.#read(last + 1);
-  }
-
-  async #read(before) {
-    const turn = this.#turn;
-    this.#isReading = true;
-    this.#next = before;
-    const limit = this.rows.size ? PAGE : FIRST_PAGE;
-    let next = before;
-    let found = 0;
-    try {
-      for (let looks = 0; next !== null && found === 0 && looks < MOST_LOOKS; looks += 1) {
-        const page = await readJson("/api/events", { ...this.#filters, before: next, limit });
-        if (turn !== this.#turn) return;
-        next = page.next;
-        found += this.rows.addOlder(page.events);
-      }
-      this.#next = next;
-      this.isComplete = next === null;
-      this.isLoading = false;
-    } catch (error) {
-      if (!(error instanceof ApiError)) throw error;
-      if (turn !== this.#turn) return;
-      if (error.status) {
-        this.isComplete = true;
-        this.isLoading = false;
-        this.#tell("problem", error.message);
-      } // else the stream will say hello again
-    } finally {
-      if (turn === this.#turn) {
-        this.#isReading = false;
-        this.#tell("change", { added: found });
-      }
+    if (this.#store === null) {
+      this.#store = store;
+      this.#next = this.rows.isSorted ? "" : last + 1;
     }
+    if (this.isLoading && !this.#isReading) this.#read();
+    if (events.length || skipped) this.#arrive(events, skipped, after);
+    if (changed.length) {
+      if (this.rows.replace(changed)) this.#tell("change", { added: 0, isNew: true });
+      this.#tell("updates", { events: changed });
+    }
+    if (!this.isPaused) this.#dropOld();
   }
 
-  #take({ events, skipped, after, last }) {
+  #arrive(events, skipped, after) {
     const gapAfter = skipped ? after : null;
-    if (this.isPaused) {
+    if (this.rows.isSorted) {
+      this.waiting += events.filter(({ id }) => this.rows.placeOf(id) === -1).length + skipped;
+      this.#tell("change", { added: 0, isNew: true });
+    } else if (this.isPaused) {
       this.#held.push({ events, gapAfter });
       this.waiting += events.length + skipped;
       this.#dropHeld();
       this.#tell("state");
-      return;
+    } else {
+      const added = this.rows.addNewer(events, gapAfter);
+      this.#tell("change", { added, isNew: true });
+      if (this.rows.gap) this.#fillSoon();
     }
-    const added = this.rows.addNewer(events, gapAfter);
+  }
+
+  /** Take away what the range has left behind. */
+  #dropOld() {
+    const { since } = this.#filters();
+    if (since && !this.rows.isSorted && this.rows.dropBefore(Number(since)))
+      this.#tell("change", { added: 0 });
+  }
+
+  async #read() {
+    const turn = this.#turn;
+    this.#isReading = true;
+    const limit = this.rows.size ? PAGE : FIRST_PAGE;
+    let found = 0;
+    try {
+      for (let looks = 0; this.#next !== null && !found && looks < MOST_LOOKS; looks += 1) {
+        const parameters = { ...this.#filters(), sort: this.#sort, before: this.#next, limit };
+        const page = await readJson("/api/events", parameters);
+        if (turn !== this.#turn) return;
+        this.#next = page.next;
+        this.searchedFrom = page.searched_from ?? null;
+        found += this.rows.addOlder(page.events);
+      }
+      this.isComplete = this.#next === null;
+      this.isLoading = false;
+      this.#isReading = false;
+      this.#tell("change", { added: found });
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      if (turn !== this.#turn) return;
+      this.#isReading = false;
+      if (error.status) this.#giveUp(error.message); // else it goes on once there is news
+    }
+  }
+
+  #giveUp(problem) {
+    this.isComplete = true;
     this.isLoading = false;
-    this.#tell("change", { added, isNew: true, last });
-    if (this.rows.gap) this.#fillSoon();
+    this.#tell("problem", problem);
+    this.#tell("change", { added: 0 });
   }
 
   #dropHeld() {
@@ -156,18 +180,14 @@ export class Feed extends EventTarget {
     while (this.rows.gap && !this.isPaused) {
       const { after, before } = this.rows.gap;
       try {
-        const page = await readJson("/api/events", {
-          ...this.#filters,
-          before,
-          after,
-          limit: PAGE,
-        });
+        const parameters = { ...this.#filters(), before, after, limit: PAGE };
+        const page = await readJson("/api/events", parameters);
         if (turn !== this.#turn) return;
         if (this.rows.gap?.before !== before) continue;
         this.#tell("change", { added: this.rows.fillGap(page.events, page.next) });
       } catch (error) {
         if (!(error instanceof ApiError)) throw error;
-        return; // the stream comes back, and with it the next occasion
+        return; // the collector comes back, and with it the next occasion
       }
     }
   }

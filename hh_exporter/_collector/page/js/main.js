@@ -104,7 +104,7 @@ listenForKeys({
 function open() {
   problem = "";
   list.reset();
-  feed.open(address.filters);
+  feed.open(() => address.filters, "");
 }
 
 function openEvent(id) {

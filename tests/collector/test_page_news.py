@@ -1,0 +1,132 @@
+"""
+How the collector's page learns what is new, in a real browser: in any window, and at rest.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hh_exporter._collector import Collector
+from tests.collector_client import MANY, model_event, post
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.browser import Browser
+
+pytestmark = pytest.mark.browser
+
+LIVE = '.status[data-state="live"]'
+FIRST = (
+    "const name = document.querySelector('[aria-rowindex=\"2\"] b');"
+    "return name?.textContent === arguments[0]"
+)
+TURN = (
+    "Object.defineProperty(document, 'hidden', {value: arguments[0], configurable: true});"
+    "document.dispatchEvent(new Event('visibilitychange'))"
+)
+MORE = 9
+"""Windows beside the first: a browser has six connections to a server."""
+
+
+@pytest.fixture
+async def collector() -> AsyncIterator[Collector]:
+    async with Collector() as collector:
+        yield collector
+
+
+async def send(collector: Collector, *names: str) -> None:
+    events = [model_event(event_name=name) for name in names]
+    await post(collector, MANY, {"model_events": events})
+
+
+async def test_ten_windows_in_sight_are_live(page: Browser, collector: Collector) -> None:
+    """
+    Each shows what was there, what arrives, and an event that is opened in it.
+    """
+    await send(collector, "a")
+    await page.find(".row")
+
+    async with page.windows(collector.url, MORE) as windows:
+        for window in windows:
+            await page.look_at(window)
+            await page.find(LIVE)
+            assert not await page.run("return document.hidden")
+        await send(collector, "b")
+        for window in windows:
+            await page.look_at(window)
+            await page.until(FIRST, "b")
+            await page.click(".row")
+            await page.find(".detail .facts")
+
+
+async def test_nothing_is_asked_where_nobody_looks(page: Browser, collector: Collector) -> None:
+    """
+    A hidden page rests; when it is seen again it knows at once what came meanwhile.
+    """
+    await send(collector, "a")
+    await page.find(".row")
+    asked = "return performance.getEntriesByType('resource').filter(({name}) => %s).length"
+    news = asked % "name.includes('/api/news')"
+    before = await page.run(news)
+    await page.until(f"{news} > arguments[0] + 1", before)
+
+    await page.run(TURN, True)
+    hidden = await page.run(news)
+    await send(collector, "b", "c")
+    # Its own clock is waited for, as long as three questions would take.
+    await page.until(
+        "return performance.now() > arguments[0]", await page.run("return performance.now() + 1500")
+    )
+    assert await page.run(news) == hidden
+    await page.run(TURN, False)
+
+    await page.until(FIRST, "c")
+
+
+async def test_many_that_came_at_once_are_all_there(page: Browser, collector: Collector) -> None:
+    """
+    What one answer has no room for is read when it is calm again.
+    """
+    await send(collector, "a")
+    await page.find(".row")
+    await page.run(TURN, True)
+    for batch in range(3):
+        await send(collector, *(f"e{batch}-{n}" for n in range(500)))
+
+    await page.run(TURN, False)
+
+    await page.until("return document.querySelector('.list-grid').ariaRowCount === '1502'")
+    await page.until(FIRST, "e2-499")
+
+
+async def test_a_range_that_moves_on_leaves_rows_behind(
+    page: Browser, collector: Collector
+) -> None:
+    """
+    They go from the end of the list once they are older than the range.
+    """
+    await send(collector, "a", "b")
+    script = """
+        return (async () => {
+          const { Feed } = await import("/page/js/feed.js");
+          const feed = new Feed();
+          let since = 0;
+          const sizes = [];
+          const told = new Promise((done) =>
+            feed.addEventListener("change", () => {
+              if (feed.isLoading || sizes.at(-1) === feed.rows.size) return;
+              sizes.push(feed.rows.size);
+              since = feed.rows.oldest ? feed.rows.oldest.time + 1_000_000 : since;
+              if (!feed.rows.size) done();
+            }),
+          );
+          feed.open(() => ({ since }), "");
+          await told;
+          return sizes;
+        })()
+    """
+
+    assert await page.run(script) == [2, 0]
