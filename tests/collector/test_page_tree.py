@@ -36,6 +36,7 @@ return [...document.querySelectorAll('.tree-row')]
 """
 """The names of the rows from top to bottom, each as far in as it stands deep."""
 IS_TREE = f"return JSON.stringify((() => {{ {TREE} }})()) === JSON.stringify(arguments[0])"
+KINDS = "return [...document.querySelectorAll('.tree-row .kind')].map((e) => e.ariaLabel)"
 ACTIVE = "return document.activeElement.querySelector('.bar-name')?.textContent"
 BARS = """
 return [...document.querySelectorAll('.bar')]
@@ -120,13 +121,16 @@ async def test_a_session_is_one_tree(page: Browser, collector: Collector, path: 
     await open_tree(page)
 
     assert await page.run(TREE) == SHOWN
-    assert await page.texts(".tree-row .type") == ["chain", "model", "tool", "model", "tool"]
+    kinds = ["Chain", "Model call", "Tool call", "Model call", "Tool call"]
+    assert await page.run(KINDS) == kinds
     assert await page.run(BARS) == [[0, 100], [0, 10], [10, 40], [20, 10], [10, 50]]
     assert await page.texts(".bar-time") == ["1.00 s", "100 ms", "400 ms", "100 ms", "500 ms"]
-    assert await page.texts(".figures span") == ["12 → 3", "$0.25"]
+    assert await page.texts(".bar-tokens") == ["15 tokens", "15 tokens", "", "", ""]
+    assert await page.texts(".bar-cost") == ["$0.25", "$0.25", "", "", ""]
     assert await page.texts(".tree-row.is-error .bar-name") == ["lookup"]
     assert await page.texts(".tree-row .ended") == ["error"]
-    assert await page.texts(".tree-axis span") == ["0", "1.00 s"]
+    assert await page.texts(".tree-row .failed") == ["1 failed below it"]
+    assert await page.texts(".tree-axis span") == ["0", "1.00 s", "Tokens", "Cost", "Latency"]
 
 
 @pytest.mark.parametrize("dialect", ["legacy", "v1"])
@@ -417,7 +421,7 @@ async def test_a_phone_has_bars_below_names(page: Browser, collector: Collector)
     row, track, name = boxes
     assert row["height"] >= 44
     assert name["bottom"] <= track["top"]
-    assert track["width"] > 300
+    assert track["width"] > 140
 
 
 async def test_another_session_has_its_own_tree(page: Browser, collector: Collector) -> None:

@@ -5,11 +5,19 @@
  * the session's own event, or at the top if there is none. Nothing here touches the document.
  */
 
+import { findLanes } from "./lanes.js";
+import { addUp } from "./sums.js";
+
+/** The last level that has rails: further in, rows are not moved to the right any more. */
+export const DEEPEST_RAIL = 10;
+
 /**
  * An event in its place.
  *
- * @typedef {{event: any, parent: Node|null, children: Node[], place: number}} Node
+ * @typedef {{event: any, parent: Node|null, children: Node[], place: number, isRepeated: boolean,
+ *   sum: object, group: object|null, lane: number, part: string|null}} Node
  * place: among those of its parent; the first is 1
+ * isRepeated: the event was sent again, and the later one counts
  */
 
 /**
@@ -20,7 +28,7 @@
  */
 export function growTree(events) {
   const nodes = events
-    .map((event) => ({ event, parent: null, children: [], place: 0 }))
+    .map((event) => ({ event, parent: null, children: [], place: 0, isRepeated: false }))
     .sort((a, b) => rank(a) - rank(b) || a.event.start - b.event.start || a.event.id - b.event.id);
   const byId = new Map();
   for (const [place, node] of nodes.entries()) {
@@ -30,7 +38,8 @@ export function growTree(events) {
     if (!(byId.get(id)?.event.id > node.event.id)) byId.set(id, node);
   }
   for (const node of nodes) {
-    const { parent_id: parentId, session_id: sessionId } = node.event;
+    const { event_id: id, parent_id: parentId, session_id: sessionId } = node.event;
+    node.isRepeated = byId.get(id) !== node;
     const root = byId.get(sessionId) ?? null;
     if (node !== root) node.parent = byId.get(parentId) ?? root;
   }
@@ -40,27 +49,48 @@ export function growTree(events) {
     const siblings = node.parent?.children ?? top;
     node.place = siblings.push(node);
   }
+  addUp(nodesOf(top));
+  findLanes(top);
   return top;
 }
 
 /**
  * List what is seen of a tree from top to bottom, and how deep each stands; the top is level 1.
  *
+ * A rail joins the branches that run side by side: `rails` has the level of each that goes on
+ * through the rows of what is below one of them.
+ *
  * @param {Set<number>} folded the rows whose children are not seen
- * @returns {{node: Node, level: number}[]}
+ * @returns {{node: Node, level: number, rails: number[]}[]}
  */
 export function unfold(top, folded) {
   const seen = [];
-  const waiting = top.map((node) => ({ node, level: 1 })).reverse();
+  const waiting = top.map((node) => ({ node, level: 1, rails: [] })).reverse();
   while (waiting.length) {
     const next = waiting.pop();
     seen.push(next);
-    if (folded.has(next.node.event.id)) continue;
-    const { children } = next.node;
-    for (let at = children.length - 1; at >= 0; at -= 1)
-      waiting.push({ node: children[at], level: next.level + 1 });
+    const { node, level, rails } = next;
+    if (folded.has(node.event.id)) continue;
+    const goesOn = node.part !== null && node.part !== "last" && level <= DEEPEST_RAIL;
+    const below = goesOn ? [...rails, level] : rails;
+    for (const child of node.children.toReversed())
+      waiting.push({ node: child, level: level + 1, rails: below });
   }
   return seen;
+}
+
+/** All nodes of a tree, each before those below it. */
+export function nodesOf(top) {
+  const nodes = [...top];
+  for (let at = 0; at < nodes.length; at += 1) nodes.push(...nodes[at].children);
+  return nodes;
+}
+
+/** The nodes that lead to this one, from the top on. */
+export function wayTo(node) {
+  const way = [];
+  for (let above = node.parent; above !== null; above = above.parent) way.push(above);
+  return way.reverse();
 }
 
 /** The session's own event is first: it may be stamped when the first of the others ends. */

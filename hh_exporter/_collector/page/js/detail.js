@@ -5,13 +5,17 @@
  */
 
 import { ApiError, readText } from "./api.js";
-import { copy, makeCopyButton } from "./clipboard.js";
+import { makeCopyButton } from "./clipboard.js";
 import { makeConversation } from "./conversation.js";
-import { make, makeButton } from "./dom.js";
-import { bytes, dollars, duration, fullTime, NONE, shortId, shortTime, whole } from "./format.js";
+import { make, makeButton, onceQuiet } from "./dom.js";
+import { bytes, fullTime } from "./format.js";
+import { makeBar, makeFacts } from "./head.js";
 import { indented, makeJson, makeJsonText, memberText } from "./json.js";
+import { listenForKeys } from "./keyboard.js";
+import { Path } from "./path.js";
 import { Session } from "./session.js";
 import { readEvent } from "./shapes.js";
+import { Trace } from "./trace.js";
 
 const TABS = [
   ["conversation", "Conversation"],
@@ -20,6 +24,9 @@ const TABS = [
   ["raw", "Raw JSON"],
 ];
 const LONGEST_TO_INDENT = 2_000_000;
+const CALM = 150; // milliseconds for which an event is open before its session is read
+const OFTEN = 1_000;
+const SELDOM = 5_000;
 const MOST_IN_TABLE = 100; // more than these are shown as JSON, which comes in slices
 
 /** Tells `close`, `tab` {tab}, `open` {id} and `only` {session}. */
@@ -30,12 +37,23 @@ export class Detail extends EventTarget {
   #reading = new AbortController();
   #shown = null; // {summary, event, text}
   #tab = "conversation";
-  #content = null;
+  #path = new Path();
+  #head = make("div", { class: "detail-head" });
+  #content = make("div", { class: "detail-content" });
+  #trace = null;
   #session = null;
+  #placeSoon = onceQuiet(CALM, () => this.#readPlace());
 
   constructor(panel) {
     super();
     this.#panel = panel;
+    panel.append(this.#path.element, this.#head, this.#content);
+    this.#path.addEventListener("open", ({ detail }) => this.#tell("open", detail));
+    this.#path.addEventListener("tree", () => this.#tell("tab", { tab: "session" }));
+    listenForKeys({
+      "[": () => this.isOpen && this.#path.step(-1),
+      "]": () => this.isOpen && this.#path.step(1),
+    });
   }
 
   get isOpen() {
@@ -55,8 +73,8 @@ export class Detail extends EventTarget {
     this.id = id;
     this.#panel.hidden = id === null;
     if (id === null) {
-      this.#panel.replaceChildren();
-      this.#closeSession();
+      this.#clear();
+      this.#closeTrace();
       return;
     }
     await this.#read(id, this.#reading.signal);
@@ -64,7 +82,7 @@ export class Detail extends EventTarget {
 
   /** Show what is known now of some events: of the open one, and of those of its session. */
   update(rows) {
-    this.#session?.update(rows);
+    this.#trace?.update(rows);
     if (this.#shown !== null && rows.some(({ id }) => id === this.id))
       this.#read(this.id, this.#reading.signal);
   }
@@ -81,8 +99,15 @@ export class Detail extends EventTarget {
       if (!(error instanceof ApiError)) throw error;
       const reason =
         error.status === 404 ? "This event is not here any more, or never was." : error.message;
-      this.#panel.replaceChildren(this.#makeBar("Event"), make("p", { class: "nothing" }, reason));
+      this.#clear(makeBar("Event", null, () => this.#tell("close")));
+      this.#content.append(make("p", { class: "nothing" }, reason));
     }
+  }
+
+  #clear(...head) {
+    this.#path.show(null);
+    this.#head.replaceChildren(...head);
+    this.#content.replaceChildren();
   }
 
   #draw(isSame) {
@@ -90,7 +115,7 @@ export class Detail extends EventTarget {
     const hadFocus = this.#panel.contains(document.activeElement);
     const wasInTree = document.activeElement.matches(".tree-row");
     const focusedId = document.activeElement.id;
-    const scrollTop = this.#content?.scrollTop ?? 0;
+    const { scrollTop } = this.#content;
     const tabs = make("div", {
       class: "tabs",
       role: "tablist",
@@ -98,18 +123,18 @@ export class Detail extends EventTarget {
     });
     tabs.append(...TABS.map(([name, label]) => this.#makeTab(name, label)));
     tabs.addEventListener("keydown", (event) => this.#walkTabs(event));
-    this.#content = make("div", {
+    const content = make("div", {
       class: "detail-content",
       id: "detail-content",
       role: "tabpanel",
       tabindex: 0,
     });
-    this.#panel.replaceChildren(
-      this.#makeBar(summary.name || "unnamed", summary.type),
-      makeFacts(summary),
-      tabs,
-      this.#content,
-    );
+    this.#content.replaceWith(content);
+    this.#content = content;
+    const bar = makeBar(summary.name || "unnamed", summary.type, () => this.#tell("close"));
+    this.#head.replaceChildren(bar, makeFacts(summary), tabs);
+    this.#showPlace();
+    this.#placeSoon();
     this.#drawTab();
     const isSession = this.#session?.element.isConnected;
     if (isSame || isSession) this.#content.scrollTop = scrollTop;
@@ -117,22 +142,6 @@ export class Detail extends EventTarget {
     if (isSession && wasInTree) this.#session.tree.focus();
     else if (hadFocus)
       (document.getElementById(focusedId) ?? this.#content).focus({ preventScroll: true });
-  }
-
-  #makeBar(title, type = "model") {
-    const heading = make("h2", { dir: "auto", title }, title);
-    return make(
-      "header",
-      { class: "detail-bar" },
-      type === "model" ? null : make("span", { class: "type" }, type),
-      heading,
-      makeButton("Copy link", () => copy(location.href), { class: "quiet" }),
-      makeButton("×", () => this.#tell("close"), {
-        class: "quiet close",
-        "aria-label": "Close (Esc)",
-        title: "Close (Esc)",
-      }),
-    );
   }
 
   #makeTab(name, label) {
@@ -156,7 +165,7 @@ export class Detail extends EventTarget {
   }
 
   #drawTab() {
-    if (this.#shown === null || this.#content === null) return;
+    if (this.#shown === null) return;
     for (const tab of this.#panel.querySelectorAll("[role=tab]")) {
       const isSelected = tab.dataset.tab === this.#tab;
       tab.setAttribute("aria-selected", String(isSelected));
@@ -165,6 +174,7 @@ export class Detail extends EventTarget {
     this.#content.setAttribute("aria-labelledby", `tab-${this.#tab}`);
     this.#content.scrollTop = 0;
     const { event, summary } = this.#shown;
+    this.#trace?.follow(this.#tab === "session" ? OFTEN : SELDOM);
     if (this.#tab === "session") this.#drawSession(summary);
     else if (this.#tab === "raw") this.#content.replaceChildren(...this.#makeRaw());
     else if (this.#tab === "parameters")
@@ -175,11 +185,9 @@ export class Detail extends EventTarget {
   /** One session stays as it is while its events are opened, one after the other. */
   #drawSession({ id, session_id: sessionId }) {
     if (this.#session?.id !== sessionId) {
-      this.#closeSession();
-      this.#session = new Session(sessionId);
+      this.#session = new Session(this.#traceOf(sessionId));
       this.#session.addEventListener("open", ({ detail }) => this.#tell("open", detail));
       this.#session.addEventListener("only", () => this.#tell("only", { session: sessionId }));
-      this.#session.read();
     }
     const { element, tree } = this.#session;
     if (element.parentNode !== this.#content) {
@@ -189,8 +197,32 @@ export class Detail extends EventTarget {
     this.#session.markOpen(id);
   }
 
-  #closeSession() {
-    this.#session?.close();
+  /** The session of the open event; it is read once for all that show some of it. */
+  #traceOf(id) {
+    if (this.#trace?.id === id) return this.#trace;
+    this.#closeTrace();
+    const trace = new Trace(id);
+    this.#trace = trace;
+    trace.addEventListener("change", () => trace === this.#trace && this.#showPlace());
+    trace.follow(this.#tab === "session" ? OFTEN : SELDOM);
+    trace.read();
+    return trace;
+  }
+
+  #readPlace() {
+    if (this.#shown === null) return;
+    const trace = this.#traceOf(this.#shown.summary.session_id);
+    if (trace.find(this.id) === null) trace.ask();
+  }
+
+  #showPlace() {
+    const isIts = this.#trace?.id === this.#shown?.summary.session_id;
+    this.#path.show((isIts && this.#trace?.find(this.id)) || null, this.#trace?.top);
+  }
+
+  #closeTrace() {
+    this.#trace?.close();
+    this.#trace = null;
     this.#session = null;
   }
 
@@ -209,32 +241,6 @@ export class Detail extends EventTarget {
   #tell(type, detail = {}) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
-}
-
-function makeFacts(summary) {
-  const tokens =
-    summary.tokens_in === null && summary.tokens_out === null
-      ? null
-      : `${whole(summary.tokens_in)} → ${whole(summary.tokens_out)}`;
-  const facts = [
-    ["Model", summary.model],
-    ["Provider", summary.provider],
-    ["Latency", duration(summary.duration)],
-    ["Tokens", tokens],
-    ["Cost", dollars(summary.cost)],
-    ["Source", summary.source],
-    ["Arrived", shortTime(summary.time), fullTime(summary.time)],
-    ["Session", shortId(summary.session_id), summary.session_id],
-  ];
-  const cells = facts.map(([name, value, title]) =>
-    make(
-      "div",
-      {},
-      make("dt", {}, name),
-      make("dd", { dir: "auto", title: title ?? value }, value || NONE),
-    ),
-  );
-  return make("dl", { class: "facts" }, ...cells);
 }
 
 /** A conversation; of what has none, such as a tool, what went in and what came out. */

@@ -13,6 +13,7 @@ const HELP = [
   [["Enter"], "open the event"],
   [["Esc"], "close it, leave a filter"],
   [["←", "→"], "in a session: close, open a branch"],
+  [["[", "]"], "in an event: the one before, after it in its session"],
   [["p"], "pause or resume the list"],
   [["g"], "to the newest event"],
   [["e"], "errors only, or all"],

@@ -8,7 +8,7 @@
 
 import { unfold } from "./branches.js";
 import { make, oncePerFrame } from "./dom.js";
-import { dollars, duration, fullTime, isError, short, whole } from "./format.js";
+import { fillRow } from "./treerow.js";
 
 const OVERSCAN = 10;
 
@@ -17,7 +17,7 @@ export class Tree extends EventTarget {
   element = make("div", { class: "tree", role: "tree", "aria-label": "Events of this session" });
 
   #top = [];
-  #seen = []; // {node, level}, from top to bottom
+  #seen = []; // {node, level, rails}, from top to bottom
   #places = new Map(); // the id of a row -> its place among the seen
   #scale = { from: 0, to: 0 };
   #folded = new Set();
@@ -215,66 +215,16 @@ export class Tree extends EventTarget {
       if (above === null) this.element.prepend(row);
       else above.after(row);
     }
-    fillRow(row, node, this.#scale);
+    const isFolded = node.children.length > 0 && this.#folded.has(id);
+    fillRow(row, this.#seen[place], this.#scale, isFolded);
     row.style.top = `${place * this.#height}px`;
     row.style.setProperty("--level", String(level - 1));
     row.tabIndex = id === this.#activeId ? 0 : -1;
     row.ariaLevel = String(level);
     row.ariaPosInSet = String(node.place);
     row.ariaSetSize = String((node.parent?.children ?? this.#top).length);
-    row.ariaExpanded = node.children.length ? String(!this.#folded.has(id)) : null;
+    row.ariaExpanded = node.children.length ? String(!isFolded) : null;
     row.ariaSelected = String(id === this.#openId);
     return row;
   }
-}
-
-const filled = new WeakMap(); // what each row shows: {event, from, to}
-
-function fillRow(row, { event }, { from, to }) {
-  const known = filled.get(row);
-  if (known?.event === event && known.from === from && known.to === to) return;
-  filled.set(row, { event, from, to });
-  row.classList.toggle("is-error", isError(event));
-  row.title = [event.name, event.model, event.error, fullTime(event.start)]
-    .filter(Boolean)
-    .join("\n");
-  const name = event.name || event.model || "unnamed";
-  const bar = make("i", { class: "bar" });
-  const span = Math.max(1, to - from);
-  bar.style.left = `min(${(100 * (event.start - from)) / span}%, 100% - 3px)`;
-  bar.style.width = `${(100 * Math.max(0, event.duration ?? 0)) / span}%`;
-  row.replaceChildren(
-    make(
-      "span",
-      { class: "tree-name" },
-      make("span", { class: "twisty", "aria-hidden": "true" }),
-      make("span", { class: "type", "data-type": event.type }, event.type),
-      make("b", { class: "bar-name", dir: "auto" }, name),
-      ...makeFigures(event),
-    ),
-    make("span", { class: "bar-track", "aria-hidden": "true" }, bar),
-    make("span", { class: "bar-time" }, duration(event.duration)),
-    make(
-      "span",
-      { class: "visually-hidden" },
-      `starts at ${whole(Math.round(event.start - from))} ms`,
-    ),
-  );
-}
-
-/** How it ended, tokens and cost, where there is something to say. */
-function makeFigures({ tokens_in: asked, tokens_out: answered, cost, error }) {
-  const hasTokens = asked !== null || answered !== null;
-  const isBad = isError({ error });
-  return [
-    error === null
-      ? null
-      : make("span", { class: isBad ? "ended bad" : "ended" }, isBad ? "error" : "cancelled"),
-    make(
-      "span",
-      { class: "figures" },
-      hasTokens ? make("span", {}, `${short(asked)} → ${short(answered)}`) : null,
-      cost === null ? null : make("span", {}, dollars(cost)),
-    ),
-  ];
 }
