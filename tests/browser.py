@@ -243,6 +243,13 @@ class Browser:
         """
         await self._do(ActionChains(self._driver).send_keys(*keys).perform)
 
+    async def chord(self, modifier: str, key: str) -> None:
+        """
+        Press a key while a modifier is held.
+        """
+        actions = ActionChains(self._driver).key_down(modifier).send_keys(key).key_up(modifier)
+        await self._do(actions.perform)
+
     async def drag(self, selector: str, start: int, way: int) -> None:
         """
         Drag within an element, from *start* pixels right of its middle.

@@ -5,11 +5,14 @@
  */
 
 export class ApiError extends Error {
-  constructor(status, message) {
+  constructor(status, message, code = "") {
     super(message);
     this.status = status;
+    this.code = code;
   }
 }
+
+const FAULT = "injected_fault"; // as the collector calls those that it was asked for
 
 let askForKey = async () => {};
 
@@ -36,6 +39,13 @@ export async function readText(path, options = {}) {
   return (await request(path, options)).text();
 }
 
+/** Send data with PUT, and read the answer. */
+export async function putJson(path, data, options = {}) {
+  const headers = { "Content-Type": "application/json" };
+  const body = JSON.stringify(data);
+  return (await request(path, { method: "PUT", body, headers, ...options })).json();
+}
+
 /** Exchange the key for a cookie; raises ApiError where it is wrong. */
 export async function logIn(key) {
   const body = JSON.stringify({ key });
@@ -51,7 +61,8 @@ async function request(address, options) {
   for (;;) {
     const response = await send(address, options);
     if (response.ok) return response;
-    if (response.status !== 401) throw await problem(response);
+    const failure = await problem(response);
+    if (failure.status !== 401 || failure.code === FAULT) throw failure;
     await askForKey();
   }
 }
@@ -70,5 +81,6 @@ async function problem(response) {
   return new ApiError(
     response.status,
     String(answer?.message ?? `the collector answers ${response.status}`),
+    String(answer?.errorCode ?? ""),
   );
 }

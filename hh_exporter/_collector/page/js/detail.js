@@ -8,6 +8,7 @@ import { ApiError, readText } from "./api.js";
 import { makeCopyButton } from "./clipboard.js";
 import { makeConversation } from "./conversation.js";
 import { make, makeButton, onceQuiet } from "./dom.js";
+import { DOWN, Feedback, UP } from "./feedback.js";
 import { bytes, fullTime } from "./format.js";
 import { makeBar, makeFacts } from "./head.js";
 import { indented, makeJson, makeJsonText, memberText } from "./json.js";
@@ -40,6 +41,7 @@ export class Detail extends EventTarget {
   #path = new Path();
   #head = make("div", { class: "detail-head" });
   #content = make("div", { class: "detail-content" });
+  #feedback = new Feedback();
   #trace = null;
   #session = null;
   #placeSoon = onceQuiet(CALM, () => this.#readPlace());
@@ -47,12 +49,15 @@ export class Detail extends EventTarget {
   constructor(panel) {
     super();
     this.#panel = panel;
-    panel.append(this.#path.element, this.#head, this.#content);
+    panel.append(this.#path.element, this.#head, this.#content, this.#feedback.element);
     this.#path.addEventListener("open", ({ detail }) => this.#tell("open", detail));
     this.#path.addEventListener("tree", () => this.#tell("tab", { tab: "session" }));
     listenForKeys({
       "[": () => this.isOpen && this.#path.step(-1),
       "]": () => this.isOpen && this.#path.step(1),
+      "+": () => this.isOpen && this.#feedback.rate(UP),
+      "-": () => this.isOpen && this.#feedback.rate(DOWN),
+      n: () => this.isOpen && this.#feedback.focusNote(),
     });
   }
 
@@ -70,6 +75,7 @@ export class Detail extends EventTarget {
     this.#reading.abort();
     this.#reading = new AbortController();
     this.#shown = null;
+    this.#feedback.leave();
     this.id = id;
     this.#panel.hidden = id === null;
     if (id === null) {
@@ -108,10 +114,11 @@ export class Detail extends EventTarget {
     this.#path.show(null);
     this.#head.replaceChildren(...head);
     this.#content.replaceChildren();
+    this.#feedback.element.hidden = true;
   }
 
   #draw(isSame) {
-    const { summary } = this.#shown;
+    const { summary, event } = this.#shown;
     const hadFocus = this.#panel.contains(document.activeElement);
     const wasInTree = document.activeElement.matches(".tree-row");
     const focusedId = document.activeElement.id;
@@ -133,6 +140,8 @@ export class Detail extends EventTarget {
     this.#content = content;
     const bar = makeBar(summary.name || "unnamed", summary.type, () => this.#tell("close"));
     this.#head.replaceChildren(bar, makeFacts(summary), tabs);
+    this.#feedback.element.hidden = false;
+    this.#feedback.show(summary.event_id, event.feedback);
     this.#showPlace();
     this.#placeSoon();
     this.#drawTab();

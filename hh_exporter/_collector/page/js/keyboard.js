@@ -14,6 +14,8 @@ const HELP = [
   [["Esc"], "close it, leave a filter"],
   [["←", "→"], "in a session: close, open a branch"],
   [["[", "]"], "in an event: the one before, after it in its session"],
+  [["+", "-"], "rate the event as good, bad; again to take it back"],
+  [["n"], "add a note to the event"],
   [["p"], "pause or resume the list"],
   [["g"], "to the newest event"],
   [["e"], "errors only, or all"],
