@@ -7,23 +7,14 @@ callers bound how much of it is.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from attrs import frozen
 
+from hh_exporter._collector.matching import PathTest, WordTest, as_parameter
 from hh_exporter._collector.summary import short
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-__all__ = ["EVERYTHING", "Filter", "Sql", "contains"]
-
-_BACKSLASH: Final = "\ufdd0"
-"""Stands for one while other escapes are read; no character (Unicode 23.7)."""
-_QUOTES: Final = {'\\"': '"', "\\/": "/"}
-_CONTROLS: Final = {"\\n": "\n", "\\t": "\t", "\\r": "\r", "\\b": "\b", "\\f": "\f"}
-_LEVELS: Final = (_QUOTES | _CONTROLS, _QUOTES, _QUOTES)
-"""What is read at each level of JSON within JSON; `C:\\new` is no line end but at the first."""
+__all__ = ["EVERYTHING", "Asked", "Filter", "Sql"]
 
 
 @frozen
@@ -37,6 +28,23 @@ class Sql:
 
     def __and__(self, other: Sql) -> Sql:
         return Sql(f"{self.condition} AND {other.condition}", (*self.parameters, *other.parameters))
+
+
+@frozen
+class Asked:
+    """
+    What the terms of a filter's text ask for, all of it.
+    """
+
+    columns: Sql = Sql()
+    """Of the row of `events`."""
+    words: tuple[WordTest, ...] = ()
+    values: tuple[PathTest, ...] = ()
+
+    def __and__(self, other: Asked) -> Asked:
+        return Asked(
+            self.columns & other.columns, self.words + other.words, self.values + other.values
+        )
 
 
 @frozen(kw_only=True)
@@ -60,6 +68,16 @@ class Filter:
     text: str | None = None
     """Is part of its JSON text or its ids, upper or lower case, however JSON escapes it."""
 
+    filter: Asked = Asked()
+    """What the filter language says beside."""
+
+    @property
+    def needs_text(self) -> bool:
+        """
+        Whether the text of events must be read to tell which are meant.
+        """
+        return bool(self._words or self.filter.values)
+
     def columns(self) -> Sql:
         """
         Say what the row of `events` must be like.
@@ -77,55 +95,29 @@ class Filter:
             # A call that was cancelled did not fail.
             "(nullif(events.error, 'cancelled') IS NOT NULL) = ?": self.error,
         }
-        sql = Sql()
+        sql = self.filter.columns
         for condition, value in wanted.items():
             if value is not None:
-                sql &= Sql(condition, (value,))
+                sql = Sql(condition, (value,)) & sql
         return sql
 
     def texts(self) -> Sql:
         """
         Say what the row of `texts` must be like.
         """
-        if self.text is None:
-            return Sql()
-        needle = self.text.casefold()
-        columns = ("texts.event", "texts.event_id", "texts.session_id")
-        either = " OR ".join(f"contains(CAST({column} AS BLOB), ?)" for column in columns)
-        return Sql(f"({either})", (needle,) * len(columns))
+        sql = Sql()
+        text = "CAST(texts.event AS BLOB)"
+        if words := self._words:
+            ids = "CAST(texts.event_id AS BLOB), CAST(texts.session_id AS BLOB)"
+            sql &= Sql(f"contains({text}, {ids}, ?)", (as_parameter(words),))
+        if values := self.filter.values:
+            sql &= Sql(f"holds({text}, ?)", (as_parameter(values),))
+        return sql
 
-
-def contains(text: bytes, needle: str) -> bool:
-    """
-    Look for *needle*, which has no case, in JSON *text* as it reads; for SQLite.
-
-    A text in it may be JSON again, such as the arguments of a tool, with escapes of its
-    own. SQLite's LIKE takes the product of both lengths to find nothing, this the sum.
-    """
-    is_ascii = needle.isascii()
-    # Of bytes the case is changed ten times as fast, and others than ASCII don't matter then.
-    read = text.lower().decode("latin-1") if is_ascii else text.decode(errors="replace").casefold()
-    for escapes in _LEVELS:
-        deeper = _unescaped(read, escapes, with_units=not (is_ascii and needle.isprintable()))
-        if needle in deeper:
-            return True
-        if deeper == read:
-            return False
-        read = deeper
-    return False
-
-
-def _unescaped(text: str, escapes: Mapping[str, str], *, with_units: bool) -> str:
-    if "\\" not in text:
-        return text
-    text = text.replace("\\\\", _BACKSLASH)
-    for escape, character in escapes.items():
-        text = text.replace(escape, character)
-    if with_units and "\\u" in text:
-        text = text.encode("raw_unicode_escape").decode("raw_unicode_escape", errors="replace")
-        whole = text.encode("utf-16", errors="surrogatepass").decode("utf-16", errors="replace")
-        text = whole.casefold()
-    return text.replace(_BACKSLASH, "\\")
+    @property
+    def _words(self) -> tuple[WordTest, ...]:
+        text = () if self.text is None else (WordTest(self.text.casefold()),)
+        return (*text, *self.filter.words)
 
 
 EVERYTHING: Final = Filter()

@@ -267,7 +267,7 @@ def examined_from(
     Say how far back from *last* one question may look, at most to *first*.
     """
     first = max(first, last + 1 - _EXAMINED_ROWS)
-    if wanted.text is None:
+    if not wanted.needs_text:
         return first
     searched = 0
     sizes = select(
@@ -314,7 +314,7 @@ def _summaries(
 
 
 def _source(wanted: Filter) -> str:
-    return "events" if wanted.text is None else WITH_TEXTS
+    return WITH_TEXTS if wanted.needs_text else "events"
 
 
 def _conditions(wanted: Filter, first: int, last: int) -> Sql:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
 
 from aiohttp import web
 
-from hh_exporter._collector.filters import Filter
+from hh_exporter._collector.filters import Asked, Filter
+from hh_exporter._collector.keys import read_asked
 
 if TYPE_CHECKING:
     from multidict import MultiMapping
@@ -51,6 +52,10 @@ def _yes_or_no(text: str) -> bool:
     return text == "yes"
 
 
+def _asked(text: str) -> Asked:
+    return read_asked(_text(text))
+
+
 FILTERS: Final[dict[str, Reading]] = {
     "since": at_least(0),
     "until": at_least(0),
@@ -62,6 +67,7 @@ FILTERS: Final[dict[str, Reading]] = {
     "type": _text,
     "error": _yes_or_no,
     "text": _text,
+    "filter": _asked,
 }
 """The parameters that say which events are meant."""
 

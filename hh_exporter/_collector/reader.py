@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from attrs import define, field
 
-from hh_exporter._collector.filters import contains
+from hh_exporter._collector.matching import add_functions
 from hh_exporter._collector.schema import connect
 from hh_exporter.exceptions import ExporterError
 
@@ -90,7 +90,7 @@ class Reader:
         if self._connection is None:
             self._connection = connect(self._path)
             self._connection.execute("PRAGMA query_only = ON")
-            self._connection.create_function("contains", 2, contains, deterministic=True)
+            add_functions(self._connection)
             self._connection.set_progress_handler(self._tick, _TICK)
         return self._connection
 

@@ -46,7 +46,7 @@ def choose(db: sqlite3.Connection, wanted: Filter) -> Chosen:
     """
     Find what is *wanted*; if texts have to be searched, among the newest of their time.
     """
-    if wanted.text is None:
+    if not wanted.needs_text:
         return Chosen(wanted.columns(), None)
     first, last = _ends(db, wanted)
     examined = examined_from(db, wanted, first, last, _SEARCHED_BYTES)

@@ -33,8 +33,10 @@ from hh_exporter._collector.bodies import (
 from hh_exporter._collector.connections import MAX_CONNECTIONS, Connections
 from hh_exporter._collector.faults import _MAX_HANG, MAX_HANGING, FaultInjector
 from hh_exporter._collector.guard import Guard
+from hh_exporter._collector.keys import KEYS, ROOTS, read_asked
 from hh_exporter._collector.lists import _EXAMINED_BYTES, _EXAMINED_ROWS
-from hh_exporter._collector.parameters import FILTERS
+from hh_exporter._collector.parameters import _MAX_TEXT, FILTERS
+from hh_exporter._collector.query import MAX_TERMS, read_terms
 from hh_exporter._collector.reading import _DEFAULT_EVENTS, _MAX_EVENTS
 from hh_exporter._collector.routes import Routes
 from hh_exporter._collector.search import _SEARCHED_BYTES
@@ -154,6 +156,20 @@ def test_each_filter_is_listed() -> None:
     assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == FILTERS.keys()
 
 
+def test_each_key_of_the_filter_language_is_listed() -> None:
+    """
+    The table has each key, and no other, in terms that are read.
+    """
+    table = section("collector", "Filter language")
+    rows = re.findall(r"^\| (`.*?`) \|", table, re.MULTILINE)
+    written = [example for row in rows for example in re.findall(r"`(.*?)`", row)]
+    paths = re.findall(r"`(\w+)\.…`", table)
+
+    read = [term for example in written for term in read_terms(example)]
+    assert all(map(read_asked, written))
+    assert {term.key[0] for term in read if term.key} | {*paths} == {*KEYS, *ROOTS}
+
+
 def test_the_limits_of_the_collector_are_the_codes() -> None:
     """
     Each figure of the page is that of a constant.
@@ -165,6 +181,7 @@ def test_the_limits_of_the_collector_are_the_codes() -> None:
         f"| all bodies being read | {MAX_ROOM // 2**20} MiB |",
         f"| connections | {MAX_CONNECTIONS} |",
         f"| streams | {_MAX_STREAMS} |",
+        f"| terms of a filter | {MAX_TERMS}, and {_MAX_TEXT:,} characters |",
         f"| hanging requests | {MAX_HANGING} |",
         f"| {_EXAMINED_ROWS:,} rows or {_EXAMINED_BYTES // 2**20} MiB of text |",
         f"| text searched for a sum, a chart or a sorted list | {_SEARCHED_BYTES // 2**20} MiB |",
@@ -188,12 +205,15 @@ async def test_the_requests_of_the_page_are_answered() -> None:
             method, data = given.get("-X", "GET"), given.get("-d")
             headers = {"Content-Type": "application/json"} if data else {}
             address = url.replace("http://127.0.0.1:8765", collector.url)
-            async with client.request(method, address, data=data, headers=headers) as response:
+            query = dict(word.split("=", 1) for word in words if word.startswith("filter="))
+            async with client.request(
+                method, address, params=query, data=data, headers=headers
+            ) as response:
                 assert response.status == 200, await response.text()
                 if data:
                     assert await response.json() == json.loads(data)
 
-    assert len(calls) == 4
+    assert len(calls) == 5
 
 
 # The rest.
