@@ -241,7 +241,7 @@ export class Detail extends EventTarget {
     const bar = make(
       "p",
       { class: "raw-bar" },
-      make("span", {}, bytes(new Blob([text]).size)),
+      make("span", {}, bytes(new TextEncoder().encode(text).length)),
       makeCopyButton("Copy", read),
     );
     return [bar, makeJsonText(text)];

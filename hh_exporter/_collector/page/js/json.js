@@ -1,23 +1,35 @@
 /*
  * JSON text, indented and coloured, exactly as it was sent.
  *
- * It is never parsed into numbers on the way: what JavaScript would round stays as it is.
+ * What is large comes in slices of some lines each; a slice is coloured when it is laid out.
  */
 
+import { cut } from "./cuts.js";
 import { make } from "./dom.js";
-import { makeMore } from "./slices.js";
+import { bytes } from "./format.js";
+import { appendRest } from "./rests.js";
+import { appendText, makeSlice } from "./slices.js";
+import { Indented, Tokens } from "./tokens.js";
 
-const SPACE = /\s*/y;
-const PLAIN = /[[\]{},:]|[^\s[\]{},:"]+/y;
-const OPENING = new Set(["{", "["]);
-const CLOSING = new Set(["}", "]"]);
-const FIRST_LINES = 400;
-const NEXT_LINES = 4_000;
+export { indented, memberText } from "./tokens.js";
+
+const SLICE_LINES = 100;
+const SLICE_TEXT = 4_000;
+const FIRST_SLICES = 2;
+const NEXT_SLICES = 40;
 const LONGEST_TOKEN = 4_000;
+const STATE_CHANGE = "contentvisibilityautostatechange";
+const CAN_TELL = `on${STATE_CHANGE}` in HTMLElement.prototype;
+const TOO_DEEP = "This nests too deep to be shown here: see Raw JSON.";
 
 /** Show a value as JSON. */
 export function makeJson(value) {
-  return makeJsonText(JSON.stringify(value) ?? "null");
+  try {
+    return makeJsonText(JSON.stringify(value) ?? "null");
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    return make("p", { class: "nothing" }, TOO_DEEP);
+  }
 }
 
 /** Whether a text is that of a JSON object or array. */
@@ -28,48 +40,99 @@ export function isJsonText(text) {
 /** Show JSON text, the rest of it on demand. */
 export function makeJsonText(text) {
   const body = make("pre", { class: "json", dir: "ltr", translate: "no" });
-  const lines = indent(text);
-  const add = (number) => {
-    const fragment = document.createDocumentFragment();
-    for (let line = 0; line < number; line += 1) {
-      const { value, done } = lines.next();
-      if (done) {
-        body.append(fragment);
-        return;
-      }
-      fragment.append(...value, "\n");
-    }
-    body.append(
-      fragment,
-      makeMore("Show more", () => add(NEXT_LINES)),
-    );
+  const pieces = new Pieces(text);
+  let shown = 0;
+  const bring = (until) => {
+    const slices = document.createDocumentFragment();
+    for (; shown < until && pieces.has(shown); shown += 1)
+      slices.append(makeJsonSlice(pieces.at(shown), shown < FIRST_SLICES));
+    return slices;
   };
-  add(FIRST_LINES);
+  if (!pieces.has(1)) {
+    body.append(...makeJsonSlice(pieces.at(0), true).childNodes);
+    return body;
+  }
+  body.append(bring(FIRST_SLICES));
+  appendRest(body, {
+    bring: (isAll) => bring(isAll ? Infinity : shown + NEXT_SLICES),
+    left: () => (pieces.has(shown) ? bytes(text.length - pieces.before(shown)) : ""),
+    search: {
+      text: () => pieces.textFrom(shown),
+      reach: (offset) => bring(pieces.after(shown, offset)),
+    },
+  });
   return body;
 }
 
-/** Indent JSON text without reading it into values. */
-export function indented(text) {
-  let result = "";
-  for (const { token, before } of layOut(text)) result += before + token;
-  return result;
-}
+/** The lines of an indented text, some at a time, made when they are asked for. */
+class Pieces {
+  #text;
+  #tokens;
+  #isAhead; // a token that is found, and not in a piece
+  #made = []; // {parts, to}: texts, and {fold} for the end of a token that is too long
 
-/** The text of one member of a JSON object's text, or null. */
-export function memberText(text, name) {
-  const wanted = JSON.stringify(name);
-  let depth = 0;
-  let start = -1;
-  let previous = "";
-  for (const { token, at } of tokens(text)) {
-    if (CLOSING.has(token)) depth -= 1;
-    const isEnd = depth === 0 ? CLOSING.has(token) : depth === 1 && token === ",";
-    if (isEnd && start >= 0) return text.slice(start, at).trim();
-    if (depth === 1 && token === ":" && start < 0 && previous === wanted) start = at + 1;
-    if (OPENING.has(token)) depth += 1;
-    previous = token;
+  constructor(text) {
+    this.#text = text;
+    this.#tokens = new Indented(text);
+    this.#isAhead = this.#tokens.next();
+    this.#read();
   }
-  return null;
+
+  has(index) {
+    while (this.#made.length <= index && this.#isAhead) this.#read();
+    return index < this.#made.length;
+  }
+
+  at(index) {
+    return this.#made[index].parts;
+  }
+
+  /** How much of the text, as it was sent, the pieces before this one hold. */
+  before(index) {
+    return index ? this.#made[index - 1].to : 0;
+  }
+
+  textFrom(index) {
+    this.has(Infinity);
+    const parts = this.#made.slice(index).flatMap((piece) => piece.parts);
+    return parts.map((part) => part.fold ?? part).join("");
+  }
+
+  /** The piece that follows the one with this offset of what `textFrom(index)` returns. */
+  after(index, offset) {
+    let next = index;
+    for (let at = 0; at < offset && this.has(next); next += 1)
+      for (const part of this.at(next)) at += (part.fold ?? part).length;
+    return next;
+  }
+
+  #read() {
+    const tokens = this.#tokens;
+    const parts = [];
+    let part = "";
+    let lines = 0;
+    let length = 0;
+    for (let isFirst = true; this.#isAhead; isFirst = false) {
+      const { before, from, to } = tokens;
+      const isLine = before.startsWith("\n");
+      if (isLine && !isFirst) {
+        part += "\n";
+        lines += 1;
+        if (lines >= SLICE_LINES || length >= SLICE_TEXT) break;
+      }
+      part += isLine ? before.slice(1) : before;
+      const shown = to - from > LONGEST_TOKEN ? cut(this.#text, from, LONGEST_TOKEN) : to - from;
+      part += this.#text.slice(from, from + shown);
+      length += before.length + shown;
+      if (from + shown < to) {
+        parts.push(part, { fold: this.#text.slice(from + shown, to) });
+        part = "";
+      }
+      this.#isAhead = tokens.next();
+    }
+    parts.push(this.#isAhead ? part : `${part}\n`);
+    this.#made.push({ parts, to: this.#isAhead ? tokens.from : this.#text.length });
+  }
 }
 
 function isReadable(text) {
@@ -81,84 +144,48 @@ function isReadable(text) {
   }
 }
 
-function* tokens(text) {
-  let at = 0;
-  for (;;) {
-    SPACE.lastIndex = at;
-    at += SPACE.exec(text)[0].length;
-    if (at >= text.length) return;
-    const end = text[at] === '"' ? stringEnd(text, at) : plainEnd(text, at);
-    yield { token: text.slice(at, end), at };
-    at = end;
+function makeJsonSlice(parts, isNear) {
+  const slice = makeSlice({}, ...parts.map((part) => (part.fold ? makeFolded(part.fold) : part)));
+  if (isNear || !CAN_TELL) {
+    colour(slice);
+    return slice;
   }
-}
-
-/** Where a string ends; no regular expression, whose stack a string of megabytes would break. */
-function stringEnd(text, at) {
-  for (let end = text.indexOf('"', at + 1); end >= 0; end = text.indexOf('"', end + 1)) {
-    let backslashes = 0;
-    while (text[end - 1 - backslashes] === "\\") backslashes += 1;
-    if (backslashes % 2 === 0) return end + 1;
-  }
-  return text.length;
-}
-
-function plainEnd(text, at) {
-  PLAIN.lastIndex = at;
-  return at + (PLAIN.exec(text)?.[0].length ?? 1);
-}
-
-/** Each token with the white space that belongs before it. */
-function* layOut(text) {
-  let depth = 0;
-  let previous = "";
-  for (const { token } of tokens(text)) {
-    if (CLOSING.has(token)) depth -= 1;
-    const isEmpty = (previous === "{" && token === "}") || (previous === "[" && token === "]");
-    let before = "";
-    if (previous === ":") before = " ";
-    else if (previous && token !== "," && token !== ":" && !isEmpty)
-      before = `\n${"  ".repeat(Math.min(depth, 100))}`;
-    yield { token, before };
-    if (OPENING.has(token)) depth += 1;
-    previous = token;
-  }
-}
-
-/** The lines, each a list of texts and coloured elements. */
-function* indent(text) {
-  let line = [];
-  let pending = null; // a string that is a key if a colon follows
-  const settle = (isKey) => {
-    if (pending !== null) line.push(colour(pending, isKey));
-    pending = null;
+  const follow = ({ skipped }) => {
+    if (skipped) return;
+    slice.removeEventListener(STATE_CHANGE, follow);
+    colour(slice);
   };
-  for (const { token, before } of layOut(text)) {
-    settle(token === ":");
-    if (before.startsWith("\n")) {
-      yield line;
-      line = [before.slice(1)];
-    } else if (before) {
-      line.push(before);
-    }
-    if (token.startsWith('"')) pending = token;
-    else
-      line.push(/^[[\]{},:]$/.test(token) ? token : make("span", { class: "json-number" }, token));
-  }
-  settle(false);
-  yield line;
+  slice.addEventListener(STATE_CHANGE, follow);
+  return slice;
 }
 
-function colour(token, isKey) {
-  const element = make("span", { class: isKey ? "json-key" : "json-string" });
-  element.append(token.slice(0, LONGEST_TOKEN));
-  if (token.length > LONGEST_TOKEN) {
-    const rest = token.length - LONGEST_TOKEN;
-    element.append(
-      makeMore(`… ${rest.toLocaleString("en")} more`, () =>
-        element.append(token.slice(LONGEST_TOKEN)),
-      ),
-    );
+function makeFolded(text) {
+  const folded = make("span", { class: "json-string" });
+  appendText(folded, text, 0);
+  return folded;
+}
+
+function colour(slice) {
+  for (const node of [...slice.childNodes])
+    if (node instanceof Text) node.replaceWith(coloured(node.data));
+}
+
+function coloured(text) {
+  const fragment = document.createDocumentFragment();
+  const tokens = new Tokens(text);
+  let plainFrom = 0;
+  let string = null; // a string that is a key if a colon follows
+  const add = (name, { from, to }) => {
+    fragment.append(text.slice(plainFrom, from), make("span", { class: name }, text.slice(from, to)));
+    plainFrom = to;
+  };
+  while (tokens.next()) {
+    const { from, to, isSign, isString } = tokens;
+    if (string !== null) add(text[from] === ":" ? "json-key" : "json-string", string);
+    string = isString ? { from, to } : null;
+    if (!isString && !isSign) add("json-number", tokens);
   }
-  return element;
+  if (string !== null) add("json-string", string);
+  fragment.append(text.slice(plainFrom));
+  return fragment;
 }
