@@ -15,7 +15,7 @@ import click
 
 from hh_exporter._cli._browser import browse, show_page
 from hh_exporter._cli._errors import CallError
-from hh_exporter._cli._quantities import read_duration, read_rate, read_shares
+from hh_exporter._cli._quantities import read_duration, read_rate, read_shares, read_size
 from hh_exporter._cli._report import Report
 from hh_exporter._cli._waiting import caught_signals
 from hh_exporter._collector import Collector, Faults
@@ -59,6 +59,14 @@ _KEY = "HH_COLLECTOR_API_KEY"
     callback=read_duration,
     help="Delete events older than this, such as 12h or 7d.",
 )
+@click.option(
+    "--max-bytes",
+    metavar="SIZE",
+    default="1GB",
+    show_default=True,
+    callback=read_size,
+    help="Keep only as many of them as take this much of the file, such as 500MB.",
+)
 @click.option("--open", "opens", is_flag=True, help="Open the page in the browser.")
 @click.option(
     "--latency",
@@ -89,6 +97,7 @@ def collect_command(
     db: str | None,
     max_events: int,
     max_age: float | None,
+    max_bytes: int,
     opens: bool,
     latency: float,
     faults: Mapping[str, float],
@@ -119,6 +128,7 @@ def collect_command(
         api_key=api_key,
         max_events=max_events,
         max_age=max_age,
+        max_bytes=max_bytes,
         faults=injected,
     )
     asyncio.run(collect(collector, Report(), browse if opens else None))

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from aiohttp import web
 
+from hh_exporter._collector.store import UnwritableError
+
 if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
 
@@ -46,6 +48,10 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
         exc.text = orjson.dumps(_error(exc.status, exc.text or exc.reason, code)).decode()
         exc.content_type = "application/json"
         raise
+    except UnwritableError as exc:
+        answer = error_answer(503, str(exc), _ERROR_CODES[503])
+        answer.headers["Retry-After"] = "1"
+        return answer
     except ConnectionError:
         raise  # the client is gone
     except Exception:

@@ -13,7 +13,6 @@ from aiohttp import web
 from attrs import field, frozen
 
 from hh_exporter._collector.faults import PARTIAL
-from hh_exporter._collector.store import UnwritableError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -83,11 +82,7 @@ class Calls:
             if fault not in (None, PARTIAL):
                 return await self.faults.fail(request, fault)
             async with read(request) as body:
-                try:
-                    return await handle(Call(request, body, fault == PARTIAL))
-                except UnwritableError as exc:
-                    headers = {"Retry-After": "1"}
-                    raise web.HTTPServiceUnavailable(text=str(exc), headers=headers) from None
+                return await handle(Call(request, body, fault == PARTIAL))
 
         return take
 

@@ -11,6 +11,7 @@ from attrs import frozen
 
 from hh_exporter._collector.answers import errors_as_json
 from hh_exporter._collector.calls import Calls
+from hh_exporter._collector.clearing import Clearing
 from hh_exporter._collector.faults import FaultRoutes
 from hh_exporter._collector.ingestion import Ingestion
 from hh_exporter._collector.page import Page
@@ -59,5 +60,6 @@ class Routes:
         Runs(self.clock, calls).add_to(app)
         FaultRoutes(self.faults, self.bodies).add_to(app)
         Reading(self.store, self.clock).add_to(app)
+        Clearing(self.store).add_to(app)
         Page().add_to(app)
         return app

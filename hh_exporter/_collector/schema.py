@@ -1,5 +1,5 @@
 """
-The collector's database file: its tables, and which program it belongs to.
+The collector's database file: its tables, its size, and which program it belongs to.
 
 An event is two rows: a narrow one, to list and to count, and one with its text. Rows
 of events leave only from the front, so that their ids have no gaps.
@@ -8,6 +8,7 @@ of events leave only from the front, so that their ids have no gaps.
 from __future__ import annotations
 
 import sqlite3
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import orjson
@@ -19,11 +20,19 @@ from hh_exporter.exceptions import ExporterError
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["claim", "connect"]
+__all__ = ["claim", "compact", "connect", "cut", "give_back", "rename", "used_bytes"]
 
 _APPLICATION_ID: Final = int.from_bytes(b"hhco", "big")
 _VERSION: Final = 6
 _MAX_LOG_BYTES: Final = 64 * 2**20
+_INCREMENTAL: Final = 2
+"""How SQLite numbers the auto-vacuum that gives back as many pages as it is told."""
+_SPARE_BYTES: Final = 8 * 2**20
+"""Free space that the file keeps: what arrives next would take it from the disk again."""
+_GIVEN_BACK: Final = 2**20
+"""Bytes that are given back at once, each of which may have to be moved first."""
+_QUICK_BYTES: Final = 64 * 2**20
+"""What is written anew in well under a second."""
 
 _BY_EVENT_ID: Final = "CREATE INDEX events_by_event_id ON events (event_id)"
 _TEXTS: Final = """
@@ -131,6 +140,7 @@ def claim(db: sqlite3.Connection, name: str) -> None:
     it is left as it was.
     """
     db.execute("PRAGMA page_size = 16384")  # an event has some kilobytes
+    db.execute(f"PRAGMA auto_vacuum = {_INCREMENTAL}")  # of a file that has none or is compacted
     with db:
         db.execute("BEGIN IMMEDIATE")  # fails now, where an insert would later
         version = _version(db, name)
@@ -144,6 +154,77 @@ def claim(db: sqlite3.Connection, name: str) -> None:
             db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
     db.execute("PRAGMA journal_mode = WAL")
     db.execute(f"PRAGMA journal_size_limit = {_MAX_LOG_BYTES}")
+    if not _gives_back(db):  # it is of an earlier version
+        compact(db, _QUICK_BYTES if version == _VERSION else used_bytes(db))
+
+
+def rename(db: sqlite3.Connection) -> None:
+    """
+    Give the database a new `store` id: those who know the last one have seen another database.
+    """
+    db.execute("UPDATE meta SET value = ? WHERE name = 'store'", (new_id(),))
+
+
+def used_bytes(db: sqlite3.Connection) -> int:
+    """
+    Count the bytes of the file that hold something.
+    """
+    return (_pragma(db, "page_count") - _pragma(db, "freelist_count")) * _pragma(db, "page_size")
+
+
+def give_back(db: sqlite3.Connection) -> None:
+    """
+    Let the disk have some of the free space in the file, beyond what is kept for what comes.
+    """
+    page_size = _pragma(db, "page_size")
+    beyond = _pragma(db, "freelist_count") - _SPARE_BYTES // page_size
+    for _ in range(min(beyond, _GIVEN_BACK // page_size)):
+        # One by one: it makes a row without columns of each, and sqlite3 stops at the first.
+        db.execute("PRAGMA incremental_vacuum(1)")
+
+
+def compact(db: sqlite3.Connection, most: int = _QUICK_BYTES) -> None:
+    """
+    Write the file anew without its free space, unless what it holds is more than *most* bytes.
+
+    So does a file of an earlier version learn to give space back bit by bit. It takes as
+    much disk again for a moment; where there is none, the file stays as it is.
+    """
+    if used_bytes(db) > most:
+        return
+    with suppress(sqlite3.OperationalError):
+        db.execute("VACUUM")
+        _checkpoint(db, "TRUNCATE")
+
+
+def cut(db: sqlite3.Connection, path: Path) -> None:
+    """
+    Cut the file at *path* to its contents if it is much larger, which only a checkpoint does.
+    """
+    size = _pragma(db, "page_count") * _pragma(db, "page_size")
+    if path.stat().st_size > size + _SPARE_BYTES:
+        _checkpoint(db, "PASSIVE")
+
+
+def _checkpoint(db: sqlite3.Connection, mode: str) -> None:
+    """
+    Write the log to the file, without waiting for those who read just now.
+    """
+    patience = _pragma(db, "busy_timeout")
+    db.execute("PRAGMA busy_timeout = 0")
+    try:
+        db.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+    finally:
+        db.execute(f"PRAGMA busy_timeout = {patience}")
+
+
+def _gives_back(db: sqlite3.Connection) -> bool:
+    return _pragma(db, "auto_vacuum") == _INCREMENTAL
+
+
+def _pragma(db: sqlite3.Connection, name: str) -> int:
+    (value,) = db.execute(f"PRAGMA {name}").fetchone()
+    return int(value)
 
 
 def _read_again(db: sqlite3.Connection) -> None:

@@ -21,8 +21,9 @@ from hh_exporter._collector.bodies import Bodies
 from hh_exporter._collector.connections import Connections
 from hh_exporter._collector.faults import FaultInjector, Faults
 from hh_exporter._collector.guard import Guard
+from hh_exporter._collector.retention import Retention
 from hh_exporter._collector.routes import Routes
-from hh_exporter._collector.store import Retention, Store
+from hh_exporter._collector.store import Store
 from hh_exporter.exceptions import ExporterError
 
 if TYPE_CHECKING:
@@ -75,8 +76,9 @@ class Collector:
     A HoneyHive-compatible server for tests, demos and the developer's machine.
 
     Events are stored in the SQLite file *db*, which is created if it is missing;
-    without one they are gone after `aclose`. The newest *max_events* are kept, and
-    none older than *max_age* seconds; None for no bound. Port 0 takes a free one.
+    without one they are gone after `aclose`. The newest *max_events* are kept, as far as
+    they fit into *max_bytes*, and none older than *max_age* seconds; None for no bound.
+    Port 0 takes a free one.
     """
 
     db: Path | str | None = None
@@ -88,6 +90,8 @@ class Collector:
     """How many events are kept, the newest; None: all."""
     max_age: float | None = None
     """Seconds that an event is kept; None: for ever."""
+    max_bytes: int | None = 2**30
+    """What is stored may take so much of the file, but for the newest event; None: no bound."""
     faults: Faults = field(factory=Faults)
     """The faults at the start."""
     clock: Clock = field(factory=SystemClock, repr=False)
@@ -128,7 +132,7 @@ class Collector:
             return
         async with AsyncExitStack() as stack:
             store = await stack.enter_async_context(
-                Store.open(self.db, Retention(self.max_events, self.max_age))
+                Store.open(self.db, Retention(self.max_events, self.max_age, self.max_bytes))
             )
             bodies = Bodies(self.clock)
             connections = Connections()

@@ -2,8 +2,8 @@
 What the collector received, in SQLite.
 
 One thread owns the connection that writes, and the loop only waits for it. The order
-of rows is the order of arrival, also when an event is updated later. The oldest rows
-are deleted, a few with each write, so that no write takes long.
+of rows is the order of arrival, also when an event is updated later. What is over the
+bounds leaves with what is written, in the same transaction.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import os
 import sqlite3
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, asynccontextmanager, closing, suppress
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import orjson
-from attrs import define, field, frozen
+from attrs import define, field
 
 from hh_exporter._collector.bell import Bell
 from hh_exporter._collector.encoding import encode
@@ -29,30 +29,29 @@ from hh_exporter._collector.filters import EVERYTHING, Filter
 from hh_exporter._collector.lists import (
     count,
     event_rows,
-    first_event,
     last_event,
     last_session,
     session_rows,
 )
 from hh_exporter._collector.reader import Reader
+from hh_exporter._collector.retention import Retention, clear_some, fit, prune
 from hh_exporter._collector.rows import EventRow, SessionRow, insert, named
-from hh_exporter._collector.schema import claim, connect
+from hh_exporter._collector.schema import claim, compact, connect, cut, rename, used_bytes
 from hh_exporter._collector.sessions import merged
 from hh_exporter._collector.summary import short
 from hh_exporter._collector.updates import update
 from hh_exporter.exceptions import ExporterError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
-__all__ = ["EventRow", "Retention", "SessionRow", "Store", "UnwritableError"]
+__all__ = ["EventRow", "SessionRow", "Store", "UnwritableError"]
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 _MAX_PROPERTIES = 32 * 2**20
-_MIN_PRUNED = 100
 _MAX_UPDATES = 200
 """That are remembered for those who follow."""
 _PASSING = frozenset(
@@ -71,17 +70,6 @@ _ADD_SESSION: Final = (
     "VALUES (?, ?, '{}', ?, 1, 0) "
     "ON CONFLICT (short_id) DO UPDATE SET has_events = 1 WHERE NOT has_events"
 )
-
-
-@frozen
-class Retention:
-    """
-    How much is kept: so many events, or what is younger than that; None for no bound.
-    """
-
-    max_events: int | None = None
-    max_age: float | None = None
-    """In seconds, at the time of the last write."""
 
 
 class UnwritableError(ExporterError):
@@ -103,6 +91,8 @@ class Store:
     _thread: ThreadPoolExecutor = field(
         init=False, factory=lambda: ThreadPoolExecutor(1, "hh-collector-store")
     )
+    _file: Path = field(init=False)
+    """Where it is."""
     _db: sqlite3.Connection = field(init=False)
     _reader: Reader | None = field(default=None, init=False)
     _cleanup: ExitStack = field(factory=ExitStack, init=False)
@@ -156,6 +146,21 @@ class Store:
             self._updates.append(row_id)
             self._update_count += 1
         self.bell.ring()
+
+    async def clear(self) -> int:
+        """
+        Delete all events and sessions that are there when it begins; returns how many events.
+
+        Bit by bit, so that others write in between; raises as `add` does, with a part of it
+        done. Ids go on counting, and the database has a new `store` id.
+        """
+        last, session = await self._run(lambda: (last_event(self._db), last_session(self._db)))
+        deleted = 0
+        while (some := await self._write(self._clear, last, session)) is not None:
+            deleted += some
+        await self._write(self._renew)
+        self.bell.ring()
+        return deleted
 
     def updated_after(self, count: int | None) -> tuple[int, list[int]]:
         """
@@ -227,7 +232,7 @@ class Store:
 
     def _open(self) -> None:
         try:
-            path = self._place()
+            path = self._file = self._place()
             self._db = self._cleanup.enter_context(closing(connect(path)))
             # A temporary file is gone with the process, whatever the disk has of it.
             self._db.execute(f"PRAGMA synchronous = {'OFF' if self.path is None else 'NORMAL'}")
@@ -261,17 +266,36 @@ class Store:
         return Path(self._cleanup.enter_context(directory)) / "events.db"
 
     def _add(self, events: Sequence[EventRow], sessions: Sequence[SessionRow]) -> None:
-        with self._db as db:
-            db.execute("BEGIN IMMEDIATE")  # another program may have the file open, too
+        with self._writing() as db:
             for session in sessions:
                 self._describe(session)
             self._insert(events)
-            self._prune(events, sessions)
+            prune(db, self.retention, events, sessions)
 
     def _update(self, event_id: str, said: dict[str, Any]) -> int | None:
+        with self._writing() as db:
+            return update(db, event_id, said)
+
+    def _clear(self, last: int, session: int) -> int | None:
         with self._db as db:
             db.execute("BEGIN IMMEDIATE")
-            return update(db, event_id, said)
+            return clear_some(db, last, session)
+
+    def _renew(self) -> None:
+        rename(self._db)
+        compact(self._db)
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """
+        Begin a transaction, which ends with the block; what it makes too large is made to fit.
+        """
+        with self._db as db:
+            db.execute("BEGIN IMMEDIATE")  # another program may have the file open, too
+            before = used_bytes(db)
+            yield db
+            fit(db, self.retention, used_bytes(db) - before)
+        cut(self._db, self._file)
 
     def _insert(self, events: Sequence[EventRow]) -> None:
         self._db.executemany(
@@ -301,48 +325,3 @@ class Store:
                 *(properties, session.time),
             ),
         )
-
-    def _prune(self, events: Sequence[EventRow], sessions: Sequence[SessionRow]) -> None:
-        """
-        Remove what is over the bounds, at most twice as much as was just added.
-
-        A session goes with its last event; one that never had any goes when
-        as many sessions as events are kept came after it, or at that age.
-        """
-        room = _MIN_PRUNED + 2 * len(events)
-        max_events, max_age = self.retention.max_events, self.retention.max_age
-        upto, oldest = 0, None
-        if max_events is not None:
-            upto = last_event(self._db) - max_events
-        if max_age is not None and (added := events or sessions):
-            oldest = added[-1].time - int(max_age * 1000)
-            upto = max(upto, self._old(oldest, room))
-        self._remove_events(min(upto, first_event(self._db) + room))
-        self._db.execute(
-            "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE NOT has_events "
-            "AND (id <= ? OR time < ?) ORDER BY id LIMIT ?)",
-            (0 if max_events is None else last_session(self._db) - max_events, oldest, room),
-        )
-
-    def _old(self, oldest: int, room: int) -> int:
-        """
-        Find the last of the first *room* events that is, as all before it, older than *oldest*.
-        """
-        first_young, last = self._db.execute(
-            "SELECT min(id) FILTER (WHERE time >= ?), max(id) "
-            "FROM (SELECT id, time FROM events ORDER BY id LIMIT ?)",
-            (oldest, room),
-        ).fetchone()
-        return (last or 0) if first_young is None else first_young - 1
-
-    def _remove_events(self, upto: int) -> None:
-        if upto < first_event(self._db):
-            return
-        self._db.execute(
-            "DELETE FROM sessions WHERE short_id IN "
-            "(SELECT session_id FROM events WHERE id <= :upto) AND NOT EXISTS "
-            "(SELECT 1 FROM events WHERE session_id = short_id AND id > :upto)",
-            {"upto": upto},
-        )
-        self._db.execute("DELETE FROM texts WHERE id <= ?", (upto,))
-        self._db.execute("DELETE FROM events WHERE id <= ?", (upto,))

@@ -252,13 +252,17 @@ async def test_faults_are_as_told() -> None:
     with started(
         *("collect", "--port", "0", "--latency", "1.5ms", "--rate-limit", "100/s"),
         *("--fault", "503:5%", "--fault", "hang:0.1%", "--fault", "partial:1%"),
-        *("--max-events", "10", "--max-age", "7d"),
+        *("--max-events", "10", "--max-age", "7d", "--max-bytes", "500MB"),
     ) as process:
         assert process.stdout is not None
         url = (await asyncio.to_thread(process.stdout.readline)).decode().split()[-1]
         async with ClientSession() as client, client.get(f"{url}/api/faults") as response:
             told = await response.json()
+        async with ClientSession() as client, client.get(f"{url}/api/stats") as response:
+            stats = await response.json()
 
+    bounds = {"max_events": 10, "max_age": 604_800.0, "max_bytes": 500 * 2**20}
+    assert stats | bounds == stats
     assert told == {
         "latency": 0.0015,
         "rate_limit": 100.0,
@@ -275,6 +279,8 @@ async def test_faults_are_as_told() -> None:
         (["--max-age", "7 days"], "'7 days' is no time"),
         (["--max-age", "1e3s"], "'1e3s' is no time"),
         (["--max-events", "0"], "0 is not in the range"),
+        (["--max-bytes", "500"], "'500' is no size such as 500MB"),
+        (["--max-bytes", "0B"], "'0B' is no size"),
         (["--rate-limit", "100"], "'100' is no rate such as 100/s"),
         (["--rate-limit", "0/s"], "'0/s' is no rate"),
         (["--fault", "503"], "'503' is no share such as 503:5%"),

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 KEY = "hh_collector_käy"
 LOGIN = "/api/login"
 FAULTS = "/api/faults"
+LIST = "/api/events"
 ENTRY = {"model_event": model_event()}
 DATA = [
     ("POST", ONE),
@@ -41,6 +42,7 @@ DATA = [
     ("GET", "/api/none"),
     ("PUT", FAULTS),
     ("DELETE", FAULTS),
+    ("DELETE", LIST),
     ("HEAD", EXPORT),
 ]
 """All that takes or gives data, known or not."""
@@ -232,7 +234,7 @@ class TestWebsites:
 
         for method, path in (
             *(("POST", ONE), ("GET", EXPORT), ("PUT", FAULTS)),
-            *(("POST", LOGIN), ("OPTIONS", ONE)),
+            *(("POST", LOGIN), ("OPTIONS", ONE), ("DELETE", LIST)),
         ):
             response = await ask(collector, method, path, ENTRY, **sent)
 

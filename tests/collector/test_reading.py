@@ -686,7 +686,9 @@ class TestStats:
         """
         Count, times and size are those of the events that are kept.
         """
-        async with Collector(clock=clock, max_events=2, max_age=60) as collector:
+        async with Collector(
+            clock=clock, max_events=2, max_age=60, max_bytes=10_000_000
+        ) as collector:
             for _ in range(3):
                 await send(collector, model_event())
                 await clock.advance(1)
@@ -702,6 +704,7 @@ class TestStats:
             "file": None,
             "max_events": 2,
             "max_age": 60,
+            "max_bytes": 10_000_000,
             "version": __version__,
         }
 

@@ -213,6 +213,30 @@ class TestNews:
 
             assert (message.event, message.ids, message.id) == ("updates", ["a"], 2)
 
+    async def test_another_hello_tells_that_it_was_cleared(
+        self, collector: Collector, clock: FakeClock
+    ) -> None:
+        """
+        It names the new database, whose ids go on; what comes after that is told as before.
+        """
+        await send(collector, "a", "b")
+        async with listen(collector) as listener:
+            first = await listener.next()
+            await waiting(clock, PAUSE)
+            async with ClientSession(collector.url) as client:
+                async with client.delete("/api/events") as response:
+                    assert await response.json() == {"deleted": 2}
+                await send(collector, "c")
+                await clock.advance(PAUSE)
+                second = await listener.next()
+                async with client.get("/api/stats") as response:
+                    stats = await response.json()
+
+            assert second.event == "hello"
+            assert second.data == {"store": stats["store"], "last": 3}
+            assert second.data["store"] != first.data["store"]
+            assert (await listener.next()).ids == ["c"]
+
     async def test_in_silence_it_says_that_it_is_there(
         self, collector: Collector, clock: FakeClock
     ) -> None:

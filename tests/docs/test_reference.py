@@ -39,6 +39,7 @@ from hh_exporter._collector.parameters import _MAX_TEXT, FILTERS
 from hh_exporter._collector.query import MAX_TERMS, read_terms
 from hh_exporter._collector.reading import _DEFAULT_EVENTS, _MAX_EVENTS
 from hh_exporter._collector.routes import Routes
+from hh_exporter._collector.schema import _MAX_LOG_BYTES, _QUICK_BYTES, _SPARE_BYTES
 from hh_exporter._collector.search import _SEARCHED_BYTES
 from hh_exporter._collector.stream import _MAX_STREAMS
 from tests.docs.pages import DOCS, PAGES, ROOT, examples
@@ -141,7 +142,7 @@ def test_each_route_is_listed() -> None:
     """
     The table has each route of the collector, and no other.
     """
-    listed = set(re.findall(r"`(GET|POST|PUT) (/\S+)`", section("collector", "HTTP API")))
+    listed = set(re.findall(r"`(GET|POST|PUT|DELETE) (/\S+)`", section("collector", "HTTP API")))
 
     assert listed == routes()
 
@@ -188,6 +189,10 @@ def test_the_limits_of_the_collector_are_the_codes() -> None:
         f"`limit` ({_DEFAULT_EVENTS}; at most {_MAX_EVENTS:,})",
         f"no response, for up to {_MAX_HANG / 60:g} minutes",
         f"| events stored | {Collector().max_events:,}, ",
+        f" {(Collector().max_bytes or 0) // 2**30} GB, `--max-bytes`; ",
+        f"keeps up to {_SPARE_BYTES // 2**20} MB of free space",
+        f"`-wal`, has up to {_MAX_LOG_BYTES // 2**20} MB",
+        f"holds less than {_QUICK_BYTES // 2**20} MB",
     ):
         assert said in PAGES["collector"], said
 
