@@ -133,7 +133,7 @@ class TestArrival:
             await post(collector, MANY, {"model_events": events})
 
         scroll = (
-            "const body = document.querySelector('.list-body');"
+            "const body = document.querySelector('.list-grid');"
             "body.scrollTop = body.scrollHeight;"
             "return document.getElementById('count').textContent === '12,000 events'"
         )
@@ -153,7 +153,7 @@ class TestArrival:
         await post(collector, MANY, {"model_events": events})
         await page.until(COUNT, "150 events")
         row = await page.until(
-            "document.querySelector('.list-body').scrollTop = 2000;"
+            "document.querySelector('.list-grid').scrollTop = 2000;"
             "return document.querySelector('[aria-rowindex=\"70\"]')?.id"
         )
         top = "return document.getElementById(arguments[0]).getBoundingClientRect().top"
@@ -470,15 +470,15 @@ class TestKeyboard:
 
         await page.find("#keys")
 
-    async def test_the_list_is_one_stop(self, page: Browser, collector: Collector) -> None:
+    async def test_the_list_is_two_stops(self, page: Browser, collector: Collector) -> None:
         """
-        Tab leads to the list and from there out of it.
+        Tab leads to the list, from there to its heads, and then out of it.
         """
         await push_names(collector, *map(str, range(50)))
         await page.until(COUNT, "50 events")
         await page.run("document.querySelector('.list-grid').focus()")
 
-        await page.press("\ue004")
+        await page.press("\ue004", "\ue004")
 
         inside = "return document.querySelector('.list-grid').contains(document.activeElement)"
         assert not await page.run(inside)

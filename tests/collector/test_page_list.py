@@ -70,7 +70,7 @@ class TestRow:
         await page.until("return document.querySelectorAll('.row').length === 2")
 
         fits = """
-            const list = document.querySelector('.list-body');
+            const list = document.querySelector('.list-grid');
             const inside = ([outer, inner]) =>
               inner.left >= outer.left - 1 && inner.right <= outer.right + 1
               && inner.top >= outer.top - 1 && inner.bottom <= outer.bottom + 1;

@@ -16,7 +16,7 @@ export const FILTERS = [
   "since",
   "until",
 ];
-const OTHERS = ["event", "tab", "range", "by"];
+const OTHERS = ["event", "tab", "range", "by", "sort"];
 const LONGEST = 500;
 
 export class Address extends EventTarget {

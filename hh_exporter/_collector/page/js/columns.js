@@ -1,7 +1,8 @@
 /*
  * The columns of the list, and the cells of one row.
  *
- * A row is filled from the summary alone, as text.
+ * A row is filled from the summary alone, as text. While the list is sorted by the time to the first
+ * token, that stands where the latency does.
  */
 
 import { make } from "./dom.js";
@@ -22,22 +23,17 @@ import { isKnownKind, makeFailed, makeKind, makeNote, makeStopped, makeThumb } f
 const SLOWEST = Math.log(60_000);
 const RIGHT = new Set(["tokens", "cost", "latency"]);
 
-/** Name, labels of its parts, and a title. */
+/** Name, labels of its parts, by what it sorts, and a title. */
 export const COLUMNS = [
-  ["time", "Time"],
+  ["time", "Time", "time"],
   ["name", "Name"],
   ["preview", "Input, Output"],
   ["model", "Model"],
-  ["tokens", "Tokens", "in → out"],
-  ["cost", "Cost"],
-  ["latency", "Latency"],
+  ["tokens", "Tokens", "tokens", "in → out"],
+  ["cost", "Cost", "cost"],
+  ["latency", "Latency", "latency"],
   ["session", "Session"],
 ];
-
-export function makeHead([name, label, title], at) {
-  const attributes = { class: className(name), role: "columnheader", "aria-colindex": at + 1, title };
-  return make("span", attributes, ...label.split(", ").map((part) => make("span", {}, part)));
-}
 
 export function makeRow() {
   const cells = COLUMNS.map(([name], at) =>
@@ -46,8 +42,8 @@ export function makeRow() {
   return make("div", { class: "row", role: "row" }, ...cells);
 }
 
-/** Show an event in a row. */
-export function fillRow(element, row) {
+/** Show an event in a row; `sort` says which of two times is wanted. */
+export function fillRow(element, row, sort) {
   element.dataset.id = String(row.id);
   element.id = `row-${row.id}`;
   element.classList.toggle("is-error", isError(row));
@@ -59,13 +55,13 @@ export function fillRow(element, row) {
   model.title = [row.model, row.provider].filter(Boolean).join(", by ");
   fillTokens(tokens, row);
   fillText(cost, row.cost === null ? null : dollars(row.cost));
-  fillLatency(latency, row);
+  fillLatency(latency, row, sort.endsWith("ttft"));
   session.textContent = row.session_name || shortId(row.session_id);
   session.classList.toggle("mono", !row.session_name);
   session.title = [row.session_name, row.session_id, row.user].filter(Boolean).join("\n");
 }
 
-function className(name) {
+export function className(name) {
   return `cell cell-${name}${RIGHT.has(name) ? " cell-right" : ""}`;
 }
 
@@ -114,12 +110,14 @@ function fillTokens(cell, { tokens_in: asked, tokens_out: answered }) {
   cell.replaceChildren(short(asked), make("span", { class: "arrow" }, "→"), short(answered));
 }
 
-function fillLatency(cell, { duration: ms, time_to_first_token: first }) {
+function fillLatency(cell, row, isFirst) {
+  const first = row.time_to_first_token;
+  const shown = isFirst ? first : row.duration;
   cell.replaceChildren(
-    makeMeter(ms),
-    make("span", { class: ms === null ? "value none" : "value" }, duration(ms)),
+    makeMeter(shown),
+    make("span", { class: shown === null ? "value none" : "value" }, duration(shown)),
   );
-  cell.title = first === null ? "" : `first token after ${duration(first)}`;
+  cell.title = first === null ? "" : `${duration(row.duration)}, first token after ${duration(first)}`;
 }
 
 /** A bar on a logarithmic scale, from a millisecond to a minute. */

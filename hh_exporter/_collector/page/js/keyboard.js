@@ -18,6 +18,7 @@ const HELP = [
   [["n"], "add a note to the event"],
   [["p"], "pause or resume the list"],
   [["g"], "to the newest event"],
+  [["s"], "sort the list"],
   [["e"], "errors only, or all"],
   [["c"], "charts on or off"],
   [["?"], "this list"],

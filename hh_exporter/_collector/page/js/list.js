@@ -5,14 +5,16 @@
  * anew; what stands still for the reader stays where it is while others arrive above.
  */
 
-import { COLUMNS, fillRow, makeHead, makeRow } from "./columns.js";
+import { COLUMNS, fillRow, makeRow } from "./columns.js";
 import { make, makeButton, oncePerFrame } from "./dom.js";
+import { whole } from "./format.js";
+import { Sorting } from "./sorting.js";
 
 const OVERSCAN = 6;
 const NEAR_END = 40; // rows before the end at which older ones are read
 const MOST_MARKED = 20; // more arrivals at once than this are not marked as new
 
-/** Tells `open` {id} when a row is chosen, and `near-end`. */
+/** Tells `open` {id} when a row is chosen, `near-end`, `sort` {sort} and `reopen`. */
 export class List extends EventTarget {
   activeId = null;
   openId = null;
@@ -20,10 +22,12 @@ export class List extends EventTarget {
   #rows;
   #grid;
   #head;
-  #body;
   #space;
   #note;
   #newButton;
+  #sorting = new Sorting();
+  #sort = "";
+  #waiting = 0; // events that a sorted list does not have yet
   #pool = new Map(); // sequence number -> element
   #spare = [];
   #height = 32;
@@ -36,36 +40,39 @@ export class List extends EventTarget {
     super();
     this.#rows = rows;
     this.#space = make("div", { class: "list-space", role: "presentation" });
-    this.#body = make(
+    this.#head = make(
       "div",
-      {
-        class: "list-body",
-        role: "rowgroup", // what can have the focus can't be presentational
-        tabindex: -1, // what scrolls is else a stop of its own
-        on: { scroll: () => this.#draw() },
-      },
-      this.#space,
+      { class: "list-head", role: "row", "aria-rowindex": 1 },
+      ...this.#sorting.heads,
     );
-    const head = { class: "list-head", role: "row", "aria-rowindex": 1 };
-    this.#head = make("div", head, ...COLUMNS.map(makeHead));
     this.#note = make("span", { role: "gridcell" });
-    this.#body.prepend(this.#head);
-    this.#body.append(make("div", { class: "list-note", role: "row", hidden: true }, this.#note));
     const attributes = {
       class: "list-grid",
       role: "grid",
-      tabindex: 0,
+      tabindex: 0, // what scrolls is a stop in any case
       "aria-label": "Events",
       "aria-colcount": COLUMNS.length,
+      on: { scroll: () => this.#draw() },
     };
-    this.#grid = make("div", attributes, this.#body);
-    this.#newButton = makeButton("", () => this.toTop(), { class: "new-events", hidden: true });
-    section.append(this.#grid, this.#newButton);
+    this.#grid = make(
+      "div",
+      attributes,
+      this.#head,
+      this.#space,
+      make("div", { class: "list-note", role: "row", hidden: true }, this.#note),
+    );
+    const attributesOfNew = { class: "new-events", hidden: true };
+    this.#newButton = makeButton("", () => this.#follow(), attributesOfNew);
+    section.append(this.#grid, this.#sorting.menu, this.#newButton);
+    this.#sorting.addEventListener("sort", ({ detail }) =>
+      this.dispatchEvent(new CustomEvent("sort", { detail })),
+    );
+    this.#sorting.show("");
     this.#space.addEventListener("click", (event) => {
       const row = event.target.closest(".row");
       if (row) this.#choose(Number(row.dataset.id));
     });
-    new ResizeObserver(() => this.#measure()).observe(this.#body);
+    new ResizeObserver(() => this.#measure()).observe(this.#grid);
   }
 
   get isShown() {
@@ -74,8 +81,22 @@ export class List extends EventTarget {
 
   set isShown(isShown) {
     this.#grid.hidden = !isShown;
+    this.#sorting.menu.hidden = !isShown;
     if (isShown) this.#draw();
     else this.#newButton.hidden = true;
+  }
+
+  /** Say how the rows are sorted, "" for the order of arrival. */
+  set sort(sort) {
+    this.#sort = sort;
+    this.#sorting.show(sort);
+  }
+
+  /** Say how many events arrived that a sorted list does not have. */
+  set waiting(waiting) {
+    if (waiting === this.#waiting) return;
+    this.#waiting = waiting;
+    this.#draw();
   }
 
   /** What stands below the last row, "" for nothing. */
@@ -88,8 +109,12 @@ export class List extends EventTarget {
     this.#grid.focus({ preventScroll: true });
   }
 
+  focusSort() {
+    this.#sorting.focus();
+  }
+
   toTop() {
-    this.#body.scrollTop = 0;
+    this.#grid.scrollTop = 0;
     this.#draw();
   }
 
@@ -121,7 +146,7 @@ export class List extends EventTarget {
   move(step) {
     if (!this.#rows.size) return null;
     const place = this.activeId === null ? -1 : this.#rows.placeOf(this.activeId);
-    const first = Math.ceil(this.#body.scrollTop / this.#height);
+    const first = Math.ceil(this.#grid.scrollTop / this.#height);
     const next = place < 0 ? first : Math.max(0, Math.min(this.#rows.size - 1, place + step));
     this.activeId = this.#rows.at(next).id;
     this.#reveal(next);
@@ -131,12 +156,17 @@ export class List extends EventTarget {
 
   /** Scroll by as much as the first row that is seen has moved, unless that is the newest. */
   #holdStill() {
-    if (this.#anchor === null || this.#body.scrollTop <= 0) return;
+    if (this.#anchor === null || this.#grid.scrollTop <= 0) return;
     const place = this.#rows.placeOf(this.#anchor.id);
     if (place < 0) return;
     this.#space.style.height = `${this.#rows.size * this.#height}px`;
-    this.#body.scrollTop += (place - this.#anchor.place) * this.#height;
+    this.#grid.scrollTop += (place - this.#anchor.place) * this.#height;
     this.#anchor.place = place;
+  }
+
+  #follow() {
+    if (this.#waiting) this.dispatchEvent(new CustomEvent("reopen"));
+    else this.toTop();
   }
 
   #choose(id) {
@@ -146,17 +176,17 @@ export class List extends EventTarget {
 
   #reveal(place) {
     const top = place * this.#height;
-    const { scrollTop } = this.#body;
-    const seen = this.#body.clientHeight - this.#head.offsetHeight; // the head covers what is below it
-    if (top < scrollTop) this.#body.scrollTop = top;
+    const { scrollTop } = this.#grid;
+    const seen = this.#grid.clientHeight - this.#head.offsetHeight; // the head covers what is below it
+    if (top < scrollTop) this.#grid.scrollTop = top;
     else if (top + this.#height > scrollTop + seen)
-      this.#body.scrollTop = top + this.#height - seen;
+      this.#grid.scrollTop = top + this.#height - seen;
   }
 
   #measure() {
     const height = parseFloat(getComputedStyle(this.#grid).getPropertyValue("--row-height"));
     if (height && height !== this.#height) {
-      this.#body.scrollTop *= height / this.#height;
+      this.#grid.scrollTop *= height / this.#height;
       this.#height = height;
     }
     this.#draw();
@@ -164,7 +194,7 @@ export class List extends EventTarget {
 
   #render() {
     if (!this.isShown) return;
-    const { scrollTop, clientHeight } = this.#body;
+    const { scrollTop, clientHeight } = this.#grid;
     const size = this.#rows.size;
     this.#space.style.height = `${size * this.#height}px`;
     this.#grid.setAttribute("aria-rowcount", String(size + 1));
@@ -179,8 +209,9 @@ export class List extends EventTarget {
     const isThere = active >= from && active < to;
     if (isThere) this.#grid.setAttribute("aria-activedescendant", `row-${this.activeId}`);
     else this.#grid.removeAttribute("aria-activedescendant");
-    this.#newButton.hidden = scrollTop < this.#height * 30;
-    this.#newButton.textContent = "↑ Back to the newest";
+    this.#newButton.hidden = !this.#waiting && scrollTop < this.#height * 30;
+    const back = this.#sort ? "↑ Back to the top" : "↑ Back to the newest";
+    this.#newButton.textContent = this.#waiting ? `${whole(this.#waiting)} new` : back;
     if (size - to < NEAR_END) this.dispatchEvent(new CustomEvent("near-end"));
   }
 
@@ -207,7 +238,7 @@ export class List extends EventTarget {
       element.classList.toggle("is-new", sequence > this.#newerThan);
     }
     if (this.#filled.get(element) !== row) {
-      fillRow(element, row);
+      fillRow(element, row, this.#sort);
       this.#filled.set(element, row);
     }
     element.style.transform = `translateY(${place * this.#height}px)`;

@@ -12,12 +12,13 @@ import { byId, oncePerFrame } from "./dom.js";
 import { makeNoMatch, makeWelcome } from "./empty.js";
 import { Feed } from "./feed.js";
 import { Filters } from "./filters.js";
-import { bytes, count, whole } from "./format.js";
+import { bytes, count, fullTime, whole } from "./format.js";
 import { listenForKeys, showHelp } from "./keyboard.js";
 import { List } from "./list.js";
 import { askForKey } from "./login.js";
 import { recall, remember } from "./memory.js";
 import { MOST_ROWS } from "./rows.js";
+import { isWay } from "./sorting.js";
 import { followTheme } from "./theme.js";
 
 const STATS_EVERY = 3_000;
@@ -41,7 +42,7 @@ onKeyNeeded(async () => {
 });
 
 address.addEventListener("change", ({ detail: changed }) => {
-  if (FILTERS.some((name) => changed.has(name))) open();
+  if (["sort", ...FILTERS].some((name) => changed.has(name))) open();
   if (changed.has("event") || changed.has("tab")) showDetail();
 });
 
@@ -69,6 +70,11 @@ feed.addEventListener("store", () => {
 
 list.addEventListener("open", ({ detail: { id } }) => openEvent(id));
 list.addEventListener("near-end", () => feed.readOlder());
+list.addEventListener("sort", ({ detail: { sort } }) => address.set({ sort }));
+list.addEventListener("reopen", () => {
+  list.reset();
+  feed.reopen();
+});
 
 detail.addEventListener("close", close);
 detail.addEventListener("open", ({ detail: { id } }) => address.set({ event: id }, { step: true }));
@@ -97,6 +103,7 @@ listenForKeys({
   PageUp: () => move(-15),
   p: pause,
   g: () => list.toTop(),
+  s: () => list.focusSort(),
   e: () => address.set({ error: address.get("error") === "yes" ? null : "yes" }),
   c: toggleCharts,
 });
@@ -104,7 +111,9 @@ listenForKeys({
 function open() {
   problem = "";
   list.reset();
-  feed.open(() => address.filters, "");
+  const sort = isWay(address.get("sort")) ? address.get("sort") : "";
+  list.sort = sort;
+  feed.open(() => address.filters, sort);
 }
 
 function openEvent(id) {
@@ -171,15 +180,22 @@ const showList = oncePerFrame(() => {
     list.isShown = empty === null;
     document.body.classList.toggle("is-welcome", wanted === "welcome");
   }
-  list.note =
-    feed.rows.isFull && !feed.isComplete
-      ? `These are the newest ${whole(MOST_ROWS)}; a filter shows others.`
-      : "";
+  list.waiting = feed.rows.isSorted ? feed.waiting : 0;
+  list.note = noteOf(feed);
   filters.showCount(
     size ? (feed.isComplete ? count(size, "event") : `${whole(size)}+ events`) : "",
   );
   showStatus();
 });
+
+/** What the end of the list says, if something is missing below it. */
+function noteOf({ rows, isComplete, searchedFrom }) {
+  if (rows.isFull && (rows.isCut || !isComplete))
+    return `These are the first ${whole(MOST_ROWS)}; a filter shows others.`;
+  if (rows.size && searchedFrom !== null)
+    return `What arrived before ${fullTime(searchedFrom)} was not searched: it is too much text.`;
+  return "";
+}
 
 function clearFilters() {
   address.set(Object.fromEntries(FILTERS.map((name) => [name, null])));

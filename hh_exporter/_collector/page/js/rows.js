@@ -9,6 +9,7 @@
 export const MOST_ROWS = 200_000;
 
 export class Rows {
+  isCut = false; // some went because there were too many
   #above = []; // what arrived, the newest last
   #below = []; // what was read, the newest first
   #top = 0; // the sequence number of the first row
@@ -46,6 +47,7 @@ export class Rows {
     this.#below = [];
     this.#gaps = [];
     this.#top = 0;
+    this.isCut = false;
     this.#places = isSorted ? new Map() : null;
   }
 
@@ -74,7 +76,7 @@ export class Rows {
       this.#gaps.push({ after: gapAfter, before: added[0].id });
     for (const row of added) this.#above.push(row);
     this.#top += added.length;
-    this.#cut(this.size - MOST_ROWS);
+    this.#trim();
     return added.length;
   }
 
@@ -111,7 +113,7 @@ export class Rows {
     if (place <= above) this.#above.splice(above - place, 0, ...added.reverse());
     else this.#below.splice(place - above, 0, ...added);
     if (next !== null && next > gap.after) this.#gaps.push({ after: gap.after, before: next });
-    this.#cut(this.size - MOST_ROWS);
+    this.#trim();
     return added.length;
   }
 
@@ -133,6 +135,13 @@ export class Rows {
       else high = middle;
     }
     return low;
+  }
+
+  #trim() {
+    const excess = this.size - MOST_ROWS;
+    if (excess <= 0) return;
+    this.isCut = true;
+    this.#cut(excess);
   }
 
   /** Take rows away from the bottom. */
