@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from array import array
 from collections import defaultdict
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from attrs import evolve, frozen
@@ -42,9 +43,8 @@ _PERCENTILES: Final = {"p50": 50, "p95": 95}
 _ENDS: Final = {"oldest": "min(time)", "newest": "max(time)"}
 
 _PER_BUCKET: Final = "SELECT bucket, place, {columns} FROM ({rows}) GROUP BY bucket, place"
-_DURATIONS: Final = """
-    SELECT bucket, place, duration FROM ({rows}) WHERE duration IS NOT NULL AND type <> 'session'
-"""
+_TIMED: Final = "duration IS NOT NULL AND type <> 'session'"
+_DURATIONS: Final = f"SELECT bucket, place, duration FROM ({{rows}}) WHERE {_TIMED}"  # noqa: S608
 
 
 @frozen
@@ -79,7 +79,7 @@ def series(db: sqlite3.Connection, wanted: Filter, buckets: Buckets, *, by_model
         (buckets.since, buckets.step, *models, *chosen.sql.parameters),
     )
     groups = [_empty(name, len(buckets.times)) for name in names]
-    _fill(groups, db, rows, _SUMS)
+    _fill(groups, db, rows)
     groups = [group for group in groups if group["name"] != _REST or any(group["count"])]
     return {"groups": groups, "searched_from": chosen.searched_from}
 
@@ -89,15 +89,16 @@ def totals(db: sqlite3.Connection, wanted: Filter) -> Json:
     Sum up what is *wanted*, and say when the first and the last of it arrived.
     """
     chosen = choose(db, wanted)
-    rows = Sql(
-        f"SELECT 0 AS bucket, 0 AS place, events.* "  # noqa: S608
-        f"FROM events WHERE {chosen.sql.condition}",
-        chosen.sql.parameters,
-    )
-    group = _empty(None, 1) | {name: [None] for name in _ENDS}
-    _fill([group], db, rows, _SUMS | _ENDS)
-    sums = {name: group[name][0] for name in (*_SUMS, *_PERCENTILES, *_ENDS)}
-    return {"events": sums.pop("count"), **sums, "searched_from": chosen.searched_from}
+    sums = _SUMS | _ENDS
+    row = select(db, ", ".join(sums.values()), "events", chosen.sql).fetchone()
+    summed = dict(zip(sums, row, strict=True))
+    durations = select(db, "duration", "events", chosen.sql & Sql(_TIMED))
+    return {
+        "events": summed.pop("count"),
+        **summed,
+        **_percentiles(array("d", chain.from_iterable(durations))),
+        "searched_from": chosen.searched_from,
+    }
 
 
 def facets(db: sqlite3.Connection) -> Json:
@@ -158,24 +159,30 @@ def _empty(name: str | None, length: int) -> Json:
     return {"name": name, **sums, **{key: [None] * length for key in _PERCENTILES}}
 
 
-def _fill(groups: list[Json], db: sqlite3.Connection, rows: Sql, sums: dict[str, str]) -> None:
+def _fill(groups: list[Json], db: sqlite3.Connection, rows: Sql) -> None:
     """
-    Set the *sums* and the percentiles of *rows* at their buckets of their groups.
+    Set the sums and the percentiles of *rows* at their buckets of their groups.
     """
-    query = _PER_BUCKET.format(columns=", ".join(sums.values()), rows=rows.condition)
+    query = _PER_BUCKET.format(columns=", ".join(_SUMS.values()), rows=rows.condition)
     for bucket, place, *values in db.execute(query, rows.parameters):
-        for key, value in zip(sums, values, strict=True):
+        for key, value in zip(_SUMS, values, strict=True):
             groups[place][key][bucket] = value
-    # SQLite's window functions take three times as long to rank them.
     durations: defaultdict[tuple[int, int], array[float]] = defaultdict(lambda: array("d"))
-    for bucket, place, duration in db.execute(
-        _DURATIONS.format(rows=rows.condition), rows.parameters
-    ):
+    query = _DURATIONS.format(rows=rows.condition)
+    for bucket, place, duration in db.execute(query, rows.parameters):
         durations[bucket, place].append(duration)
     for (bucket, place), found in durations.items():
-        ranked = sorted(found)
-        for key, percent in _PERCENTILES.items():
-            groups[place][key][bucket] = ranked[-(-percent * len(ranked) // 100) - 1]
+        for key, value in _percentiles(found).items():
+            groups[place][key][bucket] = value
+
+
+def _percentiles(durations: array[float]) -> dict[str, float | None]:
+    # SQLite's window functions take three times as long, and an array eight bytes for each.
+    ranked = sorted(durations)
+    return {
+        name: ranked[-(-percent * len(ranked) // 100) - 1] if ranked else None
+        for name, percent in _PERCENTILES.items()
+    }
 
 
 def _counted(db: sqlite3.Connection, table: str, column: str, recent: Sql) -> list[Json]:
