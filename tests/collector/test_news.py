@@ -4,10 +4,13 @@ GET /api/news: what a reader that asks again and again is told.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiohttp import ClientSession
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hh_exporter._collector import Collector
 from tests.collector_client import MANY, get, model_event, post
@@ -115,6 +118,41 @@ class TestArrival:
         new = await get(collector, "news", after=900)
 
         assert (new["last"], new["events"], new["skipped"]) == (1, [], 0)
+
+
+class TestReader:
+    """
+    One that asks from time to time, whatever happens in between.
+    """
+
+    @given(st.lists(st.none() | st.integers(0, 9), max_size=15))
+    def test_it_knows_all_in_the_end(self, happening: list[int | None]) -> None:
+        """
+        Each event is told once, and each is known as it is; None is a question.
+        """
+
+        async def check() -> None:
+            ratings: dict[str, int] = {}
+            told: list[str] = []
+            seen: dict[str, int] = {}
+            async with Collector() as collector:
+                known = await get(collector, "news")
+                for step, what in enumerate([*happening, None]):
+                    if what is None:
+                        known = await ask(collector, known)
+                        told += names(known["events"])
+                        both = known["events"] + known["changed"]
+                        seen |= {event["event_id"]: event["rating"] for event in both}
+                    elif (name := f"e{what}") in ratings:
+                        await update(collector, name, feedback={"rating": step})
+                        ratings[name] = step
+                    else:
+                        await send(collector, name, feedback={"rating": step})
+                        ratings[name] = step
+            assert told == [*ratings]
+            assert seen == ratings
+
+        asyncio.run(check())
 
 
 class TestUpdates:
