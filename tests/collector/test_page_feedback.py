@@ -113,14 +113,14 @@ async def test_a_thumb_is_stored(page: Browser, rows: dict[str, int]) -> None:
 
 async def test_all_of_it_is_done_by_keys(page: Browser, rows: dict[str, int]) -> None:
     """
-    Plus and minus rate, n goes to the note, Ctrl+Enter saves it, Esc leaves it.
+    Plus and minus rate, a goes to the note, Ctrl+Enter saves it, Esc leaves it.
     """
     await page.press("+")
     await page.until(STORED, rows["a"], {"rating": 5})
     await page.press("-")
     await page.until(STORED, rows["a"], {"rating": 1})
 
-    await page.press("n")
+    await page.press("a")
     assert await page.run("return document.activeElement.id") == "note"
     await page.press("too + long")
     await page.chord(CONTROL, ENTER)

@@ -7,6 +7,7 @@
 import { make } from "./dom.js";
 import { isError, whole } from "./format.js";
 import { isJsonText, makeJson, makeJsonText } from "./json.js";
+import { makeFold } from "./rests.js";
 import { appendItems, makeText } from "./slices.js";
 
 const PRETTY = {
@@ -30,14 +31,12 @@ export function makeConversation({ messages, answer, error }) {
   const folded = Math.max(0, all.length - MESSAGES);
   if (folded) {
     const past = make("div", { class: "conversation" });
-    const summary = make("summary", {}, `${whole(folded)} earlier messages`);
-    const details = make("details", { class: "past" }, summary, past);
-    details.addEventListener(
-      "toggle",
-      () => appendItems(past, all.slice(0, folded), makeMessage, "message", MESSAGES),
-      { once: true },
+    const label = `${whole(folded)} earlier messages`;
+    const fold = makeFold({ class: "past" }, label, () =>
+      appendItems(past, all.slice(0, folded), makeMessage, "message", MESSAGES),
     );
-    body.append(details);
+    fold.append(past);
+    body.append(fold);
   }
   body.append(...all.slice(folded).map(makeMessage));
   if (error !== null) body.append(isError({ error }) ? makeError(error) : makeCancelled());

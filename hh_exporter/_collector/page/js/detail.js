@@ -9,6 +9,7 @@ import { makeCopyButton } from "./clipboard.js";
 import { makeConversation } from "./conversation.js";
 import { make, makeButton, onceQuiet } from "./dom.js";
 import { DOWN, Feedback, UP } from "./feedback.js";
+import { Find } from "./find.js";
 import { bytes, fullTime } from "./format.js";
 import { makeBar, makeFacts } from "./head.js";
 import { indented, makeJson, makeJsonText, memberText } from "./json.js";
@@ -39,6 +40,7 @@ export class Detail extends EventTarget {
   #shown = null; // {summary, event, text}
   #tab = "conversation";
   #path = new Path();
+  #find = new Find();
   #head = make("div", { class: "detail-head" });
   #content = make("div", { class: "detail-content" });
   #feedback = new Feedback();
@@ -52,17 +54,25 @@ export class Detail extends EventTarget {
     panel.append(this.#path.element, this.#head, this.#content, this.#feedback.element);
     this.#path.addEventListener("open", ({ detail }) => this.#tell("open", detail));
     this.#path.addEventListener("tree", () => this.#tell("tab", { tab: "session" }));
+    this.#find.addEventListener("elsewhere", () => this.#tell("tab", { tab: "raw" }));
     listenForKeys({
+      n: () => this.isOpen && this.#find.step(1),
+      N: () => this.isOpen && this.#find.step(-1),
       "[": () => this.isOpen && this.#path.step(-1),
       "]": () => this.isOpen && this.#path.step(1),
       "+": () => this.isOpen && this.#feedback.rate(UP),
       "-": () => this.isOpen && this.#feedback.rate(DOWN),
-      n: () => this.isOpen && this.#feedback.focusNote(),
+      a: () => this.isOpen && this.#feedback.focusNote(),
     });
   }
 
   get isOpen() {
     return this.id !== null;
+  }
+
+  /** Mark these words in the open event, and in those that are opened later. */
+  find(words) {
+    this.#find.setWords(words);
   }
 
   /** Show the event of this row, or nothing if it is null. */
@@ -115,6 +125,7 @@ export class Detail extends EventTarget {
     this.#head.replaceChildren(...head);
     this.#content.replaceChildren();
     this.#feedback.element.hidden = true;
+    this.#find.follow(null);
   }
 
   #draw(isSame) {
@@ -144,7 +155,7 @@ export class Detail extends EventTarget {
     this.#feedback.show(summary.event_id, event.feedback);
     this.#showPlace();
     this.#placeSoon();
-    this.#drawTab();
+    this.#drawTab(isSame);
     const isSession = this.#session?.element.isConnected;
     if (isSame || isSession) this.#content.scrollTop = scrollTop;
     if (isSession && !isSame) this.#session.tree.reveal();
@@ -173,7 +184,7 @@ export class Detail extends EventTarget {
     this.#panel.querySelector(`#tab-${next}`).focus();
   }
 
-  #drawTab() {
+  #drawTab(isSame = false) {
     if (this.#shown === null) return;
     for (const tab of this.#panel.querySelectorAll("[role=tab]")) {
       const isSelected = tab.dataset.tab === this.#tab;
@@ -189,6 +200,8 @@ export class Detail extends EventTarget {
     else if (this.#tab === "parameters")
       this.#content.replaceChildren(makeSections(event, summary));
     else this.#content.replaceChildren(makeFirst(readEvent(event)));
+    const raw = this.#tab === "raw" ? null : () => this.#rawText;
+    this.#find.follow(this.#tab === "session" ? null : this.#content, { raw, isSame });
   }
 
   /** One session stays as it is while its events are opened, one after the other. */
@@ -235,8 +248,12 @@ export class Detail extends EventTarget {
     this.#session = null;
   }
 
+  get #rawText() {
+    return memberText(this.#shown.text, "event") ?? JSON.stringify(this.#shown.event);
+  }
+
   #makeRaw() {
-    const text = memberText(this.#shown.text, "event") ?? JSON.stringify(this.#shown.event);
+    const text = this.#rawText;
     const read = () => (text.length > LONGEST_TO_INDENT ? text : indented(text));
     const bar = make(
       "p",

@@ -32,7 +32,7 @@ export class Feedback {
     rows: 1,
     "aria-label": "Note",
     placeholder: "Add a note",
-    title: "Note (n); Ctrl+Enter saves it",
+    title: "Note (a); Ctrl+Enter saves it",
     dir: "auto",
     on: {
       input: () => this.#type(),

@@ -17,6 +17,7 @@ import { listenForKeys, showHelp } from "./keyboard.js";
 import { List } from "./list.js";
 import { askForKey } from "./login.js";
 import { recall, remember } from "./memory.js";
+import { wordsOf } from "./query.js";
 import { MOST_ROWS } from "./rows.js";
 import { isWay } from "./sorting.js";
 import { followTheme } from "./theme.js";
@@ -43,6 +44,7 @@ onKeyNeeded(async () => {
 
 address.addEventListener("change", ({ detail: changed }) => {
   if (["sort", ...FILTERS].some((name) => changed.has(name))) open();
+  if (changed.has("text") || changed.has("filter")) markWords();
   if (changed.has("event") || changed.has("tab")) showDetail();
 });
 
@@ -153,6 +155,10 @@ function showCharts(isShown) {
   if (isShown) charts.refresh();
 }
 
+function markWords() {
+  detail.find([address.get("text"), ...wordsOf(address.get("filter"))].filter(Boolean));
+}
+
 function showDetail() {
   const id = Number(address.get("event"));
   const isOne = Number.isSafeInteger(id) && id > 0;
@@ -223,6 +229,7 @@ async function showStats() {
 }
 
 showCharts((recall("charts") || (matchMedia(NARROW).matches ? "off" : "on")) === "on");
+markWords();
 showDetail();
 open();
 filters.refresh(true);
