@@ -206,3 +206,77 @@ class TestRow:
             ".map((icon) => icon.getAttribute('aria-label'))"
         )
         assert await page.run(labels) == [f"rated {rating}", "has a note"]
+
+
+class TestEnd:
+    """
+    What stands below the last row, where events are missing.
+    """
+
+    async def test_it_is_said_that_there_are_more_than_the_list_holds(self, page: Browser) -> None:
+        """
+        Whether older ones were not read, or went when newer ones arrived.
+        """
+        script = """
+            return (async () => {
+              const { Feed } = await import("/page/js/feed.js");
+              const { MOST_ROWS } = await import("/page/js/rows.js");
+              const feed = new Feed();
+              const ids = Array.from({ length: MOST_ROWS }, (_, n) => ({ id: MOST_ROWS - n }));
+              feed.rows.addOlder(ids);
+              const notes = [feed.note];
+              feed.isComplete = true;
+              notes.push(feed.note);
+              feed.rows.addNewer([{ id: MOST_ROWS + 1 }]);
+              return [...notes, feed.note, MOST_ROWS];
+            })()
+        """
+        unread, whole, cut, most = await page.run(script)
+
+        assert f"first {most:,}" in unread
+        assert whole == ""
+        assert cut == unread
+
+    async def test_it_is_said_how_far_a_sorted_search_went(self, page: Browser) -> None:
+        """
+        With the time of arrival before which nothing was searched.
+        """
+        script = """
+            return (async () => {
+              const { Feed } = await import("/page/js/feed.js");
+              const feed = new Feed();
+              feed.rows.addOlder([{ id: 1 }]);
+              feed.isComplete = true;
+              feed.searchedFrom = Date.UTC(2023, 10, 14, 12);
+              return feed.note;
+            })()
+        """
+        assert "14 Nov 2023" in await page.run(script)
+
+    async def test_it_is_seen_at_the_end(self, page: Browser, collector: Collector) -> None:
+        """
+        Below the last row, as a row of its own for those who hear it.
+        """
+        await send(collector)
+        await page.find(".row")
+        script = """
+            return (async () => {
+              const { List } = await import("/page/js/list.js");
+              const { Rows } = await import("/page/js/rows.js");
+              const section = document.getElementById("list");
+              const { events } = await (await fetch("/api/events")).json();
+              const rows = new Rows();
+              rows.addOlder(events);
+              section.replaceChildren();
+              new List(section, rows).note = "There is more.";
+            })()
+        """
+        await page.run(script)
+
+        below = """
+            const row = document.querySelector('[aria-rowindex="2"]')?.getBoundingClientRect();
+            const note = document.querySelector(".list-note").getBoundingClientRect();
+            return row && note.height > 0 && note.top >= row.bottom
+        """
+        await page.until(below)
+        assert await page.text('.list-note[role="row"]') == "There is more."

@@ -130,3 +130,26 @@ async def test_a_range_that_moves_on_leaves_rows_behind(
     """
 
     assert await page.run(script) == [2, 0]
+
+
+async def test_a_collector_that_hangs_is_not_live(page: Browser, collector: Collector) -> None:
+    """
+    A question without an answer is given up, and asked again until there is one.
+    """
+    await send(collector, "a")
+    await page.find(".row")
+    hang = """
+        const [real, patience] = [window.fetch, AbortSignal.timeout];
+        AbortSignal.timeout = () => patience.call(AbortSignal, 50);
+        window.fetch = (address, { signal }) => new Promise((_, fail) =>
+          signal?.addEventListener("abort", () => fail(signal.reason)));
+        window.thaw = () => { window.fetch = real; };
+    """
+    await page.run(hang)
+    await page.find('.status[data-state="broken"]')
+
+    await page.run("window.thaw()")
+    await page.find(LIVE)
+    await send(collector, "b")
+
+    await page.until(FIRST, "b")

@@ -7,6 +7,7 @@
 
 import { ApiError, readJson } from "./api.js";
 import { onceQuiet } from "./dom.js";
+import { fullTime, whole } from "./format.js";
 import { News } from "./news.js";
 import { MOST_ROWS, Rows } from "./rows.js";
 
@@ -45,6 +46,15 @@ export class Feed extends EventTarget {
       this.#tell("state");
       if (detail === "live") this.#tell("change", { added: 0 }); // a page may be wanted yet
     });
+  }
+
+  /** What the end of the list says, if something is missing below it. */
+  get note() {
+    if (this.rows.isFull && (this.rows.isCut || !this.isComplete))
+      return `These are the first ${whole(MOST_ROWS)}; a filter shows others.`;
+    if (this.rows.size && this.searchedFrom !== null)
+      return `What arrived before ${fullTime(this.searchedFrom)} was not searched: it is too much text.`;
+    return "";
   }
 
   /**

@@ -62,7 +62,7 @@ export class List extends EventTarget {
       make("div", { class: "list-note", role: "row", hidden: true }, this.#note),
     );
     const attributesOfNew = { class: "new-events", hidden: true };
-    this.#newButton = makeButton("", () => this.#follow(), attributesOfNew);
+    this.#newButton = makeButton("", () => this.follow(), attributesOfNew);
     section.append(this.#grid, this.#sorting.menu, this.#newButton);
     this.#sorting.addEventListener("sort", ({ detail }) =>
       this.dispatchEvent(new CustomEvent("sort", { detail })),
@@ -111,6 +111,13 @@ export class List extends EventTarget {
 
   focusSort() {
     this.#sorting.focus();
+  }
+
+  /** Go to the top, and first read again a sorted list that lacks events. */
+  follow() {
+    if (this.#waiting) this.dispatchEvent(new CustomEvent("reopen"));
+    else this.toTop();
+    this.focus(); // the button that was pressed goes away
   }
 
   toTop() {
@@ -162,11 +169,6 @@ export class List extends EventTarget {
     this.#space.style.height = `${this.#rows.size * this.#height}px`;
     this.#grid.scrollTop += (place - this.#anchor.place) * this.#height;
     this.#anchor.place = place;
-  }
-
-  #follow() {
-    if (this.#waiting) this.dispatchEvent(new CustomEvent("reopen"));
-    else this.toTop();
   }
 
   #choose(id) {

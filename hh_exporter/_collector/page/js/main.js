@@ -12,13 +12,12 @@ import { byId, oncePerFrame } from "./dom.js";
 import { makeNoMatch, makeWelcome } from "./empty.js";
 import { Feed } from "./feed.js";
 import { Filters } from "./filters.js";
-import { bytes, count, fullTime, whole } from "./format.js";
+import { bytes, count, whole } from "./format.js";
 import { listenForKeys, showHelp } from "./keyboard.js";
 import { List } from "./list.js";
 import { askForKey } from "./login.js";
 import { recall, remember } from "./memory.js";
 import { wordsOf } from "./query.js";
-import { MOST_ROWS } from "./rows.js";
 import { isWay } from "./sorting.js";
 import { followTheme } from "./theme.js";
 
@@ -104,7 +103,7 @@ listenForKeys({
   PageDown: () => move(15),
   PageUp: () => move(-15),
   p: pause,
-  g: () => list.toTop(),
+  g: () => list.follow(),
   s: () => list.focusSort(),
   e: () => address.set({ error: address.get("error") === "yes" ? null : "yes" }),
   c: toggleCharts,
@@ -187,21 +186,12 @@ const showList = oncePerFrame(() => {
     document.body.classList.toggle("is-welcome", wanted === "welcome");
   }
   list.waiting = feed.rows.isSorted ? feed.waiting : 0;
-  list.note = noteOf(feed);
+  list.note = feed.note;
   filters.showCount(
     size ? (feed.isComplete ? count(size, "event") : `${whole(size)}+ events`) : "",
   );
   showStatus();
 });
-
-/** What the end of the list says, if something is missing below it. */
-function noteOf({ rows, isComplete, searchedFrom }) {
-  if (rows.isFull && (rows.isCut || !isComplete))
-    return `These are the first ${whole(MOST_ROWS)}; a filter shows others.`;
-  if (rows.size && searchedFrom !== null)
-    return `What arrived before ${fullTime(searchedFrom)} was not searched: it is too much text.`;
-  return "";
-}
 
 function clearFilters() {
   address.set(Object.fromEntries(FILTERS.map((name) => [name, null])));

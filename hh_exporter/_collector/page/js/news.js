@@ -8,6 +8,7 @@
 import { ApiError, readJson } from "./api.js";
 
 const PAUSE = 500;
+const PATIENCE = 10_000; // for an answer
 const FIRST_DELAY = 400;
 const LONGEST_DELAY = 5_000;
 
@@ -52,7 +53,9 @@ export class News extends EventTarget {
     const after = this.#after;
     try {
       const parameters = { ...this.#filters(), after, updates: this.#updates };
-      const { updates, ...news } = await readJson("/api/news", parameters, { signal });
+      const patient = AbortSignal.any([signal, AbortSignal.timeout(PATIENCE)]);
+      const answer = await readJson("/api/news", parameters, { signal: patient });
+      const { updates, ...news } = answer;
       if (signal.aborted) return;
       this.#after = news.last;
       this.#updates = updates;
