@@ -218,7 +218,7 @@ async def test_the_requests_of_the_page_are_answered() -> None:
                 if data:
                     assert await response.json() == json.loads(data)
 
-    assert len(calls) == 5
+    assert len(calls) == 6
 
 
 # The rest.
