@@ -183,10 +183,10 @@ def tell_numbers(
     numbers: Mapping[str, int], remarks: Mapping[str, str]
 ) -> Iterator[tuple[str, str, str]]:
     """
-    Make the rows of a table of a summary, without `relayed` where nothing was.
+    Make the rows of a table of a summary, without `relayed` and `skipped` where nothing was.
     """
     for name, number in numbers.items():
-        if number or name != "relayed":
+        if number or name not in ("relayed", "skipped"):
             yield name, f"{number:,}", remarks.get(name, "")
 
 

@@ -1,7 +1,7 @@
 """
 `hh-exporter send`: events from JSONL to the API, with an outcome for each.
 
-Every line is either invalid or pushed, and every pushed event is delivered,
+Every line is invalid, skipped or pushed, and every pushed event is delivered,
 rejected, dropped or left: the summary's numbers add up however the run ends.
 """
 
@@ -76,8 +76,8 @@ def send_command(
 
     FILES hold one JSON object a line, and may be gzipped; - is standard input. A
     line with an event_type has the fields of an Event, one without those of a
-    ModelEvent, whatever the dialect; the collector's own export is taken, too.
-    The key is taken from HH_API_KEY; a server on this machine needs none.
+    ModelEvent, whatever the dialect; the collector's own exports of events and of
+    sessions are taken, too. The key is taken from HH_API_KEY; a server on this machine needs none.
 
     Exits with 0 only if every event was delivered or relayed, 1 if not, and 2 for a
     wrong call.
@@ -103,14 +103,17 @@ class Summary:
     """
     What became of the lines.
 
-    `read == invalid + pushed`, `pushed == delivered + relayed + rejected + dropped + left`; what an
-    earlier run has left in a spool counts too, but for `read` and `pushed`.
+    `read == invalid + skipped + pushed`, and
+    `pushed == delivered + relayed + rejected + dropped + left`; what an earlier run has
+    left in a spool counts too, but for `read` and `pushed`.
     """
 
     read: int
     """Lines that are not blank."""
     invalid: int
     """Those of them that hold no event."""
+    skipped: int
+    """Those of a collector's export that repeat a session, or say nothing of one."""
     pushed: int
     delivered: int
     relayed: int
@@ -139,6 +142,7 @@ class Sending:
     _read_all: bool = field(default=False, init=False)
     _faults: int = field(default=0, init=False)
     _invalid: int = field(default=0, init=False)
+    _skipped: int = field(default=0, init=False)
     _refused: asyncio.Event = field(factory=asyncio.Event, init=False)
     """Set once the server refuses us, not an event."""
     _parser: LineParser = field(factory=LineParser, init=False)
@@ -189,8 +193,9 @@ class Sending:
         stats = self.exporter.stats()
         closed = stats.dropped_by_reason.get(DropReason.CLOSED, 0)
         return Summary(
-            read=self._invalid + stats.pushed,
+            read=self._invalid + self._skipped + stats.pushed,
             invalid=self._invalid,
+            skipped=self._skipped,
             pushed=stats.pushed,
             delivered=stats.delivered,
             relayed=stats.relayed,
@@ -237,18 +242,22 @@ class Sending:
     def _structure(self, line: Line | Fault) -> AnyEvent | None:
         """
         Make an event of *line*, or report what is wrong with it: never its text.
+
+        None also for what is skipped.
         """
         if isinstance(line, Fault):
             self._faults += 1
             self.report.say(f"{click.format_filename(line.source)}: {line.problem}")
             return None
         try:
-            return self._parser.parse(line.text)
+            event = self._parser.parse(line.text)
         except EventError as exc:
             self._invalid += 1
             if self._invalid <= _MAX_REPORTS:
                 self.report.say(f"{click.format_filename(line.source)}:{line.number}: {exc}")
             return None
+        self._skipped += event is None
+        return event
 
     def _look(self, lines: LineReader) -> None:
         """
@@ -259,8 +268,8 @@ class Sending:
             self._trouble = stats.health_reason
         if stats.health == "suspended":
             self._refused.set()
-        done = self._invalid + stats.settled
-        self.report.show(done, self._guess_total(lines, self._invalid + stats.pushed))
+        passed = self._invalid + self._skipped
+        self.report.show(passed + stats.settled, self._guess_total(lines, passed + stats.pushed))
 
     def _guess_total(self, lines: LineReader, read: int) -> int | None:
         if self._read_all:

@@ -52,6 +52,7 @@ BOM = b"\xef\xbb\xbf"
 NUMBERS = [
     "read",
     "invalid",
+    "skipped",
     "pushed",
     "delivered",
     "relayed",
@@ -106,7 +107,7 @@ async def send(sending: Sending, *names: Path, timeout: float = 60.0) -> Summary
     """
     await sending.run(tuple(map(str, names)), timeout, close_timeout=5.0)
     summary = sending.summary()
-    assert summary.read == summary.invalid + summary.pushed
+    assert summary.read == summary.invalid + summary.skipped + summary.pushed
     settled = summary.delivered + summary.relayed + summary.rejected + summary.dropped
     assert summary.pushed == settled + summary.left
     assert_balanced(sending.exporter)
@@ -182,6 +183,22 @@ class TestReading:
         assert models(server) == ["0", "1"]
         assert summary.read == 2
         assert sending.is_complete
+
+    async def test_what_repeats_a_session_is_skipped(
+        self, sending: Sending, server: ScriptedServer, tmp_path: Path
+    ) -> None:
+        """
+        That is no fault, and it is counted.
+        """
+        said = [{"session_name": "n"}, {"session_name": "n"}, {}]
+        exported = [{"session_id": "s", "properties": one, "time": 1} for one in said]
+        (tmp_path / "sessions").write_bytes(b"\n".join(map(orjson.dumps, exported)))
+
+        summary = await send(sending, tmp_path / "sessions")
+
+        assert sending.is_complete
+        assert (summary.read, summary.skipped, summary.pushed) == (3, 2, 1)
+        assert [event["event_name"] for event in server.created] == ["n"]
 
     async def test_files_are_read_in_order(
         self, sending: Sending, server: ScriptedServer, tmp_path: Path
@@ -846,7 +863,8 @@ class TestProcess:
 
         assert finished.status == 1
         table = [row.split() for row in finished.stdout.splitlines()]
-        assert [name for name, _ in table] == [name for name in NUMBERS if name != "relayed"]
+        hidden = ("relayed", "skipped")
+        assert [name for name, _ in table] == [name for name in NUMBERS if name not in hidden]
         assert [number for _, number in table] == ["4", "1", "3", "3", "0", "0", "0", "1", "0"]
         assert finished.stderr == f"{tmp_path / 'events'}:4: model: is missing\n"
         assert "\x1b" not in finished.stdout + finished.stderr

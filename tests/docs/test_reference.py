@@ -104,7 +104,8 @@ def test_each_command_line_can_be_read(
     The options in examples are those of the commands.
     """
     monkeypatch.chdir(tmp_path)
-    Path("events.jsonl").touch()
+    for name in ("events.jsonl", "sessions.jsonl"):
+        Path(name).touch()
     lines = "".join(examples(PAGES[page], "sh")).splitlines()
     calls = [line.partition("hh-exporter ")[2] for line in lines if "hh-exporter " in line]
 
