@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from inspect import signature
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import orjson
@@ -127,22 +128,21 @@ class PathTest:
         """
         return any(map(self._is_met, self._values(event))) is not self.is_negated
 
-    def _values(self, event: object) -> Iterator[object]:
+    def _values(self, event: object) -> list[Any]:
         """
         Find what is there; of a list each of its members.
         """
-        rest: list[tuple[Any, int]] = [(event, 0)]
-        while rest:
-            value, at = rest.pop()
-            if type(value) is list:
-                rest += [(member, at) for member in value]
-                if at < len(self.parts) and _PLACE.fullmatch(self.parts[at]):
-                    place = int(self.parts[at])
-                    rest += [(member, at + 1) for member in value[place : place + 1]]
-            elif at == len(self.parts):
-                yield value
-            elif type(value) is dict:
-                rest += [(value[key], end) for key, end in self._keys[at] if key in value]
+        # All of a level at once: there may be a million objects in it.
+        found: list[list[Any]] = [[event], *([] for _ in self.parts)]
+        for at, keys in enumerate(self._keys):
+            lists, others = _spread(found[at])
+            if _PLACE.fullmatch(self.parts[at]):
+                place = int(self.parts[at])
+                found[at + 1] += [members[place] for members in lists if place < len(members)]
+            objects = [value for value in others if type(value) is dict and value]
+            for key, end in keys:
+                found[end] += [value[key] for value in objects if key in value]
+        return _spread(found[-1])[1]
 
     def _is_met(self, value: object) -> bool:
         is_number = type(value) is int or type(value) is float
@@ -181,10 +181,10 @@ def contains(event: bytes, event_id: bytes, session_id: bytes, tests: str) -> bo
     A text in it may be JSON again, such as the arguments of a tool, with escapes of its
     own. SQLite's LIKE takes the product of both lengths to find nothing, this the sum.
     """
-    texts = (event, event_id, session_id)
-    for way, (wanted, unwanted) in _words(tests).items():
-        found = _found(texts, wanted | unwanted, way)
-        if not wanted <= found or unwanted & found:
+    for way, needles in _words(tests).items():
+        texts = chain.from_iterable(_readings(text, way) for text in (event, event_id, session_id))
+        known: list[str] = []
+        if any(_is_in(needle, known, texts) is is_negated for needle, is_negated in needles):
             return False
     return True
 
@@ -225,15 +225,15 @@ def _pattern(pieces: str) -> Pattern:
 
 
 @lru_cache(_KEPT)
-def _words(tests: str) -> dict[_Way, tuple[set[str], set[str]]]:
+def _words(tests: str) -> dict[_Way, list[tuple[str, bool]]]:
     """
-    Sort words by how they are looked for, and by whether they must be there.
+    Sort words by how they are looked for.
     """
-    words: dict[_Way, tuple[set[str], set[str]]] = {}
+    words: dict[_Way, list[tuple[str, bool]]] = {}
     for needle, is_negated in orjson.loads(tests):
         is_ascii = needle.isascii()
         way = _Way(is_ascii, not (is_ascii and needle.isprintable()))
-        words.setdefault(way, (set(), set()))[is_negated].add(needle)
+        words.setdefault(way, []).append((needle, is_negated))
     return words
 
 
@@ -247,17 +247,17 @@ def _path_tests(tests: str) -> list[PathTest]:
     ]
 
 
-def _found(texts: Iterable[bytes], needles: set[str], way: _Way) -> set[str]:
+def _is_in(needle: str, known: list[str], rest: Iterator[str]) -> bool:
     """
-    List those of *needles* that are in one of *texts*, however JSON escapes them.
+    Look for *needle* in the *known* texts, then in the *rest*, which become known.
     """
-    missing = needles
-    for text in texts:
-        for read in _readings(text, way):
-            missing = {needle for needle in missing if needle not in read}
-            if not missing:
-                return needles
-    return needles - missing
+    if any(needle in text for text in known):
+        return True
+    for text in rest:
+        known.append(text)
+        if needle in text:
+            return True
+    return False
 
 
 def _readings(text: bytes, way: _Way) -> Iterator[str]:
@@ -288,3 +288,17 @@ def _unescaped(text: str, escapes: Mapping[str, str], *, with_units: bool) -> st
         whole = text.encode("utf-16", errors="surrogatepass").decode("utf-16", errors="replace")
         text = whole.casefold()
     return text.replace(_BACKSLASH, "\\")
+
+
+def _spread(values: list[Any]) -> tuple[list[list[Any]], list[Any]]:
+    """
+    Take lists apart, however deep they are; return all of them, and what is in them.
+    """
+    lists: list[list[Any]] = []
+    others: list[Any] = []
+    while values:
+        inner = [value for value in values if type(value) is list]
+        others += [value for value in values if type(value) is not list] if inner else values
+        lists += inner
+        values = [*chain.from_iterable(inner)]
+    return lists, others

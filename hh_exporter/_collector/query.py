@@ -25,7 +25,7 @@ from attrs import field, frozen
 
 __all__ = ["MAX_TERMS", "QueryError", "Term", "read_terms"]
 
-MAX_TERMS: Final = 32
+MAX_TERMS: Final = 16
 """Each is looked for in each event."""
 
 _QUOTED: Final = r'"((?:[^"\\]|\\.)*+)"'
