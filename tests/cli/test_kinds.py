@@ -17,6 +17,7 @@ from hh_exporter._dialects.vendor import to_session_uuid
 from hh_exporter.events import Event, ModelEvent
 from hh_exporter.exceptions import EventError
 from tests.collector_client import (
+    EXPORT,
     MANY,
     SESSIONS,
     V1_MANY,
@@ -334,3 +335,23 @@ async def test_both_exports_make_the_same_collector(
         assert again.event.get("feedback") == one.event.get("feedback")
     for session_id, said in known.items():
         assert told[session_id] | said == told[session_id]
+
+
+async def test_a_filtered_export_is_taken_too(tmp_path: Path) -> None:
+    """
+    What was bad goes to another collector, and nothing else.
+    """
+    events = [
+        model_event(event_id=f"e{rating}", feedback={"rating": rating}) for rating in range(1, 6)
+    ]
+    async with Collector() as first, Collector() as second:
+        await post(first, MANY, {"model_events": events})
+        lines = await exported(first, f"{EXPORT}?filter=feedback.rating%3C3")
+        (tmp_path / "bad").write_bytes(b"".join(lines))
+
+        finished = await send(second, "legacy", tmp_path / "bad")
+        arrived = await stored(second)
+
+    assert (finished.status, finished.stderr) == (0, "")
+    assert {one.event_id for one in arrived} == {"e1", "e2"}
+    assert {one.event["feedback"]["rating"] for one in arrived} == {1, 2}
