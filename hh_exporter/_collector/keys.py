@@ -201,8 +201,9 @@ KEYS: Final[Mapping[str, Meaning]] = {
     "note": _text("matches(events.note, ?)", is_part=True),
 }
 ROOTS: Final = (
-    *("metadata", "feedback", "metrics", "config"),
-    *("inputs", "outputs", "user_properties"),
+    *("metadata", "feedback", "metrics", "config", "inputs", "outputs", "user_properties"),
+    # Of model events, as the legacy routes take them.
+    *("messages", "response", "hyperparameters", "usage", "tools"),
 )
 """Parts of an event that can be looked into."""
 _SAME: Final = {("feedback", "rating"): "rating", ("metrics", "time_to_first_token"): "ttft"}
