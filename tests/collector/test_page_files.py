@@ -106,13 +106,21 @@ def test_each_file_keeps_the_rules(path: Path) -> None:
     assert len(text.splitlines()) < 400
 
 
-def test_the_chart_library_has_its_licence() -> None:
+@pytest.mark.parametrize(
+    ("file", "beginning"),
+    [
+        ("uplot/uPlot.esm.js", "/**\n* Copyright (c) 2025, Leon Sorokin"),
+        ("markdown-it/markdown-it.esm.min.js", "/*! markdown-it 15.0.3 https://github.com/"),
+    ],
+)
+def test_libraries_have_their_licences(file: str, beginning: str) -> None:
     """
-    What is not ours stands apart, unchanged, with its terms.
+    What is not ours stands apart, unchanged, with its terms and those of what is in it.
     """
-    vendor = PAGE / "vendor" / "uplot"
+    library = PAGE / "vendor" / file
 
-    assert "MIT License" in (vendor / "LICENSE").read_text()
-    assert (
-        (vendor / "uPlot.esm.js").read_text().startswith("/**\n* Copyright (c) 2025, Leon Sorokin")
-    )
+    assert library.read_text().startswith(beginning)
+    terms = (library.parent / "LICENSE").read_text()
+    assert "Permission is hereby granted, free of charge" in terms
+    for part in set(re.findall(r"node_modules/([a-z.-]+)/", library.read_text())):
+        assert f" {part}" in terms
