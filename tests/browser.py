@@ -292,6 +292,8 @@ class Browser:
     async def requests(self) -> list[str]:
         """
         List the addresses that were asked for since the last call.
+
+        An image within the page, whose address is its bytes, is asked of nobody.
         """
         entries = await self._do(self._driver.get_log, "performance")
         told = [json.loads(entry["message"])["message"] for entry in entries]
@@ -299,6 +301,7 @@ class Browser:
             entry["params"]["request"]["url"]
             for entry in told
             if entry["method"] == "Network.requestWillBeSent"
+            and not entry["params"]["request"]["url"].startswith("data:")
         ]
 
     def _wait(self, *ignored: type[Exception]) -> WebDriverWait[webdriver.Chrome]:

@@ -4,11 +4,16 @@
  * Nothing that a message names is loaded, and no text of it is more than text.
  */
 
+import { makeCode } from "./code.js";
 import { make } from "./dom.js";
 import { isError, whole } from "./format.js";
-import { isJsonText, makeJson, makeJsonText } from "./json.js";
+import { isJsonText } from "./json.js";
+import { addressOf, makeLink, tellAddress } from "./links.js";
+import { makeMedia } from "./media.js";
+import { makeReading, makeReturned } from "./reading.js";
 import { makeFold } from "./rests.js";
 import { appendItems, makeText } from "./slices.js";
+import { makeData, makeJsonData } from "./values.js";
 
 const PRETTY = {
   system: "System",
@@ -16,6 +21,7 @@ const PRETTY = {
   user: "User",
   assistant: "Assistant",
   model: "Assistant",
+  prompt: "Prompt",
   tool: "Tool",
   function: "Tool",
 };
@@ -38,7 +44,8 @@ export function makeConversation({ messages, answer, error }) {
     fold.append(past);
     body.append(fold);
   }
-  body.append(...all.slice(folded).map(makeMessage));
+  // The last ones are made first: they shall be rendered, whatever was before them.
+  body.append(...all.slice(folded).reverse().map(makeMessage).reverse());
   if (error !== null) body.append(isError({ error }) ? makeError(error) : makeCancelled());
   return body;
 }
@@ -79,29 +86,57 @@ function makeMessage({ role, name, parts, isAnswer }) {
 function makePart(part) {
   switch (part.kind) {
     case "text":
-      return makeText(part.text);
+      return makeReading(part.text);
     case "thought":
-      return make(
-        "details",
-        { class: "thought", open: part.text.length < 600 },
-        make("summary", {}, "Reasoning"),
-        makeText(part.text),
-      );
+      return makeThought(part);
     case "refusal":
-      return make("div", { class: "refusal" }, make("h4", {}, "Refusal"), makeText(part.text));
+      return make("div", { class: "refusal" }, make("h4", {}, "Refusal"), makeReading(part.text));
+    case "code":
+      return makeCode(part.text, part.language);
     case "media":
-      return make(
-        "p",
-        { class: "media", dir: "auto", title: "Named only: nothing is loaded" },
-        part.label,
-      );
+      return makeMedia(part);
+    case "sources":
+      return makeSources(part);
     case "call":
       return makeCall(part);
     case "result":
       return makeResult(part);
     default:
-      return makeJson(part.value);
+      return makeData(part.value);
   }
+}
+
+function makeThought({ text, isHidden }) {
+  if (isHidden) return make("p", { class: "nothing" }, "Reasoning, encrypted by the provider");
+  return make(
+    "details",
+    { class: "thought", open: text.length < 600 },
+    make("summary", {}, "Reasoning"),
+    makeReading(text),
+  );
+}
+
+/** What an answer refers to: titles, addresses, and the words that were quoted. */
+function makeSources({ sources }) {
+  return makeFold({ class: "sources" }, `Sources (${whole(sources.length)})`, (fold) => {
+    const body = make("ol");
+    body.append(...sources.map(makeSource));
+    fold.append(body);
+  });
+}
+
+function makeSource({ title, address, quote }) {
+  const source = make("li", { dir: "auto" });
+  if (addressOf(address) === null) {
+    source.append(title || address);
+  } else {
+    const link = makeLink(address);
+    link.append(title || link.dataset.address);
+    source.append(link);
+    tellAddress(link);
+  }
+  if (quote) source.append(make("blockquote", { dir: "auto" }, makeText(quote)));
+  return source;
 }
 
 function makeCall({ name, id, input }) {
@@ -117,19 +152,28 @@ function makeCall({ name, id, input }) {
 
 /** The arguments are JSON, or a string of it. */
 function makeInput(input) {
-  if (typeof input !== "string") return makeJson(input);
-  return isJsonText(input) ? makeJsonText(input) : makeText(input, { class: "text mono" });
+  if (typeof input !== "string") return makeData(input);
+  return isJsonText(input) ? makeJsonData(input) : makeText(input, { class: "text mono" });
 }
 
-function makeResult({ id, parts }) {
-  const result = make("div", { class: "result" });
-  if (id)
-    result.append(make("h4", {}, "Result of ", make("span", { class: "id", dir: "auto" }, id)));
+function makeResult({ name, id, isError, parts }) {
+  const result = make("div", { class: isError ? "result is-error" : "result" });
+  const named = name ? make("code", { dir: "auto" }, name) : null;
+  const numbered = id ? make("span", { class: "id", dir: "auto" }, id) : null;
+  if (named || numbered || isError)
+    result.append(
+      make(
+        "h4",
+        {},
+        `${isError ? "Error" : "Result"}${named || numbered ? " of " : ""}`,
+        named,
+        numbered,
+      ),
+    );
   appendItems(result, parts, makeResultPart, "part");
   return result;
 }
 
-/** What a tool returns is often JSON in a string. */
 function makeResultPart(part) {
-  return part.kind === "text" && isJsonText(part.text) ? makeJsonText(part.text) : makePart(part);
+  return part.kind === "text" ? makeReturned(part.text) : makePart(part);
 }

@@ -6,15 +6,16 @@
 
 import { ApiError, readText } from "./api.js";
 import { makeCopyButton } from "./clipboard.js";
-import { makeConversation } from "./conversation.js";
 import { make, makeButton, onceQuiet } from "./dom.js";
 import { DOWN, Feedback, UP } from "./feedback.js";
 import { Find } from "./find.js";
+import { makeFirst } from "./first.js";
 import { bytes, fullTime } from "./format.js";
 import { makeBar, makeFacts } from "./head.js";
-import { indented, makeJson, makeJsonText, memberText } from "./json.js";
+import { indented, makeJsonText, memberText } from "./json.js";
 import { listenForKeys } from "./keyboard.js";
 import { Path } from "./path.js";
+import { makeSections, makeTableOrJson } from "./sections.js";
 import { Session } from "./session.js";
 import { readEvent } from "./shapes.js";
 import { Trace } from "./trace.js";
@@ -29,7 +30,6 @@ const LONGEST_TO_INDENT = 2_000_000;
 const CALM = 150; // milliseconds for which an event is open before its session is read
 const OFTEN = 1_000;
 const SELDOM = 5_000;
-const MOST_IN_TABLE = 100; // more than these are shown as JSON, which comes in slices
 
 /** Tells `close`, `tab` {tab}, `open` {id} and `only` {session}. */
 export class Detail extends EventTarget {
@@ -198,7 +198,7 @@ export class Detail extends EventTarget {
     if (this.#tab === "session") this.#drawSession(summary);
     else if (this.#tab === "raw") this.#content.replaceChildren(...this.#makeRaw());
     else if (this.#tab === "parameters")
-      this.#content.replaceChildren(makeSections(event, summary));
+      this.#content.replaceChildren(makeDetails(event, summary));
     else this.#content.replaceChildren(makeFirst(readEvent(event)));
     const raw = this.#tab === "raw" ? null : () => this.#rawText;
     this.#find.follow(this.#tab === "session" ? null : this.#content, { raw, isSame });
@@ -269,20 +269,7 @@ export class Detail extends EventTarget {
   }
 }
 
-/** A conversation; of what has none, such as a tool, what went in and what came out. */
-function makeFirst(read) {
-  const { messages, answer, error, sections } = read;
-  const ways = sections.filter(([title]) => title === "Inputs" || title === "Outputs");
-  if (messages.length || answer.length || !ways.length) return makeConversation(read);
-  return make(
-    "div",
-    { class: "sections" },
-    error === null ? null : makeConversation(read),
-    ...ways.map(([title, value]) => makeSection(title, value)),
-  );
-}
-
-function makeSections(event, summary) {
+function makeDetails(event, summary) {
   const identity = {
     event_id: summary.event_id,
     session_id: summary.session_id,
@@ -292,32 +279,5 @@ function makeSections(event, summary) {
     arrived: fullTime(summary.time),
   };
   const sections = [...readEvent(event).sections, ["Event", identity]];
-  return make(
-    "div",
-    { class: "sections" },
-    ...sections.map(([title, value]) => makeSection(title, value)),
-  );
-}
-
-function makeSection(title, value) {
-  return make(
-    "section",
-    {},
-    make("h3", { class: "section-title" }, title),
-    isTable(value) ? makeTable(value) : makeJson(value),
-  );
-}
-
-const isTable = (value) =>
-  typeof value === "object" &&
-  !Array.isArray(value) &&
-  Object.keys(value).length <= MOST_IN_TABLE &&
-  Object.values(value).every((item) => typeof item !== "object" && String(item).length <= 200);
-
-function makeTable(value) {
-  const rows = Object.entries(value).map(([key, item]) => [
-    make("dt", { dir: "auto" }, key),
-    make("dd", { dir: "auto" }, String(item)),
-  ]);
-  return make("dl", { class: "table" }, ...rows.flat());
+  return makeSections(...sections.map(([title, value]) => [title, makeTableOrJson(value)]));
 }
