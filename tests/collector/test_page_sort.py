@@ -233,3 +233,19 @@ async def test_a_sorted_list_goes_on(page: Browser, collector: Collector) -> Non
         "return document.querySelector('[aria-rowindex=\"2004\"]')?.textContent"
     )
     assert "0 ms" in last
+
+
+async def test_the_open_event_is_where_keys_go_on_from(page: Browser) -> None:
+    """
+    Sorting keeps it open, and the next key leads to its neighbour in the new order.
+    """
+    await page.until(ORDER, "c,b,a")
+    await page.click('.row[aria-rowindex="3"]')
+    await page.until("return document.querySelector('.detail h2')?.textContent === 'b'")
+
+    await page.click(LATENCY)
+    await page.until(ORDER, "a,c,b")
+    await page.run("document.querySelector('.list-grid').focus()")
+    await page.press("k")
+
+    await page.until("return document.querySelector('.detail h2')?.textContent === 'c'")

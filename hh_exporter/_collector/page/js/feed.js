@@ -167,7 +167,7 @@ export class Feed extends EventTarget {
       if (!(error instanceof ApiError)) throw error;
       if (turn !== this.#turn) return;
       this.#isReading = false;
-      if (error.status) this.#giveUp(error.message); // else it goes on once there is news
+      if (error.status === 400) this.#giveUp(error.message); // else it goes on once there is news
     }
   }
 

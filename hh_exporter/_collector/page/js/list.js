@@ -138,7 +138,7 @@ export class List extends EventTarget {
     for (const element of this.#pool.values()) element.remove();
     this.#pool.clear();
     this.#anchor = null;
-    this.activeId = null;
+    this.activeId = this.openId;
     this.toTop();
   }
 

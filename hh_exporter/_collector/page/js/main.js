@@ -63,8 +63,8 @@ feed.addEventListener("problem", ({ detail: text }) => {
 });
 feed.addEventListener("store", () => {
   // Another database: its rows have other numbers, so what was open is not there.
-  list.reset();
   address.set({ event: null, tab: null });
+  list.reset();
   filters.refresh(true);
   charts.refresh();
 });
