@@ -30,6 +30,9 @@ _QUOTES: Final = {'\\"': '"', "\\/": "/"}
 _CONTROLS: Final = {"\\n": "\n", "\\t": "\t", "\\r": "\r", "\\b": "\b", "\\f": "\f"}
 _LEVELS: Final = (_QUOTES | _CONTROLS, _QUOTES, _QUOTES)
 """What is read at each level of JSON within JSON; `C:\\new` is no line end but at the first."""
+_ESCAPED: Final = frozenset({"\\", *_QUOTES.values(), *_CONTROLS.values()})
+_TRIES: Final = 100
+"""Places at which a word is looked at, before its text is read."""
 _KEPT: Final = 64
 """Parameters that are kept as they were read; a question has about three."""
 
@@ -182,10 +185,14 @@ def contains(event: bytes, event_id: bytes, session_id: bytes, tests: str) -> bo
     own. SQLite's LIKE takes the product of both lengths to find nothing, this the sum.
     """
     for way, needles in _words(tests).items():
-        texts = chain.from_iterable(_readings(text, way) for text in (event, event_id, session_id))
+        written = [way.written(text) for text in (event, event_id, session_id)]
+        readings = chain.from_iterable(_readings(text, way) for text in written)
         known: list[str] = []
-        if any(_is_in(needle, known, texts) is is_negated for needle, is_negated in needles):
-            return False
+        for needle, is_negated in needles:
+            plain = {way.is_plain(needle, text) for text in written}
+            is_there = True in plain or (None in plain and _is_in(needle, known, readings))
+            if is_there is is_negated:
+                return False
     return True
 
 
@@ -217,6 +224,37 @@ class _Way:
     is_ascii: bool
     with_units: bool
     """Whether `\\u` escapes matter."""
+    is_verbatim: bool
+    """Whether no other escape stands for one of its characters."""
+
+    def written(self, text: bytes) -> str:
+        """
+        Take the case from a text as it is written.
+        """
+        # Of bytes it goes ten times as fast, and others than ASCII don't matter then.
+        if self.is_ascii:
+            return text.lower().decode("latin-1")
+        return text.decode(errors="replace").casefold()
+
+    def is_plain(self, needle: str, written: str) -> bool | None:
+        """
+        Tell whether *needle* is in a text without reading it; None if only that can tell.
+
+        What is not written is not read, either, unless an escape stands for some of it. What
+        is written is not read if it begins with the letter of an escape.
+        """
+        if not self.is_verbatim or (self.with_units and "\\u" in written):
+            return None
+        at = written.find(needle)
+        if at < 0:
+            return False
+        for _ in range(_TRIES):
+            if at <= 0 or written[at - 1] != "\\":
+                break
+            at = written.find(needle, at + 1)
+        else:
+            return None
+        return at >= 0 or None
 
 
 @lru_cache(_KEPT)
@@ -232,7 +270,8 @@ def _words(tests: str) -> dict[_Way, list[tuple[str, bool]]]:
     words: dict[_Way, list[tuple[str, bool]]] = {}
     for needle, is_negated in orjson.loads(tests):
         is_ascii = needle.isascii()
-        way = _Way(is_ascii, not (is_ascii and needle.isprintable()))
+        with_units = not (is_ascii and needle.isprintable())
+        way = _Way(is_ascii, with_units, _ESCAPED.isdisjoint(needle))
         words.setdefault(way, []).append((needle, is_negated))
     return words
 
@@ -260,15 +299,10 @@ def _is_in(needle: str, known: list[str], rest: Iterator[str]) -> bool:
     return False
 
 
-def _readings(text: bytes, way: _Way) -> Iterator[str]:
+def _readings(read: str, way: _Way) -> Iterator[str]:
     """
-    Read a text, and the JSON in its texts, level by level, without case.
+    Read a text that has no case, and the JSON in its texts, level by level.
     """
-    # Of bytes the case is changed ten times as fast, and others than ASCII don't matter then.
-    if way.is_ascii:
-        read = text.lower().decode("latin-1")
-    else:
-        read = text.decode(errors="replace").casefold()
     for escapes in _LEVELS:
         deeper = _unescaped(read, escapes, with_units=way.with_units)
         yield deeper

@@ -4,15 +4,26 @@ The functions that SQLite is lent: patterns of texts, and values in JSON.
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hh_exporter._collector.matching import PathTest, Pattern, as_parameter, holds, matches
+from hh_exporter._collector.matching import (
+    PathTest,
+    Pattern,
+    WordTest,
+    _readings,
+    _words,
+    as_parameter,
+    contains,
+    holds,
+    matches,
+)
 
 TEXTS = st.text(st.sampled_from("abAß"), max_size=8)
 
@@ -141,3 +152,32 @@ def test_deep_json_is_looked_into() -> None:
     test = PathTest(("a",), ":", Pattern.of("X"), None, is_negated=False)
 
     assert holds(event, as_parameter([test]))
+
+
+PIECES = st.lists(st.sampled_from([*'anuÄß\n"\\/\u00e4', "e4", "\\n", "\\u00e4"]), max_size=6).map(
+    "".join
+)
+
+
+@given(text=PIECES, word=PIECES.filter(bool), as_units=st.booleans(), levels=st.integers(0, 2))
+@example(text="\na", word="na", as_units=False, levels=0)
+@example(text="\\na", word="na", as_units=False, levels=0)
+def test_a_word_is_found_as_it_reads_and_only_there(
+    text: str, word: str, as_units: bool, levels: int
+) -> None:
+    """
+    However many times it is JSON within JSON, a search that is quick finds what a slow one does.
+    """
+    written = text
+    for _ in range(levels + 1):
+        written = json.dumps({"t": written}, ensure_ascii=as_units)
+    needle = word.casefold()
+    event = written.encode()
+    [way] = _words(as_parameter([WordTest(needle)]))
+    read = event.lower().decode("latin-1") if way.is_ascii else written.casefold()
+    expected = any(needle in reading for reading in _readings(read, way))
+
+    assert contains(event, b"", b"", as_parameter([WordTest(needle)])) is expected
+    assert contains(event, b"", b"", as_parameter([WordTest(needle, is_negated=True)])) is not (
+        expected
+    )
