@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 from attrs import define, field
 
 from hh_exporter._collector.matching import add_functions
-from hh_exporter._collector.schema import connect
+from hh_exporter._collector.schema import bound_log, connect
 from hh_exporter.exceptions import ExporterError
 
 if TYPE_CHECKING:
@@ -75,6 +75,8 @@ class Reader:
                 if self._ticks > _MAX_TICKS:
                     raise TooMuchError("it takes too long: choose a shorter range") from exc
                 raise
+            finally:
+                bound_log(db, self._path)
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, answer)
 

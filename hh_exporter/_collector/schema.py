@@ -20,7 +20,7 @@ from hh_exporter.exceptions import ExporterError
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["claim", "compact", "connect", "cut", "give_back", "rename", "used_bytes"]
+__all__ = ["bound_log", "claim", "compact", "connect", "cut", "give_back", "rename", "used_bytes"]
 
 _APPLICATION_ID: Final = int.from_bytes(b"hhco", "big")
 _VERSION: Final = 6
@@ -200,10 +200,25 @@ def compact(db: sqlite3.Connection, most: int = _QUICK_BYTES) -> None:
 def cut(db: sqlite3.Connection, path: Path) -> None:
     """
     Cut the file at *path* to its contents if it is much larger, which only a checkpoint does.
+
+    What can't be done now is for the next time: nothing that was written depends on it.
     """
     size = _pragma(db, "page_count") * _pragma(db, "page_size")
-    if path.stat().st_size > size + _SPARE_BYTES:
-        _checkpoint(db, "PASSIVE")
+    with suppress(OSError, sqlite3.OperationalError):
+        if path.stat().st_size > size + _SPARE_BYTES:
+            _checkpoint(db, "PASSIVE")
+
+
+def bound_log(db: sqlite3.Connection, path: Path) -> None:
+    """
+    Empty the log of the file at *path* if it is too large, between two questions.
+
+    A checkpoint begins the log anew only when nobody reads: where somebody always does,
+    as with many windows of the page, it would grow for good.
+    """
+    with suppress(OSError, sqlite3.OperationalError):
+        if path.with_name(f"{path.name}-wal").stat().st_size > _MAX_LOG_BYTES:
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
 
 def _checkpoint(db: sqlite3.Connection, mode: str) -> None:

@@ -443,6 +443,19 @@ class TestFile:
                 assert len(family) == 3
                 assert {stat.S_IMODE(path.stat().st_mode) for path in family} == {0o600}
 
+    async def test_one_that_somebody_deletes_is_written_on(self, tmp_path: Path) -> None:
+        """
+        It is gone when the store closes; until then events are stored and read.
+        """
+        path = tmp_path / "events.db"
+        async with Store.open(path) as store:
+            await store.add([event("a")])
+            assert await store.count() == 1
+            path.unlink()
+            await store.add([event("b")])
+
+            assert await ids(store) == ["a", "b"]
+
     @pytest.mark.parametrize("rows", [1, 14])
     async def test_one_of_an_earlier_version_learns_to_shrink(
         self, tmp_path: Path, rows: int
@@ -503,6 +516,31 @@ class TestReader:
 
             assert await answer == (1, 1)
             assert await store.count() == 2
+
+    async def test_the_log_is_emptied_between_questions(self, tmp_path: Path) -> None:
+        """
+        While somebody reads it only grows; the one who reads cuts it after that.
+        """
+        asked, go_on = threading.Event(), threading.Event()
+        log = tmp_path / "events.db-wal"
+
+        def slow(db: sqlite3.Connection) -> int:
+            before = count(db)
+            asked.set()
+            go_on.wait()
+            return before
+
+        async with Store.open(tmp_path / "events.db") as store:
+            answer = asyncio.create_task(store.reader.ask(slow))
+            await asyncio.to_thread(asked.wait)
+            for _ in range(14):
+                await store.add([event("e", size=5_000_000)])
+            assert log.stat().st_size > 64 * SMALL
+            go_on.set()
+
+            assert await answer == 0
+            assert log.stat().st_size == 0
+            assert await store.count() == 14
 
     async def test_a_question_is_not_worked_on_for_long(self) -> None:
         """
