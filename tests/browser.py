@@ -60,7 +60,7 @@ axe.run({runOnly: tags, resultTypes: ["violations", "incomplete"]}).then(
   ({violations, incomplete}) => done([...violations, ...incomplete]), (error) => done([error]));
 """
 _WCAG = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice")
-_UNKNOWABLE = ("shortTextContent", "nonBmp", "bgOverlap")
+_UNKNOWABLE = ("shortTextContent", "nonBmp", "bgOverlap", "elmPartiallyObscuring")
 _GONE = "return !document.querySelector(arguments[0])?.checkVisibility()"
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
 from hh_exporter import Exporter, FlushResult, ModelEvent, Outcome, Settlement
+from hh_exporter._clock import SystemClock
 from hh_exporter._fake_clock import EPOCH, settle
 from hh_exporter.testing import FakeClock, assert_balanced
 from tests.scripted_server import ScriptedServer, hang
@@ -19,6 +20,7 @@ __all__ = [
     "PATIENCE",
     "STEP",
     "FakeClock",
+    "PastClock",
     "assert_balanced",
     "attempts_failed",
     "delivered",
@@ -40,6 +42,17 @@ STEP = 2.0
 
 PATIENCE = 20.0
 """Real seconds after which a test gives up waiting for what it expects."""
+
+
+class PastClock(SystemClock):
+    """
+    The real clock, some seconds ago: forty days at first.
+    """
+
+    ago = 40 * 86_400.0
+
+    def wall(self) -> float:
+        return super().wall() - self.ago
 
 
 async def until(condition: Callable[[], object]) -> None:

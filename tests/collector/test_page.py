@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hh_exporter._collector import Collector
-from tests.collector_client import MANY, V1_ONE, post, push, v1_event
+from tests.collector_client import MANY, post, push
 from tests.collector_client import model_event as wire_event
 from tests.support import PATIENCE, model_event
 
@@ -55,14 +55,6 @@ async def shown(page: Browser) -> list[str]:
         ".map((row) => row.querySelector('b').textContent)"
     )
     return list(await page.run(script))
-
-
-async def open_at(page: Browser, collector: Collector, fragment: str) -> None:
-    """
-    Open a link anew, as if it had been sent.
-    """
-    await page.open("about:blank")
-    await page.open(f"{collector.url}/#{fragment}")
 
 
 class TestArrival:
@@ -269,132 +261,6 @@ class TestRestart:
 
             assert await shown(page) == ["c"]
             await page.open("about:blank")
-
-
-class TestFilters:
-    """
-    Finding one event among others.
-    """
-
-    @pytest.fixture
-    async def collector(self) -> AsyncIterator[Collector]:
-        async with Collector() as collector:
-            await push(
-                collector,
-                model_event(event_name="a", model="gpt-4o", provider="openai", source="prod"),
-                model_event(event_name="b", model="claude", provider="anthropic", source="dev"),
-                model_event(event_name="c", model="claude", error="timed out", source="prod"),
-            )
-            yield collector
-
-    @pytest.mark.parametrize(
-        ("name", "value", "left"),
-        [
-            ("model", "claude", ["c", "b"]),
-            ("provider", "openai", ["c", "a"]),
-            ("source", "dev", ["b"]),
-            ("error", "yes", ["c"]),
-            ("error", "no", ["b", "a"]),
-        ],
-    )
-    async def test_a_choice_leaves_those_that_it_names(
-        self, page: Browser, name: str, value: str, left: list[str]
-    ) -> None:
-        """
-        Each list of choices holds what was collected, and filters by it.
-        """
-        option = f'select[data-filter="{name}"] option[value="{value}"]'
-        await page.until("return document.querySelector(arguments[0])", option)
-        await page.choose(f'select[data-filter="{name}"]', value)
-
-        await page.until(COUNT, f"{len(left)} event{'s' * (len(left) > 1)}")
-        assert await shown(page) == left
-
-    async def test_a_kind_can_be_chosen_once_there_are_two(
-        self, page: Browser, collector: Collector
-    ) -> None:
-        """
-        Where all events are model calls there is nothing to choose.
-        """
-        await page.until(
-            "return document.querySelector('[data-filter=model] option[value=claude]')"
-        )
-        await page.gone('select[data-filter="type"]')
-        await post(collector, V1_ONE, v1_event(event_type="tool", event_name="search"))
-        await page.reload()
-
-        await page.find('select[data-filter="type"]')
-        await page.choose('select[data-filter="type"]', "tool")
-
-        await page.until(COUNT, "1 event")
-        assert await shown(page) == ["search"]
-
-    async def test_new_events_are_filtered_too(self, page: Browser, collector: Collector) -> None:
-        """
-        While a filter holds, only what it lets through arrives.
-        """
-        await open_at(page, collector, "model=claude")
-        await page.until(COUNT, "2 events")
-
-        await push_names(collector, "d", model="gpt-4o")
-        await push_names(collector, "e", model="claude")
-
-        await page.until(COUNT, "3 events")
-        assert await shown(page) == ["e", "c", "b"]
-
-    async def test_text_is_searched_in_the_whole_event(
-        self, page: Browser, collector: Collector
-    ) -> None:
-        """
-        Words of a message find its event; what nothing has is said, and can be undone.
-        """
-        messages = [{"role": "user", "content": "Is the Übermut of 100% real?"}]
-        await push_names(collector, "found", messages=messages)
-        await page.until(COUNT, "4 events")
-
-        await page.press("/", "Übermut of 100%")
-        await page.until(COUNT, "1 event")
-        assert await shown(page) == ["found"]
-
-        await page.press("zzz")
-        await page.find("#no-match")
-        await page.click("#no-match button")
-        await page.until(COUNT, "4 events")
-
-    async def test_a_link_shows_the_same_and_back_undoes(
-        self, page: Browser, collector: Collector
-    ) -> None:
-        """
-        Filters, event and tab are in the address, and the browser's history holds.
-        """
-        await page.until(COUNT, "3 events")
-        await page.press("e")
-        await page.until(COUNT, "1 event")
-        await page.click(".row")
-        await page.click("#tab-raw")
-        await page.find(".json")
-        link = await page.url()
-
-        await page.back()
-        await page.gone(".detail")
-        assert await shown(page) == ["c"]
-
-        await open_at(page, collector, link.partition("#")[2])
-        await page.find(".json")
-        assert await page.text(".detail h2") == "c"
-        assert await shown(page) == ["c"]
-
-    async def test_a_broken_link_harms_nothing(self, page: Browser, collector: Collector) -> None:
-        """
-        What is no filter is left out; a value that can't be one is said.
-        """
-        await open_at(page, collector, "model=claude&nonsense=1&event=x&tab=none&range=9y")
-        await page.until(COUNT, "2 events")
-
-        await open_at(page, collector, "event=999")
-        await page.find(".detail .nothing")
-        problems = await page.problems()
-        assert all("404" in text for text in problems), problems
 
 
 class TestKeyboard:

@@ -59,7 +59,7 @@ async def search(page: Browser, collector: Collector, words: str, tab: str = "")
     Open a link to the first event, found with these words.
     """
     await page.open("about:blank")
-    await page.open(f"{collector.url}/#text={words}&event=1&tab={tab}")
+    await page.open(f"{collector.url}/#filter={words}&event=1&tab={tab}")
     await page.find(".find")
 
 
@@ -216,7 +216,7 @@ async def test_marks_follow_the_search(page: Browser, collector: Collector) -> N
     await search(page, collector, "one")
     await says(page, "1 of 1 match")
 
-    await page.run("location.hash = 'text=two&event=1'")
+    await page.run("location.hash = 'filter=two&event=1'")
     await says(page, "1 of 2 matches")
     await page.run("location.hash = 'event=1'")
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hh_exporter._collector import Collector
+from hh_exporter._collector.keys import KEYS, ROOTS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -43,6 +44,8 @@ async def call(page: Browser, name: str, *arguments: object) -> Any:
         (r'"say \"hi\" or C:\\new"', [("", "", r'say "hi" or C:\new')]),
         ("metadata.tenant-id=a:b", [("metadata.tenant-id", "=", "a:b")]),
         ('name:"half open', [("name", ":", "half open")]),
+        ("https://example.org/a:b", [("", "", "https://example.org/a:b")]),
+        ('metadata."user name".a=b', [('metadata."user name".a', "=", "b")]),
         ("10:31 =x :", [("", "", "10:31"), ("", "", "=x"), ("", "", ":")]),
     ],
 )
@@ -119,6 +122,7 @@ async def test_errors_are_a_word(page: Browser, text: str, failure: str, edited:
         ('name:"support', True),
         ("model:a", False),
         ("model: ", False),
+        ("-", True),
         ("word", False),
         ("", False),
     ],
@@ -130,3 +134,50 @@ async def test_a_term_is_unfinished_while_it_is_typed(
     Without a value, or with an open quote, it is not one to be applied yet.
     """
     assert await call(page, "isUnfinished", text) is is_unfinished
+
+
+async def test_each_key_is_offered(page: Browser) -> None:
+    """
+    The page completes the keys that the collector knows, and no others.
+    """
+    offered = await page.run(
+        "return import('/page/js/completions.js')"
+        ".then(({ completionsOf }) => completionsOf('', 0, {}).map(({ insert }) => insert.trim()))"
+    )
+
+    assert {key.rstrip(":<>.") for key in offered} == {*KEYS, *ROOTS}
+
+
+@pytest.mark.parametrize(
+    ("text", "caret", "completed"),
+    [
+        ("mod", 3, ["model:"]),
+        ("-mod", 4, ["-model:"]),
+        ("model:GPT", 9, ["model:gpt-4o "]),
+        ("x -model:o x", 10, ["-model:gpt-4o "]),
+        ('name:"tw', 8, ['name:"two words" ']),
+        ("wor", 3, ['name:"two words" ']),
+        ("latency>", 8, ["latency>500ms ", "latency>2s ", "latency>1m "]),
+        ("model:gpt-4o", 12, []),
+        ('"mod', 4, []),
+        ("nothing", 7, []),
+    ],
+)
+async def test_what_is_typed_is_completed(
+    page: Browser, text: str, caret: int, completed: list[str]
+) -> None:
+    """
+    Keys by their beginning, values of a key by any part, and values of all keys beside them.
+    """
+    facets = {
+        "models": [{"value": "gpt-4o", "count": 2}],
+        "names": [{"value": "two words", "count": 1}],
+    }
+    script = (
+        "const given = arguments; return import('/page/js/completions.js')"
+        ".then(({ completionsOf }) => completionsOf(...given).map(({ insert }) => insert))"
+    )
+
+    found = await page.run(script, text, caret, facets)
+
+    assert found[: len(completed) or None] == completed

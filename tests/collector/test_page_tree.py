@@ -439,4 +439,4 @@ async def test_another_session_has_its_own_tree(page: Browser, collector: Collec
 
     await page.until(IS_TREE, SHOWN)
     await page.click(".session-summary button")
-    assert f"session={SESSION}" in await page.url()
+    assert f"filter=session%3A{SESSION}" in await page.url()

@@ -269,7 +269,7 @@ class TestEvent:
         await page.click(".tree-row")
         await page.until("return document.querySelector('.detail h2').textContent === 'first'")
         await page.click(".session-summary button")
-        assert f"session={SESSION}" in await page.url()
+        assert f"filter=session%3A{SESSION}" in await page.url()
 
 
 class TestScreens:
@@ -367,7 +367,9 @@ class TestSafety:
                 await page.click(f"#tab-{tab}")
                 await page.find(".tree-row" if tab == "session" else ".detail-content > *")
                 assert ATTACK[:20] in await page.text(".detail")
-        await page.run("location.hash = new URLSearchParams({model: arguments[0]})", ATTACK)
+        quoted = ATTACK.replace('"', '\\"')
+        script = "location.hash = new URLSearchParams({filter: arguments[0]})"
+        await page.run(script, f'model:"{quoted}"')
         await page.until("return document.getElementById('count').textContent")
 
         assert await page.run("return document.title") == "Events · hh-exporter"

@@ -1,23 +1,15 @@
 /*
- * What is looked at, as the fragment of the address: filters, open event, tab, range of the charts.
+ * What is looked at, as the fragment of the address: filter, range, order, open event, tab.
  *
  * It alone reads and writes the location, so that a copied link shows the same and "back" works.
  */
 
-/** What the API takes as it stands here. */
-export const FILTERS = [
-  "text",
-  "model",
-  "provider",
-  "source",
-  "session",
-  "error",
-  "type",
-  "since",
-  "until",
-];
-const OTHERS = ["event", "tab", "range", "by", "sort"];
-const LONGEST = 500;
+import { ALL, lengthOf } from "./range.js";
+
+/** What says which events are looked at. */
+export const FILTERS = ["filter", "since", "until", "range"];
+const OTHERS = ["sort", "view", "by", "event", "tab"];
+const LONGEST = 2_000;
 
 export class Address extends EventTarget {
   #values = read();
@@ -37,15 +29,36 @@ export class Address extends EventTarget {
     return this.#values.get(name) ?? "";
   }
 
-  /** The filters that are set, by their names. */
+  /** What the API takes to leave these events alone: a named range is counted back from now. */
   get filters() {
-    return Object.fromEntries(
-      FILTERS.filter((name) => this.get(name)).map((name) => [name, this.get(name)]),
-    );
+    const given = ["filter", "since", "until"].filter((name) => this.get(name));
+    const filters = Object.fromEntries(given.map((name) => [name, this.get(name)]));
+    const length = lengthOf(this.get("range"));
+    if (this.isZoomed || length === null) return filters;
+    return { ...filters, since: String(Date.now() - length) };
+  }
+
+  /** Whether a stretch of time of its own was chosen, in place of a named range. */
+  get isZoomed() {
+    return Boolean(this.get("since") || this.get("until"));
   }
 
   get isFiltered() {
-    return FILTERS.some((name) => this.get(name));
+    return this.hasRange || Boolean(this.get("filter"));
+  }
+
+  get hasRange() {
+    return this.isZoomed || lengthOf(this.get("range")) !== null;
+  }
+
+  /** Look at all events, or at these of all times. */
+  clear({ filter = null } = {}) {
+    this.set({ filter, since: null, until: null, range: null }, { step: true });
+  }
+
+  /** Look at a named range. */
+  setRange(range) {
+    this.set({ range: range === ALL ? null : range, since: null, until: null }, { step: true });
   }
 
   /**

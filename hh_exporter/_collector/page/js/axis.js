@@ -50,7 +50,8 @@ const WAYS = [
 export function timeMarks(times, step) {
   const [, ways] = WAYS.find(([least]) => step >= least);
   const tries = ways.map((write) => times.map(write));
-  return withoutRepeats(tries.find((marks) => new Set(marks).size === marks.length) ?? tries.at(-1));
+  const isApart = (marks) => new Set(marks).size === marks.length;
+  return withoutRepeats(tries.find(isApart) ?? tries.at(-1));
 }
 
 /** The room that one of them takes, in pixels, on an axis of this length in milliseconds. */
@@ -72,7 +73,7 @@ export function powers(from, to) {
   );
 }
 
-/** A number of few digits, exactly: 0.0025, 12.5, 1,250, 12.5K; for a mark, which is a round one. */
+/** A number of few digits, as a mark has: 0.0025, 12.5, 1,250, 12.5K. */
 export function exact(value) {
   if (Math.abs(value) >= 1e15 || (value !== 0 && Math.abs(value) < 1e-6))
     return String(Number(value.toPrecision(3))).replace("e+", "e");

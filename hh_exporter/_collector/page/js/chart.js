@@ -5,10 +5,18 @@
  */
 
 import uPlot from "../vendor/uplot/uPlot.esm.js";
-import { powers, roomOf, TIME_STEPS, timeMarks, VALUE_STEPS, valueMarks, WHOLE_STEPS } from "./axis.js";
+import {
+  powers,
+  roomOf,
+  TIME_STEPS,
+  timeMarks,
+  VALUE_STEPS,
+  valueMarks,
+  WHOLE_STEPS,
+} from "./axis.js";
 import { make } from "./dom.js";
 import { clock } from "./format.js";
-import { drawnOf, figuresAt, inWords } from "./series.js";
+import { drawnOf, figuresAt, inWords, toldOf } from "./series.js";
 import { colour } from "./theme.js";
 import { hideTip, makeSwatch, say, showTip } from "./tip.js";
 
@@ -27,7 +35,6 @@ export class Chart {
   #onZoom;
   #plot = null;
   #signature = "";
-  #title = make("span", { class: "chart-title" });
   #figure = make("span", { class: "chart-figure" });
   #lines = [];
   #times = [];
@@ -41,7 +48,7 @@ export class Chart {
     this.element = make(
       "figure",
       { class: "chart", "data-chart": description.key },
-      make("figcaption", {}, this.#title, this.#figure),
+      make("figcaption", {}, make("span", {}, description.title), this.#figure),
       this.place,
     );
     this.place.addEventListener("mouseleave", hideTip);
@@ -53,8 +60,6 @@ export class Chart {
     this.#times = times;
     this.#lines = lines;
     this.#range = range;
-    const { by, title } = this.#description;
-    this.#title.textContent = range.isByModel && by ? `${title}, ${by}` : title;
     this.place.setAttribute("aria-label", inWords(this.#description, times, lines, range));
     const signature = JSON.stringify(lines.map(({ label, series }) => [label, series]));
     const data = this.#data();
@@ -157,7 +162,7 @@ export class Chart {
         },
         {
           ...axis,
-          size: (_, marks) => Math.max(36, ...(marks ?? []).map((mark) => 10 + mark.length * WIDTH)),
+          size: (_, marks) => widthOf(marks ?? []),
           gap: 5,
           space: 26,
           incrs: this.#description.isWhole ? WHOLE_STEPS : VALUE_STEPS,
@@ -223,17 +228,17 @@ export class Chart {
   /** Beside the title: each line with its colour, its name if there are two, and its figure. */
   #showFigures(idx) {
     const isAt = idx !== null && idx !== undefined && !this.#range.isByModel;
-    const { lines } = this.#description;
     const figures = isAt ? figuresAt(this.#description, this.#lines, idx) : this.#range.sums;
-    const isOne = lines.length === 1;
-    const entries = lines.map(({ label, series, isDashed }, at) =>
-      make(
-        "span",
-        { class: "chart-entry" },
-        isOne || this.#range.isByModel ? null : makeSwatch(series, isDashed),
-        isOne ? null : `${label} `,
-        make("b", {}, figures[at]),
-      ),
+    const isOne = this.#description.lines.length === 1;
+    const entries = toldOf(this.#description, this.#range.isByModel).map(
+      ({ label, series, isDashed }, at) =>
+        make(
+          "span",
+          { class: "chart-entry" },
+          isOne || this.#range.isByModel ? null : makeSwatch(series, isDashed),
+          isOne ? null : `${label} `,
+          make("b", {}, figures[at]),
+        ),
     );
     this.#figure.replaceChildren(...entries.reverse());
   }
@@ -248,6 +253,11 @@ export class Chart {
     }
     this.#onZoom(Math.floor(since), Math.ceil(until));
   }
+}
+
+/** The room that the marks of values take beside a chart. */
+function widthOf(marks) {
+  return Math.max(36, ...marks.map(({ length }) => 10 + length * WIDTH));
 }
 
 /** A range that ends at powers of ten. */

@@ -1,24 +1,20 @@
 /*
- * The strip of charts: what range it shows, when it is read anew, who is who by colour.
+ * The strip of charts: when it is read anew, what time it shows, who is who by colour.
  *
- * It reads only while somebody can see it, and one reading at a time.
+ * It reads only while somebody can see it, one reading at a time, and only once the totals of the
+ * same filter are known: they say how far back it goes.
  */
 
 import { ApiError, readJson } from "./api.js";
 import { Chart } from "./chart.js";
 import { make, makeButton } from "./dom.js";
-import { NONE } from "./format.js";
+import { fullTime, NONE } from "./format.js";
+import { stretchOf } from "./range.js";
 import { CHARTS, linesOf, nameOf, seriesOf, stepFor } from "./series.js";
 import { makeSwatch } from "./tip.js";
 import { Walk } from "./walk.js";
 
-const MINUTE = 60_000;
-const RANGES = [
-  ["5m", "5 min", 5 * MINUTE],
-  ["1h", "1 h", 60 * MINUTE],
-  ["24h", "24 h", 24 * 60 * MINUTE],
-  ["all", "All", null],
-];
+const HOUR = 3_600_000;
 const BUCKETS = 120;
 const SHORTEST = 2_000; // between two readings
 const LONGEST = 30_000;
@@ -27,40 +23,29 @@ const PER_SPAN = 1 / 300; // of a range, until which a reading is good enough
 export class Charts {
   #section;
   #address;
+  #totals;
   #charts;
-  #ranges;
   #models;
   #legend = make("ul", { class: "legend" });
+  #note = make("p", { class: "charts-note", id: "charts-note", role: "status" });
   #isReading = false;
   #isAskedAgain = false;
   #readAt = -Infinity;
   #span = 0;
   #isStale = true; // something changed since it was read
-  #isRefused = false; // the collector can't count these filters
 
-  constructor(section, address) {
+  constructor(section, address, totals) {
     this.#section = section;
     this.#address = address;
+    this.#totals = totals;
     const zoom = (since, until) => address.set({ since, until }, { step: true });
     this.#charts = CHARTS.map((description) => [description, new Chart(description, zoom)]);
-    this.#ranges = RANGES.map(([range, label]) =>
-      makeButton(
-        label,
-        () => address.set({ range: range === "5m" ? null : range, since: null, until: null }),
-        { "data-range": range },
-      ),
-    );
     this.#models = makeButton(
       "By model",
       () => address.set({ by: address.get("by") ? null : "model" }),
       { id: "by-model" },
     );
-    const choice = make(
-      "div",
-      { class: "ranges", role: "group", "aria-label": "Range" },
-      ...this.#ranges,
-    );
-    const bar = make("div", { class: "charts-bar" }, choice, this.#models, this.#legend);
+    const bar = make("div", { class: "charts-bar" }, this.#models, this.#legend, this.#note);
     const strip = make(
       "div",
       { class: "charts-strip", role: "group", "aria-label": "Charts: arrow keys read them" },
@@ -71,24 +56,24 @@ export class Charts {
       strip,
       this.#charts.map(([, chart]) => chart),
     );
+    totals.addEventListener("change", ({ detail: { isNew } }) => {
+      this.#isStale = true;
+      if (totals.now === null) this.#showNothing(totals.problem);
+      else if (isNew) this.refresh();
+      else this.#tick();
+    });
     address.addEventListener("change", ({ detail }) => {
-      if (detail.size > 1 || !(detail.has("event") || detail.has("tab"))) this.refresh();
+      this.#showChoice();
+      if (detail.has("by")) this.refresh();
     });
     document.addEventListener("visibilitychange", () => this.#tick());
     setInterval(() => this.#tick(), SHORTEST);
     this.#showChoice();
   }
 
-  /** Read it anew at the next occasion: events came or went. */
-  touch() {
-    this.#isStale = true;
-  }
-
   /** Read it anew now. */
   refresh() {
-    this.#showChoice();
     this.#isStale = true;
-    this.#isRefused = false;
     this.#readAt = -Infinity;
     this.#tick();
   }
@@ -104,8 +89,9 @@ export class Charts {
   #tick() {
     const pause = Math.min(LONGEST, Math.max(SHORTEST * 0.9, this.#span * PER_SPAN));
     const isDue = performance.now() - this.#readAt >= pause;
-    const isMoving = !this.#address.get("until") && this.#address.get("range") !== "all";
-    if (this.#isSeen && isDue && !this.#isRefused && (this.#isStale || isMoving)) this.#read();
+    const isMoving = this.#address.hasRange && !this.#address.isZoomed;
+    const isKnown = this.#totals.now !== null;
+    if (this.#isSeen && isKnown && isDue && (this.#isStale || isMoving)) this.#read();
   }
 
   async #read() {
@@ -116,12 +102,13 @@ export class Charts {
     this.#isReading = true;
     this.#isStale = false;
     this.#readAt = performance.now();
+    const totals = this.#totals.now;
     try {
-      await this.#show(await this.#findRange());
+      await this.#show(totals, this.#findRange(totals));
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       this.#isStale = true; // the next tick tries again
-      if (error.status === 400) this.#showRefusal(error.message);
+      if (error.status === 400) this.#showNothing(error.message);
     } finally {
       this.#isReading = false;
       if (this.#isAskedAgain) {
@@ -131,59 +118,53 @@ export class Charts {
     }
   }
 
-  async #show({ since, until, step }) {
-    const filters = { ...this.#address.filters, since, until };
+  async #show(totals, { since, until, step }) {
     const by = this.#address.get("by");
-    const [series, whole] = await Promise.all([
-      readJson("/api/series", { ...filters, step, by }),
-      readJson("/api/series", { ...filters, step: until - since }),
-    ]);
+    const filter = this.#address.get("filter");
+    const series = await readJson("/api/series", { filter, since, until, step, by });
+    if (totals !== this.#totals.now && this.#totals.now === null) return; // of another filter
     this.#span = until - since;
     for (const [description, chart] of this.#charts) {
       const lines = linesOf(description, series, Boolean(by));
-      const sums = description.sums(totalsOf(whole.groups[0]));
+      const sums = description.sums(totals);
       chart.show(series.times, lines, { since, until, sums, isByModel: Boolean(by) });
     }
     this.#showLegend(by ? series.groups : []);
+    const from = series.searched_from ?? null;
+    this.#showNote(
+      from === null ? "" : `Searched back to ${fullTime(from)}: there is too much text to read all.`,
+    );
   }
 
-  async #findRange() {
-    const given = [Number(this.#address.get("since")), Number(this.#address.get("until"))];
-    const [, , length] =
-      RANGES.find(([name]) => name === (this.#address.get("range") || "5m")) ?? RANGES[0];
-    let [since, until] = [0, Date.now()];
-    if (given[0] || given[1]) {
-      until = given[1] || until;
-      since = given[0] || until - 60 * MINUTE;
-    } else if (length !== null) {
-      since = until - length;
-    } else {
-      const stats = await readJson("/api/stats");
-      since = stats.oldest ?? until - MINUTE;
-      until = (stats.newest ?? until) + 1;
-    }
+  /** The time that is shown, in whole steps: a bucket must not change from reading to reading. */
+  #findRange({ oldest, newest }) {
+    const now = Date.now();
+    const { since: from, until: to } = this.#address.filters;
+    const all = stretchOf(oldest, newest, now);
+    const until = to ? Number(to) : from ? now : all.until;
+    const first = to ? Math.min(oldest ?? until - HOUR, until - 1) : all.since;
+    const since = from ? Number(from) : first;
     const step = stepFor(Math.max(1, until - since), BUCKETS);
-    // Whole steps: a bucket must not change its events from one reading to the next.
     return { since: Math.floor(since / step) * step, until: Math.ceil(until / step) * step, step };
   }
 
   #showChoice() {
-    const isZoomed = Boolean(this.#address.get("since") || this.#address.get("until"));
-    for (const button of this.#ranges) {
-      const isChosen = !isZoomed && button.dataset.range === (this.#address.get("range") || "5m");
-      button.setAttribute("aria-pressed", String(isChosen));
-    }
     this.#models.setAttribute("aria-pressed", String(Boolean(this.#address.get("by"))));
   }
 
-  #showRefusal(text) {
-    this.#isRefused = true;
+  /** The filter can't be asked for; the text says why, unless that is said elsewhere. */
+  #showNothing(text = "") {
     for (const [description, chart] of this.#charts) {
       const lines = linesOf(description, { groups: [], step: 1 }, false);
       const sums = lines.map(() => NONE);
       chart.show([], lines, { since: 0, until: 1, sums, isByModel: false });
     }
-    this.#legend.replaceChildren(make("li", {}, text));
+    this.#showLegend([]);
+    this.#showNote(text);
+  }
+
+  #showNote(text) {
+    if (this.#note.textContent !== text) this.#note.textContent = text;
   }
 
   #showLegend(groups) {
@@ -196,11 +177,4 @@ export class Charts {
       );
     this.#legend.replaceChildren(...groups.map(entry));
   }
-}
-
-/** What one group adds up to whose only bucket is the whole range. */
-function totalsOf(group) {
-  const values = Object.entries(group).map(([name, found]) => [name, found?.[0]]);
-  const { count, ...others } = Object.fromEntries(values);
-  return { events: count, ...others };
 }

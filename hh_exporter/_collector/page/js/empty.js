@@ -4,6 +4,8 @@
 
 import { makeCopyButton } from "./clipboard.js";
 import { make, makeButton } from "./dom.js";
+import { count, fullTime } from "./format.js";
+import { rangeWith } from "./range.js";
 
 /** The lines of Python that make the first event appear here. */
 function firstEvent(address, hasKey) {
@@ -56,13 +58,34 @@ export function makeWelcome(hasKey) {
   );
 }
 
-/** There are events, but the filters leave none. */
-export function makeNoMatch(problem, clear) {
+/**
+ * There are events, but the filters leave none.
+ *
+ * @param {string} problem why they can't be asked for, or ""
+ * @param {{events: number, newest: number}|null} elsewhere what they leave of all times
+ * @param {import("./address.js").Address} address
+ * @param {() => void} clear
+ */
+export function makeNoMatch(problem, elsewhere, address, clear) {
+  const isElsewhere = !problem && Boolean(elsewhere?.events);
+  const title = problem ? "These filters can't be used." : "No event matches.";
   return make(
     "div",
     { class: "empty", id: "no-match" },
-    make("h2", {}, problem ? "These filters can't be used." : "No event matches."),
-    make("p", {}, problem || "New events that match will appear here by themselves."),
-    makeButton("Clear all filters", clear),
+    make("h2", {}, isElsewhere ? "No event in this range." : title),
+    ...(isElsewhere
+      ? makeElsewhere(elsewhere, address)
+      : [make("p", {}, problem || "New events that match will appear here by themselves.")]),
+    makeButton("Clear all filters", clear, { class: isElsewhere ? "quiet" : null }),
   );
+}
+
+/** Say when the newest event arrived that the range leaves out, and offer the range that has it. */
+function makeElsewhere({ events, newest }, address) {
+  const [range, label] = rangeWith(newest, Date.now());
+  const matching = `${count(events, "event")} ${events === 1 ? "matches" : "match"} at other times`;
+  return [
+    make("p", { id: "elsewhere" }, `${matching}; the newest arrived on ${fullTime(newest)}.`),
+    makeButton(`Show ${label.toLowerCase()}`, () => address.setRange(range), { id: "show-range" }),
+  ];
 }

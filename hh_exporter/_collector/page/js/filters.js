@@ -1,102 +1,144 @@
 /*
- * The bar of filters: what the address holds, as fields.
+ * The bar of filters: the box, and choices that edit its text; the range; how many events are left.
  *
  * A field never keeps a value of its own: it shows the address and asks it to change.
  */
 
+import { Actions } from "./actions.js";
 import { ApiError, readJson } from "./api.js";
-import { make, makeButton, onceQuiet } from "./dom.js";
-import { clock, short, shortId } from "./format.js";
-import { isUnfinished } from "./query.js";
+import { Box } from "./box.js";
+import { make, makeButton } from "./dom.js";
+import { clock, count, fullTime, short, shortTime, whole } from "./format.js";
+import { failureOf, valueOf, withFailure, withValue } from "./query.js";
+import { ALL, RANGES } from "./range.js";
 
-const TYPED = 200;
 const STALE = 5_000;
 const CHOICES = [
-  ["type", "Kind", "types"],
+  ["kind", "Kind", "types"],
   ["model", "Model", "models"],
   ["provider", "Provider", "providers"],
   ["source", "Source", "sources"],
 ];
-const ERRORS = [
+const FAILURES = [
   ["", "All events"],
   ["yes", "Errors"],
   ["no", "No errors"],
 ];
 
-/** Tells `pause`. */
+/** Tells `pause`, `help` and `cleared`. */
 export class Filters extends EventTarget {
   #address;
-  #search;
+  #box;
+  #facets = {};
   #selects = {};
-  #chips;
-  #count;
+  #chip;
+  #clear;
+  #count = make("span", { id: "count", role: "status" });
+  #of = make("span", { class: "count-of", id: "count-of" });
   #pause;
+  #actions;
   #readAt = -Infinity;
 
   constructor(form, address) {
     super();
     this.#address = address;
-    const searchSoon = onceQuiet(TYPED, () => {
-      const text = this.#search.value.trim();
-      if (!isUnfinished(text)) address.set({ text });
+    this.#box = new Box(address, () => this.#facets);
+    this.#actions = new Actions(address);
+    for (const [part, name] of [
+      [this.#box, "help"],
+      [this.#actions, "cleared"],
+    ])
+      part.addEventListener(name, () => this.dispatchEvent(new CustomEvent(name)));
+    this.#box.input.addEventListener("focus", () => this.refresh());
+    const ranges = RANGES.map(([name, label]) => [name, label]);
+    this.#makeSelect("range", "Time", ranges, (range) => address.setRange(range));
+    for (const [name, label] of CHOICES)
+      this.#makeSelect(name, label, [["", label]], (value) =>
+        this.#box.edit((text) => withValue(text, name, value)),
+      );
+    this.#makeSelect("error", "Errors", FAILURES, (failure) => this.#fail(failure));
+    this.#chip = makeButton("", () => address.setRange(ALL), {
+      class: "chip",
+      title: "Show all times",
     });
-    this.#search = make("input", {
-      type: "search",
-      id: "search",
-      placeholder: "Search in events",
-      "aria-label": "Search in events",
-      autocomplete: "off",
-      spellcheck: "false",
-      maxlength: 200,
-      on: { input: searchSoon },
+    this.#clear = makeButton("Clear", () => this.clear(), {
+      id: "clear-filters",
+      class: "quiet",
+      title: "Clear all filters",
     });
-    const selects = CHOICES.map(([name, label]) => this.#makeSelect(name, [["", label]], label));
-    this.#chips = make("span", { class: "chips" });
-    this.#count = make("span", { class: "count", id: "count", role: "status" });
     this.#pause = makeButton("Pause", () => this.dispatchEvent(new CustomEvent("pause")), {
       id: "pause",
       title: "Pause the list (p)",
     });
-    form.append(
-      make("label", { class: "search" }, this.#search, make("kbd", { "aria-hidden": "true" }, "/")),
-      ...selects,
-      this.#makeSelect("error", ERRORS, "Errors"),
-      this.#chips,
-      make("span", { class: "filters-end" }, this.#count, this.#pause),
+    const end = make(
+      "span",
+      { class: "filters-end" },
+      make("span", { class: "count" }, this.#count, this.#of),
+      this.#pause,
+      this.#actions.element,
     );
+    const selects = Object.values(this.#selects);
+    form.append(this.#box.element, ...selects, this.#chip, this.#clear, end, this.#box.problem);
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      address.set({ text: this.#search.value.trim() });
+      this.#box.apply();
     });
+    this.#box.input.addEventListener("input", () => this.#showClear());
     address.addEventListener("change", () => this.show());
     this.show();
   }
 
   focusSearch() {
-    this.#search.focus();
-    this.#search.select();
+    this.#box.focus();
+  }
+
+  /** Show calls that failed alone, or all again. */
+  toggleErrors() {
+    this.#fail(failureOf(this.#box.text) === "yes" ? "" : "yes");
+  }
+
+  clear() {
+    this.#address.clear();
+    this.#box.edit(() => "");
   }
 
   /** Show the address. */
   show() {
-    if (document.activeElement !== this.#search || !this.#address.get("text")) {
-      if (this.#search.value.trim() !== this.#address.get("text"))
-        this.#search.value = this.#address.get("text");
-    }
-    for (const [name, select] of Object.entries(this.#selects)) {
-      const value = this.#address.get(name);
-      if (![...select.options].some((option) => option.value === value))
-        select.append(makeOption(value, value));
-      select.value = value;
-      select.classList.toggle("is-set", value !== "");
-      if (value) select.hidden = false;
-    }
-    this.#chips.replaceChildren(...this.#makeChips());
-    this.#chips.hidden = !this.#chips.childElementCount;
+    const filter = this.#address.get("filter");
+    for (const [name] of CHOICES) this.#choose(name, valueOf(filter, name));
+    this.#choose("error", failureOf(filter));
+    const { isZoomed, hasRange } = this.#address;
+    this.#choose("range", hasRange && !isZoomed ? this.#address.get("range") : ALL);
+    this.#selects.range.hidden = isZoomed;
+    this.#chip.hidden = !isZoomed;
+    if (isZoomed) this.#showChip();
+    this.#showClear();
   }
 
-  showCount(text) {
+  /**
+   * Say how many events the filter leaves, of how many, since when if not all could be searched.
+   *
+   * @param {{events: number, searched_from: number|null}|null} totals
+   * @param {number|null} stored
+   */
+  showCount(totals, stored) {
+    const text = totals === null ? "" : count(totals.events, "event");
     if (this.#count.textContent !== text) this.#count.textContent = text;
+    this.#count.parentElement.classList.toggle("is-busy", totals === null);
+    const isWhole = totals !== null && totals.searched_from === null;
+    this.#actions.showCount(isWhole ? totals.events : null);
+    const since = totals?.searched_from ?? null;
+    const isPart = totals !== null && stored !== null && stored > totals.events;
+    this.#of.textContent =
+      since !== null
+        ? ` since ${shortTime(since).replace(/\.\d+$/, "")}`
+        : isPart
+          ? ` of ${whole(stored)}`
+          : "";
+    this.#of.title =
+      since === null
+        ? ""
+        : `There is too much text to read all: what arrived before ${fullTime(since)} was not searched.`;
   }
 
   showPaused(isPaused) {
@@ -109,53 +151,60 @@ export class Filters extends EventTarget {
     if (!isUrgent && performance.now() - this.#readAt < STALE) return;
     this.#readAt = performance.now();
     try {
-      const facets = await readJson("/api/facets");
-      for (const [name, label, key] of CHOICES) this.#fillSelect(name, label, facets[key]);
+      this.#facets = await readJson("/api/facets");
+      for (const [name, label, key] of CHOICES) this.#fillSelect(name, label, this.#facets[key]);
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
     }
   }
 
-  #makeSelect(name, options, label) {
-    const change = (event) => this.#address.set({ [name]: event.target.value });
-    const attributes = { "aria-label": label, "data-filter": name, on: { change } };
+  #fail(failure) {
+    this.#box.edit((text) => withFailure(text, failure));
+  }
+
+  #choose(name, value) {
+    const select = this.#selects[name];
+    if (![...select.options].some((option) => option.value === value))
+      select.append(makeOption(value, value));
+    select.value = value;
+    const isSet = value !== "" && value !== ALL;
+    select.classList.toggle("is-set", isSet);
+    if (isSet) select.hidden = false;
+  }
+
+  #showChip() {
+    const shown = (name) => {
+      const time = Number(this.#address.get(name));
+      return time ? clock(time) : "…";
+    };
+    const text = `${shown("since")} – ${shown("until")}`;
+    this.#chip.replaceChildren(make("span", { dir: "auto" }, text));
+  }
+
+  #showClear() {
+    this.#clear.hidden = !this.#address.isFiltered && !this.#box.text;
+  }
+
+  #makeSelect(name, label, options, choose) {
+    const change = (event) => choose(event.target.value);
     this.#selects[name] = make(
       "select",
-      attributes,
+      { "aria-label": label, "data-filter": name, on: { change } },
       ...options.map(([value, text]) => makeOption(value, text)),
     );
-    this.#selects[name].hidden = name === "type" && !this.#address.get(name);
-    return this.#selects[name];
+    this.#selects[name].hidden = name === "kind";
   }
 
   #fillSelect(name, label, found) {
     const select = this.#selects[name];
     if (document.activeElement === select) return; // it may be open
-    const chosen = this.#address.get(name);
-    const options = found.map(({ value, count }) =>
-      makeOption(value, `${value}  (${short(count)})`),
+    const chosen = valueOf(this.#address.get("filter"), name);
+    const options = found.map(({ value, count: events }) =>
+      makeOption(value, `${value}  (${short(events)})`),
     );
-    if (chosen && !found.some(({ value }) => value === chosen))
-      options.push(makeOption(chosen, chosen));
     select.replaceChildren(makeOption("", label), ...options);
-    select.value = chosen;
-    select.hidden = name === "type" && options.length < 2 && !chosen; // most programs send one kind
-  }
-
-  #makeChips() {
-    const { session, since, until } = this.#address.filters;
-    const chips = [];
-    const add = (label, names, title) => {
-      const clear = () => this.#address.set(Object.fromEntries(names.map((name) => [name, null])));
-      chips.push(makeButton("", clear, { class: "chip", title: `${title}: click to clear` }));
-      chips.at(-1).append(make("span", { dir: "auto" }, label));
-    };
-    if (session) add(`session ${shortId(session)}`, ["session"], session);
-    if (since || until) {
-      const shown = (value) => (value ? clock(Number(value)) : "…");
-      add(`${shown(since)} – ${shown(until)}`, ["since", "until"], "Time");
-    }
-    return chips;
+    select.hidden = name === "kind" && options.length < 2; // most programs send one kind
+    this.#choose(name, chosen);
   }
 }
 

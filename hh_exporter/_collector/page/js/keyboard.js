@@ -6,6 +6,7 @@
  */
 
 import { make } from "./dom.js";
+import { makeLanguage } from "./language.js";
 
 const HELP = [
   [["/"], "search"],
@@ -57,6 +58,7 @@ export function showHelp() {
     { id: "keys", "aria-labelledby": "keys-title" },
     make("h2", { id: "keys-title" }, "Keyboard"),
     make("dl", {}, ...rows),
+    makeLanguage(),
     make("div", { class: "dialog-end" }, close),
   );
   close.addEventListener("click", () => dialog.close());

@@ -12,14 +12,15 @@ import { byId, oncePerFrame } from "./dom.js";
 import { makeNoMatch, makeWelcome } from "./empty.js";
 import { Feed } from "./feed.js";
 import { Filters } from "./filters.js";
-import { bytes, count, whole } from "./format.js";
+import { bytes, whole } from "./format.js";
 import { listenForKeys, showHelp } from "./keyboard.js";
 import { List } from "./list.js";
 import { askForKey } from "./login.js";
 import { recall, remember } from "./memory.js";
-import { wordsOf } from "./query.js";
+import { withValue, wordsOf } from "./query.js";
 import { isWay } from "./sorting.js";
 import { followTheme } from "./theme.js";
+import { Totals } from "./totals.js";
 
 const STATS_EVERY = 3_000;
 const STATES = { connecting: "Connecting", live: "Live", broken: "Reconnecting" };
@@ -30,11 +31,13 @@ const feed = new Feed();
 const list = new List(byId("list"), feed.rows);
 const detail = new Detail(byId("detail"));
 const filters = new Filters(byId("filters"), address);
-const charts = new Charts(byId("charts"), address);
+const totals = new Totals(address);
+const charts = new Charts(byId("charts"), address, totals);
 
 let hasKey = false;
 let problem = "";
 let empty = null;
+let stored = null; // events, of all filters
 
 onKeyNeeded(async () => {
   hasKey = true;
@@ -43,15 +46,16 @@ onKeyNeeded(async () => {
 
 address.addEventListener("change", ({ detail: changed }) => {
   if (["sort", ...FILTERS].some((name) => changed.has(name))) open();
-  if (changed.has("text") || changed.has("filter")) markWords();
+  if (changed.has("filter")) markWords();
   if (changed.has("event") || changed.has("tab")) showDetail();
 });
 
 feed.addEventListener("change", ({ detail: change }) => {
   list.update(change);
   showList();
+  if (!feed.isLoading) totals.release();
   if (change.isNew) {
-    charts.touch();
+    totals.touch();
     filters.refresh();
   }
 });
@@ -66,8 +70,9 @@ feed.addEventListener("store", () => {
   address.set({ event: null, tab: null });
   list.reset();
   filters.refresh(true);
-  charts.refresh();
+  totals.reset();
 });
+totals.addEventListener("change", () => showList());
 
 list.addEventListener("open", ({ detail: { id } }) => openEvent(id));
 list.addEventListener("near-end", () => feed.readOlder());
@@ -83,10 +88,12 @@ detail.addEventListener("tab", ({ detail: { tab } }) =>
   address.set({ tab: tab === "conversation" ? null : tab }),
 );
 detail.addEventListener("only", ({ detail: { session } }) =>
-  address.set({ session }, { step: true }),
+  address.set({ filter: withValue("", "session", session) }, { step: true }),
 );
 
 filters.addEventListener("pause", pause);
+filters.addEventListener("help", showHelp);
+filters.addEventListener("cleared", () => totals.touch());
 byId("help").addEventListener("click", showHelp);
 byId("toggle-charts").addEventListener("click", toggleCharts);
 followTheme(byId("theme"), () => charts.recolour());
@@ -105,7 +112,7 @@ listenForKeys({
   p: pause,
   g: () => list.follow(),
   s: () => list.focusSort(),
-  e: () => address.set({ error: address.get("error") === "yes" ? null : "yes" }),
+  e: () => filters.toggleErrors(),
   c: toggleCharts,
 });
 
@@ -114,6 +121,7 @@ function open() {
   list.reset();
   const sort = isWay(address.get("sort")) ? address.get("sort") : "";
   list.sort = sort;
+  totals.reset();
   feed.open(() => address.filters, sort);
 }
 
@@ -155,7 +163,7 @@ function showCharts(isShown) {
 }
 
 function markWords() {
-  detail.find([address.get("text"), ...wordsOf(address.get("filter"))].filter(Boolean));
+  detail.find(wordsOf(address.get("filter")));
 }
 
 function showDetail() {
@@ -169,7 +177,9 @@ function showDetail() {
 const showList = oncePerFrame(() => {
   const size = feed.rows.size;
   const isEmpty = size === 0 && !feed.isLoading;
-  const wanted = !isEmpty ? "" : address.isFiltered || problem ? `no-match ${problem}` : "welcome";
+  const hint = totals.elsewhere?.events ? `${totals.elsewhere.newest}` : "";
+  const noMatch = `no-match ${problem} ${hint}`;
+  const wanted = !isEmpty ? "" : address.isFiltered || problem ? noMatch : "welcome";
   if (wanted !== (empty?.dataset.kind ?? "")) {
     empty?.remove();
     empty =
@@ -177,7 +187,7 @@ const showList = oncePerFrame(() => {
         ? null
         : wanted === "welcome"
           ? makeWelcome(hasKey)
-          : makeNoMatch(problem, clearFilters);
+          : makeNoMatch(problem, totals.elsewhere, address, () => filters.clear());
     if (empty !== null) {
       empty.dataset.kind = wanted;
       byId("list").append(empty);
@@ -187,14 +197,16 @@ const showList = oncePerFrame(() => {
   }
   list.waiting = feed.rows.isSorted ? feed.waiting : 0;
   list.note = feed.note;
-  filters.showCount(
-    size ? (feed.isComplete ? count(size, "event") : `${whole(size)}+ events`) : "",
-  );
+  showCount();
   showStatus();
 });
 
-function clearFilters() {
-  address.set(Object.fromEntries(FILTERS.map((name) => [name, null])));
+/** Say how many there are, but not before the list has them: both are of the same filter. */
+function showCount() {
+  const { rows, isComplete, isLoading, isPaused } = feed;
+  const isWhole = isComplete && !isPaused && !rows.isFull && rows.gap === null;
+  if (isWhole && rows.size < totals.now?.events) return;
+  filters.showCount(isLoading ? null : totals.now, address.isFiltered ? stored : null);
 }
 
 function showStatus() {
@@ -210,9 +222,9 @@ async function showStats() {
   if (document.hidden || feed.state !== "live") return;
   try {
     const stats = await readJson("/api/stats");
-    byId("stored").textContent = stats.events
-      ? `${count(stats.events, "event")}, ${bytes(stats.bytes)}`
-      : "";
+    stored = stats.events;
+    byId("stored").textContent = stats.events ? `${bytes(stats.bytes)} stored` : "";
+    showList();
   } catch (error) {
     if (!(error instanceof ApiError)) throw error; // the stream says that it is gone
   }

@@ -4,7 +4,8 @@
  * It splits and never judges: what a term means, and whether it is one, the collector says alone.
  */
 
-const KEY = /^[A-Za-z_][\w.-]*?(>=|<=|:|=|>|<)/;
+const KEY = /^[\p{L}_][\p{L}\p{N}_-]*(?:\.(?:"(?:[^"\\]|\\.)*"|[^\s".:=<>]+))*(>=|<=|[:=<>])/u;
+const URL_START = /^[a-z][a-z0-9+.-]*:\/\//i; // a text with a colon that is no key
 const PLAIN = /^[^\s"*\\:=<>-][^\s"*\\]*$/; // needs no quotes, as a value
 const SET = new Set([":", "="]);
 
@@ -34,7 +35,7 @@ export function termsOf(text) {
   return terms;
 }
 
-/** The words and phrases that are searched in the text of events, without those that are negated. */
+/** The words and phrases that an event's text must have. */
 export function wordsOf(text) {
   return termsOf(text)
     .filter((term) => !term.key && !term.isNegated && !isFailed(term) && term.value)
@@ -62,7 +63,7 @@ export function withFailure(text, failure) {
   return replaced(text, isFailed, term);
 }
 
-/** A value as it is written in a filter: quoted where it would else be split or read as a pattern. */
+/** A value as a filter has it: quoted where it would else be split or read as a pattern. */
 export function quoted(value) {
   return PLAIN.test(value) ? value : `"${value.replace(/["\\]/g, "\\$&")}"`;
 }
@@ -71,13 +72,14 @@ export function quoted(value) {
 export function isUnfinished(text) {
   const last = termsOf(text).at(-1);
   if (last === undefined || last.to < text.length) return false;
-  return last.isOpen || (!last.isQuoted && last.value === "");
+  return last.isOpen || (!last.isQuoted && (last.value === "" || last.value === "-"));
 }
 
 function readTerm(text, from) {
   const isNegated = text[from] === "-" && /\S/.test(text[from + 1] ?? " ");
   let at = from + Number(isNegated);
-  const [start = "", operator = ""] = KEY.exec(text.slice(at)) ?? [];
+  const rest = text.slice(at);
+  const [start = "", operator = ""] = (!URL_START.test(rest) && KEY.exec(rest)) || [];
   const key = start.slice(0, start.length - operator.length);
   at += start.length;
   const isQuoted = text[at] === '"';
@@ -108,7 +110,7 @@ function isFailed(term) {
   return !term.key && !term.isQuoted && term.value === FAILED;
 }
 
-/** The text with `term` in place of the first that `isMeant`, or at its end, and without the others. */
+/** The text with `term` in place of all that are meant: where the first was, or at its end. */
 function replaced(text, isMeant, term) {
   const parts = [];
   let isIn = term === "";

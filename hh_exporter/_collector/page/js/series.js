@@ -12,9 +12,9 @@ const of = (name) => (group) => group[name];
 const add = (left, right) => left.map((value, at) => value + right[at]);
 
 /**
- * The charts: `lines` of all events, or of one model `perModel`, else the first of these, which is
- * then called `title` and `by`; `sums` tells each line over the whole range, of totals. `isBars`
- * stand on each other; the marks of `isWhole` are integers; `mark` writes one of the axis.
+ * The charts: `lines` of all events, or of one model `perModel`, else the first of these; `sums`
+ * tells each line over the whole range, of totals. `isBars` stand on each other; the marks of
+ * `isWhole` are integers; `mark` writes one of the axis.
  */
 export const CHARTS = [
   {
@@ -35,7 +35,6 @@ export const CHARTS = [
   {
     key: "latency",
     title: "Latency",
-    by: "p95",
     isLogarithmic: true, // a timeout must not flatten all others
     format: duration,
     mark: (ms) => (ms < 1000 ? `${exact(ms)} ms` : `${exact(ms / 1000)} s`),
@@ -48,7 +47,6 @@ export const CHARTS = [
   {
     key: "tokens",
     title: "Tokens",
-    by: "in and out",
     isBars: true,
     isWhole: true,
     format: short,
@@ -114,13 +112,13 @@ export function drawnOf(chart, lines) {
 
 /** A chart in words: what it adds up to, and where each line is highest. */
 export function inWords(chart, times, lines, { since, until, sums, isByModel }) {
-  const name = isByModel && chart.by ? `${chart.title} (${chart.by}) by model` : chart.title;
-  const parts = chart.lines.map(({ label }, at) =>
+  const told = toldOf(chart, isByModel).map(({ label }, at) =>
     chart.lines.length > 1 ? `${label} ${sums[at]}` : sums[at],
   );
   const tops = lines.map((line) => topOf(line, times, chart.format)).filter(Boolean);
   const range = `from ${fullTime(since)} to ${fullTime(until)}`;
-  return `${name} ${range}: ${parts.reverse().join(", ")}. ${
+  const title = isByModel ? `${chart.title} by model` : chart.title;
+  return `${title} ${range}: ${told.reverse().join(", ")}. ${
     tops.length ? `Highest: ${tops.join("; ")}.` : "No values."
   }`;
 }
@@ -128,6 +126,11 @@ export function inWords(chart, times, lines, { since, until, sums, isByModel }) 
 function topOf({ label, values }, times, format) {
   const top = values.reduce((most, value) => Math.max(most, value ?? 0), 0);
   return top > 0 ? `${label} ${format(top)} at ${fullTime(times[values.indexOf(top)])}` : "";
+}
+
+/** The lines whose figures stand beside the title: the one that is drawn of each model, or all. */
+export function toldOf({ lines, isBars }, isByModel) {
+  return isByModel && !isBars ? lines.slice(0, 1) : lines;
 }
 
 /** What each line has in one bucket. */
