@@ -10,11 +10,13 @@ import pytest
 from aiohttp import ClientSession
 
 from hh_exporter._collector import Collector
+from hh_exporter._collector.store import EventRow, Store
 from tests.collector_client import V1_ONE, post, push, v1_event
 from tests.support import PastClock, model_event
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from tests.browser import Browser
 
@@ -372,6 +374,34 @@ class TestRange:
         found = await page.run(script, *times)
 
         assert (found["since"] // 1000, found["until"] // 1000) == ends
+
+
+class TestSearch:
+    """
+    Text that is too much to be searched at once.
+    """
+
+    @pytest.fixture
+    async def collector(self, tmp_path: Path) -> AsyncIterator[Collector]:
+        text = b'{"text":"%b"}' % (b"x" * 14 * 2**20)
+        db = tmp_path / "large.db"
+        async with Store.open(db) as store:
+            for _ in range(6):
+                await store.add([EventRow(text, "e", "s", "/", 1_700_000_000_000)])
+        async with Collector(db=db) as collector:
+            yield collector
+
+    async def test_how_far_it_was_searched_is_said(
+        self, page: Browser, collector: Collector
+    ) -> None:
+        """
+        Beside the count, and with the charts, which show what was read.
+        """
+        await open_at(page, collector, "filter=xx")
+
+        await page.until("return /^ since /.test(document.getElementById('count-of').textContent)")
+        assert await page.run(COUNT, "5 events")
+        assert (await page.text("#charts-note")).startswith("Searched back to ")
 
 
 class TestStored:
