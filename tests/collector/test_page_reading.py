@@ -258,6 +258,27 @@ class TestLinks:
         assert "label" in said
         assert address.rpartition(":")[2].strip("/")[-5:] in said
 
+    async def test_what_an_answer_cites_is_listed(
+        self, page: Browser, collector: Collector
+    ) -> None:
+        """
+        Titles with their addresses, and the words that were quoted.
+        """
+        cited = [
+            {"url": "https://outside.test/", "title": "Cats", "cited_text": "a cat"},
+            {"url": "javascript:alert(1)", "title": "Dogs"},
+        ]
+        content = [{"type": "text", "text": "It is a cat.", "citations": cited}]
+        await show(page, collector, response={"role": "assistant", "content": content})
+
+        await page.click(".sources summary")
+
+        assert await page.texts(".sources li") == [
+            "Cats (https://outside.test/)a cat",
+            "Dogs (javascript:alert(1))",
+        ]
+        assert await page.texts(".sources a[href]") == ["Cats"]
+
 
 class TestSafety:
     """

@@ -8,7 +8,7 @@ import { makeCode } from "./code.js";
 import { make } from "./dom.js";
 import { isError, whole } from "./format.js";
 import { isJsonText } from "./json.js";
-import { addressOf, makeLink, tellAddress } from "./links.js";
+import { makeLink, tellAddress } from "./links.js";
 import { makeMedia } from "./media.js";
 import { makeReading, makeReturned } from "./reading.js";
 import { makeFold } from "./rests.js";
@@ -118,23 +118,20 @@ function makeThought({ text, isHidden }) {
 
 /** What an answer refers to: titles, addresses, and the words that were quoted. */
 function makeSources({ sources }) {
-  return makeFold({ class: "sources" }, `Sources (${whole(sources.length)})`, (fold) => {
-    const body = make("ol");
-    body.append(...sources.map(makeSource));
-    fold.append(body);
-  });
+  const body = make("ol");
+  const fold = makeFold({ class: "sources" }, `Sources (${whole(sources.length)})`, () =>
+    body.append(...sources.map(makeSource)),
+  );
+  fold.append(body);
+  return fold;
 }
 
 function makeSource({ title, address, quote }) {
   const source = make("li", { dir: "auto" });
-  if (addressOf(address) === null) {
-    source.append(title || address);
-  } else {
-    const link = makeLink(address);
-    link.append(title || link.dataset.address);
-    source.append(link);
-    tellAddress(link);
-  }
+  const link = makeLink(address);
+  link.append(title || link.dataset.address);
+  source.append(link);
+  if (address) tellAddress(link);
   if (quote) source.append(make("blockquote", { dir: "auto" }, makeText(quote)));
   return source;
 }

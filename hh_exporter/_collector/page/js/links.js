@@ -11,7 +11,7 @@ const SCHEMES = new Set(["http:", "https:", "mailto:"]);
 const LONGEST = 2_000;
 
 /** The address as a browser would go to it, all in ASCII, or null if it is not one to go to. */
-export function addressOf(text) {
+function addressOf(text) {
   if (text.length > LONGEST || !URL.canParse(text)) return null;
   const { href, protocol, username, password } = new URL(text);
   return SCHEMES.has(protocol) && !username && !password ? href : null;

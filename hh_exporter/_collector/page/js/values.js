@@ -79,7 +79,8 @@ function makeString(text, say) {
 function makeVector(numbers) {
   const head = numbers.slice(0, SHOWN_NUMBERS).map((number) => Number(number.toPrecision(4)));
   const line = `${whole(numbers.length)} numbers [${head.join(", ")}, …]`;
-  return makeFold({ class: "vector" }, line, (fold) => fold.append(makeJson(numbers)));
+  const fold = makeFold({ class: "vector" }, line, () => fold.append(makeJson(numbers)));
+  return fold;
 }
 
 const isVector = (value) =>
