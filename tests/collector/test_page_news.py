@@ -153,3 +153,18 @@ async def test_a_collector_that_hangs_is_not_live(page: Browser, collector: Coll
     await send(collector, "b")
 
     await page.until(FIRST, "b")
+
+
+async def test_the_list_ends_where_its_range_does(page: Browser, collector: Collector) -> None:
+    """
+    While the page is open, events leave a range that is counted back from now; so does the count.
+    """
+    await page.open("about:blank")
+    await page.open(f"{collector.url}/#range=5m")
+    await send(collector, "a", "b")
+    await page.until("return document.querySelectorAll('.row').length === 2")
+
+    await page.run("const now = Date.now; Date.now = () => now() + 600_000;")
+
+    await page.find("#no-match")
+    await page.until("return !document.getElementById('count').textContent.includes('2 events')")

@@ -142,7 +142,7 @@ export class Feed extends EventTarget {
   #dropOld() {
     const { since } = this.#filters();
     if (since && !this.rows.isSorted && this.rows.dropBefore(Number(since)))
-      this.#tell("change", { added: 0 });
+      this.#tell("change", { added: 0, isNew: true }); // the count goes down, too
   }
 
   async #read() {
