@@ -43,6 +43,12 @@ return [...document.querySelectorAll('.feedback .chips li')]
   .map((chip) => [...chip.children].map((e) => e.textContent).join(": "))
 """
 HAS_OTHERS = f"return JSON.stringify((() => {{ {OTHERS} }})()) === JSON.stringify(arguments[0])"
+SHOWN_AT_ONCE = """
+const seen = new Promise((told) => addEventListener("hashchange", () =>
+  told(document.querySelector(".feedback").checkVisibility()), { once: true }));
+location.hash = arguments[0];
+return seen;
+"""
 ICONS = """
 return [...document.querySelectorAll('.tree-row :is(.thumb, .note)')].map((e) => e.ariaLabel)
 """
@@ -91,6 +97,20 @@ async def open_row(page: Browser, row_id: int) -> None:
 async def put(collector: Collector, path: str, said: Any) -> None:
     async with ClientSession(collector.url) as client, client.put(path, json=said) as answer:
         assert answer.status == 200
+
+
+async def test_nothing_is_said_of_an_event_that_is_not_there_yet(
+    page: Browser, collector: Collector
+) -> None:
+    """
+    Thumbs and note come with it, so that no word is typed into the void.
+    """
+    assert (await post(collector, V1_ONE, event("a")))[0] == 200
+    row_id = await page.until(ROW_OF, "a")
+
+    assert not await page.run(SHOWN_AT_ONCE, f"event={row_id}")
+
+    await page.find(".feedback")
 
 
 async def test_a_thumb_is_stored(page: Browser, rows: dict[str, int]) -> None:

@@ -18,7 +18,7 @@ const LONGEST_CHIP = 60;
 const MOST_LINES = 6;
 
 export class Feedback {
-  element = make("section", { class: "feedback", "aria-label": "Feedback" });
+  element = make("section", { class: "feedback", "aria-label": "Feedback", hidden: true });
 
   #drafts = new Drafts();
   #eventId = null;
@@ -34,6 +34,7 @@ export class Feedback {
     placeholder: "Add a note",
     title: "Note (a); Ctrl+Enter saves it",
     dir: "auto",
+    readonly: true,
     on: {
       input: () => this.#type(),
       blur: () => this.#saveNow(),
