@@ -262,6 +262,8 @@ async def test_an_event_shows_where_it_stands(page: Browser, collector: Collecto
     assert (await page.run(FOCUS)).startswith("path-")
     assert await page.text(".detail h2") == "agent/address"
     assert await page.text(".path .among") == "3 of 4"
+    await page.click(".path li button")
+    assert await page.text(".path p") == "The root of 8 events"
 
 
 async def test_siblings_are_a_key_away(page: Browser, collector: Collector) -> None:

@@ -6,7 +6,7 @@
 
 import { wayTo } from "./branches.js";
 import { make, makeButton } from "./dom.js";
-import { whole } from "./format.js";
+import { count, whole } from "./format.js";
 import { nameOf } from "./treerow.js";
 
 const MOST_ABOVE = 4; // of more, the first and the last ones are shown
@@ -25,7 +25,10 @@ export class Path extends EventTarget {
     const focused = document.activeElement;
     const hadFocus = this.element.contains(focused);
     if (node === null) this.element.replaceChildren();
-    else this.element.replaceChildren(this.#makeWay(node), ...this.#makeSiblings());
+    else {
+      const way = node.parent === null ? this.#makeTop(node) : this.#makeWay(node);
+      this.element.replaceChildren(way, ...this.#makeSiblings());
+    }
     if (hadFocus) document.getElementById(focused.id)?.focus({ preventScroll: true });
   }
 
@@ -33,6 +36,18 @@ export class Path extends EventTarget {
   step(by) {
     const sibling = this.#siblings[this.#place - 1 + by];
     if (sibling !== undefined) this.#open(sibling);
+  }
+
+  /** What has nothing above it: its name is its title. */
+  #makeTop({ event, sum }) {
+    const below = sum.events - 1;
+    const isAlone = !below && this.#siblings.length === 1;
+    const text = isAlone
+      ? "The only event of its session"
+      : below
+        ? `The root of ${count(below, "event")}`
+        : "At the top of its session";
+    return make("p", { id: `path-${event.id}`, tabindex: -1 }, text);
   }
 
   #makeWay(node) {
