@@ -10,7 +10,7 @@ const SHOWN = 1_800;
 let timer = 0;
 
 /** Say something short that goes away by itself. */
-function toast(text) {
+export function toast(text) {
   const element = byId("toast");
   element.textContent = text;
   element.classList.add("is-shown");

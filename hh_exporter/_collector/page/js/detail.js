@@ -31,7 +31,7 @@ const CALM = 150; // milliseconds for which an event is open before its session 
 const OFTEN = 1_000;
 const SELDOM = 5_000;
 
-/** Tells `close`, `tab` {tab}, `open` {id} and `only` {session}. */
+/** Tells `close`, `tab` {tab}, `open` {id}, `only` {session}, and of which `session` the event is. */
 export class Detail extends EventTarget {
   id = null;
 
@@ -153,6 +153,7 @@ export class Detail extends EventTarget {
     this.#head.replaceChildren(bar, makeFacts(summary), tabs);
     this.#feedback.element.hidden = false;
     this.#feedback.show(summary.event_id, event.feedback);
+    this.#tell("session", { session: summary.session_id });
     this.#showPlace();
     this.#placeSoon();
     this.#drawTab(isSame);

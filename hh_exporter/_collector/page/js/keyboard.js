@@ -18,6 +18,7 @@ const HELP = [
   [["+", "-"], "rate the event as good, bad; again to take it back"],
   [["a"], "add a note to the event"],
   [["n", "N"], "in an event: next, previous match of the search"],
+  [["v"], "events or sessions"],
   [["p"], "pause or resume the list"],
   [["g"], "to the newest event"],
   [["s"], "sort the list"],

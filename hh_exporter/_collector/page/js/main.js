@@ -7,6 +7,7 @@
 import { Address, FILTERS } from "./address.js";
 import { ApiError, onKeyNeeded, readJson } from "./api.js";
 import { Charts } from "./charts.js";
+import { toast } from "./clipboard.js";
 import { Detail } from "./detail.js";
 import { byId, oncePerFrame } from "./dom.js";
 import { makeNoMatch, makeWelcome } from "./empty.js";
@@ -18,6 +19,8 @@ import { List } from "./list.js";
 import { askForKey } from "./login.js";
 import { recall, remember } from "./memory.js";
 import { withValue, wordsOf } from "./query.js";
+import { Roster } from "./roster.js";
+import { rootOf, Sessions } from "./sessions.js";
 import { isWay } from "./sorting.js";
 import { followTheme } from "./theme.js";
 import { Totals } from "./totals.js";
@@ -29,6 +32,8 @@ const NARROW = "(max-width: 900px)";
 const address = new Address();
 const feed = new Feed();
 const list = new List(byId("list"), feed.rows);
+const roster = new Roster();
+const sessions = new Sessions(byId("sessions"), roster);
 const detail = new Detail(byId("detail"));
 const filters = new Filters(byId("filters"), address);
 const totals = new Totals(address);
@@ -38,6 +43,7 @@ let hasKey = false;
 let problem = "";
 let empty = null;
 let stored = null; // events, of all filters
+let wantedSession = null; // the last that was asked for
 
 onKeyNeeded(async () => {
   hasKey = true;
@@ -45,7 +51,7 @@ onKeyNeeded(async () => {
 });
 
 address.addEventListener("change", ({ detail: changed }) => {
-  if (["sort", ...FILTERS].some((name) => changed.has(name))) open();
+  if (["sort", "view", ...FILTERS].some((name) => changed.has(name))) open();
   if (changed.has("filter")) markWords();
   if (changed.has("event") || changed.has("tab")) showDetail();
 });
@@ -57,9 +63,13 @@ feed.addEventListener("change", ({ detail: change }) => {
   if (change.isNew) {
     totals.touch();
     filters.refresh();
+    if (isSessions()) roster.touch();
   }
 });
-feed.addEventListener("updates", ({ detail: { events } }) => detail.update(events));
+feed.addEventListener("updates", ({ detail: { events } }) => {
+  detail.update(events);
+  if (isSessions()) roster.touch();
+});
 feed.addEventListener("state", () => showStatus());
 feed.addEventListener("problem", ({ detail: text }) => {
   problem = text;
@@ -69,6 +79,7 @@ feed.addEventListener("store", () => {
   // Another database: its rows have other numbers, so what was open is not there.
   address.set({ event: null, tab: null });
   list.reset();
+  if (isSessions()) readSessions();
   filters.refresh(true);
   totals.reset();
 });
@@ -82,7 +93,15 @@ list.addEventListener("reopen", () => {
   feed.reopen();
 });
 
+sessions.addEventListener("open", ({ detail: { id } }) => openSession(id));
+sessions.addEventListener("near-end", () => roster.readMore());
+sessions.addEventListener("sort", ({ detail: { sort } }) => address.set({ sort }));
+sessions.addEventListener("clear", () => filters.clear());
+for (const view of ["events", "sessions"])
+  byId(`view-${view}`).addEventListener("click", () => showAs(view));
+
 detail.addEventListener("close", close);
+detail.addEventListener("session", ({ detail: { session } }) => sessions.markOpen(session));
 detail.addEventListener("open", ({ detail: { id } }) => address.set({ event: id }, { step: true }));
 detail.addEventListener("tab", ({ detail: { tab } }) =>
   address.set({ tab: tab === "conversation" ? null : tab }),
@@ -102,7 +121,7 @@ listenForKeys({
   "/": () => filters.focusSearch(),
   "?": showHelp,
   Escape: leave,
-  Enter: () => list.activeId !== null && openEvent(list.activeId),
+  Enter: () => table().activeId !== null && openRow(table().activeId),
   j: () => move(1),
   ArrowDown: () => move(1),
   k: () => move(-1),
@@ -110,19 +129,74 @@ listenForKeys({
   PageDown: () => move(15),
   PageUp: () => move(-15),
   p: pause,
-  g: () => list.follow(),
-  s: () => list.focusSort(),
+  g: () => table().follow(),
+  s: () => table().focusSort(),
+  v: () => showAs(isSessions() ? "events" : "sessions"),
   e: () => filters.toggleErrors(),
   c: toggleCharts,
 });
 
+/** Read what the address says: events, and sessions if those are looked at. */
 function open() {
   problem = "";
   list.reset();
-  const sort = isWay(address.get("sort")) ? address.get("sort") : "";
+  const wanted = address.get("sort");
+  const sort = !isSessions() && isWay(wanted) ? wanted : "";
   list.sort = sort;
   totals.reset();
   feed.open(() => address.filters, sort);
+  if (isSessions()) readSessions();
+  else roster.close();
+  showView();
+}
+
+function readSessions() {
+  sessions.reset();
+  sessions.sort = address.get("sort");
+  roster.open(() => address.filters, sessions.sort);
+}
+
+function isSessions() {
+  return address.get("view") === "sessions";
+}
+
+/** What is walked by keys. */
+function table() {
+  return isSessions() ? sessions : list;
+}
+
+function showAs(view) {
+  // Each table has an order of its own.
+  if (isSessions() !== (view === "sessions"))
+    address.set({ view: view === "events" ? null : view, sort: null }, { step: true });
+  table().focus();
+}
+
+function showView() {
+  // What says that there are no events stands in the list.
+  sessions.isShown = isSessions() && empty === null;
+  byId("list").hidden = sessions.isShown;
+  byId("view-events").setAttribute("aria-pressed", String(!isSessions()));
+  byId("view-sessions").setAttribute("aria-pressed", String(isSessions()));
+}
+
+function openRow(id) {
+  if (isSessions()) openSession(id);
+  else openEvent(id);
+}
+
+/** Open the event that a session begins with, in its tree. */
+async function openSession(id) {
+  wantedSession = id;
+  try {
+    const root = await rootOf(id);
+    if (wantedSession !== id) return;
+    if (root === null) toast("This session has no events yet");
+    else address.set({ event: root, tab: "session" }, { step: !address.get("event") });
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    toast(error.message);
+  }
 }
 
 function openEvent(id) {
@@ -131,19 +205,20 @@ function openEvent(id) {
 }
 
 function close() {
+  wantedSession = null;
   address.set({ event: null, tab: null });
-  list.focus();
+  table().focus();
 }
 
 function leave() {
-  if (document.activeElement.matches("input, select")) list.focus();
+  if (document.activeElement.matches("input, select")) table().focus();
   else if (detail.isOpen) close();
 }
 
 function move(step) {
-  const id = list.move(step);
-  if (detail.isOpen && id !== null) openEvent(id);
-  else list.focus();
+  const id = table().move(step);
+  if (detail.isOpen && id !== null) openRow(id);
+  else table().focus();
 }
 
 function pause() {
@@ -171,6 +246,7 @@ function showDetail() {
   const isOne = Number.isSafeInteger(id) && id > 0;
   byId("stage").classList.toggle("is-split", isOne);
   list.markOpen(isOne ? id : null);
+  if (!isOne) sessions.markOpen(null);
   detail.show(isOne ? id : null, address.get("tab"));
 }
 
@@ -193,6 +269,7 @@ const showList = oncePerFrame(() => {
       byId("list").append(empty);
     }
     list.isShown = empty === null;
+    showView();
     document.body.classList.toggle("is-welcome", wanted === "welcome");
   }
   list.waiting = feed.rows.isSorted ? feed.waiting : 0;

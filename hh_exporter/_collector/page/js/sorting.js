@@ -33,9 +33,10 @@ export class Sorting extends EventTarget {
   #choice;
   #sort = "";
 
-  constructor() {
+  /** Of a table with these columns, which can be sorted in these ways. */
+  constructor(columns = COLUMNS, ways = WAYS) {
     super();
-    this.heads = COLUMNS.map(([name, label, key, title], at) => {
+    this.heads = columns.map(([name, label, key, title], at) => {
       const head = { class: className(name), role: "columnheader", "aria-colindex": at + 1, title };
       if (!key) return make("span", head, ...label.split(", ").map((part) => make("span", {}, part)));
       const button = makeButton(label, () => this.#turn(button), { class: "head", tabindex: -1 });
@@ -44,7 +45,7 @@ export class Sorting extends EventTarget {
       return make("span", head, button);
     });
     this.#buttons[0].tabIndex = 0; // one stop, and arrows from there
-    const options = Object.entries(WAYS).map(([value, text]) => make("option", { value }, text));
+    const options = Object.entries(ways).map(([value, text]) => make("option", { value }, text));
     const change = () => this.#tell(this.#choice.value);
     this.#choice = make("select", { "aria-label": "Sort", on: { change } }, ...options);
     this.menu = make("label", { class: "sort", title: "Sort" }, makeIcon(LINES, null), this.#choice);
