@@ -62,6 +62,7 @@ STEPS = [
 VIEWS = {
     "the list": "",
     "a conversation": "event=1",
+    "a match": "filter=e&event=1",
     "an error": "event=2",
     "a session": "event=7&tab=session",
     "details": "event=1&tab=parameters",

@@ -11,6 +11,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from aiohttp import ClientSession
 
 from hh_exporter._collector import Collector
 from tests.collector_client import ONE, post
@@ -181,6 +182,32 @@ class TestText:
         assert await page.run(SHOW, ".text .rest", "Copy")
 
         assert await page.until("return copied[0]") == TEXTS["CRLF"]
+
+    async def test_what_is_read_stays_where_it_is_when_more_is_known(
+        self, page: Browser, collector: Collector
+    ) -> None:
+        """
+        A rating of the event, given while somebody reads far down in it, moves nothing.
+        """
+        await send_text(collector, WORDS)
+        await open_first(page)
+        await page.find(".text .rest")
+        assert await page.run(SHOW, ".text .rest", "Show more")
+        place = (
+            "const content = document.getElementById('detail-content');"
+            "return [content.scrollTop, document.querySelectorAll('.slice').length]"
+        )
+        await page.run("document.getElementById('detail-content').scrollTop = 5_000")
+        before = await page.run(place)
+        [found] = [found async for found in collector.events()]
+        rated = {"event_id": found.event_id, "feedback": {"rating": 5}}
+
+        async with ClientSession(collector.url) as client, client.put("/events", json=rated) as put:
+            assert put.status == 200
+
+        await page.find('.feedback [aria-pressed="true"]')
+        assert before == [5_000, 11]
+        assert await page.run(place) == before
 
     async def test_the_keyboard_stays_where_it_was(
         self, page: Browser, collector: Collector

@@ -79,7 +79,9 @@ export class Detail extends EventTarget {
   async show(id, tab) {
     this.#tab = TABS.some(([name]) => name === tab) ? tab : "conversation";
     if (id === this.id) {
-      this.#drawTab();
+      if (this.#shown === null) return;
+      this.#markTab();
+      this.#drawTab(false);
       return;
     }
     this.#reading.abort();
@@ -107,9 +109,13 @@ export class Detail extends EventTarget {
     try {
       const text = await readText(`/api/events/${id}`, { signal });
       if (signal.aborted) return;
-      const isSame = this.#shown !== null; // and more is known of it
+      const before = this.#shown?.event; // then more is known of it now
       this.#shown = { ...JSON.parse(text), text };
-      this.#draw(isSame);
+      const isKept =
+        before !== undefined &&
+        this.#tab === "conversation" &&
+        firstText(before) === firstText(this.#shown.event);
+      this.#draw(before !== undefined, isKept);
     } catch (error) {
       if (signal.aborted) return;
       if (!(error instanceof ApiError)) throw error;
@@ -128,7 +134,8 @@ export class Detail extends EventTarget {
     this.#find.follow(null);
   }
 
-  #draw(isSame) {
+  /** Draw all, but for the content where somebody reads what has not changed. */
+  #draw(isSame, isKept) {
     const { summary, event } = this.#shown;
     const hadFocus = this.#panel.contains(document.activeElement);
     const wasInTree = document.activeElement.matches(".tree-row");
@@ -141,6 +148,25 @@ export class Detail extends EventTarget {
     });
     tabs.append(...TABS.map(([name, label]) => this.#makeTab(name, label)));
     tabs.addEventListener("keydown", (event) => this.#walkTabs(event));
+    if (!isKept) this.#renewContent();
+    const bar = makeBar(summary.name || "unnamed", summary.type, () => this.#tell("close"));
+    this.#head.replaceChildren(bar, makeFacts(summary), tabs);
+    this.#feedback.element.hidden = false;
+    this.#feedback.show(summary.event_id, event.feedback);
+    this.#tell("session", { session: summary.session_id });
+    this.#showPlace();
+    this.#placeSoon();
+    this.#markTab();
+    if (!isKept) this.#drawTab(isSame);
+    const isSession = this.#session?.element.isConnected;
+    if (isSame || isSession) this.#content.scrollTop = scrollTop;
+    if (isSession && !isSame) this.#session.tree.reveal();
+    if (isSession && wasInTree) this.#session.tree.focus();
+    else if (hadFocus)
+      (document.getElementById(focusedId) ?? this.#content).focus({ preventScroll: true });
+  }
+
+  #renewContent() {
     const content = make("div", {
       class: "detail-content",
       id: "detail-content",
@@ -149,20 +175,6 @@ export class Detail extends EventTarget {
     });
     this.#content.replaceWith(content);
     this.#content = content;
-    const bar = makeBar(summary.name || "unnamed", summary.type, () => this.#tell("close"));
-    this.#head.replaceChildren(bar, makeFacts(summary), tabs);
-    this.#feedback.element.hidden = false;
-    this.#feedback.show(summary.event_id, event.feedback);
-    this.#tell("session", { session: summary.session_id });
-    this.#showPlace();
-    this.#placeSoon();
-    this.#drawTab(isSame);
-    const isSession = this.#session?.element.isConnected;
-    if (isSame || isSession) this.#content.scrollTop = scrollTop;
-    if (isSession && !isSame) this.#session.tree.reveal();
-    if (isSession && wasInTree) this.#session.tree.focus();
-    else if (hadFocus)
-      (document.getElementById(focusedId) ?? this.#content).focus({ preventScroll: true });
   }
 
   #makeTab(name, label) {
@@ -185,14 +197,16 @@ export class Detail extends EventTarget {
     this.#panel.querySelector(`#tab-${next}`).focus();
   }
 
-  #drawTab(isSame = false) {
-    if (this.#shown === null) return;
+  #markTab() {
     for (const tab of this.#panel.querySelectorAll("[role=tab]")) {
       const isSelected = tab.dataset.tab === this.#tab;
       tab.setAttribute("aria-selected", String(isSelected));
       tab.tabIndex = isSelected ? 0 : -1;
     }
     this.#content.setAttribute("aria-labelledby", `tab-${this.#tab}`);
+  }
+
+  #drawTab(isSame) {
     this.#content.scrollTop = 0;
     const { event, summary } = this.#shown;
     this.#trace?.follow(this.#tab === "session" ? OFTEN : SELDOM);
@@ -268,6 +282,13 @@ export class Detail extends EventTarget {
   #tell(type, detail = {}) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
+}
+
+/** All of an event that `makeFirst` shows. */
+function firstText(event) {
+  const read = readEvent(event);
+  const sections = read.sections.filter(([title]) => title === "Inputs" || title === "Outputs");
+  return JSON.stringify({ ...read, sections });
 }
 
 function makeDetails(event, summary) {

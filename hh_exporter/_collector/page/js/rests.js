@@ -67,7 +67,7 @@ export function makeFold(attributes, label, fill) {
   const draw = () => {
     if (!fold.hasAttribute("data-rest")) return;
     fold.removeAttribute("data-rest");
-    fill();
+    fill(fold);
   };
   fold.addEventListener("toggle", draw, { once: true });
   rests.set(fold, { draw });
