@@ -71,6 +71,7 @@ class Reading:
             "/api/sessions/{session_id:(?s:.*)}": self.show_session,
             "/api/totals": self.show_totals,
             "/api/news": self.show_news,
+            "/api/filter": self.check_filter,
             "/api/facets": self.count_facets,
             "/api/series": self.count_series,
             "/api/stats": self.show_stats,
@@ -135,6 +136,17 @@ class Reading:
             **asdict(found.page, recurse=False),
         }
         return json_answer(answer)
+
+    async def check_filter(self, request: web.Request) -> web.Response:
+        """
+        Say what is wrong with the text of a filter, for those who are typing it.
+        """
+        values = read_query(request.query, {"filter": str})
+        try:
+            FILTERS["filter"](values.get("filter", ""))
+        except ValueError as exc:
+            return json_answer({"problem": str(exc)})
+        return json_answer({"problem": None})
 
     async def count_facets(self, request: web.Request) -> web.Response:
         """

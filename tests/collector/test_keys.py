@@ -324,6 +324,22 @@ VALUE = st.sampled_from(["*", "2s", "$1", "1k", "-.5", "9" * 400, "1e308", '"\0"
 TERM = st.builds("".join, st.tuples(KEY, OPERATOR, VALUE))
 
 
+@pytest.mark.parametrize(
+    ("text", "problem"), [("", False), ("model:gpt-4o -error", False), ("latency>soon", True)]
+)
+async def test_a_filter_can_be_checked_while_it_is_typed(text: str, problem: bool) -> None:
+    """
+    The answer says the same as that of a route that refuses it.
+    """
+    async with Collector() as collector:
+        checked = await get(collector, "filter", filter=text)
+        status, answer = await ask(collector, filter=text)
+
+    assert (checked["problem"] is not None) == problem == (status == 400)
+    if problem:
+        assert answer["message"] == f"query: filter: {checked['problem']}"
+
+
 @given(st.builds(" ".join, st.lists(TERM, max_size=20)) | st.text())
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_text_is_a_filter_or_is_refused(db: sqlite3.Connection, text: str) -> None:

@@ -14,7 +14,6 @@ import { isUnfinished } from "./query.js";
 const TYPED = 250; // milliseconds after the last letter
 const MAYBE_KEY = 1_000;
 const LONGEST = 2_000;
-const BEYOND = Number.MAX_SAFE_INTEGER; // no event has a higher id: nothing is searched
 
 /** Tells `help`. */
 export class Box extends EventTarget {
@@ -101,16 +100,16 @@ export class Box extends EventTarget {
     const filter = this.text;
     if (filter !== this.#address.get("filter")) {
       try {
-        if (filter) await readJson("/api/events", { filter, after: BEYOND, limit: 1 });
+        const { problem } = await readJson("/api/filter", { filter });
+        if (turn !== this.#turn) return;
+        if (problem !== null) {
+          this.#showProblem(problem);
+          return;
+        }
       } catch (error) {
         if (!(error instanceof ApiError)) throw error;
-        if (turn !== this.#turn) return;
-        if (error.status === 400) {
-          this.#showProblem(error.message);
-          return;
-        } // else it can't be asked now: it is applied once it can
+        if (turn !== this.#turn) return; // it can't be asked now: it is applied once it can
       }
-      if (turn !== this.#turn) return;
     }
     this.#showProblem("");
     this.#shown = filter;
@@ -119,7 +118,7 @@ export class Box extends EventTarget {
 
   /** Say what is wrong with the text; nothing with "". */
   #showProblem(message) {
-    this.problem.textContent = message.replace(/^query: (?:filter: )?/, "");
+    this.problem.textContent = message;
     this.problem.hidden = !message;
     if (message) this.#input.setAttribute("aria-invalid", "true");
     else this.#input.removeAttribute("aria-invalid");
