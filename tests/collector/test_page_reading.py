@@ -326,9 +326,10 @@ class TestSafety:
             "**x**\n\n" + "- " * 60 + "deepest",
             "|a" * 12_000 + "|\n" + "|-" * 12_000 + "|\n",
             "| a |\n|---|\n" + "| x |\n" * 8_000,
+            "```\n" * 10_000,
             "**x** " * 40_000,
         ],
-        ids=["quotes", "lists", "columns", "rows", "length"],
+        ids=["quotes", "lists", "columns", "rows", "code", "length"],
     )
     async def test_what_is_too_much_is_text(
         self, page: Browser, collector: Collector, text: str

@@ -14,7 +14,10 @@ import { readAddress } from "./shapes/media.js";
 
 export const LONGEST = 50_000; // the worst text of this length is read within half a second
 const MOST_TOKENS = 15_000;
+const PARTS_OF_CODE = 8; // a block of code has a button, and more
 const DEEPEST = 32; // the library drops what is deeper
+const ROW = 60; // characters that fit into one, more or less
+const LINE = 20; // pixels
 
 const parser = new MarkdownIt({
   html: false,
@@ -36,6 +39,8 @@ export function makeMarkdown(text) {
   if (isPlain(tokens) || isTooMuch(tokens)) return null;
   const body = make("div", { class: "markdown" });
   fill(body, tokens);
+  // It is laid out when it comes near; until then its height is a guess.
+  body.style.containIntrinsicBlockSize = `auto ${Math.ceil(text.length / ROW) * LINE}px`;
   return body;
 }
 
@@ -50,9 +55,9 @@ function isPlain(tokens) {
 
 function isTooMuch(tokens) {
   let count = tokens.length;
-  for (const { level, children } of tokens) {
+  for (const { type, level, children } of tokens) {
     if (level >= DEEPEST - 1) return true;
-    count += children?.length ?? 0;
+    count += type === "fence" || type === "code_block" ? PARTS_OF_CODE : (children?.length ?? 0);
   }
   return count > MOST_TOKENS;
 }

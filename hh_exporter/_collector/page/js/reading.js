@@ -12,7 +12,7 @@ import { recall, remember } from "./memory.js";
 import { makeText } from "./slices.js";
 import { makeJsonData } from "./values.js";
 
-const AT_ONCE = 300_000; // characters
+const AT_ONCE = 200_000; // characters
 const WAYS = [
   ["rendered", "Rendered"],
   ["text", "Text"],
