@@ -184,6 +184,12 @@ class Browser:
         """
         return await self._do(self._driver.execute_script, script, *arguments)
 
+    async def run_async(self, script: str, *arguments: object) -> Any:
+        """
+        Run it likewise, and return what it gives to its last argument, a function.
+        """
+        return await self._do(self._driver.execute_async_script, script, *arguments)
+
     async def until(self, script: str, *arguments: object) -> Any:
         """
         Run it until it returns something true, and return that.
@@ -274,7 +280,7 @@ class Browser:
         """
         await self.run("document.getAnimations().forEach((animation) => animation.cancel())")
         await self.run(_axe())
-        found = await self._do(self._driver.execute_async_script, _CHECK, _WCAG)
+        found = await self.run_async(_CHECK, _WCAG)
         return [
             f"{rule['id']}: {', '.join(node['target'])}: {check['message']}"
             for rule in found
