@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from attrs import evolve, frozen
 
 from hh_exporter._collector.filters import Filter, Sql
-from hh_exporter._collector.lists import count, last_event, last_session, select
+from hh_exporter._collector.lists import CALLS, count, last_event, last_session, select
 from hh_exporter._collector.search import choose
 
 if TYPE_CHECKING:
@@ -31,13 +31,12 @@ _TOP_VALUES: Final = 100
 _RECENT_ROWS: Final = 100_000
 _REST: Final = "other"
 
-_PARTS: Final = "FILTER (WHERE type <> 'session')"  # which has the sums of its events
 _FAILED: Final = "nullif(error, 'cancelled')"
 _SUMS: Final = {
     "count": "count(*)",
     "errors": f"count({_FAILED})",
-    **{name: f"CAST(total({name}) {_PARTS} AS INTEGER)" for name in ("tokens_in", "tokens_out")},
-    "cost": f"total(cost) {_PARTS}",
+    **{name: f"CAST(total({name}) {CALLS} AS INTEGER)" for name in ("tokens_in", "tokens_out")},
+    "cost": f"total(cost) {CALLS}",
 }
 _PERCENTILES: Final = {"p50": 50, "p95": 95}
 _ENDS: Final = {"oldest": "min(time)", "newest": "max(time)"}

@@ -2,7 +2,7 @@
 Sessions as rows: what their events come to, in any order.
 
 A session is listed if one of its events is asked for, and its figures are of all its
-events. Those of an event of type `session` are sums of the others, and don't count.
+events, but for those that add up others (see `lists.CALLS`).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import evolve, frozen
 
 from hh_exporter._collector.filters import EVERYTHING, Filter, Sql
+from hh_exporter._collector.lists import CALLS, STEPS
 from hh_exporter._collector.ranking import Mark, Order, pick
 from hh_exporter._collector.search import choose
 
@@ -24,15 +25,14 @@ SESSION_KEYS: Final = ("name", "user", "events", "tokens", "cost", "errors", "du
 """What sessions can be ordered by."""
 NEWEST_FIRST: Final = Order("last", is_descending=True)
 
-_PARTS: Final = "FILTER (WHERE type <> 'session')"
 _TOKENS: Final = "coalesce(tokens_in + tokens_out, tokens_in, tokens_out)"
 _FIGURES: Final = f"""
     SELECT session_id AS short_id, count(*) AS events, min(user) AS user,
-        CASE WHEN count({_TOKENS}) {_PARTS} THEN CAST(total({_TOKENS}) {_PARTS} AS INTEGER) END
+        CASE WHEN count({_TOKENS}) {CALLS} THEN CAST(total({_TOKENS}) {CALLS} AS INTEGER) END
             AS tokens,
-        CASE WHEN count(cost) {_PARTS} THEN total(cost) {_PARTS} END AS cost,
+        CASE WHEN count(cost) {CALLS} THEN total(cost) {CALLS} END AS cost,
         count(nullif(error, 'cancelled')) AS errors,
-        max(start + coalesce(duration, 0)) {_PARTS} - min(start) {_PARTS} AS duration,
+        max(start + coalesce(duration, 0)) {STEPS} - min(start) {STEPS} AS duration,
         min(start) AS start, max(time) AS last
     FROM events WHERE {{}} GROUP BY session_id
 """  # noqa: S608 - all ours

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = [
+    "CALLS",
+    "STEPS",
     "WITH_TEXTS",
     "Page",
     "SessionView",
@@ -46,6 +48,14 @@ __all__ = [
 
 Shown: TypeAlias = dict[str, Any]
 """The summary of a stored event, as JSON."""
+
+STEPS: Final = "FILTER (WHERE type <> 'session')"
+"""Of which events the time counts: a session's is that of all its events."""
+CALLS: Final = "FILTER (WHERE type NOT IN ('session', 'chain'))"
+"""
+Of which events tokens and cost count: tracers add up, in a chain such as the run of an
+agent, what the calls in it used.
+"""
 
 WITH_TEXTS: Final = "events CROSS JOIN texts USING (id)"  # in this order
 

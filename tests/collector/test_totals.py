@@ -134,17 +134,21 @@ class TestTotals:
 
         assert (await get(collector, "totals", **query))["events"] == events
 
-    async def test_the_sums_of_a_session_do_not_count_twice(self, collector: Collector) -> None:
+    async def test_sums_of_others_do_not_count_twice(self, collector: Collector) -> None:
         """
-        It counts as an event, as in charts.
+        A session and a chain are events, but what they used is what the calls in them used.
         """
-        await send(collector, model_event(cost=1, duration=5))
-        session = v1_event(event_type="session", metadata={"cost": 1}, duration=50)
-        assert (await post(collector, V1_ONE, session))[0] == 200
+        used = {"cost": 1, "prompt_tokens": 3}
+        await send(collector, model_event(cost=1, duration=5, usage={"prompt_tokens": 3}))
+        for kind, duration in (("session", 50), ("chain", 7)):
+            outer = v1_event(event_type=kind, metadata=used, duration=duration)
+            assert (await post(collector, V1_ONE, outer))[0] == 200
+        await send(collector, model_event(event_type="tool", cost=0.5, duration=6, usage={}))
 
         answer = await get(collector, "totals")
 
-        assert (answer["events"], answer["cost"], answer["p95"]) == (2, 1, 5)
+        assert (answer["events"], answer["cost"], answer["tokens_in"]) == (4, 1.5, 3)
+        assert answer["p95"] == 7
 
     async def test_the_largest_numbers_add_up(self, collector: Collector) -> None:
         """
