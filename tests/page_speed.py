@@ -3,7 +3,9 @@ How fast the collector's page is when there is much to show: `python -m tests.pa
 
 Collectors with 1,500 and with 50,000 events take turns at the same questions, asked by
 one Chromium; the page reads its own clock, and what counts is the ratio within a round.
-Events are the recorded ones where they are at hand, else made ones of their sizes.
+Events are the recorded ones where they are at hand, else made ones of their sizes. Then
+events of 2 MB or more are read: what each click on "Show more" costs, and how fast the tab Raw
+JSON opens.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import orjson
 
 from benchmarks._rounds import compare, interleave
 from benchmarks._workload import find_events
+from hh_exporter import Exporter, ModelEvent
 from hh_exporter._collector import Collector
 from hh_exporter._collector.rows import EventRow
 from hh_exporter._collector.store import Store
@@ -48,6 +51,17 @@ QUESTIONS: Final = {
 AT_MOST: Final = {OPENS: 1.5}
 OTHERWISE_AT_MOST: Final = 3.0
 
+LONG: Final = {
+    "words": "word " * 400_000,
+    "no line ends": "x" * 2_000_000,
+    "lines": "some words in a line\n" * 95_000,
+    "right to left": "שלום עולם " * 200_000,
+    "no spaces": "漢字" * 800_000,
+}
+CLICKS: Final = 25
+RAW_AT_MOST: Final = 200.0
+"""Milliseconds."""
+
 _FROM_START = """
 const done = arguments[0];
 const look = () => {
@@ -74,6 +88,24 @@ const look = () => {
 requestAnimationFrame(look);
 """
 """Milliseconds from a change of the address to the frame after its first row."""
+_CLICKS = """
+const text = document.querySelector(".message .text");
+const isMore = (button) => button.textContent.startsWith("Show more");
+return Array.from({ length: arguments[0] }, () => {
+  const start = performance.now();
+  [...text.querySelectorAll(".more")].find(isMore).click();
+  text.getBoundingClientRect();
+  return performance.now() - start;
+});
+"""
+"""Milliseconds of each click, with the layout that it needs."""
+_RAW = """
+const done = arguments[0];
+const start = performance.now();
+document.getElementById("tab-raw").click();
+requestAnimationFrame(() => setTimeout(() => done(performance.now() - start)));
+"""
+"""Milliseconds from a click on the tab to the end of the next frame."""
 
 
 async def fill(path: Path, count: int) -> None:
@@ -126,6 +158,29 @@ def report(few: Sequence[dict[str, float]], many: Sequence[dict[str, float]]) ->
     return is_met
 
 
+async def read_long(browser: Browser) -> bool:
+    """
+    Measure and print what reading long events costs, and say whether that is in bounds.
+    """
+    is_met = True
+    async with Collector() as collector, Exporter(base_url=collector.url) as exporter:
+        for name, text in LONG.items():
+            exporter.push(ModelEvent(model="m", messages=[{"role": "user", "content": text}]))
+            assert (await exporter.flush()).delivered == 1
+            await browser.open("about:blank")
+            await browser.open(collector.url)
+            await browser.click('[aria-rowindex="2"]')
+            await browser.find(".message .text .more")
+            clicks = await browser.run(_CLICKS, CLICKS)
+            raw = await browser.run_async(_RAW)
+            ratio = clicks[-1] / clicks[0]
+            is_met = is_met and ratio <= OTHERWISE_AT_MOST and raw <= RAW_AT_MOST
+            size = f"{len(text.encode()) / 1e6:.1f} MB, {name}"
+            said = f"click {CLICKS} ÷ click 1: {ratio:.2f}, median {median(clicks):.1f} ms"
+            print(f"{size:22} {said}; raw JSON {raw:.0f} ms")
+    return is_met
+
+
 async def main() -> bool:
     found = find_chromium()
     if found is None:
@@ -140,7 +195,8 @@ async def main() -> bool:
             collector = await stack.enter_async_context(Collector(db=path))
             variants[str(count)] = partial(measure, browser, collector.url)
         figures = await interleave(variants, rounds=ROUNDS, warm_up=WARM_UP)
-        return report(*figures.values())
+        is_met = report(*figures.values())
+        return await read_long(browser) and is_met
 
 
 if __name__ == "__main__":
