@@ -191,6 +191,7 @@ async def test_no_line_harms_another(dialect: str, tmp_path: Path) -> None:
     assert summary == {
         "read": len(lines),
         "invalid": len(NO_EVENTS),
+        "skipped": 0,
         "pushed": len(lines) - len(NO_EVENTS),
         "delivered": len(stored),
         "relayed": 0,
