@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["IMAGE", "PNG", "read_conversation"]
 
 _READ = """
-return import("/page/js/shapes.js").then(({ readEvent }) => readEvent(arguments[0]));
+return import("/page/js/shapes/event.js").then(({ readEvent }) => readEvent(arguments[0]));
 """
 PNG = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmM"

@@ -365,7 +365,7 @@ class TestRange:
         At now while events come, else at the newest, with at least five minutes in sight.
         """
         script = (
-            "const times = arguments; return import('/page/js/range.js')"
+            "const times = arguments; return import('/page/js/ask/range.js')"
             ".then(({ stretchOf }) => stretchOf(...times))"
         )
         times = [None if time is None else time * 1000 for time in (oldest, newest, now)]

@@ -81,7 +81,7 @@ class TestMarks:
             return repeated;
         }})"""
 
-        assert await page.run(script, "axis") == []
+        assert await page.run(script, "charts/axis") == []
 
     async def test_a_long_day_has_dates(self, page: Browser) -> None:
         """
@@ -90,8 +90,8 @@ class TestMarks:
         await page.live_in("UTC")
         script = f"{IMPORT} found.timeMarks(arguments[1].map((h) => h * 3600000), 12 * 3600000))"
 
-        assert await page.run(script, "axis", [0, 12]) == ["00:00", "12:00"]
-        assert await page.run(script, "axis", [12, 24, 36]) == [
+        assert await page.run(script, "charts/axis", [0, 12]) == ["00:00", "12:00"]
+        assert await page.run(script, "charts/axis", [12, 24, 36]) == [
             "Jan 1 12:00",
             "Jan 2 00:00",
             "Jan 2 12:00",
@@ -101,7 +101,7 @@ class TestMarks:
         """
         Each chart writes the multiples of every step apart, and so that they read back.
         """
-        script = f"""{IMPORT} import("/page/js/axis.js").then((axis) => {{
+        script = f"""{IMPORT} import("/page/js/charts/axis.js").then((axis) => {{
             const {{ VALUE_STEPS, WHOLE_STEPS, exact }} = axis;
             const wrong = [];
             for (const chart of found.CHARTS) {{
@@ -117,13 +117,13 @@ class TestMarks:
             return wrong;
         }}))"""
 
-        assert await page.run(script, "series") == []
+        assert await page.run(script, "charts/series") == []
 
     async def test_powers_of_ten_are_few(self, page: Browser) -> None:
         """
         A logarithmic axis has at most five marks, all apart.
         """
-        script = f"""{IMPORT} import("/page/js/series.js").then(({{ CHARTS }}) => {{
+        script = f"""{IMPORT} import("/page/js/charts/series.js").then(({{ CHARTS }}) => {{
             const write = CHARTS.find(({{ isLogarithmic }}) => isLogarithmic).mark;
             const wrong = [];
             for (let from = -1; from < 12; from += 1) for (let to = from + 1; to < 13; to += 1) {{
@@ -133,7 +133,7 @@ class TestMarks:
             return wrong;
         }}))"""
 
-        assert await page.run(script, "axis") == []
+        assert await page.run(script, "charts/axis") == []
 
 
 class TestCharts:
@@ -195,7 +195,7 @@ class TestCharts:
         Few events in a long time are not none.
         """
         script = (
-            "return import('/page/js/series.js').then(({ CHARTS }) =>"
+            "return import('/page/js/charts/series.js').then(({ CHARTS }) =>"
             " CHARTS.find(({ key }) => key === 'events').format(arguments[0]))"
         )
         assert await page.run(script, per_second) == shown

@@ -43,7 +43,7 @@ return box.height > 0 && box.top >= bar.bottom && box.bottom <= frame.bottom;
 """
 MATCHES = """
 const [words, text] = arguments;
-return import("/page/js/pattern.js")
+return import("/page/js/event/pattern.js")
   .then(({patternOf}) => [...text.matchAll(patternOf(words))].map(([found]) => found));
 """
 

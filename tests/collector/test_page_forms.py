@@ -231,6 +231,7 @@ async def test_any_value_is_read(page: Browser, value: object) -> None:
     ]
 
     script = """
-    return import("/page/js/shapes.js").then(({ readEvent }) => arguments[0].map(readEvent).length);
+    return import("/page/js/shapes/event.js")
+      .then(({ readEvent }) => arguments[0].map(readEvent).length);
     """
     assert await page.run(script, events) == len(events)

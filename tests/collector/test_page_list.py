@@ -95,7 +95,7 @@ class TestRow:
 
         await page.find(".row")
         expected = (
-            "return (await import('/page/js/format.js')).shortTime(1_700_000_000_000)"
+            "return (await import('/page/js/common/format.js')).shortTime(1_700_000_000_000)"
             " === document.querySelector('.row .cell-time').textContent"
         )
         assert await page.run(f"return (async () => {{{expected}}})()")
@@ -139,7 +139,7 @@ class TestRow:
         await page.find(".row")
         script = """
             return (async () => {
-              const { fillRow, makeRow } = await import("/page/js/columns.js");
+              const { fillRow, makeRow } = await import("/page/js/lists/columns.js");
               const [summary] = (await (await fetch("/api/events")).json()).events;
               const row = makeRow();
               fillRow(row, { ...summary, type: "toString" }, "");
@@ -219,8 +219,8 @@ class TestEnd:
         """
         script = """
             return (async () => {
-              const { Feed } = await import("/page/js/feed.js");
-              const { MOST_ROWS } = await import("/page/js/rows.js");
+              const { Feed } = await import("/page/js/lists/feed.js");
+              const { MOST_ROWS } = await import("/page/js/lists/rows.js");
               const feed = new Feed();
               const ids = Array.from({ length: MOST_ROWS }, (_, n) => ({ id: MOST_ROWS - n }));
               feed.rows.addOlder(ids);
@@ -243,7 +243,7 @@ class TestEnd:
         """
         script = """
             return (async () => {
-              const { Feed } = await import("/page/js/feed.js");
+              const { Feed } = await import("/page/js/lists/feed.js");
               const feed = new Feed();
               feed.rows.addOlder([{ id: 1 }]);
               feed.isComplete = true;
@@ -261,8 +261,8 @@ class TestEnd:
         await page.find(".row")
         script = """
             return (async () => {
-              const { List } = await import("/page/js/list.js");
-              const { Rows } = await import("/page/js/rows.js");
+              const { List } = await import("/page/js/lists/list.js");
+              const { Rows } = await import("/page/js/lists/rows.js");
               const section = document.getElementById("list");
               const { events } = await (await fetch("/api/events")).json();
               const rows = new Rows();

@@ -312,7 +312,7 @@ class TestJson:
         """
         At the top only, exactly as it was sent.
         """
-        assert await page.run(CALL, "tokens", "memberText", text, "event") == found
+        assert await page.run(CALL, "content/tokens", "memberText", text, "event") == found
 
     @pytest.mark.parametrize(
         ("text", "shown"),
@@ -332,9 +332,9 @@ class TestJson:
         """
         What is copied is what is seen.
         """
-        assert await page.run(CALL, "tokens", "indented", text) == shown
+        assert await page.run(CALL, "content/tokens", "indented", text) == shown
         script = (
-            "return import('/page/js/json.js')"
+            "return import('/page/js/content/json.js')"
             ".then(({makeJsonText}) => makeJsonText(arguments[0]).textContent)"
         )
         assert await page.run(script, text) == f"{shown}\n"

@@ -111,7 +111,7 @@ async def test_a_range_that_moves_on_leaves_rows_behind(
     await send(collector, "a", "b")
     script = """
         return (async () => {
-          const { Feed } = await import("/page/js/feed.js");
+          const { Feed } = await import("/page/js/lists/feed.js");
           const feed = new Feed();
           let since = 0;
           const sizes = [];

@@ -31,7 +31,7 @@ async def collector() -> AsyncIterator[Collector]:
 
 
 async def call(page: Browser, name: str, *arguments: object) -> Any:
-    return await page.run(CALL, "query", name, *arguments)
+    return await page.run(CALL, "ask/query", name, *arguments)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ async def test_each_key_is_offered(page: Browser) -> None:
     The page completes the keys that the collector knows, and no others.
     """
     offered = await page.run(
-        "return import('/page/js/completions.js')"
+        "return import('/page/js/ask/completions.js')"
         ".then(({ completionsOf }) => completionsOf('', 0, {}).map(({ insert }) => insert.trim()))"
     )
 
@@ -174,7 +174,7 @@ async def test_what_is_typed_is_completed(
         "names": [{"value": "two words", "count": 1}],
     }
     script = (
-        "const given = arguments; return import('/page/js/completions.js')"
+        "const given = arguments; return import('/page/js/ask/completions.js')"
         ".then(({ completionsOf }) => completionsOf(...given).map(({ insert }) => insert))"
     )
 

@@ -56,7 +56,7 @@ return [...document.querySelector(arguments[0]).children].map(outline);
 """
 """Elements as `name(content)`."""
 MADE = """
-return import("/page/js/markdown.js").then(({ makeMarkdown }) => {
+return import("/page/js/content/markdown.js").then(({ makeMarkdown }) => {
   const made = makeMarkdown(arguments[0]);
   return made && made.textContent;
 });

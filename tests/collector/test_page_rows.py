@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 
 MODULE = """
-const { Rows, MOST_ROWS } = await import("/page/js/rows.js");
+const { Rows, MOST_ROWS } = await import("/page/js/lists/rows.js");
 const rows = new Rows();
 const row = (id) => ({ id, time: id });
 const ids = (from, to) => Array.from({ length: to - from }, (_, n) => row(from + n));

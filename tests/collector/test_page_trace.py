@@ -24,12 +24,12 @@ SESSION = "caf77ace-3417-4da4-944d-f4a0688f3c23"
 BEGIN = 1_796_037_000_000
 ENTER, TAB = "\ue007", "\ue004"
 SUMS = """
-return import("/page/js/branches.js").then(({ growTree, nodesOf }) =>
+return import("/page/js/trace/branches.js").then(({ growTree, nodesOf }) =>
   Object.fromEntries(nodesOf(growTree(arguments[0])).map(({ event, sum }) => [
     event.id, [sum.events, sum.errors, sum.tokens_in, sum.cost]])))
 """
 LANES = """
-return import("/page/js/branches.js").then(({ growTree, nodesOf }) =>
+return import("/page/js/trace/branches.js").then(({ growTree, nodesOf }) =>
   nodesOf(growTree(arguments[0]))
     .map(({ event, part, lane, group }) => [event.event_id, part, lane, group?.lanes ?? null]))
 """

@@ -57,7 +57,7 @@ TOO_WIDE = (
     "return document.documentElement.scrollWidth > innerWidth || e.scrollWidth > e.clientWidth"
 )
 GROWN = """
-return import("/page/js/branches.js").then(({ growTree, unfold }) =>
+return import("/page/js/trace/branches.js").then(({ growTree, unfold }) =>
   unfold(growTree(arguments[0]), new Set())
     .map(({ node, level }) => `${"  ".repeat(level - 1)}${node.event.event_id}`))
 """

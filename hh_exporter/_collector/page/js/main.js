@@ -4,26 +4,26 @@
  * What is looked at is in the address: parts ask it to change, and all follow it.
  */
 
-import { Address, FILTERS } from "./address.js";
-import { ApiError, onKeyNeeded, readJson } from "./api.js";
-import { Charts } from "./charts.js";
-import { toast } from "./clipboard.js";
-import { Detail } from "./detail.js";
-import { byId, oncePerFrame } from "./dom.js";
-import { makeNoMatch, makeWelcome } from "./empty.js";
-import { Feed } from "./feed.js";
-import { Filters } from "./filters.js";
-import { bytes, whole } from "./format.js";
-import { listenForKeys, showHelp } from "./keyboard.js";
-import { List } from "./list.js";
-import { askForKey } from "./login.js";
-import { recall, remember } from "./memory.js";
-import { withValue, wordsOf } from "./query.js";
-import { Roster } from "./roster.js";
-import { rootOf, Sessions } from "./sessions.js";
-import { isWay } from "./sorting.js";
-import { followTheme } from "./theme.js";
-import { Totals } from "./totals.js";
+import { Address, FILTERS } from "./ask/address.js";
+import { Filters } from "./ask/filters.js";
+import { withValue, wordsOf } from "./ask/query.js";
+import { Totals } from "./ask/totals.js";
+import { Charts } from "./charts/charts.js";
+import { ApiError, onKeyNeeded, readJson } from "./common/api.js";
+import { toast } from "./common/clipboard.js";
+import { byId, oncePerFrame } from "./common/dom.js";
+import { bytes, whole } from "./common/format.js";
+import { listenForKeys, showHelp } from "./common/keyboard.js";
+import { askForKey } from "./common/login.js";
+import { recall, remember } from "./common/memory.js";
+import { followTheme } from "./common/theme.js";
+import { Detail } from "./event/detail.js";
+import { makeNoMatch, makeWelcome } from "./lists/empty.js";
+import { Feed } from "./lists/feed.js";
+import { List } from "./lists/list.js";
+import { Roster } from "./lists/roster.js";
+import { rootOf, Sessions } from "./lists/sessions.js";
+import { isWay } from "./lists/sorting.js";
 
 const STATS_EVERY = 3_000;
 const STATES = { connecting: "Connecting", live: "Live", broken: "Reconnecting" };
