@@ -66,6 +66,7 @@ async def test_a_filter_is_split_into_terms(
         ('Parcel "not here" model:gpt -lost -"no way" error', ["Parcel", "not here"]),
         ('"error" -error', ["error"]),
         ('- ""', ["-"]),
+        ('parc* *el* "a*" **', ["parc", "el", "a*"]),
     ],
 )
 async def test_words_are_what_is_searched(page: Browser, text: str, words: list[str]) -> None:

@@ -35,11 +35,12 @@ export function termsOf(text) {
   return terms;
 }
 
-/** The words and phrases that an event's text must have. */
+/** The words and phrases that an event's text must have; stars around a word mean nothing. */
 export function wordsOf(text) {
   return termsOf(text)
-    .filter((term) => !term.key && !term.isNegated && !isFailed(term) && term.value)
-    .map(({ value }) => value);
+    .filter((term) => !term.key && !term.isNegated && !isFailed(term))
+    .map(({ value, isQuoted }) => (isQuoted ? value : value.replace(/^\*+|\*+$/g, "")))
+    .filter(Boolean);
 }
 
 /** The value that `key` must have, "" if the filter does not ask for one. */
