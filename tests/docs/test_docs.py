@@ -73,7 +73,7 @@ RUN_HERE = {
 }
 NO_EXAMPLES = {
     *("api", "benchmarks", "changelog", "cli"),
-    *("collector", "dialects", "extending", "index"),
+    *("collector", "collector-api", "dialects", "extending", "index", "page"),
 }
 OTHERS = {
     "architecture",

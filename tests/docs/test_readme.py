@@ -102,6 +102,6 @@ def test_readme_links_each_page() -> None:
     """
     Every page of docs/ can be found from README.
     """
-    linked = set(re.findall(r"\(docs/(\w+)\.md\)", README))
+    linked = set(re.findall(r"\(docs/([\w-]+)\.md\)", README))
 
     assert linked == PAGES.keys() - {"index", "changelog"}

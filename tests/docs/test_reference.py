@@ -143,7 +143,7 @@ def test_each_route_is_listed() -> None:
     """
     The table has each route of the collector, and no other.
     """
-    listed = set(re.findall(r"`(GET|POST|PUT|DELETE) (/\S+)`", section("collector", "HTTP API")))
+    listed = set(re.findall(r"`(GET|POST|PUT|DELETE) (/\S+)`", PAGES["collector-api"]))
 
     assert listed == routes()
 
@@ -152,7 +152,7 @@ def test_each_filter_is_listed() -> None:
     """
     The table has each filter, and no other.
     """
-    table = section("collector", "HTTP API").split("| filter | matches |")[1]
+    table = PAGES["collector-api"].split("| filter | matches |")[1].split("\n\n")[0]
     rows = re.findall(r"^\| (`.*?`) \|", table, re.MULTILINE)
 
     assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == FILTERS.keys()
@@ -162,7 +162,7 @@ def test_each_key_of_the_filter_language_is_listed() -> None:
     """
     The table has each key, and no other, in terms that are read.
     """
-    table = section("collector", "Filter language")
+    table = section("page", "Filter language")
     rows = re.findall(r"^\| (`.*?`) \|", table, re.MULTILINE)
     written = [example for row in rows for example in re.findall(r"`(.*?)`", row)]
     paths = re.findall(r"`(\w+)\.…`", table)
@@ -187,7 +187,6 @@ def test_the_limits_of_the_collector_are_the_codes() -> None:
         f"| hanging requests | {MAX_HANGING} |",
         f"| {_EXAMINED_ROWS:,} rows or {_EXAMINED_BYTES // 2**20} MiB of text |",
         f"| text searched for a sum, a chart or a sorted list | {_SEARCHED_BYTES // 2**20} MiB |",
-        f"`limit` ({_DEFAULT_EVENTS}; at most {_MAX_EVENTS:,})",
         f"no response, for up to {_MAX_HANG / 60:g} minutes",
         f"| events stored | {Collector().max_events:,}, ",
         f" {(Collector().max_bytes or 0) // 2**30} GB, `--max-bytes`; ",
@@ -196,13 +195,15 @@ def test_the_limits_of_the_collector_are_the_codes() -> None:
         f"holds less than {_QUICK_BYTES // 2**20} MB",
     ):
         assert said in PAGES["collector"], said
+    assert f"`limit` ({_DEFAULT_EVENTS}; at most {_MAX_EVENTS:,})" in PAGES["collector-api"]
 
 
 async def test_the_requests_of_the_page_are_answered() -> None:
     """
     Each example of curl is, and faults are set as they are sent.
     """
-    lines = "".join(examples(PAGES["collector"], "sh")).replace("\\\n", "").splitlines()
+    blocks = [*examples(PAGES["collector"], "sh"), *examples(PAGES["collector-api"], "sh")]
+    lines = "".join(blocks).replace("\\\n", "").splitlines()
     calls = [shlex.split(line) for line in lines if line.startswith("curl ")]
     async with Collector() as collector, aiohttp.ClientSession() as client:
         for words in calls:
