@@ -1,9 +1,9 @@
 """
 The pictures of the collector's page in README and docs/: `python -m tests.screenshots`.
 
-They show what `hh-exporter demo` sends, told as an hour of work: a conversation of its
-sample, and the session of its agent, which comes last. Nothing else has a part in them
-but the clock.
+They show what `hh-exporter demo` sends, told as an hour of work: the slowest calls of a
+filter with one conversation, and the session of the agent, which comes last. Nothing else
+has a part in them but the clock.
 """
 
 from __future__ import annotations
@@ -23,14 +23,18 @@ from hh_exporter._cli._trace import agent_trace
 from hh_exporter._clock import SystemClock
 from hh_exporter._collector import Collector
 from tests.browser import Browser, find_chromium, started_browser
+from tests.collector_client import get
 
 DOCS = Path(__file__).parents[1] / "docs"
 SIZE = (1440, 900)
 HOUR = 3600.0
-VIEWS = {"light": "", "dark": "&by=model&tab=session"}
+VIEWS = {
+    "light": "&filter=model:claude* latency>1s&sort=-latency",
+    "dark": "&by=model&tab=session",
+}
 """What is shown beside the range and the event, by colour scheme."""
-BEHIND = {"light": 9, "dark": 2}
-"""How many events came after the one that is open: all of the agent, or after its reply."""
+OPEN = {"light": "code/review", "dark": "agent/reply"}
+"""The name of the event that is open, the latest of it."""
 LAST = 219
 """The last event of the sample to be sent: it answers in a chat with tools."""
 APART = 4_000
@@ -78,6 +82,14 @@ async def fill(collector: Collector, clock: PastClock) -> None:
             exporter.push(step)
 
 
+async def latest(collector: Collector, name: str) -> int:
+    """
+    Find the row of the latest event with that name.
+    """
+    found = await get(collector, "events", filter=f'name:"{name}"', limit=1)
+    return int(found["events"][0]["id"])
+
+
 async def take(browser: Browser, url: str, scheme: str, event: int) -> bytes:
     """
     Take a picture of the page with an event open.
@@ -121,7 +133,7 @@ async def main() -> None:
         await fill(collector, clock)
         with started_browser(*found) as browser:
             for scheme in VIEWS:
-                event = await collector.count() - BEHIND[scheme]
+                event = await latest(collector, OPEN[scheme])
                 picture = await take(browser, collector.url, scheme, event)
                 (DOCS / f"collector-{scheme}.png").write_bytes(squeezed(picture))
 

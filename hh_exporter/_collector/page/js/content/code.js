@@ -19,7 +19,7 @@ export function makeCode(text, language) {
     make(
       "figcaption",
       {},
-      make("bdi", { class: "language" }, name),
+      make("bdi", {}, name),
       makeCopyButton("Copy", () => text, { class: "quiet", "aria-label": "Copy the code" }),
     ),
     make(
