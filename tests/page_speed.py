@@ -25,8 +25,8 @@ from benchmarks._rounds import compare, interleave
 from benchmarks._workload import find_events
 from hh_exporter import Exporter, ModelEvent
 from hh_exporter._collector import Collector
-from hh_exporter._collector.rows import EventRow
-from hh_exporter._collector.store import Store
+from hh_exporter._collector.storage.rows import EventRow
+from hh_exporter._collector.storage.store import Store
 from tests.browser import Browser, find_chromium, started_browser
 
 if TYPE_CHECKING:

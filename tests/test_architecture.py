@@ -47,6 +47,16 @@ COLLECTOR = "_collector"
 """A program beside the exporter: no part of the exporter imports it, and it needs few of them."""
 COLLECTOR_USES = {"_clock", "_dialects", "_spans", "_values", "_version", "events", "exceptions"}
 COLLECTOR_USERS = {"_cli", "testing"}
+COLLECTOR_FLOORS: list[set[str]] = [
+    {"__init__"},
+    {"server"},
+    {"routes"},
+    {"clearing", "guard"},
+    {"ingest", "query"},
+    {"answers", "connections", "page"},
+    {"storage"},
+]
+"""As FLOORS, for the modules and folders of the collector."""
 
 OPEN = {"_cli", "_collector", "integrations"}
 """Folders that are programs or doors of their own: what they offer is not listed."""
@@ -124,6 +134,22 @@ def wrong_imports(root: Path) -> set[tuple[str, str]]:
         for other, _ in imports_of(path, tree, root)
         if not may_import(room, other)
     }
+
+
+def wrong_imports_of_collector(root: Path) -> set[tuple[str, str]]:
+    """
+    List imports within the collector that point up or aside.
+    """
+    floors = {part: n for n, parts in enumerate(COLLECTOR_FLOORS) for part in parts}
+    home = root / COLLECTOR
+    found = {
+        (part, other if other in floors else "__init__")
+        for part, path, tree in modules(home)
+        for room, name in imports_of(path, tree, root)
+        if room == COLLECTOR
+        for other in [name.partition(".")[0]]
+    }
+    return {(a, b) for a, b in found if a != b and floors[a] >= floors[b]}
 
 
 def wings(root: Path) -> list[str]:
@@ -209,8 +235,12 @@ def test_imports_point_down() -> None:
         ("_outcomes.py", "from hh_exporter._clock import Clock", ("_outcomes", "_clock")),
         ("_dialects/legacy.py", "from .._intake import Intake", ("_dialects", "_intake")),
         ("_exporter.py", "import hh_exporter._collector.server", ("_exporter", "_collector")),
-        ("_collector/store.py", "import hh_exporter._exporter", ("_collector", "_exporter")),
-        ("_collector/store.py", "import hh_exporter._records", ("_collector", "_records")),
+        (
+            "_collector/storage/store.py",
+            "import hh_exporter._exporter",
+            ("_collector", "_exporter"),
+        ),
+        ("_collector/storage/store.py", "import hh_exporter._records", ("_collector", "_records")),
     ],
     ids=lambda value: value if isinstance(value, str) and " " in value else "",
 )
@@ -223,6 +253,34 @@ def test_a_planted_import_is_found(
     plant(copy, module, line)
 
     assert wrong_imports(copy) == {wrong}
+
+
+def test_imports_within_the_collector_point_down() -> None:
+    """
+    Storage knows nothing of HTTP, and what clients send and what readers ask are apart.
+    """
+    assert wrong_imports_of_collector(PACKAGE) == set()
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "wrong"),
+    [
+        ("storage/store.py", "from hh_exporter._collector import answers", ("storage", "answers")),
+        ("storage/rows.py", "import hh_exporter._collector.query.news", ("storage", "query")),
+        ("ingest/runs.py", "from ..query.reading import Reading", ("ingest", "query")),
+        ("guard.py", "from hh_exporter._collector import Collector", ("guard", "__init__")),
+    ],
+    ids=lambda value: value if isinstance(value, str) and " " in value else "",
+)
+def test_a_planted_import_within_the_collector_is_found(
+    copy: Path, module: str, line: str, wrong: tuple[str, str]
+) -> None:
+    """
+    Whichever form it has, an import within the collector that points up or aside is seen.
+    """
+    plant(copy, f"{COLLECTOR}/{module}", line)
+
+    assert wrong_imports_of_collector(copy) == {wrong}
 
 
 @pytest.mark.parametrize("wing", wings(PACKAGE))

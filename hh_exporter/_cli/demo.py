@@ -28,7 +28,7 @@ from hh_exporter._cli._trace import agent_trace
 from hh_exporter._cli._waiting import caught_signals, repeated
 from hh_exporter._clock import SystemClock
 from hh_exporter._collector import Collector, StoredEvent
-from hh_exporter._collector.sessions import described_by
+from hh_exporter._collector.storage.sessions import described_by
 from hh_exporter._dialects.registry import DIALECTS
 from hh_exporter._exporter import Exporter
 from hh_exporter._outcomes import Stats

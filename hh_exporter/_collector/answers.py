@@ -1,7 +1,7 @@
 """
-What all answers have in common: JSON, also for errors, in the form that the API gives them.
+JSON responses, and errors in the form that the API uses.
 
-No exception of a handler leaves without an answer, unless half of one was sent already.
+Every exception of a handler becomes a response, unless part of one was already sent.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from aiohttp import web
 
-from hh_exporter._collector.store import UnwritableError
+from hh_exporter._collector.storage.store import UnwritableError
 
 if TYPE_CHECKING:
     from aiohttp.typedefs import Handler

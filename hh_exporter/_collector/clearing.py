@@ -1,5 +1,5 @@
 """
-DELETE /api/events: everything that is stored goes.
+DELETE /api/events: delete everything that is stored.
 
 It takes no filter: a parameter that would be ignored is an error, and nothing is deleted.
 """
@@ -12,10 +12,10 @@ from aiohttp import web
 from attrs import frozen
 
 from hh_exporter._collector.answers import json_answer
-from hh_exporter._collector.parameters import refuse
+from hh_exporter._collector.query.parameters import refuse
 
 if TYPE_CHECKING:
-    from hh_exporter._collector.store import Store
+    from hh_exporter._collector.storage.store import Store
 
 __all__ = ["Clearing"]
 

@@ -1,5 +1,5 @@
 """
-How many connections the collector has.
+The limit on open connections.
 
 There is always room for one more: the connection whose last request is the oldest
 is cut for it. So no client keeps others out by sending slowly, sending nothing, or

@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 from attrs import define, field
 
-from hh_exporter._collector.validation import LOGIN
+from hh_exporter._collector.ingest.validation import LOGIN
 
 if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
 
     from hh_exporter._clock import Clock
-    from hh_exporter._collector.bodies import Bodies
+    from hh_exporter._collector.ingest.bodies import Bodies
 
 __all__ = ["Guard"]
 

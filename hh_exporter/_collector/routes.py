@@ -10,25 +10,25 @@ from aiohttp import web
 from attrs import frozen
 
 from hh_exporter._collector.answers import errors_as_json
-from hh_exporter._collector.calls import Calls
 from hh_exporter._collector.clearing import Clearing
-from hh_exporter._collector.faults import FaultRoutes
-from hh_exporter._collector.ingestion import Ingestion
+from hh_exporter._collector.ingest.calls import Calls
+from hh_exporter._collector.ingest.faults import FaultRoutes
+from hh_exporter._collector.ingest.ingestion import Ingestion
+from hh_exporter._collector.ingest.runs import Runs
+from hh_exporter._collector.ingest.tracing import Tracing
+from hh_exporter._collector.ingest.updating import Updating
 from hh_exporter._collector.page import Page
-from hh_exporter._collector.reading import Reading
-from hh_exporter._collector.runs import Runs
-from hh_exporter._collector.tracing import Tracing
-from hh_exporter._collector.updating import Updating
+from hh_exporter._collector.query.reading import Reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hh_exporter._clock import Clock
-    from hh_exporter._collector.bodies import Bodies
     from hh_exporter._collector.connections import Connections
-    from hh_exporter._collector.faults import FaultInjector
     from hh_exporter._collector.guard import Guard
-    from hh_exporter._collector.store import Store
+    from hh_exporter._collector.ingest.bodies import Bodies
+    from hh_exporter._collector.ingest.faults import FaultInjector
+    from hh_exporter._collector.storage.store import Store
 
 __all__ = ["Routes"]
 

@@ -17,13 +17,13 @@ from aiohttp import web
 from attrs import define, field, frozen
 
 from hh_exporter._clock import Clock, SystemClock
-from hh_exporter._collector.bodies import Bodies
 from hh_exporter._collector.connections import Connections
-from hh_exporter._collector.faults import FaultInjector, Faults
 from hh_exporter._collector.guard import Guard
-from hh_exporter._collector.retention import Retention
+from hh_exporter._collector.ingest.bodies import Bodies
+from hh_exporter._collector.ingest.faults import FaultInjector, Faults
 from hh_exporter._collector.routes import Routes
-from hh_exporter._collector.store import Store
+from hh_exporter._collector.storage.retention import Retention
+from hh_exporter._collector.storage.store import Store
 from hh_exporter.exceptions import ExporterError
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from hh_exporter._cli._report import Report
 from hh_exporter._cli._sample import sample
 from hh_exporter._cli.demo import Comparison, Run, compare, demo, wire_forms
 from hh_exporter._collector import Collector, StoredEvent
-from hh_exporter._collector.store import SessionRow, Store
+from hh_exporter._collector.storage.store import SessionRow, Store
 from hh_exporter._dialects.registry import DIALECTS
 from tests.command import call, finish, run, started
 from tests.scripted_server import ScriptedServer

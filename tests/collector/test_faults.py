@@ -14,7 +14,7 @@ from aiohttp import ClientConnectionError, ClientOSError, ClientSession
 
 from hh_exporter import BatchLimits, Exporter, RetryPolicy
 from hh_exporter._collector import Collector, Faults
-from hh_exporter._collector.faults import MAX_HANGING
+from hh_exporter._collector.ingest.faults import MAX_HANGING
 from hh_exporter.exceptions import ConfigError
 from tests.collector_client import (
     EXPORT,

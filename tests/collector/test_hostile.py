@@ -18,7 +18,7 @@ import orjson
 import pytest
 
 from hh_exporter._collector import Collector
-from hh_exporter._collector.bodies import BODY_TIMEOUT
+from hh_exporter._collector.ingest.bodies import BODY_TIMEOUT
 from tests.collector_client import EXPORT, MANY, ONE, exported, model_event, post, refusal
 from tests.support import FakeClock, until
 
@@ -130,7 +130,7 @@ class TestBodies:
         """
         What has no room beside those that still arrive is 503, to be sent again; later it has.
         """
-        monkeypatch.setattr("hh_exporter._collector.bodies.MAX_ROOM", 100_000)
+        monkeypatch.setattr("hh_exporter._collector.ingest.bodies.MAX_ROOM", 100_000)
         body = orjson.dumps(ENTRY).ljust(60_000)
         async with connected(collector) as client:
             client.send(head(collector, f"POST {ONE} HTTP/1.1", "Content-Length: 60000"))
@@ -153,7 +153,7 @@ class TestBodies:
         """
         A small body that unpacks to more than there is room for is refused.
         """
-        monkeypatch.setattr("hh_exporter._collector.bodies.MAX_ROOM", 100_000)
+        monkeypatch.setattr("hh_exporter._collector.ingest.bodies.MAX_ROOM", 100_000)
         packed = gzip.compress(orjson.dumps(ENTRY).ljust(100_000))
 
         status, _ = await post(collector, ONE, packed, **{"Content-Encoding": "gzip"})

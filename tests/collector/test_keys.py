@@ -14,14 +14,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hh_exporter._collector import Collector
-from hh_exporter._collector.charts import Buckets, series
-from hh_exporter._collector.filters import Filter
-from hh_exporter._collector.keys import KEYS, ROOTS, read_asked
-from hh_exporter._collector.lists import page
-from hh_exporter._collector.matching import add_functions
-from hh_exporter._collector.query import QueryError, read_terms
-from hh_exporter._collector.rows import EventRow, insert
-from hh_exporter._collector.schema import claim, connect
+from hh_exporter._collector.query.charts import Buckets, series
+from hh_exporter._collector.query.keys import KEYS, ROOTS, read_asked
+from hh_exporter._collector.query.language import QueryError, read_terms
+from hh_exporter._collector.storage.filters import Filter
+from hh_exporter._collector.storage.lists import page
+from hh_exporter._collector.storage.matching import add_functions
+from hh_exporter._collector.storage.rows import EventRow, insert
+from hh_exporter._collector.storage.schema import claim, connect
 from tests.collector_client import MANY, V1_MANY, exported, get, model_event, post, v1_event
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hh_exporter._collector.matching import (
+from hh_exporter._collector.storage.matching import (
     PathTest,
     Pattern,
     WordTest,

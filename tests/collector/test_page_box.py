@@ -10,7 +10,7 @@ import pytest
 from aiohttp import ClientSession
 
 from hh_exporter._collector import Collector
-from hh_exporter._collector.store import EventRow, Store
+from hh_exporter._collector.storage.store import EventRow, Store
 from tests.collector_client import V1_ONE, post, push, v1_event
 from tests.support import PastClock, model_event
 

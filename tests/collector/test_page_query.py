@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hh_exporter._collector import Collector
-from hh_exporter._collector.keys import KEYS, ROOTS
+from hh_exporter._collector.query.keys import KEYS, ROOTS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

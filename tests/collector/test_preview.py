@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hh_exporter._collector.preview import Preview, preview
+from hh_exporter._collector.storage.preview import Preview, preview
 from tests.collector_client import model_event
 
 PARIS = "Paris."

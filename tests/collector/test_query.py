@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hh_exporter._collector.query import MAX_TERMS, QueryError, Term, read_terms
+from hh_exporter._collector.query.language import MAX_TERMS, QueryError, Term, read_terms
 
 FILTERS: list[tuple[str, list[tuple[str, str]]]] = [
     ("", []),

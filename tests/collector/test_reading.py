@@ -17,8 +17,8 @@ import pytest
 from aiohttp import ClientSession
 
 from hh_exporter._collector import Collector
-from hh_exporter._collector.store import EventRow, Store
-from hh_exporter._collector.summary import NARROW
+from hh_exporter._collector.storage.store import EventRow, Store
+from hh_exporter._collector.storage.summary import NARROW
 from hh_exporter._version import __version__
 from tests.collector_client import (
     MANY,

@@ -199,7 +199,7 @@ async def test_a_batch_has_a_bound(
     """
     More events than one answer could name the errors of are refused as a whole.
     """
-    monkeypatch.setattr("hh_exporter._collector.validation.MAX_EVENTS", 3)
+    monkeypatch.setattr("hh_exporter._collector.ingest.validation.MAX_EVENTS", 3)
 
     status, answer = await post(collector, path, {key: [event] * 4})
 

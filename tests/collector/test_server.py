@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from hh_exporter._clock import SystemClock
 from hh_exporter._collector import Collector
-from hh_exporter._collector.store import EventRow, Store
+from hh_exporter._collector.storage.store import EventRow, Store
 from hh_exporter.exceptions import ExporterError
 from tests.collector_client import (
     EXPORT,

@@ -14,8 +14,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hh_exporter._collector import Collector
-from hh_exporter._collector.ranking import Mark, read_mark
-from hh_exporter._collector.store import EventRow, Store
+from hh_exporter._collector.query.sorting import Mark, read_mark
+from hh_exporter._collector.storage.store import EventRow, Store
 from tests.collector_client import MANY, ONE, get, model_event, post
 
 if TYPE_CHECKING:

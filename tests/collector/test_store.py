@@ -17,13 +17,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hh_exporter._collector.charts import stats
-from hh_exporter._collector.lists import count, one_event
-from hh_exporter._collector.reader import TooMuchError
-from hh_exporter._collector.retention import Retention
-from hh_exporter._collector.schema import used_bytes
-from hh_exporter._collector.store import EventRow, SessionRow, Store
-from hh_exporter._collector.updates import UnknownEventError
+from hh_exporter._collector.query.charts import stats
+from hh_exporter._collector.storage.lists import count, one_event
+from hh_exporter._collector.storage.reader import TooMuchError
+from hh_exporter._collector.storage.retention import Retention
+from hh_exporter._collector.storage.schema import used_bytes
+from hh_exporter._collector.storage.store import EventRow, SessionRow, Store
+from hh_exporter._collector.storage.updates import UnknownEventError
 from hh_exporter.exceptions import ExporterError
 from tests.collector_client import ONE
 

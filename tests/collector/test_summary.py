@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hh_exporter._collector.store import EventRow, SessionRow, Store
-from hh_exporter._collector.summary import MAX_TEXT, Summary, short, summarize
+from hh_exporter._collector.storage.store import EventRow, SessionRow, Store
+from hh_exporter._collector.storage.summary import MAX_TEXT, Summary, short, summarize
 from tests.collector_client import ONE, model_event, v1_event
 
 USAGE = {"prompt_tokens": 3, "completion_tokens": 4}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hh_exporter._collector import Collector
-from hh_exporter._collector.store import EventRow, Store
+from hh_exporter._collector.storage.store import EventRow, Store
 from tests.collector_client import MANY, ONE, V1_ONE, get, model_event, post, v1_event
 from tests.support import EPOCH, FakeClock
 

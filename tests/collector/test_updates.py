@@ -15,7 +15,7 @@ import pytest
 from aiohttp import ClientSession
 
 from hh_exporter._collector import Collector
-from hh_exporter._collector.summary import short
+from hh_exporter._collector.storage.summary import short
 from tests.collector_client import (
     V1_ONE,
     exported,
@@ -244,7 +244,7 @@ async def test_an_event_does_not_grow_for_ever(
     """
     What would be larger than any event is refused; the event stays as it was.
     """
-    monkeypatch.setattr("hh_exporter._collector.updates._MAX_BYTES", 5000)
+    monkeypatch.setattr("hh_exporter._collector.storage.updates._MAX_BYTES", 5000)
     await post(collector, V1_ONE, v1_event(event_id="e"))
 
     assert (await put(collector, "e", {"metadata": {"a": "x" * 3000}}))[0] == 200

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from hh_exporter._collector.validation import (
+from hh_exporter._collector.ingest.validation import (
     EVENT,
     EVENT_BATCH_REQUEST,
     EVENT_REQUEST,

@@ -23,25 +23,25 @@ from benchmarks.__main__ import NAMES
 from hh_exporter import testing
 from hh_exporter._clock import SystemClock
 from hh_exporter._collector import Collector, Faults
-from hh_exporter._collector.bodies import (
+from hh_exporter._collector.connections import MAX_CONNECTIONS, Connections
+from hh_exporter._collector.guard import Guard
+from hh_exporter._collector.ingest.bodies import (
     BODY_TIMEOUT,
     MAX_BODY_BYTES,
     MAX_CONTAINERS,
     MAX_ROOM,
     Bodies,
 )
-from hh_exporter._collector.connections import MAX_CONNECTIONS, Connections
-from hh_exporter._collector.faults import _MAX_HANG, MAX_HANGING, FaultInjector
-from hh_exporter._collector.guard import Guard
-from hh_exporter._collector.keys import KEYS, ROOTS, read_asked
-from hh_exporter._collector.lists import _EXAMINED_BYTES, _EXAMINED_ROWS
-from hh_exporter._collector.parameters import _MAX_TEXT, FILTERS
-from hh_exporter._collector.query import MAX_TERMS, read_terms
-from hh_exporter._collector.reading import _DEFAULT_EVENTS, _MAX_EVENTS
+from hh_exporter._collector.ingest.faults import _MAX_HANG, MAX_HANGING, FaultInjector
+from hh_exporter._collector.query.keys import KEYS, ROOTS, read_asked
+from hh_exporter._collector.query.language import MAX_TERMS, read_terms
+from hh_exporter._collector.query.parameters import _MAX_TEXT, FILTERS
+from hh_exporter._collector.query.reading import _DEFAULT_EVENTS, _MAX_EVENTS
+from hh_exporter._collector.query.search import _SEARCHED_BYTES
+from hh_exporter._collector.query.stream import _MAX_STREAMS
 from hh_exporter._collector.routes import Routes
-from hh_exporter._collector.schema import _MAX_LOG_BYTES, _QUICK_BYTES, _SPARE_BYTES
-from hh_exporter._collector.search import _SEARCHED_BYTES
-from hh_exporter._collector.stream import _MAX_STREAMS
+from hh_exporter._collector.storage.lists import _EXAMINED_BYTES, _EXAMINED_ROWS
+from hh_exporter._collector.storage.schema import _MAX_LOG_BYTES, _QUICK_BYTES, _SPARE_BYTES
 from tests.docs.pages import DOCS, PAGES, ROOT, examples
 
 CLI_PAGE = runpy.run_path(str(DOCS / "cli_page.py"))
