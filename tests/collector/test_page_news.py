@@ -168,3 +168,28 @@ async def test_the_list_ends_where_its_range_does(page: Browser, collector: Coll
 
     await page.find("#no-match")
     await page.until("return !document.getElementById('count').textContent.includes('2 events')")
+
+
+async def test_an_answer_that_breaks_off_is_asked_for_again(
+    page: Browser, collector: Collector
+) -> None:
+    """
+    A connection may end after the answer's head: that is no end of the news.
+    """
+    await send(collector, "a")
+    await page.find(".row")
+    cut = """
+        const real = window.fetch;
+        window.fetch = async () => new Response(new ReadableStream({
+          start: (stream) => stream.error(new TypeError("network error")),
+        }));
+        window.mend = () => { window.fetch = real; };
+    """
+    await page.run(cut)
+    await page.find('.status[data-state="broken"]')
+
+    await page.run("window.mend()")
+    await page.find(LIVE)
+    await send(collector, "b")
+
+    await page.until(FIRST, "b")

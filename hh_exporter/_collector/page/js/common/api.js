@@ -31,19 +31,19 @@ export function route(path, parameters = {}) {
 
 /** Read a route's answer as data. */
 export async function readJson(path, parameters = {}, options = {}) {
-  return (await request(route(path, parameters), options)).json();
+  return JSON.parse(await request(route(path, parameters), options));
 }
 
 /** Read a route's answer as its text. */
 export async function readText(path, options = {}) {
-  return (await request(path, options)).text();
+  return request(path, options);
 }
 
 /** Send data with PUT, and read the answer. */
 export async function putJson(path, data, options = {}) {
   const headers = { "Content-Type": "application/json" };
   const body = JSON.stringify(data);
-  return (await request(path, { method: "PUT", body, headers, ...options })).json();
+  return JSON.parse(await request(path, { method: "PUT", body, headers, ...options }));
 }
 
 /** Exchange the key for a cookie; raises ApiError where it is wrong. */
@@ -60,7 +60,7 @@ export async function logIn(key) {
 async function request(address, options) {
   for (;;) {
     const response = await send(address, options);
-    if (response.ok) return response;
+    if (response.ok) return await whole(response);
     const failure = await problem(response);
     if (failure.status !== 401 || failure.code === FAULT) throw failure;
     await askForKey();
@@ -71,9 +71,21 @@ async function send(address, options) {
   try {
     return await fetch(address, { cache: "no-store", credentials: "same-origin", ...options });
   } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new ApiError(0, "the collector does not answer");
+    throw broken(error);
   }
+}
+
+/** Read the text of an answer, which may break off after its head. */
+async function whole(response) {
+  try {
+    return await response.text();
+  } catch (error) {
+    throw broken(error);
+  }
+}
+
+function broken(error) {
+  return error.name === "AbortError" ? error : new ApiError(0, "the collector does not answer");
 }
 
 async function problem(response) {
