@@ -338,3 +338,37 @@ async def test_bedrock_converse(page: Browser) -> None:
         'tool: !#t1 -> data {"saw": null}',
         "assistant: thought Hm., thought hidden, A cat.",
     ]
+
+
+async def test_roles_that_objects_have_as_members(page: Browser) -> None:
+    """
+    A role is a text, also if each object of JavaScript has a member of this name.
+    """
+    messages = await read(
+        page,
+        messages=[
+            {"role": "constructor", "content": "a"},
+            {"role": "__proto__", "content": "b"},
+            {"role": "toString", "content": "c"},
+        ],
+        response={"role": "assistant", "content": "d"},
+    )
+
+    assert messages == ["constructor: a", "__proto__: b", "toString: c", "assistant: d"]
+
+
+async def test_a_turn_of_very_many_parts(page: Browser) -> None:
+    """
+    An answer may have more parts than a call of a function takes arguments.
+    """
+    said = {"type": "message", "role": "assistant"}
+    script = """
+        const [said, done] = arguments;
+        import("/page/js/shapes/event.js").then(({ readEvent }) => {
+          const many = { ...said, content: new Array(500000).fill("a") };
+          const { answer } = readEvent({ outputs: { output: [{ ...said, content: "b" }, many] } });
+          done(answer.map(({ parts }) => parts.length));
+        }).catch((error) => done(String(error)));
+    """
+
+    assert await page.run_async(script, said) == [500001]

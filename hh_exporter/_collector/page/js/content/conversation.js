@@ -15,16 +15,16 @@ import { makeFold } from "./rests.js";
 import { appendItems, makeText } from "./slices.js";
 import { makeData, makeJsonData } from "./values.js";
 
-const PRETTY = {
-  system: "System",
-  developer: "Developer",
-  user: "User",
-  assistant: "Assistant",
-  model: "Assistant",
-  prompt: "Prompt",
-  tool: "Tool",
-  function: "Tool",
-};
+const PRETTY = new Map([
+  ["system", "System"],
+  ["developer", "Developer"],
+  ["user", "User"],
+  ["assistant", "Assistant"],
+  ["model", "Assistant"],
+  ["prompt", "Prompt"],
+  ["tool", "Tool"],
+  ["function", "Tool"],
+]);
 const MESSAGES = 60;
 
 /** Show what was asked, and the answer or the error. */
@@ -69,13 +69,13 @@ function makeMessage({ role, name, parts, isAnswer }) {
   const heading = make(
     "h3",
     {},
-    PRETTY[role] ?? make("bdi", {}, role),
+    PRETTY.get(role) ?? make("bdi", {}, role),
     name ? make("code", { dir: "auto" }, name) : null,
   );
   if (isAnswer) heading.append(make("span", { class: "mark" }, "response"));
   const message = make(
     "article",
-    { class: "message", "data-role": PRETTY[role] ?? "Other" },
+    { class: "message", "data-role": PRETTY.get(role) ?? "Other" },
     heading,
   );
   if (parts.length === 0) message.append(make("p", { class: "nothing" }, "Empty."));
@@ -120,7 +120,7 @@ function makeThought({ text, isHidden }) {
 function makeSources({ sources }) {
   const body = make("ol");
   const fold = makeFold({ class: "sources" }, `Sources (${whole(sources.length)})`, () =>
-    body.append(...sources.map(makeSource)),
+    appendItems(body, sources, makeSource, "source"),
   );
   fold.append(body);
   return fold;

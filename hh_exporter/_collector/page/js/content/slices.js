@@ -54,7 +54,7 @@ export function appendItems(parent, items, draw, noun, slice = FIRST_ITEMS) {
     const from = at;
     at = Math.min(items.length, until);
     const made = document.createDocumentFragment();
-    made.append(...items.slice(from, at).map((item, index) => draw(item, from + index)));
+    for (let next = from; next < at; next += 1) made.append(draw(items[next], next));
     return made;
   };
   parent.append(bring(slice));

@@ -11,7 +11,10 @@ import { asText, first, isEmpty, isObject, list, object, without } from "./value
 
 /** @typedef {{role: string, name: string, parts: import("./parts.js").Part[]}} Message */
 
-const ROLES = { human: "user", ai: "assistant", chatbot: "assistant", model: "assistant" };
+const ROLES = new Map([
+  ["human", "user"],
+  ...["ai", "chatbot", "model"].map((role) => [role, "assistant"]),
+]);
 const RESULT_ROLES = new Set(["tool", "function"]);
 const LANGCHAIN = new Set(["human", "ai", "system", "tool", "function"]);
 const ENVELOPE = ["role", "content", "parts", "type", "id", "status"];
@@ -24,7 +27,8 @@ export function readMessages(values) {
     const last = messages.at(-1);
     // Items are parts of one turn of the assistant.
     const isSameTurn = message.isItem && last?.isItem && message.role === "assistant";
-    if (isSameTurn && last.role === "assistant") last.parts.push(...message.parts);
+    if (isSameTurn && last.role === "assistant")
+      for (const part of message.parts) last.parts.push(part);
     else messages.push(message);
   }
   return messages.map(({ role, name, parts }) => ({ role, name, parts }));
@@ -58,8 +62,8 @@ function unwrapped(value) {
 }
 
 function roleOf({ role, type }) {
-  if (typeof role === "string" && role) return ROLES[role.toLowerCase()] ?? known(role);
-  return LANGCHAIN.has(type) ? (ROLES[type] ?? type) : "unknown";
+  if (typeof role === "string" && role) return ROLES.get(role.toLowerCase()) ?? known(role);
+  return LANGCHAIN.has(type) ? (ROLES.get(type) ?? type) : "unknown";
 }
 
 const known = (role) => (/^(?:USER|SYSTEM|TOOL)$/.test(role) ? role.toLowerCase() : role);
