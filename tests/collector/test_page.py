@@ -25,6 +25,13 @@ pytestmark = pytest.mark.browser
 
 ROOT = Path(__file__).parents[2]
 NAMES = ".row .cell-name b"
+HELD = """
+const [key, times] = arguments;
+const grid = document.querySelector(".list-grid");
+for (let n = 0; n < times; n += 1)
+  grid.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
+"""
+"""A key that is pressed so many times at once."""
 LIVE = '.status[data-state="live"]'
 ROWS = "return document.querySelectorAll('.row').length"
 COUNT = "return document.getElementById('count').textContent === arguments[0]"
@@ -262,11 +269,74 @@ class TestRestart:
             assert await shown(page) == ["c"]
             await page.open("about:blank")
 
+    async def test_an_event_that_could_not_be_read_is_read_later(
+        self, page: Browser, collector: Collector, db: Path
+    ) -> None:
+        """
+        What is open when the collector comes back needs no reload.
+        """
+        await push_names(collector, "a", "b")
+        await page.until(COUNT, "2 events")
+        port = int(collector.url.rpartition(":")[2])
+        await collector.aclose()
+        await page.find('.status[data-state="broken"]')
+        await page.click(".row")
+        await page.find(".detail .nothing")
+
+        async with Collector(db=db, port=port):
+            await page.find(".detail .facts")
+            assert await page.text(".detail h2") == "b"
+            await page.open("about:blank")
+
 
 class TestKeyboard:
     """
     Without a mouse.
     """
+
+    async def test_a_key_can_be_held_down(self, page: Browser, collector: Collector) -> None:
+        """
+        The address follows as fast as a browser lets it, and has the last event in the end.
+        """
+        await push_names(collector, *map(str, range(190)))
+        await page.until(COUNT, "190 events")
+        await page.click(".row")
+        await page.find(".detail .facts")
+
+        await page.run(HELD, "j", 189)
+        await page.run(HELD, "k", 188)
+
+        await page.until("return location.hash === arguments[0]", "#event=189")
+        assert await page.text(".detail h2") == "188"
+
+    async def test_back_from_an_event_leads_to_the_list(
+        self, page: Browser, collector: Collector
+    ) -> None:
+        """
+        The keyboard is there, too, and not lost with the panel.
+        """
+        await push_names(collector, "a")
+        await page.click(".row")
+        await page.find(".detail .facts")
+        await page.run("document.getElementById('detail-content').focus()")
+
+        await page.back()
+
+        await page.gone(".detail")
+        await page.until("return document.activeElement.getAttribute('role') === 'grid'")
+
+    async def test_a_time_that_is_none_is_left_out(
+        self, page: Browser, collector: Collector
+    ) -> None:
+        """
+        An address that was cut or mistyped shows what it still says.
+        """
+        await push_names(collector, "a")
+        await page.open("about:blank")
+        await page.open(f"{collector.url}/#since=abc&until=-5")
+
+        await page.find(LIVE)
+        await page.until(COUNT, "1 event")
 
     async def test_events_are_walked_opened_and_closed(
         self, page: Browser, collector: Collector

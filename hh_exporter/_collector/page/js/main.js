@@ -70,7 +70,10 @@ feed.addEventListener("updates", ({ detail: { events } }) => {
   detail.update(events);
   if (isSessions()) roster.touch();
 });
-feed.addEventListener("state", () => showStatus());
+feed.addEventListener("state", () => {
+  showStatus();
+  if (feed.state === "live") detail.retry();
+});
 feed.addEventListener("problem", ({ detail: text }) => {
   problem = text;
   showList();
@@ -247,7 +250,9 @@ function showDetail() {
   byId("stage").classList.toggle("is-split", isOne);
   list.markOpen(isOne ? id : null);
   if (!isOne) sessions.markOpen(null);
+  const hadFocus = byId("detail").contains(document.activeElement);
   detail.show(isOne ? id : null, address.get("tab"));
+  if (hadFocus && !isOne) table().focus(); // "back" led here, or the event is gone
 }
 
 const showList = oncePerFrame(() => {

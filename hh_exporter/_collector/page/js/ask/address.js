@@ -10,13 +10,18 @@ import { ALL, lengthOf } from "./range.js";
 export const FILTERS = ["filter", "since", "until", "range"];
 const OTHERS = ["sort", "view", "by", "event", "tab"];
 const LONGEST = 2_000;
+const TIMES = new Set(["since", "until"]);
+const PAUSE = 100; // Chromium takes no more than 200 changes of the location in 10 s
 
 export class Address extends EventTarget {
   #values = read();
+  #timer = 0;
+  #isBehind = false; // the location
 
   constructor() {
     super();
     const follow = () => {
+      this.#isBehind = false;
       const before = this.#values;
       this.#values = read();
       this.#tell(before);
@@ -75,12 +80,30 @@ export class Address extends EventTarget {
       if (text) this.#values.set(name, text);
       else this.#values.delete(name);
     }
-    const fragment = String(new URLSearchParams([...this.#values]));
-    if (`#${fragment}` === (location.hash || "#")) return;
-    const address = fragment ? `#${fragment}` : location.pathname;
-    if (step) history.pushState(null, "", address);
-    else history.replaceState(null, "", address);
+    if (textOf(this.#values) === textOf(before)) return;
+    if (step) {
+      if (this.#isBehind) this.#write(before);
+      history.pushState(null, "", addressOf(this.#values));
+    } else {
+      this.#isBehind = true;
+      this.#writeSoon();
+    }
     this.#tell(before);
+  }
+
+  /** At once, but not again until a while after: a key may be held down. */
+  #writeSoon() {
+    if (this.#timer) return;
+    this.#write(this.#values);
+    this.#timer = setTimeout(() => {
+      this.#timer = 0;
+      if (this.#isBehind) this.#writeSoon();
+    }, PAUSE);
+  }
+
+  #write(values) {
+    this.#isBehind = false;
+    history.replaceState(null, "", addressOf(values));
   }
 
   #tell(before) {
@@ -93,8 +116,18 @@ export class Address extends EventTarget {
 
 function read() {
   const known = new Set([...FILTERS, ...OTHERS]);
+  const isValue = (name, value) =>
+    known.has(name) &&
+    value.length <= LONGEST &&
+    (TIMES.has(name) ? /^\d{1,15}$/.test(value) : value !== "");
   const values = [...new URLSearchParams(location.hash.slice(1))];
-  return new Map(
-    values.filter(([name, value]) => known.has(name) && value && value.length <= LONGEST),
-  );
+  return new Map(values.filter(([name, value]) => isValue(name, value)));
+}
+
+function textOf(values) {
+  return String(new URLSearchParams([...values]));
+}
+
+function addressOf(values) {
+  return values.size ? `#${textOf(values)}` : location.pathname;
 }

@@ -38,6 +38,7 @@ export class Detail extends EventTarget {
   #panel;
   #reading = new AbortController();
   #shown = null; // {summary, event, text}
+  #isMissed = false; // the collector did not answer
   #tab = "conversation";
   #path = new Path();
   #find = new Find();
@@ -85,7 +86,7 @@ export class Detail extends EventTarget {
       return;
     }
     this.#reading.abort();
-    this.#reading = new AbortController();
+    this.#isMissed = false;
     this.#shown = null;
     this.#feedback.leave();
     this.id = id;
@@ -95,19 +96,28 @@ export class Detail extends EventTarget {
       this.#closeTrace();
       return;
     }
-    await this.#read(id, this.#reading.signal);
+    await this.#read();
   }
 
   /** Show what is known now of some events: of the open one, and of those of its session. */
   update(rows) {
     this.#trace?.update(rows);
-    if (this.#shown !== null && rows.some(({ id }) => id === this.id))
-      this.#read(this.id, this.#reading.signal);
+    if (rows.some(({ id }) => id === this.id)) this.#read();
   }
 
-  async #read(id, signal) {
+  /** Read what could not be read while the collector was away. */
+  retry() {
+    if (this.#isMissed) this.#read();
+  }
+
+  /** Read the open event; what was asked before is older. */
+  async #read() {
+    this.#reading.abort();
+    this.#reading = new AbortController();
+    this.#isMissed = false;
+    const { signal } = this.#reading;
     try {
-      const text = await readText(`/api/events/${id}`, { signal });
+      const text = await readText(`/api/events/${this.id}`, { signal });
       if (signal.aborted) return;
       const before = this.#shown?.event; // then more is known of it now
       this.#shown = { ...JSON.parse(text), text };
@@ -119,8 +129,11 @@ export class Detail extends EventTarget {
     } catch (error) {
       if (signal.aborted) return;
       if (!(error instanceof ApiError)) throw error;
-      const reason =
-        error.status === 404 ? "This event is not here any more, or never was." : error.message;
+      const isGone = error.status === 404;
+      this.#isMissed = !isGone;
+      if (this.#isMissed && this.#shown !== null) return; // what is known can be read on
+      this.#shown = null;
+      const reason = isGone ? "This event is not here any more, or never was." : error.message;
       this.#clear(makeBar("Event", null, () => this.#tell("close")));
       this.#content.append(make("p", { class: "nothing" }, reason));
     }
