@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from hh_exporter._collector.storage.matching import (
     PathTest,
-    Pattern,
     WordTest,
     _readings,
     _words,
@@ -24,6 +23,7 @@ from hh_exporter._collector.storage.matching import (
     holds,
     matches,
 )
+from hh_exporter._collector.storage.patterns import Pattern
 
 TEXTS = st.text(st.sampled_from("abAß"), max_size=8)
 
@@ -181,3 +181,28 @@ def test_a_word_is_found_as_it_reads_and_only_there(
     assert contains(event, b"", b"", as_parameter([WordTest(needle, is_negated=True)])) is not (
         expected
     )
+
+
+MEMBERS = st.lists(
+    st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from([0.5, 1.0, -2.5]) | TEXTS,
+    max_size=6,
+)
+
+
+@given(members=MEMBERS, word=TEXTS, number=st.integers(-3, 3) | st.just(0.5))
+def test_a_list_is_what_one_of_its_members_is(members: list[Any], word: str, number: float) -> None:
+    """
+    However many there are, they are compared as each would be alone.
+    """
+    tests = [
+        PathTest(("a",), ":", Pattern.of(word), None, is_negated=False),
+        PathTest(("a",), ":", Pattern.of("", word, ""), None, is_negated=False),
+        PathTest(("a",), ":", Pattern.of(str(number)), number, is_negated=False),
+        *(
+            PathTest(("a",), sign, None, number, is_negated=False)
+            for sign in (">", ">=", "<", "<=")
+        ),
+    ]
+    for test in (as_parameter([test]) for test in tests):
+        alone = [holds(orjson.dumps({"a": member}), test) for member in members]
+        assert holds(orjson.dumps({"a": members}), test) is any(alone)

@@ -16,7 +16,8 @@ from typing import Final, TypeAlias
 
 from hh_exporter._collector.query.language import QueryError, Term, read_terms
 from hh_exporter._collector.storage.filters import Asked, Sql
-from hh_exporter._collector.storage.matching import PathTest, Pattern, WordTest, as_parameter
+from hh_exporter._collector.storage.matching import PathTest, WordTest, as_parameter
+from hh_exporter._collector.storage.patterns import Pattern
 from hh_exporter._collector.storage.summary import MAX_TEXT, short
 
 __all__ = ["KEYS", "ROOTS", "read_asked"]

@@ -13,15 +13,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from inspect import signature
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 from attrs import astuple, field, frozen
 
+from hh_exporter._collector.storage.patterns import Number, Pattern, Values
+
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["PathTest", "Pattern", "WordTest", "add_functions", "as_parameter"]
+__all__ = ["PathTest", "WordTest", "add_functions", "as_parameter"]
 
 _BACKSLASH: Final = "\ufdd0"
 """Stands for one while other escapes are read; no character (Unicode 23.7)."""
@@ -42,51 +44,6 @@ _COMPARED: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
     "<": operator.lt,
     "<=": operator.le,
 }
-
-Number: TypeAlias = int | float
-
-
-@frozen
-class Pattern:
-    """
-    A text with gaps that stand for any characters; upper and lower case are the same.
-    """
-
-    pieces: tuple[str, ...]
-    """What is between the gaps, without case."""
-
-    @classmethod
-    def of(cls, *pieces: str) -> Pattern:
-        """
-        Make one of texts as they are written.
-        """
-        return cls(tuple(piece.casefold() for piece in pieces))
-
-    @property
-    def is_anything(self) -> bool:
-        """
-        Whether it fits any text.
-        """
-        return len(self.pieces) > 1 and not any(self.pieces)
-
-    def fits(self, text: str) -> bool:
-        """
-        Compare it with a whole text.
-        """
-        text = text.casefold()
-        first, *inner = self.pieces
-        if not inner:
-            return text == first
-        last = inner.pop()
-        at, end = len(first), len(text) - len(last)
-        if at > end or not (text.startswith(first) and text.endswith(last)):
-            return False
-        for piece in inner:  # each as early as it can be: no other way finds more
-            at = text.find(piece, at, end)
-            if at < 0:
-                return False
-            at += len(piece)
-        return True
 
 
 @frozen
@@ -124,13 +81,13 @@ class PathTest:
             tuple((".".join(self.parts[at:end]), end) for end in ends if end > at) for at in places
         )
 
-    def holds(self, event: object) -> bool:
+    def holds(self, values: Values) -> bool:
         """
-        Look into *event*.
+        Say whether the *values* in its place are as it wants them.
         """
-        return any(map(self._is_met, self._values(event))) is not self.is_negated
+        return self._is_met(values) is not self.is_negated
 
-    def _values(self, event: object) -> list[Any]:
+    def look(self, event: object) -> Values:
         """
         Find what is there; of a list each of its members.
         """
@@ -144,19 +101,21 @@ class PathTest:
             objects = [value for value in others if type(value) is dict and value]
             for key, end in keys:
                 found[end] += [value[key] for value in objects if key in value]
-        return _spread(found[-1])[1]
+        return Values(_spread(found[-1])[1])
 
-    def _is_met(self, value: object) -> bool:
-        is_number = type(value) is int or type(value) is float
+    def _is_met(self, values: Values) -> bool:
         if compare := _COMPARED.get(self.operator):
-            return is_number and compare(value, self.number)
-        if self.pattern is None or value is None:
+            if not values.numbers:
+                return False
+            best = max if self.operator.startswith(">") else min
+            return compare(best(values.numbers), self.number)
+        if self.pattern is None:
             return False
-        if type(value) is dict:
-            return self.pattern.is_anything
-        if is_number and self.number is not None and value == self.number:
+        if self.pattern.is_anything:
+            return values.are_there
+        if self.number is not None and self.number in values.numbers:
             return True
-        return self.pattern.fits(value if type(value) is str else orjson.dumps(value).decode())
+        return self.pattern.fits_any(values)
 
 
 def as_parameter(looked_for: Pattern | Iterable[WordTest] | Iterable[PathTest]) -> str:
@@ -200,7 +159,13 @@ def holds(event: bytes, tests: str) -> bool:
     Make all *tests* of the values in the JSON text *event*.
     """
     parsed = orjson.loads(event)  # as it was when it was stored
-    return all(test.holds(parsed) for test in _path_tests(tests))
+    seen: dict[tuple[str, ...], Values] = {}
+    for test in _path_tests(tests):
+        if test.parts not in seen:
+            seen[test.parts] = test.look(parsed)
+        if not test.holds(seen[test.parts]):
+            return False
+    return True
 
 
 def add_functions(db: sqlite3.Connection) -> None:
