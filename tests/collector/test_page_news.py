@@ -7,9 +7,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from aiohttp import ClientSession
 
 from hh_exporter._collector import Collector
-from tests.collector_client import MANY, model_event, post
+from tests.collector_client import MANY, V1_MANY, model_event, post, v1_event
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -193,3 +194,29 @@ async def test_an_answer_that_breaks_off_is_asked_for_again(
     await send(collector, "b")
 
     await page.until(FIRST, "b")
+
+
+async def test_updates_that_nobody_remembers_are_read_again(
+    page: Browser, collector: Collector
+) -> None:
+    """
+    A window that was hidden meanwhile shows the events as they are.
+    """
+    events = [v1_event(event_id=name) for name in "ab"]
+    await post(collector, V1_MANY, {"events": events})
+    await page.until("return document.querySelectorAll('.row').length === 2")
+    await page.find(LIVE)
+    await page.run(TURN, True)
+    for name in ["a", *"b" * 200]:
+        body = {"event_id": name, "outputs": {"content": "said later"}}
+        async with (
+            ClientSession(collector.url) as client,
+            client.put("/events", json=body) as response,
+        ):
+            assert response.status == 200
+    await page.run(TURN, False)
+
+    await page.until(
+        "return [...document.querySelectorAll('.row')]"
+        ".filter(({ textContent }) => textContent.includes('said later')).length === 2"
+    )

@@ -213,6 +213,24 @@ class TestNews:
 
             assert (message.event, message.ids, message.id) == ("updates", ["a"], 2)
 
+    async def test_updates_that_are_too_many_are_not_told_in_part(
+        self, collector: Collector, clock: FakeClock
+    ) -> None:
+        """
+        The message names no events: it may be any.
+        """
+        await send(collector, "a")
+        async with listen(collector) as listener:
+            await listener.next()
+            await waiting(clock, PAUSE)
+            for _ in range(201):
+                await update(collector, "a", {})
+            await clock.advance(PAUSE)
+
+            message = await listener.next()
+
+            assert (message.event, message.data) == ("updates", {"events": None})
+
     async def test_another_hello_tells_that_it_was_cleared(
         self, collector: Collector, clock: FakeClock
     ) -> None:

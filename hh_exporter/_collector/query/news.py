@@ -40,8 +40,8 @@ class News:
     """The newest of those that arrived, oldest first."""
     skipped: int
     """How many arrived before these, which are not shown."""
-    changed: list[Shown]
-    """What was updated, oldest first."""
+    changed: list[Shown] | None
+    """What was updated, oldest first; None if that is not known any more: it may be any event."""
 
 
 async def tell(store: Store, wanted: Filter, after: int | None, updates: int | None) -> News:
@@ -60,11 +60,11 @@ def _news(
     wanted: Filter,
     after: int | None,
     updates: int,
-    row_ids: list[int],
+    row_ids: list[int] | None,
 ) -> News:
     last = last_event(db)
     (store,) = db.execute("SELECT value FROM meta WHERE name = 'store'").fetchone()
     after = last if after is None or after > last else after
     events, skipped = arrived(db, wanted, after, last, _MAX_EVENTS)
-    changed = updated(db, wanted, row_ids) if row_ids else []
+    changed = None if row_ids is None else updated(db, wanted, row_ids)
     return News(store, last, updates, events, skipped, changed)

@@ -109,7 +109,7 @@ class Stream:
             if new.events or new.skipped:
                 data = {"events": new.events, "skipped": new.skipped}
                 await self._write(response, _message("events", after, data))
-            if new.changed:
+            if new.changed != []:
                 data = {"events": new.changed}
                 await self._write(response, _message("updates", after, data))
             await self._wait(self._closing, _PAUSE)

@@ -162,17 +162,18 @@ class Store:
         self.bell.ring()
         return deleted
 
-    def updated_after(self, count: int | None) -> tuple[int, list[int]]:
+    def updated_after(self, count: int | None) -> tuple[int, list[int] | None]:
         """
         Tell how many updates there have been, and the rows of those after the first *count*.
 
-        None is from now on. Of the last _MAX_UPDATES alone, or all of these if there were
-        never so many: *count* is then of an earlier run.
+        None is from now on. There are no rows, but None, if not all of them are remembered:
+        more than _MAX_UPDATES came, or there never were *count*, which is of an earlier run.
         """
         known = self._update_count
-        new = 0 if count is None else known if count > known else known - count
-        latest = islice(reversed(self._updates), min(new, len(self._updates)))
-        return known, sorted(set(latest))
+        new = 0 if count is None else known - count
+        if not 0 <= new <= len(self._updates):
+            return known, None
+        return known, sorted(set(islice(reversed(self._updates), new)))
 
     async def count(self) -> int:
         """

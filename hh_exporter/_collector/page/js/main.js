@@ -70,6 +70,15 @@ feed.addEventListener("updates", ({ detail: { events } }) => {
   detail.update(events);
   if (isSessions()) roster.touch();
 });
+feed.addEventListener("lost", () => {
+  // Any event may have changed.
+  list.reset();
+  feed.reopen();
+  detail.reread();
+  totals.touch();
+  filters.refresh();
+  if (isSessions()) roster.touch();
+});
 feed.addEventListener("state", () => {
   showStatus();
   if (feed.state === "live") detail.retry();

@@ -110,6 +110,11 @@ export class Detail extends EventTarget {
     if (this.#isMissed) this.#read();
   }
 
+  /** Show the open event as it is now, whatever changed. */
+  reread() {
+    if (this.isOpen) this.#read();
+  }
+
   /** Read the open event; what was asked before is older. */
   async #read() {
     this.#reading.abort();

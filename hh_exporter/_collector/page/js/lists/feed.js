@@ -16,7 +16,7 @@ const PAGE = 1_000;
 const CALM = 700;
 const MOST_LOOKS = 50; // requests that one search makes before it asks whether to go on
 
-/** Tells `change` {added, isNew}, `updates` {events}, `state`, `store` and `problem` (a text). */
+/** Tells `change` {added, isNew}, `updates` {events}, `lost` (updates that nobody remembers), `state`, `store` and `problem` (a text). */
 export class Feed extends EventTarget {
   rows = new Rows();
   waiting = 0; // events that arrived while the list was paused, or sorted
@@ -35,6 +35,7 @@ export class Feed extends EventTarget {
   #isReading = false;
   #held = []; // while paused: {events, gapAfter}
   #fillSoon = onceQuiet(CALM, () => this.#fillGaps());
+  #loseSoon = onceQuiet(CALM, () => this.#tell("lost"));
 
   constructor() {
     super();
@@ -114,7 +115,8 @@ export class Feed extends EventTarget {
     }
     if (this.isLoading && !this.#isReading) this.#read();
     if (events.length || skipped) this.#arrive(events, skipped, after);
-    if (changed.length) {
+    if (changed === null) this.#loseSoon();
+    else if (changed.length) {
       if (this.rows.replace(changed)) this.#tell("change", { added: 0, isNew: true });
       this.#tell("updates", { events: changed });
     }
