@@ -5,6 +5,7 @@ The files of the collector's page, without a browser: what is served, and what i
 from __future__ import annotations
 
 import re
+from graphlib import TopologicalSorter
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,12 +22,28 @@ if TYPE_CHECKING:
 
 PAGE = Path(str(files(hh_exporter._collector))) / "page"
 OWN = sorted(path for path in PAGE.rglob("*.[jc]s*") if "vendor" not in path.parts)
+MODULES = [path for path in OWN if path.suffix == ".js"]
 MARKUP = re.compile(
     r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|DOMParser|srcdoc|createContextual"
     r"|setHTML|\beval\b|new Function|setAttribute\(.style|\.(?:src|href)\s*="
 )
 ADDRESS = re.compile(r"https?://|//[a-z]+\.[a-z]")
+# From top to bottom: a folder's modules import from it, and from folders further down.
+FLOORS = (
+    ("js",),  # main.js puts the page together
+    ("charts", "event", "lists"),  # what stands beside each other on the page
+    ("ask", "trace"),  # the filter and its address; the events of a session as a tree
+    ("content",),  # texts and values of an event, as elements
+    ("shapes",),  # where each API keeps what, as plain data
+    ("common",),
+    ("uplot", "markdown-it"),
+)
+IMPORT = re.compile(r'^(?:import|\}|export) ?(?:.* from )?"(\.[^"]+)";$', re.MULTILINE)
 REFERENCE = re.compile(r'(?:src|href)="([^"]+)"|from "(\.[^"]+)"')
+
+
+def _name(path: Path) -> str:
+    return path.relative_to(PAGE).as_posix()
 
 
 @pytest.fixture
@@ -93,7 +110,7 @@ async def test_no_other_path_is_a_file(client: ClientSession, path: str) -> None
         assert response.status == 404
 
 
-@pytest.mark.parametrize("path", OWN, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", OWN, ids=_name)
 def test_each_file_keeps_the_rules(path: Path) -> None:
     """
     It says what it is, makes no markup, names no outside address and tells one story.
@@ -104,6 +121,29 @@ def test_each_file_keeps_the_rules(path: Path) -> None:
     assert MARKUP.findall(text) == []
     assert ADDRESS.findall(text) == []
     assert len(text.splitlines()) < 400
+
+
+def _imports(path: Path) -> list[Path]:
+    return [(path.parent / found).resolve() for found in IMPORT.findall(path.read_text())]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=_name)
+def test_folders_import_downwards(path: Path) -> None:
+    """
+    A module imports from its own folder and from those on lower floors, and from no other.
+    """
+    floors = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+    room = path.parent.name
+    others = {found.parent.name for found in _imports(path)} - {room}
+
+    assert {other for other in others if floors[other] <= floors[room]} == set()
+
+
+def test_modules_import_in_no_circle() -> None:
+    """
+    The modules of a folder have an order, too: each can be read after those that it imports.
+    """
+    assert list(TopologicalSorter({path: _imports(path) for path in MODULES}).static_order())
 
 
 @pytest.mark.parametrize(
