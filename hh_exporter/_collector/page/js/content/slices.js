@@ -10,7 +10,7 @@ import { bytes, count } from "../common/format.js";
 import { nextSlice } from "./cuts.js";
 import { appendRest } from "./rests.js";
 
-export const SLICE = 6_000;
+const SLICE = 6_000;
 const NEXT_TEXT = 60_000;
 const FIRST_ITEMS = 100;
 const LINE = 20; // pixels
@@ -65,7 +65,7 @@ export function appendItems(parent, items, draw, noun, slice = FIRST_ITEMS) {
 }
 
 /** A button that is replaced by what it brings. */
-export function makeMore(label, bring) {
+function makeMore(label, bring) {
   const button = makeButton(
     label,
     () => {

@@ -5,7 +5,7 @@
  */
 
 import { readAddress, readMedia } from "./media.js";
-import { asText, first, isEmpty, isObject, list, object, textOf } from "./values.js";
+import { asText, first, isObject, list, object, textOf } from "./values.js";
 
 /**
  * A part of a message.
@@ -156,7 +156,3 @@ export function readSources(citations) {
   }
   return sources.size ? [{ kind: "sources", sources: [...sources.values()] }] : [];
 }
-
-/** Whether nothing was said. */
-export const isNothing = (parts) =>
-  parts.every((part) => part.kind === "data" && isEmpty(part.value));

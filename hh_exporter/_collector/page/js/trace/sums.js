@@ -10,7 +10,7 @@
 import { isError } from "../common/format.js";
 
 /** The figures that are summed up, as the summaries call them; null where nobody says any. */
-export const SUMMED = ["tokens_in", "tokens_out", "cost"];
+const SUMMED = ["tokens_in", "tokens_out", "cost"];
 
 /** Give each of these nodes its `sum` {events, errors, tokens_in, tokens_out, cost}; parents first. */
 export function addUp(nodes) {
