@@ -124,6 +124,20 @@ async def test_each_session_is_a_row(table: Browser) -> None:
     assert await table.barriers() == []
 
 
+async def test_the_menu_is_marked_once_an_order_was_chosen(table: Browser) -> None:
+    """
+    The order in which the sessions come by themselves is no choice, as in the list of events.
+    """
+    marked = ".sessions .sort.is-set"
+    assert await table.texts(marked) == []
+
+    await table.choose(".sessions .sort select", "-errors")
+
+    await table.find(marked)
+    await table.choose(".sessions .sort select", "-last")
+    await table.until(f"return document.querySelector('{marked}') === null")
+
+
 async def test_heads_sort(table: Browser) -> None:
     """
     From the highest, then from the lowest; the address holds it, and each head can be reached.

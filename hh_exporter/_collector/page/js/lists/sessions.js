@@ -176,7 +176,7 @@ export class Sessions extends EventTarget {
     if (this.#note.dataset.text === text) return;
     this.#note.dataset.text = text;
     this.#note.parentElement.hidden = !text;
-    const clear = makeButton("Clear filters", () => this.#tell("clear"));
+    const clear = makeButton("Clear all filters", () => this.#tell("clear"));
     this.#note.replaceChildren(text, ...(isEmpty ? [clear] : []));
   }
 

@@ -33,7 +33,7 @@ export class Sorting extends EventTarget {
   #choice;
   #sort = "";
 
-  /** Of a table with these columns, which can be sorted in these ways. */
+  /** Of a table with these columns, sorted in one of these ways: the first unless it is chosen. */
   constructor(columns = COLUMNS, ways = WAYS) {
     super();
     this.heads = columns.map(([name, label, key, title], at) => {
@@ -55,7 +55,7 @@ export class Sorting extends EventTarget {
   show(sort) {
     this.#sort = sort;
     this.#choice.value = sort;
-    this.menu.classList.toggle("is-set", sort !== "");
+    this.menu.classList.toggle("is-set", this.#choice.selectedIndex !== 0);
     for (const button of this.#buttons) {
       if (button.closest(".cell-latency")) {
         const isFirst = sort.endsWith("ttft"); // it stands there while it is what counts
