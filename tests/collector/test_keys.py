@@ -271,9 +271,9 @@ async def test_each_route_with_filters_takes_one() -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("x foo:1", "character 3: there is no such key; known are model, provider, "),
-        ("foo.bar:1", "character 1: there is no such key; "),
-        ("model.x:1", "character 1: there is no such key; "),
+        ("x foo:1", "character 3: there is no key foo; known are model, provider, "),
+        ("foo.bar:1", "character 1: there is no key foo.bar; "),
+        ("model.x:1", "character 1: there is no key model.x; "),
         ("error: none", "character 1: a value is missing; key:* finds any, and -key:* finds none"),
         ('-model:""', "character 1: a value is missing"),
         ("metadata.a:", "character 1: a value is missing"),

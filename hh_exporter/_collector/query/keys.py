@@ -66,7 +66,7 @@ def _ask(term: Term) -> Asked:
     if name not in ROOTS and (parts or name not in KEYS):
         raise QueryError(
             term.at,
-            f"there is no such key; known are {', '.join(KEYS)}, and paths that begin with "
+            f"there is no key {'.'.join(term.key)}; known are {', '.join(KEYS)}, and paths that begin with "
             f"{', '.join(f'{root}.' for root in ROOTS)}; quote it to search for text",
         )
     if not term.value:
