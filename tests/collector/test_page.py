@@ -430,3 +430,19 @@ class TestKeyboard:
         await page.find("#keys")
         await page.press("\ue00c")
         await page.gone("#keys")
+
+    async def test_help_starts_at_its_top(self, page: Browser, collector: Collector) -> None:
+        """
+        Where it is longer than the window, its first lines are seen first; End leads to its last.
+        """
+        await page.resize(390, 500)
+        await page.open(f"{collector.url}/")
+        await page.find("#status[data-state=live]")
+
+        await page.press("?")
+
+        await page.find("#keys")
+        scroll = "return document.querySelector('#keys').scrollTop"
+        assert await page.run(scroll) == 0
+        await page.press("\ue010")
+        await page.until(scroll)

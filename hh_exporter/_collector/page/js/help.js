@@ -36,7 +36,8 @@ export function showHelp() {
   const dialog = make(
     "dialog",
     { id: "keys", "aria-labelledby": "keys-title" },
-    make("h2", { id: "keys-title" }, "Keyboard"),
+    // Without it the focus is on the button at the end, and what is above is not seen.
+    make("h2", { id: "keys-title", tabindex: -1, autofocus: true }, "Keyboard"),
     make("dl", {}, ...rows),
     makeLanguage(),
     make("div", { class: "dialog-end" }, close),
