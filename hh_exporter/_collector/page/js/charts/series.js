@@ -21,15 +21,10 @@ export const CHARTS = [
     key: "events",
     title: "Events",
     isBars: true,
-    format: (value) => `${rate(value)}/s`,
+    isWhole: true,
+    format: whole,
     mark: exact,
-    lines: [
-      {
-        label: "events",
-        read: (group, step) => group.count.map((value) => (value * 1000) / step),
-        series: 0,
-      },
-    ],
+    lines: [{ label: "events", read: of("count"), series: 0 }],
     sums: ({ events }) => [whole(events)],
   },
   {
@@ -80,19 +75,19 @@ export const CHARTS = [
 ];
 
 /** The lines that a chart draws: labels, series of the palette, values. */
-export function linesOf(chart, { groups, step }, isByModel) {
+export function linesOf(chart, { groups }, isByModel) {
   if (!isByModel) {
     const [group] = groups;
     return chart.lines.map(({ read, ...line }) => ({
       ...line,
-      values: group ? read(group, step) : [],
+      values: group ? read(group) : [],
     }));
   }
   const read = chart.perModel ?? chart.lines[0].read;
   return groups.map((group, at) => ({
     label: nameOf(group),
     series: seriesOf(group, at),
-    values: read(group, step),
+    values: read(group),
   }));
 }
 
@@ -165,8 +160,3 @@ const STEPS = [1, 2, 5, 10, 15, 30]
     DAY,
   )
   .sort((a, b) => a - b);
-
-function rate(value) {
-  if (value > 0 && value < 0.1) return String(Number(value.toPrecision(2)));
-  return short(value >= 10 ? Math.round(value) : value);
-}
