@@ -50,8 +50,9 @@ async def test_the_key_is_asked_for_once(page: Browser, collector: Collector) ->
     await page.find("#login")
     assert await page.texts(".row") == []
 
-    await page.press("wrong", ENTER)
+    await page.press("wrong", ENTER, "lost")
     await page.until("return document.querySelector('.problem').textContent")
+    assert await page.run("return document.querySelector('#key').value") == "wrong"
     await page.press(KEY, ENTER)
 
     await page.gone("#login")

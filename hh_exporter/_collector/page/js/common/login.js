@@ -54,6 +54,9 @@ function ask() {
     form.addEventListener("submit", async (event) => {
       event.preventDefault();
       button.disabled = true;
+      button.textContent = "Checking…"; // a wrong key takes a while
+      field.readOnly = true;
+      problem.textContent = "";
       try {
         await logIn(field.value);
         dialog.remove();
@@ -62,6 +65,8 @@ function ask() {
         if (!(error instanceof ApiError)) throw error;
         problem.textContent = error.status === 401 ? "That is not its key." : error.message;
         button.disabled = false;
+        button.textContent = "Open";
+        field.readOnly = false;
         field.select();
       }
     });
