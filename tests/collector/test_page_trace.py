@@ -266,6 +266,25 @@ async def test_an_event_shows_where_it_stands(page: Browser, collector: Collecto
     assert await page.text(".path p") == "The root of 8 events"
 
 
+async def test_a_session_without_words_leads_to_its_tree(
+    page: Browser, collector: Collector
+) -> None:
+    """
+    What has no messages, inputs or outputs says so, and its session is a click away.
+    """
+    async with Exporter(base_url=collector.url) as exporter:
+        for event in agent_trace(BEGIN):
+            assert exporter.push(event)
+
+    await open_event(page, "support chat")
+
+    nothing = "No messages, inputs or outputs in this event."
+    assert await page.text(".detail-content .nothing") == nothing
+    assert await page.texts(".detail-content .switch") == []
+    await page.click(".detail-content button")
+    await page.find(".tree-row")
+
+
 async def test_siblings_are_a_key_away(page: Browser, collector: Collector) -> None:
     """
     The brackets go from one to the next, and stay where there is none.

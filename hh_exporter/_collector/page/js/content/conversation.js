@@ -31,8 +31,6 @@ const MESSAGES = 60;
 export function makeConversation({ messages, answer, error }) {
   const body = make("div", { class: "conversation" });
   const all = [...messages, ...answer.map((message) => ({ ...message, isAnswer: true }))];
-  if (all.length === 0 && error === null)
-    body.append(make("p", { class: "nothing" }, "No messages in this event."));
   // The last ones are why one looks: a long past is folded away.
   const folded = Math.max(0, all.length - MESSAGES);
   if (folded) {

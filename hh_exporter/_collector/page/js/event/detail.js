@@ -232,7 +232,10 @@ export class Detail extends EventTarget {
     else if (this.#tab === "raw") this.#content.replaceChildren(...this.#makeRaw());
     else if (this.#tab === "parameters")
       this.#content.replaceChildren(makeDetails(event, summary));
-    else this.#content.replaceChildren(makeFirst(readEvent(event)));
+    else {
+      const showSession = () => this.#tell("tab", { tab: "session" });
+      this.#content.replaceChildren(makeFirst(readEvent(event), showSession));
+    }
     const raw = this.#tab === "raw" ? null : () => this.#rawText;
     this.#find.follow(this.#tab === "session" ? null : this.#content, { raw, isSame });
   }

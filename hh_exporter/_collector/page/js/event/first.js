@@ -1,21 +1,36 @@
 /*
  * What one sees first of an event: the conversation that it is, or what went in and came out.
  *
- * A side that has no messages is shown as its values.
+ * A side that has no messages is shown as its values. What says nothing by itself, as a session
+ * often does, leads to the tree it is in.
  */
 
-import { make } from "../common/dom.js";
+import { make, makeButton } from "../common/dom.js";
 import { makeConversation } from "../content/conversation.js";
 import { makeReading, makeReturned, makeSwitch } from "../content/reading.js";
 import { makeValue } from "../content/values.js";
 import { makeSections } from "./sections.js";
 
-/** @param {ReturnType<import("./shapes.js").readEvent>} read */
-export function makeFirst(read) {
+/**
+ * @param {ReturnType<import("./shapes.js").readEvent>} read
+ * @param {() => void} showSession
+ */
+export function makeFirst(read, showSession) {
+  if (isSilent(read)) return makeSilence(showSession);
   const body = make("div", { class: "first" });
   const draw = () => body.replaceChildren(...makeParts(read));
   draw();
   return make("div", { class: "reading" }, makeSwitch(draw), body);
+}
+
+function isSilent({ messages, answer, error, sections }) {
+  const isSide = ([title]) => title === "Inputs" || title === "Outputs";
+  return messages.length + answer.length === 0 && error === null && !sections.some(isSide);
+}
+
+function makeSilence(showSession) {
+  const what = make("p", { class: "nothing" }, "No messages, inputs or outputs in this event.");
+  return make("div", {}, what, makeButton("Show its session", showSession));
 }
 
 function makeParts(read) {
