@@ -307,6 +307,11 @@ async def test_a_phone_has_room_for_it(page: Browser, rows: dict[str, int]) -> N
     At 390 pixels it is all within the screen, in keys that a finger hits.
     """
     await page.resize(390, 844)
+    sides = await page.run(
+        "return ['#note', '#rate-up'].map((name) =>"
+        " document.querySelector(name).getBoundingClientRect().height)"
+    )
+    assert sides[0] == sides[1]
     await page.click("#note")
     await page.press("word " * 60)
 
