@@ -66,8 +66,8 @@ def _ask(term: Term) -> Asked:
     if name not in ROOTS and (parts or name not in KEYS):
         raise QueryError(
             term.at,
-            f"there is no key {'.'.join(term.key)}; known are {', '.join(KEYS)}, and paths that begin with "
-            f"{', '.join(f'{root}.' for root in ROOTS)}; quote it to search for text",
+            f"there is no key {'.'.join(term.key)}; known are {', '.join(KEYS)}, and paths that "
+            f"begin with {', '.join(f'{root}.' for root in ROOTS)}; quote it to search for text",
         )
     if not term.value:
         raise QueryError(term.at, "a value is missing; key:* finds any, and -key:* finds none")
