@@ -80,4 +80,6 @@ async def test_a_collector_that_starts_again_asks_again(
         await page.press(KEY, ENTER)
         await page.find("#welcome")
         assert "the collector's key" in await page.text("#first-event")
+        problems = await page.problems()  # of what was asked while there was no collector
+        assert [text for text in problems if "Failed to load resource" not in text] == []
         await page.open("about:blank")
